@@ -1,0 +1,73 @@
+"""The error tree. Every message names the value, the bound and the remedy.
+
+    CleverBetterError
+    ├── SettingsError          an environment variable cannot be used
+    ├── DatabaseError          the database cannot serve us
+    │   ├── DatabaseUnavailable    not reachable (worth trying again)
+    │   ├── EmbeddedServerError    the embedded PostgreSQL cannot be started or used
+    │   └── SchemaError            a table or column is missing or of the wrong kind
+    ├── DataError              rows that cannot be used
+    │   ├── ImportFileError        a file cannot be read at all
+    │   └── NotEnoughRows          fewer examples than a model needs
+    ├── LearningError          a model cannot be fitted or applied
+    │   └── UnknownFamily          no such model family in the catalogue
+    └── RegistryError          the model registry refuses
+        ├── ModelNotFound          no such model, version or champion
+        └── ModelTampered          a stored model differs from its recorded hash
+"""
+
+
+class CleverBetterError(Exception):
+    """Root of every error this package raises on purpose."""
+
+
+class SettingsError(CleverBetterError):
+    """An environment variable or configuration value cannot be used."""
+
+
+class DatabaseError(CleverBetterError):
+    """The database cannot serve us."""
+
+
+class DatabaseUnavailable(DatabaseError):
+    """The database does not answer; trying again later may help."""
+
+
+class EmbeddedServerError(DatabaseError):
+    """The embedded PostgreSQL cannot be started or used."""
+
+
+class SchemaError(DatabaseError):
+    """A table or column is missing or of the wrong kind."""
+
+
+class DataError(CleverBetterError):
+    """Rows that cannot be used."""
+
+
+class ImportFileError(DataError):
+    """A file cannot be read at all."""
+
+
+class NotEnoughRows(DataError):
+    """Fewer examples than a model needs."""
+
+
+class LearningError(CleverBetterError):
+    """A model cannot be fitted or applied."""
+
+
+class UnknownFamily(LearningError):
+    """No such model family in the catalogue."""
+
+
+class RegistryError(CleverBetterError):
+    """The model registry refuses."""
+
+
+class ModelNotFound(RegistryError):
+    """No such model, version or champion."""
+
+
+class ModelTampered(RegistryError):
+    """A stored model differs from its recorded hash."""
