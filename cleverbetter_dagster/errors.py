@@ -8,7 +8,8 @@
     │   └── SchemaError            a table or column is missing or of the wrong kind
     ├── DataError              rows that cannot be used
     │   ├── ImportFileError        a file cannot be read at all
-    │   └── NotEnoughRows          fewer examples than a model needs
+    │   ├── NotEnoughRows          fewer examples than a model needs
+    │   └── InvalidInput           numbers handed to a calculation that it cannot use
     ├── LearningError          a model cannot be fitted or applied
     │   └── UnknownFamily          no such model family in the catalogue
     └── RegistryError          the model registry refuses
@@ -51,6 +52,10 @@ class ImportFileError(DataError):
 
 class NotEnoughRows(DataError):
     """Fewer examples than a model needs."""
+
+
+class InvalidInput(DataError):
+    """Numbers handed to a calculation that it cannot use: wrong length, not finite, out of bounds."""
 
 
 class LearningError(CleverBetterError):

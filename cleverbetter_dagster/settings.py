@@ -3,7 +3,6 @@
 import os
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -12,8 +11,6 @@ from cleverbetter_dagster.errors import SettingsError
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 STATE_FOLDER = ".cleverbetter"
-
-DecisionTimeColumn = Literal["end_date", "run_date"]
 
 
 def default_home() -> Path:
@@ -46,7 +43,6 @@ class Settings(BaseSettings):
     results_table: str = Field("backtest_results", validation_alias="CLEVERBETTER_RESULTS_TABLE")
     features_table: str = Field("ml_features", validation_alias="CLEVERBETTER_FEATURES_TABLE")
     first_month: str = Field("2015-01", validation_alias="CLEVERBETTER_FIRST_MONTH", pattern=r"^\d{4}-(0[1-9]|1[0-2])$")
-    decision_time: DecisionTimeColumn = Field("end_date", validation_alias="CLEVERBETTER_DECISION_TIME")
     threads: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, validation_alias="CLEVERBETTER_THREADS")
     dagster_port: int = Field(3000, ge=1, le=65535, validation_alias="CLEVERBETTER_DAGSTER_PORT")
     mlflow_port: int = Field(5000, ge=1, le=65535, validation_alias="CLEVERBETTER_MLFLOW_PORT")

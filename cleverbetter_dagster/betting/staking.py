@@ -1,0 +1,143 @@
+"""How much of the bankroll each strategy gets for its next window.
+
+A strategy's next return is continuous and many strategies are staked at once, so a probability alone is not
+a stake: the mean and the variance of the return are needed, each stake is capped, and their sum is bounded.
+Stakes are fractions of the bankroll at the decision time.
+"""
+
+from typing import Annotated
+
+import numpy as np
+from numpy.typing import ArrayLike
+from pydantic import BaseModel, ConfigDict, Field
+
+from cleverbetter_dagster.betting.segments import FloatArray
+from cleverbetter_dagster.errors import InvalidInput
+
+# For a normal return around 0, E[R^2] is pi/2 times the square of its mean absolute value.
+_NORMAL_DISPERSION = np.pi / 2
+
+
+class StakingSpec(BaseModel):
+    """The bounds on what may be staked."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kelly_fraction: Annotated[float, Field(gt=0, le=1)] = 0.25
+    """Share of the full Kelly stake. Full Kelly assumes that the mean is known; it is estimated."""
+    max_stake_fraction: Annotated[float, Field(gt=0, le=1)] = 0.05
+    """Most of the bankroll that one strategy may get."""
+    max_total_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Most of the bankroll that all strategies of one decision time may get together."""
+
+
+def return_moments(probability: ArrayLike, gain: ArrayLike, loss: ArrayLike) -> tuple[FloatArray, FloatArray]:
+    """Mean and variance of the next window's return.
+
+    The return is positive with `probability`, then `gain` on average; otherwise `-loss` on average. Within
+    both sides it scatters as a normal return does, whose second moment is pi/2 times its squared mean
+    magnitude.
+
+    Args:
+        probability: of a positive return, 0..1, shape (n,).
+        gain: mean size of positive returns, >= 0, as a fraction of the stake, shape (n,).
+        loss: mean size of negative returns, >= 0 (a magnitude, not a negative return), shape (n,).
+
+    NaN in gives NaN out: nothing is known of that strategy.
+
+    >>> mean, variance = return_moments([0.6], [0.1], [0.05])
+    >>> mean.round(6).tolist()
+    [0.04]
+    """
+    p, up, down = (np.asarray(values, dtype=np.float64) for values in (probability, gain, loss))
+    _check_within(p, "probability", 0.0, 1.0)
+    _check_within(up, "gain", 0.0, np.inf)
+    _check_within(down, "loss", 0.0, np.inf)
+    mean = p * up - (1.0 - p) * down
+    second_moment = _NORMAL_DISPERSION * (p * up**2 + (1.0 - p) * down**2)
+    return mean, np.maximum(second_moment - mean**2, 0.0)
+
+
+def kelly_fraction(mean: ArrayLike, variance: ArrayLike) -> FloatArray:
+    """Fraction of the bankroll that maximises expected log growth: mean / (variance + mean^2), >= 0.
+
+    Maximises the second-order expansion of E[log(1 + f R)], f E[R] - f^2 E[R^2] / 2. Source: Thorp (2006),
+    "The Kelly Criterion in Blackjack, Sports Betting, and the Stock Market", section 7 (where m^2 is dropped
+    beside the variance). 0 where the mean is <= 0, or where either is NaN. It is unbounded: cap it.
+
+    >>> kelly_fraction([0.02, -0.02], [0.0096, 0.0096]).round(9).tolist()
+    [2.0, 0.0]
+    """
+    m, v = np.asarray(mean, dtype=np.float64), np.asarray(variance, dtype=np.float64)
+    _check_within(v, "variance", 0.0, np.inf)
+    second_moment = v + m**2
+    edge = (m > 0) & (second_moment > 0)
+    return np.divide(m, second_moment, out=np.zeros(np.broadcast(m, v).shape), where=edge)
+
+
+def allocate(
+    mean: ArrayLike, variance: ArrayLike, spec: StakingSpec | None = None, group: ArrayLike | None = None
+) -> FloatArray:
+    """Stakes by fractional Kelly, each capped, and scaled down in proportion where together above the bound.
+
+    Args:
+        mean: expected return of each strategy's next window, shape (n,).
+        variance: of that return, >= 0, shape (n,).
+        spec: the bounds.
+        group: decision time of each strategy, shape (n,); stakes are bounded together within a group. By
+            default all belong to one.
+
+    Returns:
+        Fractions of the bankroll, shape (n,), >= 0; 0 where the mean is <= 0 or unknown (NaN).
+    """
+    spec = spec or StakingSpec()
+    stake = np.minimum(spec.kelly_fraction * kelly_fraction(mean, variance), spec.max_stake_fraction)
+    return _bounded(stake, spec, group)
+
+
+def equal_stakes(
+    chosen: ArrayLike, spec: StakingSpec | None = None, group: ArrayLike | None = None
+) -> FloatArray:
+    """The capped stake for every chosen strategy (bool, shape (n,)), scaled down like `allocate`.
+
+    >>> equal_stakes([True, False, True], StakingSpec(max_stake_fraction=0.8)).tolist()
+    [0.5, 0.0, 0.5]
+    """
+    spec = spec or StakingSpec()
+    stake = np.where(np.asarray(chosen, dtype=bool), spec.max_stake_fraction, 0.0)
+    return _bounded(stake, spec, group)
+
+
+def stakes_from_probability(
+    probability: ArrayLike,
+    magnitudes: tuple[ArrayLike, ArrayLike],
+    spec: StakingSpec | None = None,
+    group: ArrayLike | None = None,
+) -> FloatArray:
+    """Stakes from a calibrated probability and the strategy's own (gain, loss) magnitudes.
+
+    See `return_moments` for the magnitudes, `allocate` for the rest.
+    """
+    return allocate(*return_moments(probability, *magnitudes), spec, group)
+
+
+def _bounded(stake: FloatArray, spec: StakingSpec, group: ArrayLike | None) -> FloatArray:
+    """Stakes scaled down where their sum within a group exceeds the bound."""
+    members = np.zeros(len(stake)) if group is None else np.asarray(group)
+    if members.shape != stake.shape:
+        raise InvalidInput(
+            f"{len(stake)} stakes but groups of shape {members.shape}: give one group a stake."
+        )
+    _, index = np.unique(members, return_inverse=True)
+    total = np.bincount(index, weights=stake)
+    scale = np.divide(
+        spec.max_total_fraction, total, out=np.ones_like(total), where=total > spec.max_total_fraction
+    )
+    return stake * scale[index]
+
+
+def _check_within(values: FloatArray, name: str, low: float, high: float) -> None:
+    """NaN passes: it means unknown."""
+    wrong = values[(values < low) | (values > high)]
+    if wrong.size:
+        raise InvalidInput(f"{name} is {wrong.flat[0]}, must be within {low}..{high}.")

@@ -1,0 +1,155 @@
+"""`cleverbetter demo`: sample rows in, a judged, registered and promoted model out, and what to look at next."""
+
+import tempfile
+from contextlib import closing
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Annotated
+
+import psycopg
+import typer
+from rich.console import Console
+from rich.panel import Panel
+from rich.table import Table
+
+from cleverbetter_dagster.errors import DataError
+from cleverbetter_dagster.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from cleverbetter_dagster.dataset.samples import SampleSpec
+    from cleverbetter_dagster.evaluation.bootstrap import Interval
+    from cleverbetter_dagster.evaluation.leaderboard import LeaderboardRow
+    from cleverbetter_dagster.services.records import ChampionRecord
+
+METRICS_SHOWN = {
+    "roc_auc": "ROC AUC",
+    "brier": "Brier",
+    "calibration_error": "calib. error",
+    "roi": "ROI",
+    "growth": "growth",
+    "max_drawdown": "max drawdown",
+}
+
+
+def demo(
+    strategies: Annotated[int, typer.Option(help="Strategies to simulate.", min=50, max=2000)] = 400,
+    seed: Annotated[int, typer.Option(help="Another seed is another world.", min=0)] = 7,
+) -> None:
+    """Simulate betting strategies, then train, judge, promote and predict on their backtests. Under three minutes."""
+    from cleverbetter_dagster.dataset.samples import SampleSpec
+
+    settings, console = load_settings(), Console()
+    started = perf_counter()
+    spec = SampleSpec(n_strategies=strategies, seed=seed)
+    months = _months(spec.first_month, spec.months)
+    console.rule("[bold]cleverbetter demo")
+    _import_sample(settings, spec, console)
+    from cleverbetter_dagster.cli.launch import run_job
+
+    console.print(f"\n[bold]Loading and validating[/] the rows of {spec.months} months, {months[0]} to {months[1]}")
+    run_job(settings, "load_rows", months, console)
+    console.print(f"\n[bold]Training, judging, promoting[/] as of {months[1]}")
+    run_job(settings, "retrain", (months[1], months[1]), console)
+    show_results(settings, months[1], console)
+    console.print(f"[dim]{perf_counter() - started:.0f} s in all[/]")
+
+
+def _months(first: str, count: int) -> tuple[str, str]:
+    import pandas as pd
+
+    months = pd.period_range(first, periods=count, freq="M").strftime("%Y-%m")
+    return months[0], months[-1]
+
+
+def _import_sample(settings: Settings, spec: "SampleSpec", console: Console) -> None:
+    from cleverbetter_dagster.cli.progress import import_progress
+    from cleverbetter_dagster.dataset.samples import sample_rows
+    from cleverbetter_dagster.store.importer import import_files
+
+    console.print(f"[bold]Simulating[/] {spec.n_strategies} strategies bet by bet over {spec.months} months")
+    results, features = sample_rows(spec)
+    _refuse_other_rows(settings, set(results["strategy_id"]))
+    with tempfile.TemporaryDirectory() as folder, import_progress(console) as progress:
+        files = Path(folder) / "backtest_results.parquet", Path(folder) / "ml_features.parquet"
+        results.to_parquet(files[0])
+        features.to_parquet(files[1])
+        report = import_files(settings, *files, progress)
+    console.print(f"  [green]✓[/] {report.inserted:,} rows imported, {report.unchanged:,} were there already")
+
+
+def _refuse_other_rows(settings: Settings, sample: set[str]) -> None:
+    """Simulated rows must never be mixed with a team's own."""
+    from cleverbetter_dagster.store.database import psycopg_connect
+
+    with closing(psycopg_connect(settings, "rows", autocommit=True)) as connection:
+        try:
+            found = connection.execute(
+                "SELECT strategy_id::text FROM backtest_results WHERE strategy_id::text <> ALL(%s) LIMIT 1", [list(sample)]
+            ).fetchone()
+        except psycopg.errors.UndefinedTable:
+            return
+    if found:
+        raise DataError(
+            f"backtest_results holds rows that are no sample rows (strategy {found[0]}); simulated rows must not be mixed with "
+            "them. Unset DATABASE_URL, or set DAGSTER_HOME to an empty folder, and run the demo there."
+        )
+
+
+def show_results(settings: Settings, month: str, console: Console) -> None:
+    """The closing tables: leaderboard, decision, ten largest stakes, where to look next."""
+    from cleverbetter_dagster.evaluation.leaderboard import LeaderboardRow
+    from cleverbetter_dagster.services.records import ChampionRecord, ComparisonRecord
+    from cleverbetter_dagster.store.artefacts import ArtefactStore
+    from cleverbetter_dagster.store.predictions import read_predictions
+
+    store = ArtefactStore(settings.artefacts_base)
+    comparison = ComparisonRecord.model_validate(store.read_json(f"model_comparison/{month}.json"))
+    decision = ChampionRecord.model_validate(store.read_json(f"champion/{month}.json"))
+    console.print()
+    console.print(_board([LeaderboardRow.model_validate(row) for row in comparison.leaderboard], set(comparison.models)))
+    console.print(_decision(decision))
+    console.print(_stakes(read_predictions(settings, month).head(10)))
+    console.print(
+        "[bold]Where to look next[/]\n"
+        "  cleverbetter up        start the web UIs: the asset graph, every plot and check, the model in MLflow\n"
+        "  cleverbetter status    what is up, where the data is, who is champion\n"
+        "  cleverbetter import    bring your own backtest rows (set DAGSTER_HOME to an empty folder first)"
+    )
+
+
+def _board(board: list["LeaderboardRow"], families: set[str]) -> Table:
+    first = board[0]
+    table = Table(title=f"Leaderboard on {first.n_rows:,} test rows of {first.n_months} months, 95% intervals", title_justify="left")
+    table.add_column("model")
+    for title in METRICS_SHOWN.values():
+        table.add_column(title, justify="right")
+    for row in board:
+        cells = [_cell(getattr(row, metric)) for metric in METRICS_SHOWN]
+        table.add_row(row.name, *cells, style="bold" if row.name in families else "")
+    return table
+
+
+def _cell(interval: "Interval | None") -> str:
+    if interval is None:
+        return "–"
+    return f"{interval.point:.3f}\n[dim]{interval.low:.3f} to {interval.high:.3f}[/]"
+
+
+def _decision(decision: "ChampionRecord") -> Panel:
+    colour = {"promoted": "green", "kept": "green", "refused": "yellow"}[decision.action]
+    challenger = f"{decision.challenger_family} v{decision.challenger_version}"
+    champion = f"{decision.champion_family} v{decision.champion_version}" if decision.champion_family else "none"
+    lines = [f"[bold {colour}]{challenger} {decision.action}[/]; champion as of {decision.as_of}: [bold]{champion}[/]"]
+    return Panel("\n".join([*lines, *(f"• {reason}" for reason in decision.reasons)]), title="Promotion", title_align="left")
+
+
+def _stakes(predictions: "pd.DataFrame") -> Table:
+    table = Table(title="Ten largest stakes for the next window", title_justify="left")
+    for name in ("strategy", "probability", "confidence", "expected return", "stake (share of bankroll)"):
+        table.add_column(name, justify="left" if name == "strategy" else "right")
+    for row in predictions.itertuples():
+        numbers = (f"{row.probability:.3f}", f"{row.confidence:.3f}", f"{row.expected_return:+.2%}", f"{row.recommended_stake:.2%}")
+        table.add_row(row.strategy_id, *numbers)
+    return table

@@ -1,0 +1,146 @@
+"""A simulated market of races: what the crowd believes, what it charges, and what is true.
+
+Every runner falls into a *cell* by what a strategy can see before the race: odds band, rank in the betting,
+region, whether the price shortened or drifted, and how liquid the race is. The crowd is wrong in three ways:
+longshots are overbet everywhere (favourite-longshot bias), whole groups of cells are mispriced by an amount
+that differs between groups and drifts from month to month, and every single price has noise. Strategies earn
+or lose through these alone: no edge is ever drawn for a strategy.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+ODDS_EDGES = np.array([2.0, 3.0, 4.5, 7.0, 12.0, 20.0])
+RANK_EDGES = np.array([2, 3, 4, 6])
+DRIFT_EDGES = np.array([-0.08, 0.08])
+CELL_SHAPE = (7, 5, 8, 3, 2)
+"""Number of odds bands, rank groups, regions, price movements (shortened, steady, drifted), liquidity
+groups."""
+
+RACES_PER_MONTH = 1_300
+MOST_RUNNERS = 12
+
+_TRUE_EXPONENT = 1.04  # above 1: favourites win more often than the crowd believes
+_PRICE_NOISE = 0.10
+_PERSISTENCE = 0.93  # of a group's mispricing, from one month to the next
+_MEAN_VOLUME = 35_000.0
+
+
+class _Effect(NamedTuple):
+    """Log-odds by which the crowd misprices the groups spanned by some of a cell's coordinates."""
+
+    axes: tuple[int, ...]
+    lasting: float
+    """Standard deviation between groups of the part that stays."""
+    drifting: float
+    """Standard deviation of the part that reverts to 0 as an AR(1)."""
+    fleeting: float
+    """Standard deviation of a part drawn anew every month: nobody can learn it, and all who bet there share
+    it."""
+
+
+_EFFECTS = (
+    _Effect((0, 1), 0.09, 0.055, 0.04),
+    _Effect((1, 2), 0.09, 0.07, 0.02),
+    _Effect((0, 3), 0.09, 0.055, 0.02),
+    _Effect((2, 3), 0.055, 0.055, 0.0),
+    _Effect((2, 4), 0.055, 0.055, 0.0),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Runners:
+    """Every runner of one month, races in order of time. All fields have shape (n_runners,)."""
+
+    cell: IntArray
+    day: IntArray
+    """Day of the month, 0 for the first."""
+    belief: FloatArray
+    """The crowd's win probability; sums to 1 over a race."""
+    back_odds: FloatArray
+    lay_odds: FloatArray
+    rank: IntArray
+    """In the betting, 1 for the favourite."""
+    drift: FloatArray
+    """Log change of the odds before the off, negative where they shortened."""
+    volume: FloatArray
+    """Matched on the runner, in money."""
+    overround: FloatArray
+    """Of the race: sum of 1 / back odds over its runners."""
+    field_size: IntArray
+    won: NDArray[np.bool_]
+
+
+def mispricing(rng: np.random.Generator, months: int) -> FloatArray:
+    """Log-odds by which the runners of a cell are better than believed, shape (months, cells)."""
+    total = np.zeros((months, *CELL_SHAPE))
+    for effect, source in zip(_EFFECTS, rng.spawn(len(_EFFECTS)), strict=True):
+        shape = tuple(size if axis in effect.axes else 1 for axis, size in enumerate(CELL_SHAPE))
+        lasting = source.normal(0.0, effect.lasting, shape)
+        drifting = source.normal(0.0, effect.drifting, shape)
+        for month in range(months):
+            total[month] += lasting + drifting + source.normal(0.0, effect.fleeting, shape)
+            shock = source.normal(0.0, effect.drifting * np.sqrt(1 - _PERSISTENCE**2), shape)
+            drifting = _PERSISTENCE * drifting + shock
+    return total.reshape(months, -1)
+
+
+def race_month(rng: np.random.Generator, mispriced: FloatArray, days: int) -> Runners:
+    """Simulate one month.
+
+    Args:
+        rng: source of chance.
+        mispriced: log-odds per cell, shape (cells,): one month of `mispricing`.
+        days: of the month.
+    """
+    size = rng.integers(6, MOST_RUNNERS + 1, RACES_PER_MONTH)
+    runs = np.arange(MOST_RUNNERS) < size[:, None]
+    strength = np.where(runs, rng.normal(0.0, 1.0, runs.shape), -np.inf)
+    belief = _softmax(strength)
+    rank = np.argsort(np.argsort(-belief, axis=1), axis=1) + 1
+    drift = rng.normal(0.0, 0.12, runs.shape)
+    region = rng.integers(0, CELL_SHAPE[2], RACES_PER_MONTH)
+    liquidity = rng.normal(0.0, 0.6, RACES_PER_MONTH)
+    overround = 1.012 + 0.012 * np.exp(-liquidity) * rng.uniform(0.5, 1.5, RACES_PER_MONTH)
+    back_odds = np.maximum(1.0 / np.where(runs, belief * overround[:, None], 1.0), 1.01)
+    spread = 0.01 + 0.006 * np.exp(-0.5 * liquidity[:, None]) * np.sqrt(back_odds)
+    coordinates = (
+        np.searchsorted(ODDS_EDGES, back_odds, side="right"),
+        np.searchsorted(RANK_EDGES, rank, side="right"),
+        np.broadcast_to(region[:, None], runs.shape),
+        np.searchsorted(DRIFT_EDGES, drift, side="right"),
+        np.broadcast_to((liquidity > 0)[:, None].astype(np.int64), runs.shape),
+    )
+    cell = np.ravel_multi_index(coordinates, CELL_SHAPE)
+    ability = _TRUE_EXPONENT * np.log(np.where(runs, belief, 1.0)) + mispriced[cell]
+    truth = np.where(runs, ability + rng.normal(0.0, _PRICE_NOISE, runs.shape), -np.inf)
+    winner = np.argmax(truth + rng.gumbel(size=runs.shape), axis=1)
+    day = np.sort(rng.integers(0, days, RACES_PER_MONTH))
+
+    def spread_out(of_race: np.ndarray) -> np.ndarray:
+        return np.broadcast_to(of_race[:, None], runs.shape)[runs]
+
+    return Runners(
+        cell=cell[runs],
+        day=spread_out(day),
+        belief=belief[runs],
+        back_odds=back_odds[runs],
+        lay_odds=(back_odds * (1.0 + spread))[runs],
+        rank=rank[runs],
+        drift=drift[runs],
+        volume=(belief * _MEAN_VOLUME * np.exp(liquidity[:, None] - 0.18))[runs],
+        overround=spread_out(overround),
+        field_size=spread_out(size),
+        won=(np.arange(MOST_RUNNERS) == winner[:, None])[runs],
+    )
+
+
+def _softmax(log_weight: FloatArray) -> FloatArray:
+    weight = np.exp(log_weight - log_weight.max(axis=1, keepdims=True))
+    return weight / weight.sum(axis=1, keepdims=True)

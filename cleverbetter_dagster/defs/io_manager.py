@@ -1,0 +1,58 @@
+"""The one IO manager: Arrow tables as Parquet, records as JSON, one file a partition, under any fsspec URL."""
+
+from collections.abc import Mapping
+from typing import Any, get_args
+
+import dagster as dg
+import pyarrow as pa
+from pydantic import BaseModel
+
+from cleverbetter_dagster.settings import load_settings
+from cleverbetter_dagster.store.artefacts import ArtefactStore
+
+
+class ArtefactIOManager(dg.ConfigurableIOManager):
+    """Stores `{partition: pa.Table | record}` and loads the same mapping, one entry for each partition.
+
+    Assets return a mapping over the months of their run, and take mappings annotated `dict[str, pa.Table]` or
+    `dict[str, SomeRecord]`, so that a run over one month and a run over a range are the same code.
+    """
+
+    base_url: str | None = None
+    """Folder or fsspec URL (`s3://bucket/prefix`); unset, the setting CLEVERBETTER_ARTEFACTS_URL or its default."""
+
+    def _store(self) -> ArtefactStore:
+        return ArtefactStore(self.base_url or load_settings().artefacts_base)
+
+    def handle_output(self, context: dg.OutputContext, obj: Mapping[str, Any]) -> None:
+        expected = set(context.asset_partition_keys)
+        if set(obj) != expected:
+            raise dg.DagsterInvariantViolationError(
+                f"{context.asset_key.to_user_string()} returned months {sorted(obj)}, the run asked for {sorted(expected)}"
+            )
+        store = self._store()
+        for month, value in obj.items():
+            name = f"{context.asset_key.path[-1]}/{month}"
+            if isinstance(value, pa.Table):
+                store.write_table(f"{name}.parquet", value)
+            else:
+                store.write_json(f"{name}.json", value)
+
+    def load_input(self, context: dg.InputContext) -> dict[str, Any]:
+        kind = get_args(context.dagster_type.typing_type)[1]
+        months = context.asset_partition_keys
+        optional = bool((context.definition_metadata or {}).get("may_lack_partitions"))
+        store = self._store()
+        suffix = "parquet" if kind is pa.Table else "json"
+        paths = {month: f"{context.asset_key.path[-1]}/{month}.{suffix}" for month in months}
+        if optional:
+            paths = {month: path for month, path in paths.items() if store.exists(path)}
+        return {month: _read(store, path, kind) for month, path in paths.items()}
+
+
+def _read(store: ArtefactStore, path: str, kind: type) -> Any:
+    if kind is pa.Table:
+        return store.read_tables([path])
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return kind.model_validate(store.read_json(path))
+    raise dg.DagsterInvariantViolationError(f"Inputs are tables or records, not {kind!r}")

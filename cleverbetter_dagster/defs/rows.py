@@ -1,0 +1,198 @@
+"""Rows in: the two upstream tables, the rows of each month, and the temporal split of each as_of."""
+
+from collections.abc import Iterator, Mapping
+
+import dagster as dg
+import pyarrow as pa
+
+from cleverbetter_dagster.dataset.as_of import AsOf
+from cleverbetter_dagster.dataset.spec import DatasetSpec
+from cleverbetter_dagster.defs.failures import RETRY_PASSING_FAULTS, clear_failures
+from cleverbetter_dagster.defs.metadata import picture
+from cleverbetter_dagster.defs.partitions import by_month, history_input
+from cleverbetter_dagster.defs.resources import Deployment
+from cleverbetter_dagster.services.datasets import Dataset, plan_split, rows_until
+from cleverbetter_dagster.services.loading import MonthLoad, MonthLoader
+from cleverbetter_dagster.services.split_checks import (
+    LATE_RUN_DAYS,
+    MOST_BULK_ROWS,
+    bulk_share,
+    late_labels,
+    timeline,
+)
+
+GROUP = "rows"
+UPSTREAM = "upstream"
+
+
+class SplitConfig(DatasetSpec, dg.Config):
+    """How examples are chosen and split; recorded with the split and used by everything that follows it."""
+
+
+def upstream_tables() -> list[dg.AssetSpec]:
+    """The tables the backtesting service writes; read here, never written."""
+    described = {
+        "backtest_results": "One row per backtest of one strategy over one window.",
+        "ml_features": "Market features of each backtest row.",
+    }
+    return [
+        dg.AssetSpec(table, description=f"{text} Written by the backtesting service.", group_name=UPSTREAM, kinds={"postgres"})
+        for table, text in described.items()
+    ]
+
+
+def training_rows(partitions: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
+    """The asset `training_rows`."""
+
+    @dg.asset(
+        **by_month(partitions),
+        deps=["backtest_results", "ml_features"],
+        group_name=GROUP,
+        kinds={"postgres", "parquet"},
+        description="One row per backtest window that ended in the month, validated. Rows that cannot be right go to quarantine.",
+        code_version="1",
+        retry_policy=RETRY_PASSING_FAULTS,
+        check_specs=[
+            dg.AssetCheckSpec(
+                "rows_are_plausible",
+                asset="training_rows",
+                description="No row of the months had to be quarantined. Otherwise: `cleverbetter quarantine`, repair upstream, load again.",
+            )
+        ],
+    )
+    def training_rows(context: dg.AssetExecutionContext, deployment: Deployment) -> Iterator[dg.MaterializeResult]:
+        with clear_failures():
+            loader = MonthLoader(deployment.settings())
+            loads: dict[str, MonthLoad] = {}
+            for month in context.partition_keys:
+                loads[month] = loader.load(AsOf.parse(month))
+                context.add_asset_metadata(_month_metadata(loads[month]), partition_key=month)
+        tables = {month: load.table for month, load in loads.items()}
+        yield dg.MaterializeResult(value=tables, check_results=[_plausible(loads)])
+
+    return training_rows
+
+
+def temporal_split(partitions: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
+    """The asset `temporal_split`."""
+
+    @dg.asset(
+        **by_month(partitions),
+        ins={"training_rows": history_input()},
+        group_name=GROUP,
+        kinds={"python"},
+        description="Train, validation and test of the as_of month, cut in time and purged; nothing known after the month is in it.",
+        code_version="1",
+        check_specs=[
+            dg.AssetCheckSpec(
+                "enough_examples",
+                asset="temporal_split",
+                blocking=True,
+                description="At least min_examples (1,000) labelled rows, as the training guide asks. Otherwise: load more history, "
+                "lower min_composite_score, or lower min_examples if a rough model is wanted anyway.",
+            ),
+            dg.AssetCheckSpec(
+                "no_label_after_split",
+                asset="temporal_split",
+                blocking=True,
+                description="Every label a part is fitted on was known when the next part starts, and before the as_of month ended.",
+            ),
+            dg.AssetCheckSpec(
+                "decision_times_agree",
+                asset="temporal_split",
+                description="run_date lies within a month of end_date for most rows. Otherwise the history was backtested in "
+                "bulk, and decision_time=run_date would order nothing: keep end_date.",
+            ),
+        ],
+    )
+    def temporal_split(
+        context: dg.AssetExecutionContext, config: SplitConfig, training_rows: dict[str, pa.Table]
+    ) -> Iterator[dg.MaterializeResult]:
+        spec = DatasetSpec(**config.model_dump())
+        with clear_failures():
+            datasets = {
+                month: plan_split(rows_until(training_rows, AsOf.parse(month)), AsOf.parse(month), spec)
+                for month in context.partition_keys
+            }
+            for month, dataset in datasets.items():
+                context.add_asset_metadata(_split_metadata(dataset), partition_key=month)
+        yield dg.MaterializeResult(
+            value={month: dataset.record for month, dataset in datasets.items()},
+            check_results=[_enough(datasets), _no_label_after_split(datasets), _decision_times_agree(datasets)],
+        )
+
+    return temporal_split
+
+
+def row_assets(partitions: dg.MonthlyPartitionsDefinition) -> list[dg.AssetSpec | dg.AssetsDefinition]:
+    """Everything up to the split."""
+    return [*upstream_tables(), training_rows(partitions), temporal_split(partitions)]
+
+
+def _month_metadata(load: MonthLoad) -> dict[str, dg.MetadataValue | int | str]:
+    facts: dict[str, dg.MetadataValue | int | str] = {
+        "dagster/row_count": load.table.num_rows,
+        "quarantined": load.quarantined,
+    }
+    if load.window_ends is not None:
+        facts |= {"first_window_end": str(load.window_ends[0]), "last_window_end": str(load.window_ends[1])}
+    return facts
+
+
+def _plausible(loads: Mapping[str, MonthLoad]) -> dg.AssetCheckResult:
+    quarantined = {month: load.quarantined for month, load in loads.items() if load.quarantined}
+    return dg.AssetCheckResult(
+        check_name="rows_are_plausible",
+        passed=not quarantined,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"quarantined_rows": sum(quarantined.values()), "months": ", ".join(quarantined) or "none"},
+    )
+
+
+def _split_metadata(dataset: Dataset) -> dict[str, dg.MetadataValue | int | str]:
+    split = dataset.record.split
+    return {
+        "dagster/row_count": split.usable_rows,
+        "train_rows": split.train.rows,
+        "validation_rows": split.validation.rows,
+        "test_rows": split.test.rows,
+        "purged_rows": split.purged_rows,
+        "filtered_rows": split.filtered_rows,
+        "unlabelled_rows": split.unlabelled_rows,
+        "validation_start": str(split.validation_start),
+        "test_start": str(split.test_start),
+        "data_hash": dataset.record.data_hash,
+        "timeline": picture(split_timeline(timeline(dataset)), "split timeline"),
+    }
+
+
+def _enough(datasets: Mapping[str, Dataset]) -> dg.AssetCheckResult:
+    usable = {month: dataset.record.split.usable_rows for month, dataset in datasets.items()}
+    needed = max(dataset.record.spec.min_examples for dataset in datasets.values())
+    fewest = min(usable, key=lambda month: usable[month])
+    return dg.AssetCheckResult(
+        check_name="enough_examples",
+        passed=usable[fewest] >= needed,
+        description=f"{usable[fewest]} usable examples as of {fewest}, {needed} needed.",
+        metadata={"usable_examples": usable[fewest], "needed": needed},
+    )
+
+
+def _no_label_after_split(datasets: Mapping[str, Dataset]) -> dg.AssetCheckResult:
+    late = {month: late_labels(dataset) for month, dataset in datasets.items()}
+    return dg.AssetCheckResult(
+        check_name="no_label_after_split",
+        passed=not any(late.values()),
+        metadata={"late_labels": sum(late.values()), "months": ", ".join(m for m, n in late.items() if n) or "none"},
+    )
+
+
+def _decision_times_agree(datasets: Mapping[str, Dataset]) -> dg.AssetCheckResult:
+    share = max(bulk_share(dataset.panel) for dataset in datasets.values())
+    return dg.AssetCheckResult(
+        check_name="decision_times_agree",
+        passed=share <= MOST_BULK_ROWS,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"{share:.1%} of the rows were run more than {LATE_RUN_DAYS} days after their window ended.",
+        metadata={"late_share": share},
+    )

@@ -1,0 +1,165 @@
+"""Whether a challenger may become champion: a verdict with its reasons, from paired intervals."""
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from cleverbetter_dagster.errors import InvalidInput
+from cleverbetter_dagster.evaluation.bootstrap import BlockBootstrap, BootstrapSpec, Interval, Statistic
+from cleverbetter_dagster.evaluation.classification import brier_terms, log_loss_terms
+from cleverbetter_dagster.evaluation.month_statistics import auc_statistic, mean_statistic
+from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
+
+GateMetric = Literal["brier", "log_loss", "roc_auc"]
+
+METRIC_TITLES: dict[GateMetric, str] = {
+    "brier": "Brier score",
+    "log_loss": "log loss",
+    "roc_auc": "1 - ROC AUC",
+}
+
+
+class PromotionPolicy(BootstrapSpec):
+    """What a challenger has to show."""
+
+    metric: GateMetric = "brier"
+    """Compared as a loss: `roc_auc` as 1 - AUC."""
+    tolerance: Annotated[float, Field(ge=0)] = 0.002
+    """How much worse than the champion the challenger may still be at the interval's upper end."""
+    min_months: Annotated[int, Field(ge=2)] = 6
+    """Fewest months of test rows to judge on."""
+
+
+class PairedComparison(BaseModel):
+    """The losses of two models on the same rows, resampled together. Lower is better."""
+
+    model_config = ConfigDict(frozen=True)
+
+    against: str
+    metric: GateMetric
+    challenger: float
+    other: float
+    difference: Interval | None
+    """loss(challenger) - loss(other): below 0 where the challenger is better. None where not defined."""
+
+
+class Verdict(BaseModel):
+    """Promote or not, and why."""
+
+    model_config = ConfigDict(frozen=True)
+
+    promote: bool
+    reasons: tuple[str, ...]
+    """One sentence a finding, with its numbers."""
+    comparisons: tuple[PairedComparison, ...]
+    n_rows: int
+    n_months: int
+
+
+def judge(
+    challenger: ScoredRows,
+    champion: ScoredRows | None,
+    baselines: Mapping[str, ScoredRows],
+    policy: PromotionPolicy | None = None,
+) -> Verdict:
+    """Judge a challenger against the champion and every baseline on the same test rows.
+
+    It is promoted only where there are at least `min_months` of rows, the interval of its loss minus the
+    champion's ends at or below `tolerance` (it is not worse), and the interval of its loss minus each
+    baseline's lies wholly below 0 (it is better). Without a champion the baselines decide; without a baseline
+    nothing is promoted.
+
+    Raises:
+        InvalidInput: the models were not scored on the same rows.
+    """
+    policy = policy or PromotionPolicy()
+    n_months = BlockBootstrap(challenger.decision_time, policy).n_months
+    findings = [_enough_months(n_months, policy)]
+    comparisons: list[PairedComparison] = []
+    if champion is not None:
+        comparison = compare(challenger, champion, "champion", policy)
+        comparisons.append(comparison)
+        findings.append(_not_worse(comparison, policy.tolerance))
+    if not baselines:
+        findings.append((False, "There is no baseline to beat; give at least one."))
+    for name, rows in baselines.items():
+        comparison = compare(challenger, rows, name, policy)
+        comparisons.append(comparison)
+        findings.append(_better(comparison))
+    return Verdict(
+        promote=all(passed for passed, _ in findings),
+        reasons=tuple(reason for _, reason in findings),
+        comparisons=tuple(comparisons),
+        n_rows=len(challenger),
+        n_months=n_months,
+    )
+
+
+def compare(
+    challenger: ScoredRows, other: ScoredRows, against: str, policy: PromotionPolicy | None = None
+) -> PairedComparison:
+    """Losses of two models on the same rows and the interval of their difference.
+
+    Raises:
+        InvalidInput: the rows differ.
+    """
+    policy = policy or PromotionPolicy()
+    if not challenger.same_rows_as(other):
+        raise InvalidInput(
+            f"The challenger was scored on {len(challenger)} rows and {against} on {len(other)} others: "
+            "score both on the same rows, in the same order."
+        )
+    bootstrap = BlockBootstrap(challenger.decision_time, policy)
+    ours, theirs = (_loss(bootstrap, rows, policy.metric) for rows in (challenger, other))
+    everything = np.ones((1, bootstrap.n_months))
+    return PairedComparison(
+        against=against,
+        metric=policy.metric,
+        challenger=float(ours(everything)[0]),
+        other=float(theirs(everything)[0]),
+        difference=bootstrap.interval(lambda weights: ours(weights) - theirs(weights)),
+    )
+
+
+def _loss(bootstrap: BlockBootstrap, rows: ScoredRows, metric: GateMetric) -> Statistic:
+    if metric == "brier":
+        return mean_statistic(bootstrap, brier_terms(rows.label, rows.probability))
+    if metric == "log_loss":
+        return mean_statistic(bootstrap, log_loss_terms(rows.label, rows.probability))
+    auc = auc_statistic(bootstrap, rows.label, rows.probability)
+    return lambda weights: 1.0 - auc(weights)
+
+
+def _enough_months(n_months: int, policy: PromotionPolicy) -> tuple[bool, str]:
+    enough = n_months >= policy.min_months
+    return enough, f"The test rows span {n_months} months; at least {policy.min_months} are needed."
+
+
+def _not_worse(comparison: PairedComparison, tolerance: float) -> tuple[bool, str]:
+    if comparison.difference is None:
+        return False, _undefined(comparison)
+    passed = comparison.difference.high <= tolerance
+    verdict = "not worse than the champion" if passed else "not shown to be as good as the champion"
+    return passed, f"{_losses(comparison)}: {verdict} (the upper end must be at most {tolerance:g})."
+
+
+def _better(comparison: PairedComparison) -> tuple[bool, str]:
+    if comparison.difference is None:
+        return False, _undefined(comparison)
+    passed = comparison.difference.high < 0
+    verdict = f"beats {comparison.against}" if passed else f"not shown to beat {comparison.against}"
+    return passed, f"{_losses(comparison)}: {verdict} (the upper end must be below 0)."
+
+
+def _losses(comparison: PairedComparison) -> str:
+    return (
+        f"{METRIC_TITLES[comparison.metric]} {comparison.challenger:.4f} against {comparison.other:.4f} of "
+        f"{comparison.against}, difference {comparison.difference}"
+    )
+
+
+def _undefined(comparison: PairedComparison) -> str:
+    title = METRIC_TITLES[comparison.metric]
+    return f"{title} cannot be compared with {comparison.against}: a single month, or labels all alike."

@@ -1,0 +1,98 @@
+"""Model families and baselines side by side, every figure with its interval."""
+
+from collections.abc import Mapping
+
+import pandas as pd
+from pydantic import BaseModel, ConfigDict
+
+from cleverbetter_dagster.evaluation.allocation import AllocationResult, allocation_of, monthly_returns
+from cleverbetter_dagster.evaluation.bootstrap import BlockBootstrap, BootstrapSpec, Interval
+from cleverbetter_dagster.evaluation.classification import brier_terms, log_loss_terms
+from cleverbetter_dagster.evaluation.month_statistics import (
+    auc_statistic,
+    calibration_statistic,
+    growth_of,
+    max_drawdown_of,
+    mean_statistic,
+    ratio_statistic,
+    sharpe_ratio_of,
+)
+from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
+
+
+class LeaderboardRow(BaseModel):
+    """One model. A figure is `None` where it is not defined: no bet, one class, a single month."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    n_rows: int
+    n_months: int
+    n_bets: int
+    roc_auc: Interval | None
+    brier: Interval | None
+    log_loss: Interval | None
+    calibration_error: Interval | None
+    roi: Interval | None
+    growth: Interval | None
+    sharpe_ratio: Interval | None
+    max_drawdown: Interval | None
+
+
+METRICS = tuple(
+    name for name, field in LeaderboardRow.model_fields.items() if field.annotation == Interval | None
+)
+
+
+def leaderboard(scored: Mapping[str, ScoredRows], spec: BootstrapSpec | None = None) -> list[LeaderboardRow]:
+    """One row per model, lowest Brier score first.
+
+    Models scored on the same rows see the same resamples. `roi` is profit over stake, `growth` the bankroll's
+    over the test part, `sharpe_ratio` that of its monthly returns, annualised.
+    """
+    rows = [leaderboard_row(name, rows, spec) for name, rows in scored.items()]
+    return sorted(rows, key=lambda row: (row.brier is None, row.brier.point if row.brier else 0.0, row.name))
+
+
+def leaderboard_row(name: str, rows: ScoredRows, spec: BootstrapSpec | None = None) -> LeaderboardRow:
+    """Every figure of one model with its interval."""
+    bootstrap = BlockBootstrap(rows.decision_time, spec)
+    allocation = allocation_of(rows)
+    label, probability = rows.label, rows.probability
+    return LeaderboardRow(
+        name=name,
+        n_rows=len(rows),
+        n_months=bootstrap.n_months,
+        n_bets=allocation.metrics.n_bets,
+        roc_auc=bootstrap.interval(auc_statistic(bootstrap, label, probability)),
+        brier=bootstrap.interval(mean_statistic(bootstrap, brier_terms(label, probability))),
+        log_loss=bootstrap.interval(mean_statistic(bootstrap, log_loss_terms(label, probability))),
+        calibration_error=bootstrap.interval(calibration_statistic(bootstrap, label, probability)),
+        roi=bootstrap.interval(ratio_statistic(bootstrap, rows.stake * rows.next_roi, rows.stake)),
+        **_bankroll_intervals(bootstrap, allocation),
+    )
+
+
+def leaderboard_frame(rows: list[LeaderboardRow]) -> pd.DataFrame:
+    """One line per model: name, counts, and `<metric>`, `<metric>_low`, `<metric>_high`; NaN where not
+    defined."""
+    counts = pd.DataFrame([row.model_dump(include={"name", "n_rows", "n_months", "n_bets"}) for row in rows])
+    columns = {}
+    for metric in METRICS:
+        intervals: list[Interval | None] = [getattr(row, metric) for row in rows]
+        for suffix, end in (("", "point"), ("_low", "low"), ("_high", "high")):
+            columns[metric + suffix] = [getattr(interval, end, float("nan")) for interval in intervals]
+    return pd.concat([counts, pd.DataFrame(columns)], axis=1)
+
+
+def _bankroll_intervals(
+    bootstrap: BlockBootstrap, allocation: AllocationResult
+) -> dict[str, Interval | None]:
+    if not allocation.metrics.n_bets:
+        return {"growth": None, "sharpe_ratio": None, "max_drawdown": None}
+    monthly = monthly_returns(allocation.decision_time, allocation.period_return)
+    return {
+        "growth": bootstrap.interval_of_sequence(growth_of, monthly),
+        "sharpe_ratio": bootstrap.interval_of_sequence(sharpe_ratio_of, monthly),
+        "max_drawdown": bootstrap.interval_of_sequence(max_drawdown_of, monthly),
+    }

@@ -1,0 +1,61 @@
+"""Calibration: from a model's raw score to a probability that means what it says.
+
+The rows a calibrator is fitted on must be decided later than those its model was fitted on; the caller sees
+to that.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from sklearn.isotonic import IsotonicRegression
+
+from cleverbetter_dagster.learning.shrunk_logistic import ShrunkLogistic, log_odds
+
+ISOTONIC_ROWS_PER_CLASS = 1000
+"""With fewer than about 1,000 rows isotonic regression overfits (Niculescu-Mizil, Caruana, ICML 2005)."""
+
+IDENTITY_PULL = 10.0
+
+Method = Literal["sigmoid", "isotonic"]
+
+
+@dataclass(frozen=True)
+class Calibrator:
+    """A strictly increasing map of raw scores in (0, 1) to probabilities in (0, 1).
+
+    `sigmoid` is Platt scaling of the log-odds. `isotonic` is the mean of the sigmoid and an isotonic
+    regression: the steps of the second alone would tie strategies that the model tells apart and call some
+    outcomes certain.
+    """
+
+    method: Method
+    sigmoid: ShrunkLogistic
+    isotonic: IsotonicRegression | None
+    rows: int
+
+    def probability(self, score: np.ndarray) -> np.ndarray:
+        """Probabilities of raw scores, float[n]."""
+        smooth = self.sigmoid.probability(log_odds(score)[:, None])
+        if self.isotonic is None:
+            return smooth
+        return 0.5 * (smooth + self.isotonic.predict(score))
+
+
+def fit_calibrator(score: np.ndarray, y: np.ndarray) -> Calibrator:
+    """Fit the calibrator the sample can carry: isotonic from `ISOTONIC_ROWS_PER_CLASS` rows of each class.
+
+    The sigmoid is pulled faintly to the identity, so that no rows, or rows of one class, still give a
+    calibrator.
+
+    Args:
+        score: raw scores in (0, 1), float[n], of rows their model was not fitted on.
+        y: labels 0 or 1, [n].
+    """
+    y = np.asarray(y, dtype=np.float64)
+    sigmoid = ShrunkLogistic.fit(log_odds(score)[:, None], y, guess=[1.0], penalty=IDENTITY_PULL)
+    positives = int(y.sum())
+    if min(positives, len(y) - positives) < ISOTONIC_ROWS_PER_CLASS:
+        return Calibrator("sigmoid", sigmoid, None, len(y))
+    isotonic = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(score, y)
+    return Calibrator("isotonic", sigmoid, isotonic, len(y))

@@ -1,0 +1,27 @@
+"""Every model family there is. A further family is one module and one line here."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from cleverbetter_dagster.errors import UnknownFamily
+from cleverbetter_dagster.learning.ensemble import Ensemble
+from cleverbetter_dagster.learning.family import Family
+
+FAMILIES: Mapping[str, Family] = MappingProxyType({family.name: family for family in (Ensemble(),)})
+
+
+def get_family(name: str) -> Family:
+    """The family called `name`.
+
+    Raises:
+        UnknownFamily: there is none; the message lists those there are.
+
+    >>> get_family("ensemble").title
+    'Stacked ensemble'
+    """
+    try:
+        return FAMILIES[name]
+    except KeyError:
+        raise UnknownFamily(
+            f"No model family is called {name!r}; there are: {', '.join(FAMILIES)}."
+        ) from None

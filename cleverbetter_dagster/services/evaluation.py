@@ -1,0 +1,94 @@
+"""Judging a model on its test rows, once, beside every baseline; then it becomes a registered version."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+import pyarrow as pa
+
+from cleverbetter_dagster.betting.staking import StakingSpec
+from cleverbetter_dagster.evaluation.allocation import allocation_of
+from cleverbetter_dagster.evaluation.bootstrap import BootstrapSpec
+from cleverbetter_dagster.evaluation.classification import classification_metrics
+from cleverbetter_dagster.evaluation.leaderboard import METRICS, LeaderboardRow, leaderboard
+from cleverbetter_dagster.evaluation.plots import (
+    bankroll_plot,
+    feature_importance_plot,
+    precision_recall_plot,
+    reliability_diagram,
+    roc_plot,
+)
+from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
+from cleverbetter_dagster.learning.baselines import BASELINES
+from cleverbetter_dagster.learning.family import FittedModel
+from cleverbetter_dagster.learning.tuning import pooled
+from cleverbetter_dagster.services.datasets import Dataset
+from cleverbetter_dagster.services.records import EvaluatedModel, ModelRecord
+from cleverbetter_dagster.services.scored_table import scored_by_model, scored_frame, scored_table, signed
+from cleverbetter_dagster.settings import Settings
+from cleverbetter_dagster.store.model_package import load_model
+from cleverbetter_dagster.store.registry import Registry
+from cleverbetter_dagster.store.tracking import reopen_run
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A judged model: its scored rows and those of the baselines, the figures and the pictures."""
+
+    model: EvaluatedModel
+    table: pa.Table
+    board: list[LeaderboardRow]
+    pictures: dict[str, bytes]
+
+
+def evaluate(
+    settings: Settings, record: ModelRecord, dataset: Dataset, staking: StakingSpec, bootstrap: BootstrapSpec
+) -> Evaluation:
+    """Score the test rows with the stored model, log what came out to the model's run, and register the model."""
+    model = load_model(settings, record.model_uri).fitted
+    table = score_test_rows({record.family: model}, dataset, staking)
+    scored = scored_by_model([table])
+    board = leaderboard(scored, bootstrap)
+    pictures = draw(model, scored, record.family)
+    metrics = metrics_of(scored[record.family], next(row for row in board if row.name == record.family))
+    with reopen_run(settings, record.run_id) as run:
+        run.log_metrics(metrics)
+        for name, png in pictures.items():
+            run.log_file(f"plots/{name}.png", png)
+        run.log_json("leaderboard.json", {"rows": [row.model_dump(mode="json") for row in board]})
+    version = Registry(settings).register(record.run_id, record.family, {"as_of": record.as_of})
+    evaluated = EvaluatedModel(**record.model_dump(), version=version, headline=metrics)
+    return Evaluation(evaluated, signed(table, evaluated), board, pictures)
+
+
+def score_test_rows(models: dict[str, FittedModel], dataset: Dataset, staking: StakingSpec) -> pa.Table:
+    """The test rows as `models` and every baseline see them; baselines are fitted on train and validation."""
+    parts = dataset.parts
+    frames = [scored_frame(name, parts.test, model.describe(parts.test.X), staking) for name, model in models.items()]
+    past = pooled(parts.train, parts.validation)
+    for name, baseline in BASELINES.items():
+        probability = baseline.fit(past).predict_proba(parts.test.X)[:, 1]
+        frames.append(scored_frame(name, parts.test, pd.DataFrame({"probability": probability}), staking))
+    return scored_table(frames)
+
+
+def metrics_of(rows: ScoredRows, board_row: LeaderboardRow) -> dict[str, float | None]:
+    """Every figure of one model under the name it has in MLflow; `_low` and `_high` end its interval."""
+    found: dict[str, float | None] = dict(classification_metrics(rows.label, rows.probability).model_dump())
+    found |= {f"betting_{name}": value for name, value in allocation_of(rows).metrics.model_dump().items()}
+    for name in METRICS:
+        interval = getattr(board_row, name)
+        if interval is not None:
+            found |= {f"{name}_low": interval.low, f"{name}_high": interval.high}
+    return found
+
+
+def draw(model: FittedModel, scored: dict[str, ScoredRows], family: str) -> dict[str, bytes]:
+    """The pictures of one evaluation as PNG, by name."""
+    rows = scored[family]
+    return {
+        "reliability": reliability_diagram(rows.label, rows.probability),
+        "roc": roc_plot(scored),
+        "precision_recall": precision_recall_plot(scored),
+        "bankroll": bankroll_plot({name: allocation_of(model_rows) for name, model_rows in scored.items()}),
+        "feature_importance": feature_importance_plot(model.feature_importance()),
+    }

@@ -1,0 +1,93 @@
+"""Who is champion: the challenger of an as_of against the champion of that time, and what the ledger records of it."""
+
+from dataclasses import dataclass
+
+from cleverbetter_dagster.betting.staking import StakingSpec
+from cleverbetter_dagster.evaluation.gate import PromotionPolicy, Verdict, judge
+from cleverbetter_dagster.learning.baselines import BASELINES
+from cleverbetter_dagster.services.datasets import Dataset
+from cleverbetter_dagster.services.evaluation import score_test_rows
+from cleverbetter_dagster.services.records import Action, ChampionRecord, ComparisonRecord, EvaluatedModel
+from cleverbetter_dagster.services.scored_table import scored_by_model
+from cleverbetter_dagster.services.training import Lineage
+from cleverbetter_dagster.settings import Settings
+from cleverbetter_dagster.store import ledger
+from cleverbetter_dagster.store.model_package import load_model
+from cleverbetter_dagster.store.registry import Registry
+
+ACTOR = "asset champion"
+CHALLENGER, CHAMPION = "challenger", "champion"
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What was decided, and the verdict it rests on (None where the challenger is the champion already)."""
+
+    record: ChampionRecord
+    verdict: Verdict | None
+
+
+def decide(
+    settings: Settings,
+    comparison: ComparisonRecord,
+    dataset: Dataset,
+    policy: PromotionPolicy,
+    lineage: Lineage | None = None,
+) -> Decision:
+    """Judge the challenger of an as_of and promote it, or record why not.
+
+    It is judged against the champion that stood at its as_of, both scored anew on the challenger's test rows, which
+    both have in their future: the champion's as_of is no later, and splits only move forward.
+    """
+    challenger = comparison.models[comparison.challenger]
+    standing = ledger.champion_at(settings, comparison.as_of)
+    if standing is not None and standing.model == (challenger.family, challenger.version):
+        return Decision(_record("kept", ["It is the champion already."], challenger, standing), None)
+    verdict = _judge(settings, challenger, standing, dataset, policy)
+    decision = ledger.Decision(
+        family=challenger.family,
+        version=challenger.version,
+        run_id=challenger.run_id,
+        as_of=comparison.as_of,
+        reason=" ".join(verdict.reasons),
+        actor=ACTOR,
+        evidence=verdict.model_dump(mode="json"),
+        dagster_run_id=lineage.dagster_run_id if lineage else None,
+    )
+    if verdict.promote:
+        entry = ledger.promote(settings, Registry(settings), decision, standing)
+    else:
+        entry = ledger.refuse(settings, decision)
+    reasons = list(verdict.reasons) if entry.reason == decision.reason else [entry.reason]
+    champion = ledger.champion_at(settings, comparison.as_of)
+    action: Action = "promoted" if entry.action == "promoted" else "refused"
+    return Decision(_record(action, reasons, challenger, champion), verdict)
+
+
+def _judge(
+    settings: Settings,
+    challenger: EvaluatedModel,
+    standing: ledger.LedgerEntry | None,
+    dataset: Dataset,
+    policy: PromotionPolicy,
+) -> Verdict:
+    models = {CHALLENGER: load_model(settings, challenger.model_uri).fitted}
+    if standing is not None:
+        models[CHAMPION] = load_model(settings, f"models:/{standing.family}/{standing.version}").fitted
+    scored = scored_by_model([score_test_rows(models, dataset, StakingSpec())])
+    baselines = {name: scored[name] for name in BASELINES}
+    return judge(scored[CHALLENGER], scored.get(CHAMPION), baselines, policy)
+
+
+def _record(
+    action: Action, reasons: list[str], challenger: EvaluatedModel, champion: ledger.LedgerEntry | None
+) -> ChampionRecord:
+    return ChampionRecord(
+        as_of=challenger.as_of,
+        action=action,
+        reasons=reasons,
+        challenger_family=challenger.family,
+        challenger_version=challenger.version,
+        champion_family=champion.family if champion else None,
+        champion_version=champion.version if champion else None,
+    )

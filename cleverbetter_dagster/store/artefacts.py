@@ -1,0 +1,147 @@
+"""Tables as Parquet and records as JSON under one base: a folder or any fsspec URL. No Dagster here.
+
+A file appears whole or not at all: on a local disk it is written beside its place and renamed into it, and
+object stores publish an object only when it is complete.
+"""
+
+import json
+import os
+import posixpath
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import uuid4
+
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+from fsspec.implementations.local import LocalFileSystem
+from pydantic import BaseModel
+
+from cleverbetter_dagster.errors import DataError
+
+
+class ArtefactStore:
+    """Reads and writes artefacts by their path below `base`, such as `training_rows/2023-12.parquet`."""
+
+    def __init__(self, base: str) -> None:
+        """Open the store; nothing is written until something is stored.
+
+        Args:
+            base: a folder, or an fsspec URL (`memory://x`, `s3://bucket/prefix`) whose driver is installed.
+
+        Raises:
+            DataError: no filesystem driver answers to the URL.
+        """
+        try:
+            # Another process may write between two looks, so listings are never remembered.
+            self._filesystem, root = fsspec.core.url_to_fs(base, use_listings_cache=False)
+        except (ValueError, ImportError) as error:
+            raise DataError(
+                f"Cannot open the artefacts base {base!r}: {error}. Name a folder, or install the fsspec driver "
+                "of that protocol."
+            ) from error
+        self._root = str(root).rstrip("/")
+
+    def url(self, path: str) -> str:
+        """Where the artefact `path` lies: an absolute path on a local disk, else a URL with its protocol."""
+        place = self._place(path)
+        if isinstance(self._filesystem, LocalFileSystem):
+            return place
+        return str(self._filesystem.unstrip_protocol(place))
+
+    def exists(self, path: str) -> bool:
+        """Whether the artefact `path` was written."""
+        return bool(self._filesystem.isfile(self._place(path)))
+
+    def write_table(self, path: str, table: pa.Table) -> None:
+        """Store `table` as Parquet (zstd), replacing what was there."""
+        sink = pa.BufferOutputStream()
+        pq.write_table(table, sink, compression="zstd")
+        self._write(path, sink.getvalue().to_pybytes())
+
+    def read_tables(self, paths: Sequence[str]) -> pa.Table:
+        """The tables at `paths` one below the other, in that order.
+
+        Columns are unified by name: where one of the tables lacks a column, its rows are null in it.
+
+        Raises:
+            DataError: no path is given, an artefact is missing or no Parquet, or a column changes its type.
+        """
+        if not paths:
+            raise DataError("No artefact paths to read: at least one is needed to know the columns.")
+        tables = [self._read_table(path) for path in paths]
+        try:
+            return pa.concat_tables(tables, promote_options="default")
+        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+            raise DataError(
+                f"The artefacts {self.url(paths[0])} to {self.url(paths[-1])} do not go together: {error}. "
+                "Materialise the older of them again."
+            ) from error
+
+    def write_json(self, path: str, record: BaseModel | Mapping[str, Any]) -> None:
+        """Store a record as JSON, replacing what was there.
+
+        Raises:
+            DataError: a mapping holds what JSON has no name for (NaN, infinity, an object).
+        """
+        try:
+            text = (
+                record.model_dump_json(indent=2)
+                if isinstance(record, BaseModel)
+                else json.dumps(dict(record), indent=2, allow_nan=False)
+            )
+        except (TypeError, ValueError) as error:
+            raise DataError(
+                f"Cannot store {self.url(path)} as JSON: {error}. Use None for an unknown number."
+            ) from error
+        self._write(path, text.encode())
+
+    def read_json(self, path: str) -> dict[str, Any]:
+        """The record at `path`, for `Model.model_validate` where it was a Pydantic model.
+
+        Raises:
+            DataError: the artefact is missing or is no JSON object.
+        """
+        try:
+            record = json.loads(self._read(path))
+        except ValueError as error:
+            raise DataError(f"The artefact {self.url(path)} is no JSON: {error}. Write it again.") from error
+        if not isinstance(record, dict):
+            raise DataError(f"The artefact {self.url(path)} is a {type(record).__name__}, not a JSON object.")
+        return record
+
+    def _place(self, path: str) -> str:
+        if path.startswith("/") or ".." in path.split("/"):
+            raise DataError(f"An artefact path is relative and stays below the base, got {path!r}.")
+        return posixpath.join(self._root, path)
+
+    def _read(self, path: str) -> bytes:
+        try:
+            return bytes(self._filesystem.cat_file(self._place(path)))
+        except FileNotFoundError as error:
+            raise DataError(
+                f"There is no artefact {self.url(path)}. Materialise the asset and partition that writes it."
+            ) from error
+
+    def _read_table(self, path: str) -> pa.Table:
+        try:
+            return pq.read_table(pa.BufferReader(self._read(path)))
+        except pa.ArrowInvalid as error:
+            raise DataError(
+                f"The artefact {self.url(path)} is no Parquet file: {error}. Write it again."
+            ) from error
+
+    def _write(self, path: str, content: bytes) -> None:
+        place = self._place(path)
+        self._filesystem.makedirs(posixpath.dirname(place), exist_ok=True)
+        if not isinstance(self._filesystem, LocalFileSystem):
+            self._filesystem.pipe_file(place, content)
+            return
+        beside = f"{place}.{uuid4().hex}.part"
+        try:
+            self._filesystem.pipe_file(beside, content)
+            os.replace(beside, place)
+        except BaseException:
+            if self._filesystem.exists(beside):
+                self._filesystem.rm_file(beside)
+            raise

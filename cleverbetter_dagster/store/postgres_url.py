@@ -1,0 +1,88 @@
+"""PostgreSQL URLs as people write them, and as SQLAlchemy (psycopg2) and psycopg 3 want them."""
+
+from psycopg.conninfo import make_conninfo
+from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from cleverbetter_dagster.errors import SettingsError
+
+DRIVER = "postgresql+psycopg2"
+
+
+def parsed(text: str, variable: str) -> URL:
+    """The URL in `text`, whichever PostgreSQL driver it names, with psycopg2's name in it.
+
+    >>> parsed("postgres://ann:s%40fe@db:5433/racing?sslmode=require", "DATABASE_URL")
+    postgresql+psycopg2://ann:***@db:5433/racing?sslmode=require
+
+    Raises:
+        SettingsError: it is no PostgreSQL URL. The message names `variable` and shows no part of a password.
+    """
+    try:
+        url = make_url(text)
+    except (ArgumentError, ValueError):
+        found = "what cannot be read as a URL"
+    else:
+        found = f"a URL of {url.get_backend_name()!r}"
+        # An '@' left in the host is the rest of a password that was not encoded.
+        if url.get_backend_name() in ("postgresql", "postgres") and "@" not in (url.host or ""):
+            return url.set(drivername=DRIVER)
+    raise SettingsError(
+        f"{variable} holds {found}. A PostgreSQL URL is needed: "
+        "postgresql://user:password@host:5432/database, special characters of the password percent-encoded."
+    )
+
+
+def searching(url: URL, schema: str) -> URL:
+    """`url` with `schema` as the search path; its other options are kept.
+
+    >>> url = parsed("postgresql://db/racing?options=-cjit%3Doff", "DATABASE_URL")
+    >>> options(searching(url, "dagster"))
+    '-cjit=off -csearch_path=dagster'
+    """
+    # Of several -c for one setting the last counts.
+    return url.update_query_dict({"options": f"{options(url)} -csearch_path={schema}".strip()})
+
+
+def options(url: URL) -> str:
+    """The server options that `url` asks for, "" where none."""
+    found = url.query.get("options", "")
+    return found if isinstance(found, str) else " ".join(found)
+
+
+def rendered(url: URL) -> str:
+    """`url` as text, password included, that SQLAlchemy and libpq read alike."""
+    address, mark, query = url.render_as_string(hide_password=False).partition("?")
+    # SQLAlchemy writes a blank as '+', which libpq takes for a plus.
+    return address + mark + query.replace("+", "%20")
+
+
+def conninfo(url: URL) -> str:
+    """`url` as libpq's keywords and values, password included.
+
+    >>> conninfo(parsed("postgresql://ann@/racing?host=db1:5432&host=db2:5433", "DATABASE_URL"))
+    'dbname=racing user=ann host=db1,db2 port=5432,5433'
+
+    Raises:
+        psycopg.ProgrammingError: libpq knows no such option.
+    """
+    _, parameters = PGDialect_psycopg2().create_connect_args(url)
+    return make_conninfo(**parameters)
+
+
+def where(url: URL) -> str:
+    """The address for people: user, host, port and database, no password.
+
+    >>> where(parsed("postgresql://ann:secret@db/racing", "DATABASE_URL"))
+    'ann@db:5432/racing'
+    """
+    host = url.host or url.query.get("host") or "local socket"
+    host = host if isinstance(host, str) else ",".join(host)
+    user = f"{url.username}@" if url.username else ""
+    return f"{user}{host}:{url.port or 5432}/{url.database or ''}"
+
+
+def without_password(text: str, url: URL) -> str:
+    """`text`, should it quote the password, without it."""
+    return text.replace(str(url.password), "***") if url.password else text

@@ -1,0 +1,207 @@
+"""What the champion says of every live strategy, in PostgreSQL, for a betting service to read with one SELECT.
+
+The service reads the view `current_predictions`: the champion's rows of the newest month it has scored. Right after a
+promotion or rollback the view is empty until the new champion has scored: better no stakes than those of a model
+that was withdrawn. Granting the service the right to read is the owner's business.
+"""
+
+import io
+from contextlib import closing
+from dataclasses import dataclass
+
+import pandas as pd
+import psycopg
+import pyarrow as pa
+import pyarrow.csv
+from psycopg import sql
+from psycopg.rows import dict_row
+
+from cleverbetter_dagster.errors import DataError
+from cleverbetter_dagster.settings import Settings
+from cleverbetter_dagster.store.database import advisory_lock, psycopg_connect
+from cleverbetter_dagster.store.ledger_table import ensure_ledger
+
+TABLES_LOCK = "prediction tables"
+
+KEY = ("strategy_id", "method")
+TYPES = {
+    "strategy_id": pa.string(),
+    "method": pa.string(),
+    "backtest_result_id": pa.string(),
+    "decision_time": pa.timestamp("us", tz="UTC"),
+    "probability": pa.float64(),
+    "score": pa.float64(),
+    "confidence": pa.float64(),
+    "recommended_stake": pa.float64(),
+    "expected_return": pa.float64(),
+}
+"""Columns of a frame of predictions, one row per strategy and method."""
+
+FRACTIONS = ("probability", "recommended_stake")
+MAY_BE_MISSING = ("score", "confidence", "expected_return")
+
+DDL = """
+CREATE TABLE strategy_predictions (
+    as_of text NOT NULL,
+    family text NOT NULL,
+    model_version integer NOT NULL,
+    run_id text NOT NULL,
+    strategy_id text NOT NULL,
+    method text NOT NULL,
+    backtest_result_id text NOT NULL,
+    decision_time timestamptz NOT NULL,
+    probability double precision NOT NULL CHECK (probability BETWEEN 0 AND 1),
+    score double precision,
+    confidence double precision,
+    recommended_stake double precision NOT NULL CHECK (recommended_stake BETWEEN 0 AND 1),
+    expected_return double precision,
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (as_of, family, model_version, strategy_id, method)
+);
+COMMENT ON TABLE strategy_predictions IS 'One row per strategy and method scored by a model at a month (as_of): '
+    'probability that its next window is profitable, and the fraction of the bankroll to give it.';
+
+CREATE VIEW current_predictions AS
+    SELECT p.* FROM strategy_predictions p
+    JOIN current_champion c ON (p.family, p.model_version) = (c.family, c.version)
+    WHERE p.as_of = (SELECT max(n.as_of) FROM strategy_predictions n
+                     WHERE (n.family, n.model_version) = (c.family, c.version));
+"""
+
+UPSERT = """
+INSERT INTO strategy_predictions AS known (as_of, family, model_version, run_id, {columns})
+SELECT %(as_of)s, %(family)s, %(version)s, %(run_id)s, {columns} FROM scored
+ON CONFLICT (as_of, family, model_version, strategy_id, method) DO UPDATE
+SET (run_id, {columns}, created_at) = (excluded.run_id, {excluded}, excluded.created_at)
+WHERE (known.run_id, {known}) IS DISTINCT FROM (excluded.run_id, {excluded})
+"""
+
+DELETE = """
+DELETE FROM strategy_predictions known
+WHERE as_of = %(as_of)s AND family = %(family)s AND model_version = %(version)s AND NOT EXISTS (
+    SELECT FROM scored WHERE (scored.strategy_id, scored.method) = (known.strategy_id, known.method))
+"""
+
+
+@dataclass(frozen=True)
+class ScoredBy:
+    """Which model scored, and the month it scored at (which may be later than the month it stands at)."""
+
+    as_of: str
+    family: str
+    version: int
+    run_id: str
+
+
+@dataclass(frozen=True)
+class Written:
+    """Rows that were new or changed, and rows that were there before and are no longer predicted."""
+
+    written: int
+    removed: int
+
+
+def write_predictions(settings: Settings, predictions: pd.DataFrame, by: ScoredBy) -> Written:
+    """Make the table hold exactly these predictions of this model at this month, in one transaction.
+
+    Writing the same again changes no row, not even `created_at`.
+
+    Args:
+        predictions: columns of `TYPES`; `probability` and `recommended_stake` in 0..1, never missing; `score`,
+            `confidence` and `expected_return` may be NaN. One row per strategy and method.
+
+    Raises:
+        DataError: a column is missing, a value is missing or out of range, or a strategy occurs twice.
+    """
+    table = _checked(predictions)
+    values = {"as_of": by.as_of, "family": by.family, "version": by.version, "run_id": by.run_id}
+    with closing(psycopg_connect(settings, "state", autocommit=True)) as connection:
+        _ensure_table(connection)
+        # One writer at a time, or two that write the same month would delete each other's rows.
+        with advisory_lock(connection, f"predictions {by.as_of}"), connection.transaction():
+            _copy(connection, table)
+            names = [sql.Identifier(name) for name in TYPES]
+            upsert = sql.SQL(UPSERT).format(
+                columns=sql.SQL(", ").join(names),
+                excluded=sql.SQL(", ").join(sql.SQL("excluded.{}").format(name) for name in names),
+                known=sql.SQL(", ").join(sql.SQL("known.{}").format(name) for name in names),
+            )
+            written = connection.execute(upsert, values).rowcount
+            return Written(written, connection.execute(DELETE, values).rowcount)
+
+
+def read_predictions(settings: Settings, as_of: str | None = None) -> pd.DataFrame:
+    """Predictions, the largest stake first: of all models at `as_of`, or what `current_predictions` shows now.
+
+    Returns:
+        Frame of the table's columns; numbers that were missing are NaN. Empty before the first prediction.
+    """
+    query = (
+        "SELECT * FROM current_predictions"
+        if as_of is None
+        else "SELECT * FROM strategy_predictions WHERE as_of = %(as_of)s"
+    )
+    with closing(psycopg_connect(settings, "state", autocommit=True)) as connection:
+        _ensure_table(connection)
+        cursor = connection.cursor(row_factory=dict_row)
+        cursor.execute(
+            f"{query} ORDER BY recommended_stake DESC, probability DESC, strategy_id", {"as_of": as_of}
+        )
+        names = [column.name for column in cursor.description or ()]
+        frame = pd.DataFrame(cursor.fetchall(), columns=names)
+    numbers = [name for name, kind in TYPES.items() if kind == pa.float64()]
+    times = ["decision_time", "created_at"]
+    return frame.astype(dict.fromkeys(numbers, "float64")).assign(
+        **{name: pd.to_datetime(frame[name], utc=True) for name in times}
+    )
+
+
+def _ensure_table(connection: psycopg.Connection) -> None:
+    if _exists(connection):
+        return
+    ensure_ledger(connection)
+    with advisory_lock(connection, TABLES_LOCK), connection.transaction():
+        if not _exists(connection):
+            connection.execute(DDL)
+
+
+def _exists(connection: psycopg.Connection) -> bool:
+    found = connection.execute("SELECT to_regclass('current_predictions') IS NOT NULL").fetchone()
+    return bool(found and found[0])
+
+
+def _checked(predictions: pd.DataFrame) -> pa.Table:
+    """The predictions as Arrow, once nothing is wrong with them."""
+    absent = [name for name in TYPES if name not in predictions.columns]
+    if absent:
+        raise DataError(f"The predictions lack {', '.join(absent)}; give all of {', '.join(TYPES)}.")
+    missing = predictions[[name for name in TYPES if name not in MAY_BE_MISSING]].isna().any()
+    if missing.any():
+        raise DataError(
+            f"The predictions miss values in {', '.join(missing.index[missing])}; these are needed."
+        )
+    for name in FRACTIONS:
+        outside = predictions.loc[~predictions[name].between(0.0, 1.0), ["strategy_id", name]]
+        if len(outside):
+            strategy, value = outside.iloc[0]
+            raise DataError(
+                f"{name} of {strategy!r} is {value}, outside 0..1 ({len(outside)} such rows); scale it."
+            )
+    repeated = predictions.duplicated(list(KEY))
+    if repeated.any():
+        strategy, method = predictions.loc[repeated, list(KEY)].iloc[0]
+        raise DataError(f"Strategy {strategy!r} ({method!r}) is predicted twice; keep its newest row only.")
+    return pa.Table.from_pandas(predictions[list(TYPES)], schema=pa.schema(TYPES), preserve_index=False)
+
+
+def _copy(connection: psycopg.Connection, table: pa.Table) -> None:
+    """Send the rows to the temporary table `scored`, as CSV written by Arrow: NaN is null, an empty text is none."""
+    connection.execute(
+        sql.SQL(
+            "CREATE TEMP TABLE scored ON COMMIT DROP AS SELECT {} FROM strategy_predictions WITH NO DATA"
+        ).format(sql.SQL(", ").join(sql.Identifier(name) for name in TYPES))
+    )
+    text = io.BytesIO()
+    pyarrow.csv.write_csv(table, text, pyarrow.csv.WriteOptions(include_header=False))
+    with connection.cursor().copy("COPY scored FROM STDIN (FORMAT csv)") as copy:
+        copy.write(text.getvalue())

@@ -1,0 +1,54 @@
+"""Fixtures every room shares: a real PostgreSQL, and an environment nobody's shell leaks into."""
+
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+from psycopg import sql
+from pydantic import SecretStr
+
+from cleverbetter_dagster.settings import Settings
+from cleverbetter_dagster.store.embedded import ensure_server, stop_server
+from cleverbetter_dagster.store.postmaster import DATABASE, ServerAddress
+
+_names = (f"test_{number}" for number in count())
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test meets the variables, and so the database, of the person who runs it."""
+    for name, setting in Settings.model_fields.items():
+        monkeypatch.delenv(str(setting.validation_alias or name), raising=False)
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerAddress]:
+    """One embedded server for the whole session, stopped at its end."""
+    folder = tmp_path_factory.mktemp("server") / "postgres"
+    server = ensure_server(folder)
+    with server.connect() as connection:
+        connection.execute("ALTER SYSTEM SET fsync = off")  # its databases need not survive a power cut
+        connection.execute("SELECT pg_reload_conf()")
+    yield server
+    stop_server(folder)
+
+
+@pytest.fixture
+def database(postgres: ServerAddress, tmp_path: Path) -> Iterator[Settings]:
+    """Settings whose `DATABASE_URL` is a new, empty database, and whose home is the test's own folder."""
+    name = next(_names)
+    with postgres.connect() as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {} STRATEGY file_copy").format(sql.Identifier(name)))
+    yield Settings(home=tmp_path, database_url=SecretStr(postgres.url.replace(f"/{DATABASE}?", f"/{name}?")))
+    with postgres.connect() as connection:
+        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def environment(database: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """`database`, also in this process's environment: for what reads that itself, and for subprocesses."""
+    monkeypatch.setenv("DAGSTER_HOME", str(database.home))
+    assert database.database_url is not None
+    monkeypatch.setenv("DATABASE_URL", database.database_url.get_secret_value())
+    return database

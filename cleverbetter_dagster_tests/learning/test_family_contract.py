@@ -1,0 +1,212 @@
+"""What every family in the catalogue promises. A new family passes this suite before anything else."""
+
+import io
+from dataclasses import replace
+
+import cloudpickle
+import joblib
+import numpy as np
+import optuna
+import pandas as pd
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from cleverbetter_dagster.dataset.examples import Examples
+from cleverbetter_dagster.dataset.splits import Partition
+from cleverbetter_dagster.errors import LearningError
+from cleverbetter_dagster.learning.catalogue import FAMILIES
+from cleverbetter_dagster.learning.family import Family, FittedModel
+from cleverbetter_dagster_tests.learning.conftest import SMALL, backtest_rows, partition_of
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def family(request: pytest.FixtureRequest) -> Family:
+    return FAMILIES[request.param]
+
+
+@pytest.fixture(scope="module")
+def model(family: Family, partition: Partition) -> FittedModel:
+    return fitted(family, partition)
+
+
+def fitted(family: Family, partition: Partition, seed: int = 3, threads: int = 1) -> FittedModel:
+    return family.fit(partition.train, partition.validation, SMALL[family.name], seed, threads)
+
+
+def same(left: pd.DataFrame, right: pd.DataFrame) -> None:
+    pd.testing.assert_frame_equal(left, right, check_exact=True)
+
+
+def test_a_family_has_a_name_that_can_be_an_asset_key_and_words_for_people(family):
+    assert isinstance(family, Family)
+    assert family.name.isidentifier()
+    assert family.title and family.description
+
+
+def test_equal_seeds_give_equal_models_to_the_last_bit(family, model, partition):
+    same(fitted(family, partition).describe(partition.test.X), model.describe(partition.test.X))
+
+
+def test_the_number_of_threads_changes_no_bit(family, model, partition):
+    same(fitted(family, partition, threads=2).describe(partition.test.X), model.describe(partition.test.X))
+
+
+def test_joblib_saves_and_loads_a_model_without_loss(model, partition):
+    buffer = io.BytesIO()
+    joblib.dump(model, buffer)
+    buffer.seek(0)
+    same(joblib.load(buffer).describe(partition.test.X), model.describe(partition.test.X))
+
+
+def test_cloudpickle_saves_and_loads_a_model_without_loss(model, partition):
+    loaded = cloudpickle.loads(cloudpickle.dumps(model))
+    same(loaded.describe(partition.test.X), model.describe(partition.test.X))
+
+
+def test_a_row_gets_the_same_answer_in_any_company(model, partition):
+    X = partition.test.X
+    shuffled = X.sample(frac=1.0, random_state=1)
+    same(model.describe(shuffled).loc[X.index], model.describe(X))
+    alone = pd.concat([model.describe(X.iloc[[i]]) for i in range(9)])
+    same(alone, model.describe(X).iloc[:9])
+
+
+def test_neither_the_order_of_columns_nor_further_columns_matter(model, partition):
+    X = partition.test.X
+    turned = X[X.columns[::-1]].assign(zzz="not a number")
+    same(model.describe(turned), model.describe(X))
+
+
+def test_a_missing_feature_is_an_error_that_names_it(model, partition):
+    with pytest.raises(LearningError, match="mean_roi, win_rate|win_rate, mean_roi"):
+        model.predict_proba(partition.test.X.drop(columns=["win_rate", "mean_roi"]))
+
+
+def test_an_infinite_feature_is_an_error_that_names_it(model, partition):
+    with pytest.raises(LearningError, match="win_rate"):
+        model.predict(partition.test.X.assign(win_rate=np.inf))
+
+
+def test_an_absent_market_feature_counts_as_missing_in_every_row(model, partition):
+    X = partition.test.X
+    market = [name for name in X if name.startswith("ml_")]
+    assert set(market) & set(model.feature_names)
+    absent = model.describe(X.drop(columns=market))
+    same(absent, model.describe(X.assign(**dict.fromkeys(market, np.nan))))
+    assert np.isfinite(absent.to_numpy()).all()
+
+
+def test_probabilities_score_and_confidence_lie_in_their_ranges(model, partition):
+    answer = model.describe(partition.test.X)
+    assert answer.index.equals(partition.test.X.index)
+    assert {"probability", "score", "confidence"} <= set(answer)
+    assert answer["probability"].between(0, 1, inclusive="neither").all()
+    assert answer["score"].between(0, 1, inclusive="neither").all()
+    assert answer["confidence"].between(0, 1).all()
+
+
+def test_predict_proba_sums_to_one_and_predict_takes_the_likelier_class(model, partition):
+    both = model.predict_proba(partition.test.X)
+    assert both.shape == (len(partition.test), 2)
+    np.testing.assert_allclose(both.sum(axis=1), 1.0, rtol=0, atol=1e-15)
+    labels = model.predict(partition.test.X)
+    assert labels.dtype == np.int8
+    np.testing.assert_array_equal(labels, both[:, 1] >= 0.5)
+
+
+def test_no_rows_get_no_answers(model, partition):
+    none = partition.test.X.iloc[:0]
+    assert model.describe(none).shape[0] == 0
+    assert model.predict_proba(none).shape == (0, 2)
+    assert model.predict(none).shape == (0,)
+
+
+def test_a_planted_signal_is_learned(model, partition):
+    auc = roc_auc_score(partition.test.y, model.predict_proba(partition.test.X)[:, 1])
+    assert auc > 0.75
+
+
+def test_permuted_labels_teach_nothing(family):
+    whole = partition_of(backtest_rows(strategies=60, months=30))
+    parts = {name: with_permuted_labels(getattr(whole, name)) for name in ("train", "validation")}
+    model = fitted(family, replace(whole, **parts))
+    auc = roc_auc_score(whole.test.y, model.predict_proba(whole.test.X)[:, 1])
+    assert 0.35 < auc < 0.65
+    spread = model.predict_proba(whole.test.X)[:, 1].std()
+    assert spread < 0.08
+
+
+def with_permuted_labels(examples: Examples) -> Examples:
+    order = np.random.default_rng(0).permutation(len(examples))
+    outcome = ["label", "next_roi"]
+    return Examples(examples.frame.assign(**{c: examples.frame[c].to_numpy()[order] for c in outcome}))
+
+
+def test_nothing_handed_in_is_changed(family, partition):
+    parts = {name: getattr(partition, name).frame.copy() for name in ("train", "validation", "test")}
+    params = dict(SMALL[family.name])
+    model = family.fit(partition.train, partition.validation, params, 0, 1)
+    X = partition.test.X
+    before = X.copy()
+    model.describe(X)
+    same(X, before)
+    assert params == SMALL[family.name]
+    for name, frame in parts.items():
+        same(getattr(partition, name).frame, frame)
+
+
+def test_an_unknown_or_impossible_parameter_is_an_error_that_names_it(family, partition):
+    with pytest.raises(LearningError, match="no_such_parameter"):
+        family.fit(partition.train, partition.validation, {"no_such_parameter": 1}, 0, 1)
+    name = next(name for name, value in family.default_params().items() if isinstance(value, float))
+    with pytest.raises(LearningError, match=name):
+        family.fit(partition.train, partition.validation, {name: -1.0}, 0, 1)
+
+
+def test_what_is_left_out_takes_its_default(family, partition):
+    small = SMALL[family.name]
+    full = family.default_params() | small
+    assert set(small) <= set(family.default_params())
+    left = family.fit(partition.train, partition.validation, small, 1, 1)
+    right = family.fit(partition.train, partition.validation, full, 1, 1)
+    same(left.describe(partition.test.X), right.describe(partition.test.X))
+
+
+def test_the_defaults_lie_in_the_space_that_is_searched(family):
+    defaults = family.default_params()
+    suggested = family.suggest(optuna.trial.FixedTrial(defaults))
+    assert suggested == {name: defaults[name] for name in suggested}
+    assert len(suggested) >= 4
+
+
+def test_a_label_known_after_validation_began_is_refused(family, partition):
+    late = partition.train.frame.copy()
+    late.iloc[0, late.columns.get_loc("label_time")] = partition.validation.decision_time.max()
+    with pytest.raises(LearningError, match="purge"):
+        family.fit(Examples(late), partition.validation, SMALL[family.name], 0, 1)
+
+
+def test_an_empty_part_is_refused(family, partition):
+    nothing = partition.validation.take(np.array([], dtype=int))
+    with pytest.raises(LearningError, match="0 to validate on"):
+        family.fit(partition.train, nothing, SMALL[family.name], 0, 1)
+
+
+def test_labels_of_one_class_are_refused(family, partition):
+    lost = [Examples(part.frame.assign(label=0.0)) for part in (partition.train, partition.validation)]
+    with pytest.raises(LearningError, match="both 0 and 1"):
+        family.fit(*lost, SMALL[family.name], 0, 1)
+
+
+def test_importance_is_a_share_of_every_feature_and_finds_the_planted_ones(model):
+    importance = model.feature_importance()
+    assert tuple(importance.index) == model.feature_names
+    assert (importance >= 0).all()
+    assert importance.sum() == pytest.approx(1.0)
+    assert not importance.nlargest(3).index.str.startswith("ml_").any()
+
+
+def test_the_report_is_flat_and_finite(model):
+    report = model.report()
+    assert report
+    assert all(isinstance(value, str) or np.isfinite(value) for value in report.values())

@@ -1,0 +1,83 @@
+"""What the tests of runs, models, registry and ledger share: databases that hold MLflow's tables already."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+from psycopg import sql
+
+from cleverbetter_dagster.settings import Settings
+from cleverbetter_dagster.store.database import psycopg_connect
+from cleverbetter_dagster.store.postmaster import DATABASE, ServerAddress
+
+TEMPLATE = "mlflow_template"
+PREPARE = """
+from cleverbetter_dagster.settings import load_settings
+from cleverbetter_dagster.store.tracking import experiment_id
+print(experiment_id(load_settings()))
+"""
+
+_names = (f"tracked_{number}" for number in count())
+
+
+@pytest.fixture(scope="session")
+def first_two_starters(postgres: ServerAddress, tmp_path_factory: pytest.TempPathFactory) -> list[tuple[int, str, str]]:
+    """Exit code, output and errors of two processes that meet an empty database at once, and leave `TEMPLATE`.
+
+    Each has a temporary folder of its own, as on two machines, so that MLflow's lock file there is of no help.
+    """
+    with postgres.connect() as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(TEMPLATE)))
+    home = tmp_path_factory.mktemp("template")
+    environment = {
+        **os.environ,
+        "DAGSTER_HOME": str(home),
+        "DATABASE_URL": postgres.url.replace(f"/{DATABASE}?", f"/{TEMPLATE}?"),
+        "MLFLOW_EXPERIMENT_NAME": "template",
+    }
+    starters = []
+    for name in ("one", "two"):
+        (home / name).mkdir()
+        starters.append(
+            subprocess.Popen(
+                [sys.executable, "-c", PREPARE],
+                env={**environment, "TMPDIR": str(home / name)},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        )
+    answers = [starter.communicate(timeout=120) for starter in starters]
+    return [(starter.returncode, *answer) for starter, answer in zip(starters, answers, strict=True)]
+
+
+@pytest.fixture(scope="module")
+def tracked(
+    postgres: ServerAddress,
+    first_two_starters: list[tuple[int, str, str]],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Settings]:
+    """Settings whose `DATABASE_URL` is the module's own database, with MLflow's tables, which take seconds to make."""
+    assert any(code == 0 for code, *_ in first_two_starters), first_two_starters
+    name = next(_names)
+    copy = "CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy"
+    with postgres.connect() as connection:
+        connection.execute(sql.SQL(copy).format(sql.Identifier(name), sql.Identifier(TEMPLATE)))
+    url = postgres.url.replace(f"/{DATABASE}?", f"/{name}?")
+    yield Settings(home=tmp_path_factory.mktemp(name), database_url=url)  # type: ignore[arg-type]
+    with postgres.connect() as connection:
+        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def empty_registry(tracked: Settings) -> Settings:
+    """`tracked` without registered models, decisions and predictions."""
+    with psycopg_connect(tracked, "mlflow", autocommit=True) as connection:
+        connection.execute("TRUNCATE registered_models CASCADE")
+        connection.execute("DROP SCHEMA IF EXISTS cleverbetter CASCADE")
+        connection.execute("CREATE SCHEMA cleverbetter")
+    return tracked
