@@ -72,9 +72,7 @@ def betting_metrics(
     total_stake, total_return = float(stake.sum()), float(profit.sum())
     bankroll = initial_bankroll if initial_bankroll is not None else (total_stake or 1.0)
     if not bankroll > 0:
-        raise InvalidInput(
-            f"initial_bankroll is {bankroll}, must be > 0: give the money the bets are made from."
-        )
+        raise InvalidInput(f"initial_bankroll is {bankroll}, must be > 0: give the money the bets are made from.")
     return BettingMetrics(
         n_bets=len(stake),
         total_stake=total_stake,
@@ -149,9 +147,7 @@ def max_drawdown(curve: ArrayLike) -> float:
     """
     values = finite_vector(curve, "curve")
     if len(values) == 0 or values[0] <= 0 or values.min() < 0:
-        raise InvalidInput(
-            f"A bankroll curve must start above 0 and stay >= 0 (got {values[:3]}...): floor ruin at 0."
-        )
+        raise InvalidInput(f"A bankroll curve must start above 0 and stay >= 0 (got {values[:3]}...): floor ruin at 0.")
     return float(segment_max_drawdowns(values, _ONE_SEGMENT, initial=float(values[0]))[0])
 
 

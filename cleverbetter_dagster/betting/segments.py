@@ -47,7 +47,8 @@ def segment_profit_factors(profits: FloatArray, first: IntArray) -> FloatArray:
     """Gross profit over gross loss of every segment; NaN where no bet lost."""
     gain = segment_sums(np.maximum(profits, 0.0), first)
     loss = segment_sums(np.maximum(-profits, 0.0), first)
-    return np.divide(gain, loss, out=np.full(len(first), np.nan), where=loss > 0)
+    # A loss that vanishes beside the gain is rounding error, and the ratio would be astronomical.
+    return np.divide(gain, loss, out=np.full(len(first), np.nan), where=loss > 1e-12 * gain)
 
 
 def segment_sharpe_ratios(returns: FloatArray, first: IntArray, periods_per_year: float) -> FloatArray:

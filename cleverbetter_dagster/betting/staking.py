@@ -95,9 +95,7 @@ def allocate(
     return _bounded(stake, spec, group)
 
 
-def equal_stakes(
-    chosen: ArrayLike, spec: StakingSpec | None = None, group: ArrayLike | None = None
-) -> FloatArray:
+def equal_stakes(chosen: ArrayLike, spec: StakingSpec | None = None, group: ArrayLike | None = None) -> FloatArray:
     """The capped stake for every chosen strategy (bool, shape (n,)), scaled down like `allocate`.
 
     >>> equal_stakes([True, False, True], StakingSpec(max_stake_fraction=0.8)).tolist()
@@ -125,14 +123,10 @@ def _bounded(stake: FloatArray, spec: StakingSpec, group: ArrayLike | None) -> F
     """Stakes scaled down where their sum within a group exceeds the bound."""
     members = np.zeros(len(stake)) if group is None else np.asarray(group)
     if members.shape != stake.shape:
-        raise InvalidInput(
-            f"{len(stake)} stakes but groups of shape {members.shape}: give one group a stake."
-        )
+        raise InvalidInput(f"{len(stake)} stakes but groups of shape {members.shape}: give one group a stake.")
     _, index = np.unique(members, return_inverse=True)
     total = np.bincount(index, weights=stake)
-    scale = np.divide(
-        spec.max_total_fraction, total, out=np.ones_like(total), where=total > spec.max_total_fraction
-    )
+    scale = np.divide(spec.max_total_fraction, total, out=np.ones_like(total), where=total > spec.max_total_fraction)
     return stake * scale[index]
 
 

@@ -48,7 +48,9 @@ def demo(
     _import_sample(settings, spec, console)
     from cleverbetter_dagster.cli.launch import run_job
 
-    console.print(f"\n[bold]Loading and validating[/] the rows of {spec.months} months, {months[0]} to {months[1]}")
+    console.print(
+        f"\n[bold]Loading and validating[/] the rows of {spec.months} months, {months[0]} to {months[1]}"
+    )
     run_job(settings, "load_rows", months, console)
     console.print(f"\n[bold]Training, judging, promoting[/] as of {months[1]}")
     run_job(settings, "retrain", (months[1], months[1]), console)
@@ -86,7 +88,8 @@ def _refuse_other_rows(settings: Settings, sample: set[str]) -> None:
     with closing(psycopg_connect(settings, "rows", autocommit=True)) as connection:
         try:
             found = connection.execute(
-                "SELECT strategy_id::text FROM backtest_results WHERE strategy_id::text <> ALL(%s) LIMIT 1", [list(sample)]
+                "SELECT strategy_id::text FROM backtest_results WHERE strategy_id::text <> ALL(%s) LIMIT 1",
+                [list(sample)],
             ).fetchone()
         except psycopg.errors.UndefinedTable:
             return
@@ -108,7 +111,9 @@ def show_results(settings: Settings, month: str, console: Console) -> None:
     comparison = ComparisonRecord.model_validate(store.read_json(f"model_comparison/{month}.json"))
     decision = ChampionRecord.model_validate(store.read_json(f"champion/{month}.json"))
     console.print()
-    console.print(_board([LeaderboardRow.model_validate(row) for row in comparison.leaderboard], set(comparison.models)))
+    console.print(
+        _board([LeaderboardRow.model_validate(row) for row in comparison.leaderboard], set(comparison.models))
+    )
     console.print(_decision(decision))
     console.print(_stakes(read_predictions(settings, month).head(10)))
     console.print(
@@ -121,7 +126,10 @@ def show_results(settings: Settings, month: str, console: Console) -> None:
 
 def _board(board: list["LeaderboardRow"], families: set[str]) -> Table:
     first = board[0]
-    table = Table(title=f"Leaderboard on {first.n_rows:,} test rows of {first.n_months} months, 95% intervals", title_justify="left")
+    table = Table(
+        title=f"Leaderboard on {first.n_rows:,} test rows of {first.n_months} months, 95% intervals",
+        title_justify="left",
+    )
     table.add_column("model")
     for title in METRICS_SHOWN.values():
         table.add_column(title, justify="right")
@@ -140,9 +148,17 @@ def _cell(interval: "Interval | None") -> str:
 def _decision(decision: "ChampionRecord") -> Panel:
     colour = {"promoted": "green", "kept": "green", "refused": "yellow"}[decision.action]
     challenger = f"{decision.challenger_family} v{decision.challenger_version}"
-    champion = f"{decision.champion_family} v{decision.champion_version}" if decision.champion_family else "none"
-    lines = [f"[bold {colour}]{challenger} {decision.action}[/]; champion as of {decision.as_of}: [bold]{champion}[/]"]
-    return Panel("\n".join([*lines, *(f"• {reason}" for reason in decision.reasons)]), title="Promotion", title_align="left")
+    champion = (
+        f"{decision.champion_family} v{decision.champion_version}" if decision.champion_family else "none"
+    )
+    lines = [
+        f"[bold {colour}]{challenger} {decision.action}[/]; champion as of {decision.as_of}: [bold]{champion}[/]"
+    ]
+    return Panel(
+        "\n".join([*lines, *(f"• {reason}" for reason in decision.reasons)]),
+        title="Promotion",
+        title_align="left",
+    )
 
 
 def _stakes(predictions: "pd.DataFrame") -> Table:
@@ -150,6 +166,11 @@ def _stakes(predictions: "pd.DataFrame") -> Table:
     for name in ("strategy", "probability", "confidence", "expected return", "stake (share of bankroll)"):
         table.add_column(name, justify="left" if name == "strategy" else "right")
     for row in predictions.itertuples():
-        numbers = (f"{row.probability:.3f}", f"{row.confidence:.3f}", f"{row.expected_return:+.2%}", f"{row.recommended_stake:.2%}")
+        numbers = (
+            f"{row.probability:.3f}",
+            f"{row.confidence:.3f}",
+            f"{row.expected_return:+.2%}",
+            f"{row.recommended_stake:.2%}",
+        )
         table.add_row(row.strategy_id, *numbers)
     return table

@@ -43,7 +43,11 @@ JOBS = {"load_rows": load_rows_job, "retrain": retrain_job}
 
 
 def run_job(
-    settings: Settings, job: str, months: tuple[str, str], console: Console, config: Mapping[str, Any] | None = None
+    settings: Settings,
+    job: str,
+    months: tuple[str, str],
+    console: Console,
+    config: Mapping[str, Any] | None = None,
 ) -> str:
     """Run a job over a range of months (both ends included) and wait for it.
 

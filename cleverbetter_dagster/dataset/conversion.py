@@ -32,9 +32,7 @@ def violations_at(table: pa.Table, column: str, mask: np.ndarray, reason: str) -
     nothing = pa.nulls(len(positions), pa.string())
     ids = as_text(found[ID]) if ID in found.column_names else nothing
     values = (
-        pc.utf8_slice_codeunits(quoted(found[column]), 0, LONGEST_VALUE)
-        if column in found.column_names
-        else nothing
+        pc.utf8_slice_codeunits(quoted(found[column]), 0, LONGEST_VALUE) if column in found.column_names else nothing
     )
     return pd.DataFrame(
         {
@@ -116,15 +114,11 @@ def quoted(column: pa.ChunkedArray) -> pa.ChunkedArray:
         or pa.types.is_binary(column.type)
         or isinstance(column.type, pa.BaseExtensionType)
     ):
-        return _chunked(
-            pa.array([None if value is None else str(value) for value in column.to_pylist()], pa.string())
-        )
+        return _chunked(pa.array([None if value is None else str(value) for value in column.to_pylist()], pa.string()))
     return column.cast(pa.string())
 
 
-def _read(
-    column: pa.ChunkedArray, name: str, wanted: pa.DataType
-) -> tuple[pa.ChunkedArray, pa.ChunkedArray | None]:
+def _read(column: pa.ChunkedArray, name: str, wanted: pa.DataType) -> tuple[pa.ChunkedArray, pa.ChunkedArray | None]:
     """The column as `wanted`, and where it holds something unreadable (None: nowhere, by its type)."""
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
@@ -137,9 +131,7 @@ def _read(
         values, unread = column.cast(wanted), None
     else:
         text = as_text(column)
-        values = (
-            as_timestamp(text) if wanted == TIMESTAMP else as_number(_market_words(text) if market else text)
-        )
+        values = as_timestamp(text) if wanted == TIMESTAMP else as_number(_market_words(text) if market else text)
         unread = pc.and_(pc.is_valid(text), pc.is_null(values))
     if market:
         values = pc.if_else(pc.is_nan(values), None, values)

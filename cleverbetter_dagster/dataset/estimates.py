@@ -18,7 +18,8 @@ SHRUNK_LOSS = "shrunk_loss"
 STAKING_FEATURES = (SHRUNK_RETURN, SHRUNK_STD, SHRUNK_GAIN, SHRUNK_LOSS)
 
 LARGEST_SHARPE = 20.0
-"""Bound on `shrunk_sharpe`, which has no measure where returns have hardly varied yet."""
+SMALLEST_STD = 1e-4
+"""Bounds on `shrunk_sharpe` and its divisor: where returns have hardly varied yet, it has no measure."""
 
 PRIOR_BETS = 300.0
 """Bets of average return per bet that are mixed into a strategy's own."""
@@ -46,8 +47,7 @@ def next_window_estimates(
         the mean of the next roi; `shrunk_std`, its standard deviation; `shrunk_gain` and `shrunk_loss`, its
         mean magnitude (not negative) where it is a gain and where it is a loss. Before anybody has gained,
         the gain is 0; before anybody has lost, the loss is 1, the whole capital: the cautious reading of no
-        evidence. `shrunk_sharpe` is mean over standard deviation, within 20 either way, 0 where nothing has
-        varied.
+        evidence. `shrunk_sharpe` is the mean over the standard deviation, 20 at most either way.
     """
     profitable = (roi > 0).astype(float)
     usual_bets = history.mean(bets)
@@ -58,7 +58,7 @@ def next_window_estimates(
     share = history.total(profitable) + PRIOR_SHARE_WINDOWS * population.mean(profitable)
     return {
         "shrunk_profitable_share": share / (history.windows_seen + PRIOR_SHARE_WINDOWS),
-        "shrunk_sharpe": np.clip(ratio(expected, std), -LARGEST_SHARPE, LARGEST_SHARPE),
+        "shrunk_sharpe": np.clip(expected / np.maximum(std, SMALLEST_STD), -LARGEST_SHARPE, LARGEST_SHARPE),
         SHRUNK_RETURN: expected,
         SHRUNK_STD: std,
         SHRUNK_GAIN: _size(np.maximum(roi, 0.0), bets, history, population, unknown=0.0),
@@ -78,9 +78,7 @@ def _variance(roi: np.ndarray, bets: np.ndarray, history: History, population: P
     return (seen * history.variance(roi) + prior) / (seen - 1 + PRIOR_WINDOWS)
 
 
-def _size(
-    sizes: np.ndarray, bets: np.ndarray, history: History, population: Population, unknown: float
-) -> np.ndarray:
+def _size(sizes: np.ndarray, bets: np.ndarray, history: History, population: Population, unknown: float) -> np.ndarray:
     """Mean of the positive `sizes`, own and `PRIOR_WINDOWS` of the population's, for the usual bets."""
     scale = np.sqrt(np.maximum(bets, 1.0))
     happened = np.where(sizes > 0, scale, 0.0)

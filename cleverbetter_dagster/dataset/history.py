@@ -61,22 +61,22 @@ class History:
         for back, weight in enumerate(weights[1:], start=1):
             position = self._earlier_end - back
             there = position >= self._start
-            weighted += np.where(there, weight * own[position], 0.0)
+            weighted += np.where(there, weight * own[np.where(there, position, 0)], 0.0)
             weight_sum += np.where(there, weight, 0.0)
         return self._restore(weighted / weight_sum)
 
-    def streak(self, condition: np.ndarray) -> Integers:
+    def streak(self, condition: np.ndarray) -> Floats:
         """Rows at the history's end with the same `condition`: counted up where it holds, down where not.
 
         >>> history = History(np.zeros(4, dtype=int), np.arange(4))
         >>> history.streak(np.array([True, True, False, True])).tolist()
-        [1, 2, -1, 1]
+        [1.0, 2.0, -1.0, 1.0]
         """
         own = condition[self._order]
         run_start = _last_true(_changes(self._sequence) | _changes(own))
         before = self._earlier_end - 1
         run_before = np.where(self._has_earlier & (own[before] == own), before - run_start[before] + 1, 0)
-        return self._restore((run_before + 1) * np.where(own, 1, -1))
+        return self._restore((run_before + 1) * np.where(own, 1.0, -1.0))
 
     def _restore(self, in_sequence_order: np.ndarray) -> np.ndarray:
         restored = np.empty_like(in_sequence_order)

@@ -23,6 +23,7 @@ from cleverbetter_dagster.dataset.schema import (
     REQUIRED,
     RUN_DATE,
     START_DATE,
+    TOTAL_BETS,
     sentinel_mask,
 )
 
@@ -88,12 +89,14 @@ def _numbers(table: pa.Table) -> Iterator[pd.DataFrame]:
             outside = ((values < bounds.low) | (values > bounds.high)) & ~sentinel_mask(column, values)
             reason = f"{column} must be {bounds}: it is {bounds.meaning}"
             yield violations_at(table, column, outside & ~infinite, reason)
+        if column == TOTAL_BETS:
+            values = table[column].to_numpy()
+            reason = f"{column} must be a whole number: it is a count of bets"
+            yield violations_at(table, column, (values != np.floor(values)) & np.isfinite(values), reason)
 
 
 def _dates(table: pa.Table, now: pd.Timestamp) -> Iterator[pd.DataFrame]:
-    instants = {
-        column: table[column].to_numpy() for column in (*DATES, CREATED_AT) if column in table.column_names
-    }
+    instants = {column: table[column].to_numpy() for column in (*DATES, CREATED_AT) if column in table.column_names}
     for column, instant in instants.items():
         reason = f"{column} is before {EARLIEST.year}: no exchange existed then"
         yield violations_at(table, column, instant < _numpy_instant(EARLIEST), reason)

@@ -13,18 +13,18 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
+from cleverbetter_dagster.betting.segments import FloatArray, IntArray
 
 ODDS_EDGES = np.array([2.0, 3.0, 4.5, 7.0, 12.0, 20.0])
 RANK_EDGES = np.array([2, 3, 4, 6])
 DRIFT_EDGES = np.array([-0.08, 0.08])
 CELL_SHAPE = (7, 5, 8, 3, 2)
-"""Number of odds bands, rank groups, regions, price movements (shortened, steady, drifted), liquidity
-groups."""
+"""Odds bands, groups of ranks, regions, price movements (shortened, steady, drifted), liquidity."""
 
 RACES_PER_MONTH = 1_300
-MOST_RUNNERS = 12
+FEWEST_RUNNERS, MOST_RUNNERS = 6, 12
+LEAST_ODDS = 1.01
+"""The lowest odds an exchange takes."""
 
 _TRUE_EXPONENT = 1.04  # above 1: favourites win more often than the crowd believes
 _PRICE_NOISE = 0.10
@@ -41,16 +41,16 @@ class _Effect(NamedTuple):
     drifting: float
     """Standard deviation of the part that reverts to 0 as an AR(1)."""
     fleeting: float
-    """Standard deviation of a part drawn anew every month: nobody can learn it, and all who bet there share
+    """Standard deviation of a part drawn anew every month, shared by all who bet there: nobody can learn
     it."""
 
 
 _EFFECTS = (
-    _Effect((0, 1), 0.09, 0.055, 0.04),
-    _Effect((1, 2), 0.09, 0.07, 0.02),
-    _Effect((0, 3), 0.09, 0.055, 0.02),
-    _Effect((2, 3), 0.055, 0.055, 0.0),
-    _Effect((2, 4), 0.055, 0.055, 0.0),
+    _Effect((0, 1), 0.07, 0.03, 0.02),
+    _Effect((0, 3), 0.09, 0.04, 0.02),
+    _Effect((0, 1, 2), 0.16, 0.09, 0.0),
+    _Effect((1, 2, 3), 0.16, 0.09, 0.0),
+    _Effect((2, 3, 4), 0.10, 0.06, 0.0),
 )
 
 
@@ -92,53 +92,53 @@ def mispricing(rng: np.random.Generator, months: int) -> FloatArray:
 
 
 def race_month(rng: np.random.Generator, mispriced: FloatArray, days: int) -> Runners:
-    """Simulate one month.
+    """Simulate the races of one month.
 
     Args:
         rng: source of chance.
         mispriced: log-odds per cell, shape (cells,): one month of `mispricing`.
         days: of the month.
     """
-    size = rng.integers(6, MOST_RUNNERS + 1, RACES_PER_MONTH)
+    size = rng.integers(FEWEST_RUNNERS, MOST_RUNNERS + 1, RACES_PER_MONTH)
     runs = np.arange(MOST_RUNNERS) < size[:, None]
-    strength = np.where(runs, rng.normal(0.0, 1.0, runs.shape), -np.inf)
-    belief = _softmax(strength)
-    rank = np.argsort(np.argsort(-belief, axis=1), axis=1) + 1
-    drift = rng.normal(0.0, 0.12, runs.shape)
-    region = rng.integers(0, CELL_SHAPE[2], RACES_PER_MONTH)
+    belief = _softmax(np.where(runs, rng.normal(0.0, 1.0, runs.shape), -np.inf))
+    race, seat = np.nonzero(runs)
     liquidity = rng.normal(0.0, 0.6, RACES_PER_MONTH)
     overround = 1.012 + 0.012 * np.exp(-liquidity) * rng.uniform(0.5, 1.5, RACES_PER_MONTH)
-    back_odds = np.maximum(1.0 / np.where(runs, belief * overround[:, None], 1.0), 1.01)
-    spread = 0.01 + 0.006 * np.exp(-0.5 * liquidity[:, None]) * np.sqrt(back_odds)
+    region = rng.integers(0, CELL_SHAPE[2], RACES_PER_MONTH)
+    rank = (np.argsort(np.argsort(-belief, axis=1), axis=1) + 1)[runs]
+    drift = rng.normal(0.0, 0.12, len(race))
+    believed = belief[runs]
+    back_odds = np.maximum(1.0 / (believed * overround[race]), LEAST_ODDS)
     coordinates = (
         np.searchsorted(ODDS_EDGES, back_odds, side="right"),
         np.searchsorted(RANK_EDGES, rank, side="right"),
-        np.broadcast_to(region[:, None], runs.shape),
+        region[race],
         np.searchsorted(DRIFT_EDGES, drift, side="right"),
-        np.broadcast_to((liquidity > 0)[:, None].astype(np.int64), runs.shape),
+        (liquidity > 0)[race].astype(np.int64),
     )
     cell = np.ravel_multi_index(coordinates, CELL_SHAPE)
-    ability = _TRUE_EXPONENT * np.log(np.where(runs, belief, 1.0)) + mispriced[cell]
-    truth = np.where(runs, ability + rng.normal(0.0, _PRICE_NOISE, runs.shape), -np.inf)
-    winner = np.argmax(truth + rng.gumbel(size=runs.shape), axis=1)
-    day = np.sort(rng.integers(0, days, RACES_PER_MONTH))
-
-    def spread_out(of_race: np.ndarray) -> np.ndarray:
-        return np.broadcast_to(of_race[:, None], runs.shape)[runs]
-
+    ability = _TRUE_EXPONENT * np.log(believed) + mispriced[cell] + rng.normal(0.0, _PRICE_NOISE, len(race))
     return Runners(
-        cell=cell[runs],
-        day=spread_out(day),
-        belief=belief[runs],
-        back_odds=back_odds[runs],
-        lay_odds=(back_odds * (1.0 + spread))[runs],
-        rank=rank[runs],
-        drift=drift[runs],
-        volume=(belief * _MEAN_VOLUME * np.exp(liquidity[:, None] - 0.18))[runs],
-        overround=spread_out(overround),
-        field_size=spread_out(size),
-        won=(np.arange(MOST_RUNNERS) == winner[:, None])[runs],
+        cell=cell,
+        day=np.sort(rng.integers(0, days, RACES_PER_MONTH))[race],
+        belief=believed,
+        back_odds=back_odds,
+        lay_odds=back_odds * (1.01 + 0.006 * np.exp(-0.5 * liquidity[race]) * np.sqrt(back_odds)),
+        rank=rank,
+        drift=drift,
+        volume=believed * _MEAN_VOLUME * np.exp(liquidity[race]),
+        overround=overround[race],
+        field_size=size[race],
+        won=_winners(rng, ability, runs)[race] == seat,
     )
+
+
+def _winners(rng: np.random.Generator, ability: FloatArray, runs: NDArray[np.bool_]) -> IntArray:
+    """Seat of each race's winner, drawn with probability proportional to exp(ability) (Gumbel-max trick)."""
+    luck = np.full(runs.shape, -np.inf)
+    luck[runs] = ability + rng.gumbel(size=len(ability))
+    return np.argmax(luck, axis=1)
 
 
 def _softmax(log_weight: FloatArray) -> FloatArray:

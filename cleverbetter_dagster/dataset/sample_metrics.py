@@ -1,5 +1,5 @@
 """From the simulated bets of one month to the numbers of its rows, measured as an evaluation measures
-bets."""
+them."""
 
 from dataclasses import dataclass
 
@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from cleverbetter_dagster.betting.performance import DAYS_PER_YEAR, composite_score
 from cleverbetter_dagster.betting.segments import (
+    FloatArray,
+    IntArray,
     segment_cumulative_sums,
     segment_lengths,
     segment_max_drawdowns,
@@ -17,7 +19,7 @@ from cleverbetter_dagster.betting.segments import (
     segment_sums,
     segment_win_rates,
 )
-from cleverbetter_dagster.dataset.sample_market import FloatArray, IntArray, Runners
+from cleverbetter_dagster.dataset.sample_market import Runners
 from cleverbetter_dagster.dataset.sample_strategies import Strategies
 
 INITIAL_CAPITAL = 1_000.0
@@ -26,22 +28,25 @@ COMMISSION = 0.05
 LEAST_BETS = 10
 NO_LOSS_PROFIT_FACTOR = 999.0
 
+_SCORED = ("total_return", "sharpe_ratio", "max_drawdown", "win_rate", "profit_factor")
+
 
 @dataclass(frozen=True, eq=False)
 class Bets:
-    """Bets of one month, by strategy and then in order of time. `strategy`, `runner`, `profit`: shape
-    (n_bets,)."""
+    """Bets of one month, by strategy and then in order of time."""
 
     strategy: IntArray
+    """Number of the strategy, shape (n_bets,)."""
     runner: IntArray
+    """Position among the month's runners, shape (n_bets,)."""
     profit: FloatArray
+    """After commission, shape (n_bets,)."""
     first: IntArray
-    """Where each strategy's bets begin."""
+    """Where each strategy's bets begin, shape (strategies that bet,)."""
 
 
 def place_bets(strategies: Strategies, runners: Runners, month: int) -> Bets:
-    """Bet a flat stake on every runner in a strategy's cells, for as long as the capital covers the
-    liability.
+    """Bet a flat stake on every runner in a strategy's cells, while the capital covers the liability.
 
     Strategies not yet begun, or with fewer than `LEAST_BETS` runners to bet on, have no bets.
     """
@@ -65,34 +70,28 @@ def _settle(lays: NDArray[np.bool_], runners: Runners, runner: IntArray) -> tupl
 
 
 def row_metrics(bets: Bets, runners: Runners, days: int) -> pd.DataFrame:
-    """One line per strategy that bet: `strategy` (its number) and the metrics of its row in
-    `backtest_results`."""
+    """One line per strategy that bet: its number as `strategy`, and the metrics of its row upstream."""
     profit, first = bets.profit, bets.first
+    capital = INITIAL_CAPITAL + segment_cumulative_sums(profit, first)
     final = np.round(INITIAL_CAPITAL + segment_sums(profit, first), 2)
-    daily = _by_day(profit, bets, runners, days)
-    day_first = np.arange(len(first)) * days
+    daily_return = _by_day(profit, bets, runners, days).ravel() / INITIAL_CAPITAL
+    days_first = np.arange(len(first)) * days
     frame = pd.DataFrame(
         {
             "strategy": bets.strategy[first],
             "initial_capital": INITIAL_CAPITAL,
             "final_capital": final,
             "total_return": final / INITIAL_CAPITAL - 1.0,
-            "sharpe_ratio": segment_sharpe_ratios(daily.ravel() / INITIAL_CAPITAL, day_first, DAYS_PER_YEAR),
-            "max_drawdown": segment_max_drawdowns(
-                INITIAL_CAPITAL + segment_cumulative_sums(profit, first), first, INITIAL_CAPITAL
-            ),
+            "sharpe_ratio": segment_sharpe_ratios(daily_return, days_first, DAYS_PER_YEAR),
+            "max_drawdown": segment_max_drawdowns(capital, first, INITIAL_CAPITAL),
             "total_bets": segment_lengths(len(profit), first),
             "win_rate": segment_win_rates(profit, first),
             "profit_factor": segment_profit_factors(profit, first),
         }
     )
-    metrics = [frame[name].to_numpy() for name in _SCORED]
-    frame["composite_score"] = composite_score(*metrics)
+    frame["composite_score"] = composite_score(*(frame[name].to_numpy() for name in _SCORED))
     # Upstream's own spellings of what is not defined.
     return frame.fillna({"sharpe_ratio": 0.0, "profit_factor": NO_LOSS_PROFIT_FACTOR})
-
-
-_SCORED = ("total_return", "sharpe_ratio", "max_drawdown", "win_rate", "profit_factor")
 
 
 def row_features(bets: Bets, runners: Runners, days: int) -> pd.DataFrame:
@@ -137,7 +136,7 @@ def _by_day(values: FloatArray, bets: Bets, runners: Runners, days: int) -> Floa
     """Sum of the bets' `values` for every strategy that bet and every day, shape (strategies, days)."""
     row = np.repeat(np.arange(len(bets.first)), segment_lengths(len(values), bets.first))
     key = row * days + runners.day[bets.runner]
-    return np.bincount(key, values, len(bets.first) * days).reshape(-1, days)
+    return np.bincount(key, values, len(bets.first) * days).astype(np.float64).reshape(-1, days)
 
 
 def _by_third(daily: FloatArray) -> FloatArray:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cleverbetter_dagster.dataset.sample_market import CELL_SHAPE, FloatArray, IntArray
+from cleverbetter_dagster.betting.segments import FloatArray, IntArray
+from cleverbetter_dagster.dataset.sample_market import CELL_SHAPE
 
 LEAST_SHARE, MOST_SHARE = 0.001, 0.25
 """Of all runners: what a strategy must at least, and may at most, bet on."""

@@ -128,8 +128,10 @@ def temporal_folds(
         Pairs (positions to fit on, positions to score), each ascending, in order of time.
 
     Raises:
-        NotEnoughRows: fewer than `n_folds + 1` distinct decision times, or a fold without rows to fit on.
+        NotEnoughRows: no fold, fewer than `n_folds + 1` distinct decision times, or a fold without rows to fit on.
     """
+    if n_folds < 1:
+        raise NotEnoughRows(f"{n_folds} folds leave nothing to score; take at least 1.")
     shares = [fold / (n_folds + 1) for fold in range(1, n_folds + 1)]
     starts = _borders(decision_time, shares, f"{n_folds} folds and the rows before them")
     block = np.searchsorted(pd.DatetimeIndex(starts), pd.DatetimeIndex(decision_time), side="right")
@@ -147,11 +149,7 @@ def temporal_folds(
 
 def _usable(panel: pd.DataFrame, min_composite_score: float | None) -> pd.Series:
     labelled = panel[LABEL].notna()
-    return (
-        labelled
-        if min_composite_score is None
-        else labelled & (panel[COMPOSITE_SCORE] >= min_composite_score)
-    )
+    return labelled if min_composite_score is None else labelled & (panel[COMPOSITE_SCORE] >= min_composite_score)
 
 
 def _known(label_time: pd.Series, start: pd.Timestamp, embargo: pd.Timedelta) -> pd.Series:

@@ -13,22 +13,31 @@ from cleverbetter_dagster.defs.metadata import number, picture, table
 from cleverbetter_dagster.defs.partitions import by_month, history_input
 from cleverbetter_dagster.defs.resources import Deployment
 from cleverbetter_dagster.evaluation.gate import PromotionPolicy
-from cleverbetter_dagster.services.datasets import rebuild_each, rows_until
 from cleverbetter_dagster.services.comparison import Comparison, compare_families
+from cleverbetter_dagster.services.datasets import rebuild_each, rows_until
 from cleverbetter_dagster.services.promotion import Decision, decide
-from cleverbetter_dagster.services.records import ChampionRecord, ComparisonRecord, PredictionsRecord, SplitRecord
+from cleverbetter_dagster.services.records import (
+    ChampionRecord,
+    ComparisonRecord,
+    PredictionsRecord,
+    SplitRecord,
+)
 from cleverbetter_dagster.services.scoring import Predictions, predict_and_write
 from cleverbetter_dagster.services.training import Lineage
 
 GROUP = "champion"
-SCORED = dg.DagsterType(lambda _, value: isinstance(value, dict), name="ScoredRows", typing_type=dict[str, pa.Table])
+SCORED = dg.DagsterType(
+    lambda _, value: isinstance(value, dict), name="ScoredRows", typing_type=dict[str, pa.Table]
+)
 
 
 class PromotionConfig(PromotionPolicy, dg.Config):
     """What a challenger has to show before it becomes champion."""
 
 
-def champion_assets(families: Sequence[str], partitions: dg.MonthlyPartitionsDefinition) -> list[dg.AssetsDefinition]:
+def champion_assets(
+    families: Sequence[str], partitions: dg.MonthlyPartitionsDefinition
+) -> list[dg.AssetsDefinition]:
     """Comparison, champion and predictions."""
     return [_model_comparison(families, partitions), _champion(partitions), _strategy_predictions(partitions)]
 
@@ -44,11 +53,15 @@ def _model_comparison(
         description="Leaderboard of all families and baselines on the test rows of the as_of month; the best family challenges.",
         code_version="1",
     )
-    def model_comparison(context: dg.AssetExecutionContext, **evaluations: dict[str, pa.Table]) -> dict[str, ComparisonRecord]:
+    def model_comparison(
+        context: dg.AssetExecutionContext, **evaluations: dict[str, pa.Table]
+    ) -> dict[str, ComparisonRecord]:
         compared: dict[str, Comparison] = {}
         with clear_failures():
             for month in context.partition_keys:
-                compared[month] = compare_families({family: tables[month] for family, tables in evaluations.items()})
+                compared[month] = compare_families(
+                    {family: tables[month] for family, tables in evaluations.items()}
+                )
                 context.add_asset_metadata(_comparison_metadata(compared[month]), partition_key=month)
         return {month: comparison.record for month, comparison in compared.items()}
 
@@ -112,7 +125,9 @@ def _strategy_predictions(partitions: dg.MonthlyPartitionsDefinition) -> dg.Asse
         with clear_failures():
             for month in sorted(champion):
                 as_of = AsOf.parse(month)
-                predictions = predict_and_write(deployment.settings(), rows_until(rows, as_of), as_of, staking)
+                predictions = predict_and_write(
+                    deployment.settings(), rows_until(rows, as_of), as_of, staking
+                )
                 context.add_asset_metadata(_prediction_metadata(predictions), partition_key=month)
                 written[month] = predictions.record
         return written
@@ -122,7 +137,11 @@ def _strategy_predictions(partitions: dg.MonthlyPartitionsDefinition) -> dg.Asse
 
 def _comparison_metadata(comparison: Comparison) -> dict[str, dg.MetadataValue | str]:
     pictures = {name: picture(png, name) for name, png in comparison.pictures.items()}
-    return {"challenger": comparison.record.challenger, "leaderboard": board_table(comparison.board), **pictures}
+    return {
+        "challenger": comparison.record.challenger,
+        "leaderboard": board_table(comparison.board),
+        **pictures,
+    }
 
 
 def _decision_metadata(decision: Decision) -> dict[str, dg.MetadataValue | str]:
@@ -130,7 +149,9 @@ def _decision_metadata(decision: Decision) -> dict[str, dg.MetadataValue | str]:
     facts: dict[str, dg.MetadataValue | str] = {
         "decision": record.action,
         "challenger": f"{record.challenger_family} v{record.challenger_version}",
-        "champion": f"{record.champion_family} v{record.champion_version}" if record.champion_family else "none",
+        "champion": f"{record.champion_family} v{record.champion_version}"
+        if record.champion_family
+        else "none",
         "reasons": dg.MetadataValue.md("\n".join(f"- {reason}" for reason in record.reasons)),
     }
     return facts

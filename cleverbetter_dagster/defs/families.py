@@ -16,7 +16,7 @@ from cleverbetter_dagster.learning.family import Family
 from cleverbetter_dagster.learning.tuning import StudySpec
 from cleverbetter_dagster.services.datasets import rebuild_each
 from cleverbetter_dagster.services.evaluation import Evaluation, evaluate
-from cleverbetter_dagster.services.records import EvaluatedModel, ModelRecord, SplitRecord, StudyRecord
+from cleverbetter_dagster.services.records import ModelRecord, SplitRecord, StudyRecord
 from cleverbetter_dagster.services.training import Lineage, settle_params, train
 
 
@@ -90,7 +90,9 @@ def _model(family: Family, partitions: dg.MonthlyPartitionsDefinition) -> dg.Ass
         with clear_failures():
             for month, dataset in rebuild_each(rows, temporal_split):
                 models[month], fitted = train(deployment.settings(), dataset, studies[month], lineage)
-                context.add_asset_metadata(_model_metadata(models[month], fitted.report()), partition_key=month)
+                context.add_asset_metadata(
+                    _model_metadata(models[month], fitted.report()), partition_key=month
+                )
         return models
 
     return model
@@ -151,14 +153,23 @@ def _model_metadata(model: ModelRecord, report: dict) -> dict[str, dg.MetadataVa
 def _evaluation_metadata(judged: Evaluation) -> dict[str, dg.MetadataValue | float | int | str]:
     headline = judged.model.headline
     found: dict[str, dg.MetadataValue | float | int | str] = {
-        name: float(value) for name in ("roc_auc", "brier", "betting_roi") if (value := headline.get(name)) is not None
+        name: float(value)
+        for name in ("roc_auc", "brier", "betting_roi")
+        if (value := headline.get(name)) is not None
     }
-    found |= {"version": judged.model.version, "rows": judged.board[0].n_rows, "leaderboard": board_table(judged.board)}
+    found |= {
+        "version": judged.model.version,
+        "rows": judged.board[0].n_rows,
+        "leaderboard": board_table(judged.board),
+    }
     return found | {name: picture(png, name) for name, png in judged.pictures.items()}
 
 
 def board_table(board: list[LeaderboardRow]) -> dg.MetadataValue:
     """The leaderboard with its intervals, as a table in the UI."""
     return table(
-        [{"model": row.name, "bets": row.n_bets} | {name: interval(getattr(row, name)) for name in METRICS} for row in board]
+        [
+            {"model": row.name, "bets": row.n_bets} | {name: interval(getattr(row, name)) for name in METRICS}
+            for row in board
+        ]
     )

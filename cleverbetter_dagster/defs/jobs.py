@@ -15,7 +15,12 @@ EXECUTOR = dg.multiprocess_executor.configured(
         # Forked from a server that has imported the slow packages once: 1 s a step instead of 5 s.
         "start_method": {
             "forkserver": {
-                "preload_modules": ["cleverbetter_dagster.definitions", "dagster_mlflow", "lightgbm", "sklearn.ensemble"]
+                "preload_modules": [
+                    "cleverbetter_dagster.definitions",
+                    "dagster_mlflow",
+                    "lightgbm",
+                    "sklearn.ensemble",
+                ]
             }
         },
     }

@@ -5,6 +5,7 @@ from typing import Any
 import dagster as dg
 
 HISTORY_MONTHS = 12 * 200
+OWNERS = ["team:betting"]
 
 
 def monthly(first_month: str) -> dg.MonthlyPartitionsDefinition:
@@ -21,9 +22,11 @@ def whole_history() -> dg.TimeWindowPartitionMapping:
 
 def history_input() -> dg.AssetIn:
     """The rows of every month up to as_of; months never materialised are absent from the input."""
-    return dg.AssetIn(key="training_rows", partition_mapping=whole_history(), metadata={"may_lack_partitions": True})
+    return dg.AssetIn(
+        key="training_rows", partition_mapping=whole_history(), metadata={"may_lack_partitions": True}
+    )
 
 
 def by_month(partitions: dg.MonthlyPartitionsDefinition) -> dict[str, Any]:
     """Arguments every monthly asset shares: a range of months is one run, which the command line requires."""
-    return {"partitions_def": partitions, "backfill_policy": dg.BackfillPolicy.single_run()}
+    return {"partitions_def": partitions, "backfill_policy": dg.BackfillPolicy.single_run(), "owners": OWNERS}

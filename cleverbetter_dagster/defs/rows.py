@@ -11,6 +11,7 @@ from cleverbetter_dagster.defs.failures import RETRY_PASSING_FAULTS, clear_failu
 from cleverbetter_dagster.defs.metadata import picture
 from cleverbetter_dagster.defs.partitions import by_month, history_input
 from cleverbetter_dagster.defs.resources import Deployment
+from cleverbetter_dagster.evaluation.plots import split_timeline
 from cleverbetter_dagster.services.datasets import Dataset, plan_split, rows_until
 from cleverbetter_dagster.services.loading import MonthLoad, MonthLoader
 from cleverbetter_dagster.services.split_checks import (
@@ -36,7 +37,12 @@ def upstream_tables() -> list[dg.AssetSpec]:
         "ml_features": "Market features of each backtest row.",
     }
     return [
-        dg.AssetSpec(table, description=f"{text} Written by the backtesting service.", group_name=UPSTREAM, kinds={"postgres"})
+        dg.AssetSpec(
+            table,
+            description=f"{text} Written by the backtesting service.",
+            group_name=UPSTREAM,
+            kinds={"postgres"},
+        )
         for table, text in described.items()
     ]
 
@@ -60,7 +66,9 @@ def training_rows(partitions: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefini
             )
         ],
     )
-    def training_rows(context: dg.AssetExecutionContext, deployment: Deployment) -> Iterator[dg.MaterializeResult]:
+    def training_rows(
+        context: dg.AssetExecutionContext, deployment: Deployment
+    ) -> Iterator[dg.MaterializeResult]:
         with clear_failures():
             loader = MonthLoader(deployment.settings())
             loads: dict[str, MonthLoad] = {}
@@ -118,7 +126,11 @@ def temporal_split(partitions: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefin
                 context.add_asset_metadata(_split_metadata(dataset), partition_key=month)
         yield dg.MaterializeResult(
             value={month: dataset.record for month, dataset in datasets.items()},
-            check_results=[_enough(datasets), _no_label_after_split(datasets), _decision_times_agree(datasets)],
+            check_results=[
+                _enough(datasets),
+                _no_label_after_split(datasets),
+                _decision_times_agree(datasets),
+            ],
         )
 
     return temporal_split
@@ -183,7 +195,10 @@ def _no_label_after_split(datasets: Mapping[str, Dataset]) -> dg.AssetCheckResul
     return dg.AssetCheckResult(
         check_name="no_label_after_split",
         passed=not any(late.values()),
-        metadata={"late_labels": sum(late.values()), "months": ", ".join(m for m, n in late.items() if n) or "none"},
+        metadata={
+            "late_labels": sum(late.values()),
+            "months": ", ".join(m for m, n in late.items() if n) or "none",
+        },
     )
 
 

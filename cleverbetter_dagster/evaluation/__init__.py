@@ -1,0 +1,5 @@
+"""Judging models: metrics, intervals, the promotion gate, plots. Knows no Dagster, MLflow or SQL."""
+
+from cleverbetter_dagster.evaluation.evaluator import ModelEvaluator
+
+__all__ = ["ModelEvaluator"]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from cleverbetter_dagster.betting.performance import (
     MONTHS_PER_YEAR,
@@ -15,10 +15,9 @@ from cleverbetter_dagster.betting.performance import (
     max_drawdown,
     sharpe_ratio,
 )
+from cleverbetter_dagster.betting.segments import FloatArray
 from cleverbetter_dagster.errors import InvalidInput
 from cleverbetter_dagster.evaluation.scored_rows import ScoredRows, utc_times
-
-FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,14 +11,13 @@ from typing import Annotated
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from pydantic import BaseModel, ConfigDict, Field
-from scipy import stats
+from scipy import special
 
+from cleverbetter_dagster.betting.segments import FloatArray, IntArray
 from cleverbetter_dagster.errors import InvalidInput
 
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
 Statistic = Callable[[FloatArray], FloatArray]
 """From k resamples, shape (k, n_months), to k values."""
 
@@ -101,7 +100,7 @@ class BlockBootstrap:
         n, level = self.n_months, self.spec.level
         if n < 2 or not np.isfinite(point) or 2 * len(defined) < len(samples):
             return None
-        tail = float(stats.norm.cdf(np.sqrt(n / (n - 1)) * stats.t.ppf((1 - level) / 2, n - 1)))
+        tail = float(special.ndtr(np.sqrt(n / (n - 1)) * special.stdtrit(n - 1, (1 - level) / 2)))
         low, high = np.quantile(defined, [tail, 1 - tail])
         # With few months the percentiles of a skewed statistic may miss its own point.
         return Interval(point=point, low=min(float(low), point), high=max(float(high), point), level=level)
@@ -110,9 +109,7 @@ class BlockBootstrap:
 def _draw_months(n_months: int, spec: BootstrapSpec) -> IntArray:
     """Circular block bootstrap. Source: Politis and Romano (1992)."""
     if spec.block_months > n_months:
-        raise InvalidInput(
-            f"block_months is {spec.block_months} but there are {n_months} months: choose fewer."
-        )
+        raise InvalidInput(f"block_months is {spec.block_months} but there are {n_months} months: choose fewer.")
     rng = np.random.default_rng(spec.seed)
     n_blocks = -(-n_months // spec.block_months)
     starts = rng.integers(0, n_months, size=(spec.resamples, n_blocks))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-FloatArray = NDArray[np.float64]
+from cleverbetter_dagster.betting.segments import FloatArray
 
 DEFAULT_BINS = 10
 
@@ -40,9 +40,7 @@ def equal_mass_bins(probability: ArrayLike, n_bins: int = DEFAULT_BINS) -> NDArr
     return index
 
 
-def reliability_curve(
-    label: ArrayLike, probability: ArrayLike, n_bins: int = DEFAULT_BINS
-) -> ReliabilityCurve:
+def reliability_curve(label: ArrayLike, probability: ArrayLike, n_bins: int = DEFAULT_BINS) -> ReliabilityCurve:
     """Stated and observed frequency by bin of equal mass.
 
     Args:

@@ -3,7 +3,6 @@
 import numpy as np
 from numpy.typing import ArrayLike
 from pydantic import BaseModel, ConfigDict, Field
-from sklearn import metrics
 
 from cleverbetter_dagster.evaluation.calibration_error import DEFAULT_BINS, expected_calibration_error
 
@@ -25,9 +24,7 @@ class ClassificationMetrics(BaseModel):
     average_precision: float | None
     brier: float = Field(description="mean squared error of the probability; lower is better")
     log_loss: float = Field(description="in nats; lower is better")
-    calibration_error: float = Field(
-        description="expected calibration error, equal-mass bins; lower is better"
-    )
+    calibration_error: float = Field(description="expected calibration error, equal-mass bins; lower is better")
 
 
 def classification_metrics(
@@ -43,6 +40,8 @@ def classification_metrics(
 
     A probability of exactly 0 or 1 that turns out wrong costs the log loss of 1e-15, not infinity.
     """
+    from sklearn import metrics  # takes more than a second, which most who import this module never need
+
     y, p = np.asarray(label, dtype=np.int8), np.asarray(probability, dtype=np.float64)
     predicted = p >= DECISION_THRESHOLD if prediction is None else np.asarray(prediction)
     both_classes = 0 < y.mean() < 1

@@ -4,9 +4,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cleverbetter_dagster.betting.performance import betting_metrics, finite_vector
+from cleverbetter_dagster.betting.segments import FloatArray
 from cleverbetter_dagster.errors import InvalidInput
 from cleverbetter_dagster.evaluation.classification import classification_metrics
-from cleverbetter_dagster.evaluation.scored_rows import FloatArray
 
 CLASSIFICATION_METRICS = (
     "accuracy",

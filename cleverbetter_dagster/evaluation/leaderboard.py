@@ -39,9 +39,7 @@ class LeaderboardRow(BaseModel):
     max_drawdown: Interval | None
 
 
-METRICS = tuple(
-    name for name, field in LeaderboardRow.model_fields.items() if field.annotation == Interval | None
-)
+METRICS = tuple(name for name, field in LeaderboardRow.model_fields.items() if field.annotation == Interval | None)
 
 
 def leaderboard(scored: Mapping[str, ScoredRows], spec: BootstrapSpec | None = None) -> list[LeaderboardRow]:
@@ -85,9 +83,7 @@ def leaderboard_frame(rows: list[LeaderboardRow]) -> pd.DataFrame:
     return pd.concat([counts, pd.DataFrame(columns)], axis=1)
 
 
-def _bankroll_intervals(
-    bootstrap: BlockBootstrap, allocation: AllocationResult
-) -> dict[str, Interval | None]:
+def _bankroll_intervals(bootstrap: BlockBootstrap, allocation: AllocationResult) -> dict[str, Interval | None]:
     if not allocation.metrics.n_bets:
         return {"growth": None, "sharpe_ratio": None, "max_drawdown": None}
     monthly = monthly_returns(allocation.decision_time, allocation.period_return)

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cleverbetter_dagster.betting.performance import MONTHS_PER_YEAR
-from cleverbetter_dagster.evaluation.bootstrap import BlockBootstrap, FloatArray, Statistic
+from cleverbetter_dagster.betting.segments import FloatArray
+from cleverbetter_dagster.evaluation.bootstrap import BlockBootstrap, Statistic
 from cleverbetter_dagster.evaluation.calibration_error import DEFAULT_BINS, equal_mass_bins
 
 
@@ -55,9 +56,7 @@ def calibration_statistic(
     """Expected calibration error as a function of month weights, the bins being those of all rows."""
     p = np.asarray(probability, dtype=np.float64)
     gap, index = np.asarray(label, dtype=np.float64) - p, equal_mass_bins(p, n_bins)
-    gaps = np.stack(
-        [bootstrap.by_month(np.where(index == b, gap, 0.0)) for b in range(index.max() + 1)], axis=1
-    )
+    gaps = np.stack([bootstrap.by_month(np.where(index == b, gap, 0.0)) for b in range(index.max() + 1)], axis=1)
     rows = bootstrap.by_month(np.ones(len(p)))
 
     def statistic(weights: FloatArray) -> FloatArray:
@@ -74,9 +73,7 @@ def growth_of(monthly: FloatArray) -> FloatArray:
 def sharpe_ratio_of(monthly: FloatArray) -> FloatArray:
     """Annualised Sharpe ratio of sequences of monthly returns, shape (k, months); NaN without variation."""
     deviation = monthly.std(axis=1, ddof=1) if monthly.shape[1] > 1 else np.zeros(len(monthly))
-    return _divide(monthly.mean(axis=1), np.where(deviation > 1e-12, deviation, 0.0)) * np.sqrt(
-        MONTHS_PER_YEAR
-    )
+    return _divide(monthly.mean(axis=1), np.where(deviation > 1e-12, deviation, 0.0)) * np.sqrt(MONTHS_PER_YEAR)
 
 
 def max_drawdown_of(monthly: FloatArray) -> FloatArray:

@@ -17,8 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import ArrayLike
-from scipy import stats
-from sklearn.metrics import precision_recall_curve, roc_auc_score, roc_curve
+from scipy import special
 
 from cleverbetter_dagster.evaluation.allocation import AllocationResult
 from cleverbetter_dagster.evaluation.calibration_error import DEFAULT_BINS, reliability_curve
@@ -34,18 +33,13 @@ PARTS = {"train": "#0b6bcb", "validation": "#4b9b7d", "test": "#d9822b", "purged
 
 
 def reliability_diagram(label: ArrayLike, probability: ArrayLike, n_bins: int = DEFAULT_BINS) -> bytes:
-    """Observed against stated frequency by bin of equal mass, with 95% Wilson intervals and the rows per
-    bin."""
+    """Observed against stated frequency by bin of equal mass, 95% Wilson intervals, and where the rows lie."""
     curve = reliability_curve(label, probability, n_bins)
     low, high = _wilson(curve.observed, curve.count)
-    figure = _figure(
-        "Reliability", f"calibration error {curve.calibration_error:.3f}, {curve.count.sum():,} rows"
-    )
+    figure = _figure("Reliability", f"calibration error {curve.calibration_error:.3f}, {curve.count.sum():,} rows")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
     top = 1.05 * max(high.max(), curve.mean_probability.max(), 0.1)
-    above.plot(
-        [0, top], [0, top], color=MUTED, linewidth=1, linestyle=(0, (4, 3)), label="perfectly calibrated"
-    )
+    above.plot([0, top], [0, top], color=MUTED, linewidth=1, linestyle=(0, (4, 3)), label="perfectly calibrated")
     error = np.maximum([curve.observed - low, high - curve.observed], 0)
     above.errorbar(
         curve.mean_probability, curve.observed, error, color=MODEL, marker="o", markersize=5, linewidth=1.6,
@@ -64,7 +58,9 @@ def reliability_diagram(label: ArrayLike, probability: ArrayLike, n_bins: int = 
 
 
 def roc_plot(scored: Mapping[str, ScoredRows]) -> bytes:
-    """ROC curves, the first in full colour as the model, the others behind it as baselines."""
+    """ROC curves, the first drawn as the model, the others behind it as baselines; none where labels all agree."""
+    from sklearn.metrics import roc_auc_score, roc_curve
+
     figure = _figure("ROC", "share of profitable windows found against share of others let through")
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
@@ -81,9 +77,9 @@ def roc_plot(scored: Mapping[str, ScoredRows]) -> bytes:
 
 def precision_recall_plot(scored: Mapping[str, ScoredRows]) -> bytes:
     """Precision against recall, the first in full colour as the model; the base rate as a dashed line."""
-    figure = _figure(
-        "Precision and recall", "of the windows called profitable, how many are; dashed: the base rate"
-    )
+    from sklearn.metrics import precision_recall_curve
+
+    figure = _figure("Precision and recall", "of the windows called profitable, how many are; dashed: the base rate")
     axes = figure.subplots()
     for index, (name, rows) in enumerate(scored.items()):
         if not index:
@@ -101,18 +97,14 @@ def precision_recall_plot(scored: Mapping[str, ScoredRows]) -> bytes:
 
 def bankroll_plot(allocations: Mapping[str, AllocationResult]) -> bytes:
     """Bankroll over decision times, the first in full colour as the model, the others as baselines."""
-    figure = _figure(
-        "Bankroll", "stakes of every decision time settled together, gains reinvested; start = 1"
-    )
+    figure = _figure("Bankroll", "stakes of every decision time settled together, gains reinvested; start = 1")
     axes = figure.subplots()
     for index, (name, result) in enumerate(allocations.items()):
         times = date2num(result.decision_time.tz_localize(None).to_numpy())
         # What a decision earned is known when the next one is due: the first point is the untouched bankroll.
         times = np.append(times, times[-1] + (np.median(np.diff(times)) if len(times) > 1 else 30.0))
         label = f"{name}  {result.growth:+.1%}"
-        axes.plot(
-            times, result.bankroll / result.bankroll[0], "o-", markersize=3.5, label=label, **_line(index)
-        )
+        axes.plot(times, result.bankroll / result.bankroll[0], "o-", markersize=3.5, label=label, **_line(index))
     axes.axhline(1.0, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
     _finish(axes, "time", "bankroll")
     _date_axis(axes)
@@ -124,9 +116,7 @@ def feature_importance_plot(importance: pd.Series, top: int = 20) -> bytes:
     """The `top` features with the largest importance, as shares of the sum over all features."""
     share = importance.astype(float).clip(lower=0)
     share = (share / (share.sum() or 1.0)).nlargest(top)[::-1]
-    figure = _figure(
-        "Feature importance", f"the {len(share)} largest of {len(importance)}, share of the total", 5.4
-    )
+    figure = _figure("Feature importance", f"the {len(share)} largest of {len(importance)}, share of the total", 5.4)
     axes = figure.subplots()
     axes.barh(share.index.astype(str), share.to_numpy(), color=MODEL, height=0.66)
     for position, value in enumerate(share):
@@ -147,9 +137,7 @@ def split_timeline(counts: pd.DataFrame) -> bytes:
             `validation`, `test` and `purged`, values >= 0.
     """
     total = int(counts.to_numpy().sum())
-    figure = _figure(
-        "Temporal split", f"{total:,} examples by month of decision; purged: outcome known too late"
-    )
+    figure = _figure("Temporal split", f"{total:,} examples by month of decision; purged: outcome known too late")
     axes = figure.subplots()
     months = pd.DatetimeIndex(counts.index).tz_localize(None)
     left, width = date2num(months.to_numpy()), 0.86 * _month_lengths(months)
@@ -196,9 +184,9 @@ def _finish(axes: Axes, x_label: str, y_label: str) -> None:
 
 
 def _legend(axes: Axes, title: str, location: Literal["best", "lower right", "upper right"]) -> None:
-    legend = axes.legend(
-        loc=location, title=title, frameon=False, fontsize=9, title_fontsize=9, labelcolor=INK
-    )
+    if not axes.get_legend_handles_labels()[0]:
+        return
+    legend = axes.legend(loc=location, title=title, frameon=False, fontsize=9, title_fontsize=9, labelcolor=INK)
     legend.set_alignment("left")
     legend.get_title().set_color(MUTED)
 
@@ -215,7 +203,7 @@ def _month_lengths(months: pd.DatetimeIndex) -> np.ndarray:
 
 def _wilson(observed: np.ndarray, count: np.ndarray, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
     """Interval of a proportion. Source: Wilson (1927)."""
-    z = float(stats.norm.ppf((1 + level) / 2))
+    z = float(special.ndtri((1 + level) / 2))
     centre = (observed + z**2 / (2 * count)) / (1 + z**2 / count)
     half = z / (1 + z**2 / count) * np.sqrt(observed * (1 - observed) / count + z**2 / (4 * count**2))
     return centre - half, centre + half

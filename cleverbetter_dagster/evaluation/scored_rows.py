@@ -4,12 +4,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from cleverbetter_dagster.betting.performance import finite_vector
+from cleverbetter_dagster.betting.segments import FloatArray
 from cleverbetter_dagster.errors import InvalidInput
-
-FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,9 +37,7 @@ class ScoredRows:
         if not len(times):
             raise InvalidInput("No rows to judge: the test part is empty.")
         if times.hasnans:
-            raise InvalidInput(
-                "decision_time has a missing value; every scored row was decided at some time."
-            )
+            raise InvalidInput("decision_time has a missing value; every scored row was decided at some time.")
         if len(np.asarray(self.stake)) == 0:
             object.__setattr__(self, "stake", np.zeros(len(times)))
         for name, low, high in _BOUNDS:
@@ -81,7 +77,5 @@ def _checked(values: object, name: str, length: int, bounds: tuple[float, float]
         raise InvalidInput(f"{length} decision times but {len(vector)} values of {name}: give one per row.")
     wrong = np.flatnonzero((vector < bounds[0]) | (vector > bounds[1]))
     if len(wrong):
-        raise InvalidInput(
-            f"{name}[{wrong[0]}] is {vector[wrong[0]]}, must be within {bounds[0]:g}..{bounds[1]:g}."
-        )
+        raise InvalidInput(f"{name}[{wrong[0]}] is {vector[wrong[0]]}, must be within {bounds[0]:g}..{bounds[1]:g}.")
     return vector

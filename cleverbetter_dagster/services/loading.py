@@ -7,10 +7,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cleverbetter_dagster.dataset.as_of import AsOf
-from cleverbetter_dagster.dataset.schema import END_DATE
+from cleverbetter_dagster.dataset.schema import END_DATE, ID
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.layout import resolve_source
-from cleverbetter_dagster.store.loader import load_rows
+from cleverbetter_dagster.store.loader import LoadedRows, load_rows
+from cleverbetter_dagster.store.quarantine import add, mark_repaired, open_quarantine, pending_ids
 
 
 @dataclass(frozen=True)
@@ -40,4 +41,16 @@ class MonthLoader:
     def load(self, month: AsOf) -> MonthLoad:
         """The rows of `month`; what cannot be right is put into quarantine under the table's name."""
         loaded = load_rows(self._settings, self._layout, month.start, month.end, self._now)
-        return MonthLoad(loaded.rows, loaded.violations["position"].nunique())
+        self._keep_account(loaded)
+        return MonthLoad(loaded.rows, int(loaded.violations["position"].nunique()))
+
+    def _keep_account(self, loaded: LoadedRows) -> None:
+        source, violations = str(self._layout.results), loaded.violations
+        with open_quarantine(self._settings) as connection:
+            waiting = pending_ids(connection)
+            if waiting:
+                good = pc.filter(loaded.rows[ID], pc.is_in(loaded.rows[ID], pa.array(waiting, pa.string())))
+                mark_repaired(connection, source, good.to_pylist())
+            if len(violations):
+                names = {"id": "row_id", "column": "column_name"}
+                add(connection, violations.rename(columns=names).assign(source=source, line=None, raw=None))

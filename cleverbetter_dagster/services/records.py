@@ -7,7 +7,6 @@ from pydantic import BaseModel, ConfigDict, JsonValue
 from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.dataset.splits import TemporalSplit
 
-
 Action = Literal["promoted", "refused", "kept"]
 
 

@@ -5,8 +5,8 @@ import pandas as pd
 import pyarrow as pa
 
 from cleverbetter_dagster.betting.staking import StakingSpec, equal_stakes, stakes_from_probability
-from cleverbetter_dagster.dataset.examples import Examples
 from cleverbetter_dagster.dataset.estimates import SHRUNK_GAIN, SHRUNK_LOSS
+from cleverbetter_dagster.dataset.examples import Examples
 from cleverbetter_dagster.dataset.labels import DECISION_TIME, LABEL, NEXT_ROI
 from cleverbetter_dagster.dataset.schema import ID, METHOD, STRATEGY
 from cleverbetter_dagster.errors import DataError
@@ -49,7 +49,9 @@ def scored_table(frames: list[pd.DataFrame]) -> pa.Table:
 
 def signed(table: pa.Table, model: EvaluatedModel) -> pa.Table:
     """The table with the model it judges written into its metadata, so that one cannot go without the other."""
-    return table.replace_schema_metadata({**(table.schema.metadata or {}), MODEL_METADATA: model.model_dump_json()})
+    return table.replace_schema_metadata(
+        {**(table.schema.metadata or {}), MODEL_METADATA: model.model_dump_json()}
+    )
 
 
 def evaluated_model(table: pa.Table) -> EvaluatedModel:
@@ -60,7 +62,9 @@ def evaluated_model(table: pa.Table) -> EvaluatedModel:
     """
     text = (table.schema.metadata or {}).get(MODEL_METADATA)
     if text is None:
-        raise DataError("The scored rows do not say which model they judge. Materialise the evaluation again.")
+        raise DataError(
+            "The scored rows do not say which model they judge. Materialise the evaluation again."
+        )
     return EvaluatedModel.model_validate_json(text)
 
 
@@ -82,5 +86,3 @@ def scored_rows(frame: pd.DataFrame) -> ScoredRows:
         probability=frame["probability"].to_numpy(dtype=np.float64),
         stake=frame["stake"].to_numpy(dtype=np.float64),
     )
-
-

@@ -127,9 +127,7 @@ class ArtefactStore:
         try:
             return pq.read_table(pa.BufferReader(self._read(path)))
         except pa.ArrowInvalid as error:
-            raise DataError(
-                f"The artefact {self.url(path)} is no Parquet file: {error}. Write it again."
-            ) from error
+            raise DataError(f"The artefact {self.url(path)} is no Parquet file: {error}. Write it again.") from error
 
     def _write(self, path: str, content: bytes) -> None:
         place = self._place(path)

@@ -172,17 +172,13 @@ def _feature_table(connection: psycopg.Connection, name: str) -> FeatureTable | 
         raise SchemaError(_no_column(relation, FEATURE_KEYS, there))
     json = _json_column(relation, there)
     times = (there[name] for name in FEATURE_TIMES if name in there and there[name].kind in _INSTANTS)
-    wide = tuple(
-        c for c in there.values() if c.kind in (*_NUMBERS, "bool") and c.name not in ("id", *FEATURE_KEYS)
-    )
+    wide = tuple(c for c in there.values() if c.kind in (*_NUMBERS, "bool") and c.name not in ("id", *FEATURE_KEYS))
     if json is None and not wide:
         raise SchemaError(
             f"The table {relation} has neither a JSON column nor a numeric column of market features. "
             f"It has: {_listed(there)}. Name another table in {FEATURES_VARIABLE}."
         )
-    return FeatureTable(
-        relation, key, json, wide, next(times, None), unique_alone(connection, relation, key.name)
-    )
+    return FeatureTable(relation, key, json, wide, next(times, None), unique_alone(connection, relation, key.name))
 
 
 def _json_column(relation: Relation, there: Mapping[str, Column]) -> Column | None:
@@ -203,9 +199,7 @@ def _check_readable(connection: psycopg.Connection, relation: Relation, columns:
     denied = [
         column.name
         for column in columns
-        if connection.execute(
-            "SELECT has_column_privilege(%s, %s, 'SELECT')", [table, column.name]
-        ).fetchone()
+        if connection.execute("SELECT has_column_privilege(%s, %s, 'SELECT')", [table, column.name]).fetchone()
         != (True,)
     ]
     if denied or usable != (True,):
@@ -230,8 +224,8 @@ def _no_table(connection: psycopg.Connection, name: str, variable: str) -> str:
     return (
         f"The table {name!r} ({variable}) is missing in the database {connection.info.dbname!r}, where "
         f"the role {connection.info.user!r} sees {_listed(there)}.{_closest([name], there)} Set {variable} "
-        "to its name, as schema.table where it is not on the search path; or run `cleverbetter import`, which "
-        "creates it."
+        "to its name, as schema.table where it is not on the search path; or run `cleverbetter import`, "
+        "which creates it."
     )
 
 

@@ -106,9 +106,7 @@ def canonical_rows(rows: pd.DataFrame) -> pd.DataFrame:
     try:
         return kept.apply(_canonical)
     except (TypeError, ValueError) as error:
-        raise DataError(
-            f"The rows hold a value of the wrong kind: {error}. Numbers and dates are needed."
-        ) from error
+        raise DataError(f"The rows hold a value of the wrong kind: {error}. Numbers and dates are needed.") from error
 
 
 def log_model(run: ModelRun, model: StrategyModel) -> PackedModel:
@@ -213,9 +211,7 @@ def _load_pyfunc(data_path: str) -> StrategyModel:
 def _unpickled(content: bytes) -> StrategyModel:
     model = pickle.loads(content)
     if not isinstance(model, StrategyModel):
-        raise ModelTampered(
-            f"The package holds a {type(model).__name__}, not a StrategyModel; train the model again."
-        )
+        raise ModelTampered(f"The package holds a {type(model).__name__}, not a StrategyModel; train the model again.")
     return model
 
 
@@ -242,9 +238,7 @@ def _fetched(client: "MlflowClient", location: str) -> dict[str, bytes]:
     if location.startswith("file:"):
         return _contents(Path(url2pathname(urlparse(location).path)))
     with tempfile.TemporaryDirectory() as scratch:
-        return _contents(
-            Path(download_artifacts(location, dst_path=scratch, tracking_uri=client.tracking_uri))
-        )
+        return _contents(Path(download_artifacts(location, dst_path=scratch, tracking_uri=client.tracking_uri)))
 
 
 def _contents(folder: Path) -> dict[str, bytes]:

@@ -1,14 +1,15 @@
 """What the champion says of every live strategy, in PostgreSQL, for a betting service to read with one SELECT.
 
-The service reads the view `current_predictions`: the champion's rows of the newest month it has scored. Right after a
-promotion or rollback the view is empty until the new champion has scored: better no stakes than those of a model
-that was withdrawn. Granting the service the right to read is the owner's business.
+The service reads the view `current_predictions`: the champion's rows of the newest month anybody scored. Between a
+promotion or rollback and the new champion's first scores the view is empty: better no stakes than those of a model
+that was withdrawn, or of a month long past. Granting the service the right to read is the owner's business.
 """
 
 import io
 from contextlib import closing
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 import psycopg
 import pyarrow as pa
@@ -37,7 +38,14 @@ TYPES = {
 }
 """Columns of a frame of predictions, one row per strategy and method."""
 
-FRACTIONS = ("probability", "recommended_stake")
+FINITE = float(np.finfo(np.float64).max)
+BOUNDS = {
+    "probability": (0.0, 1.0),
+    "recommended_stake": (0.0, 1.0),
+    "score": (-FINITE, FINITE),
+    "confidence": (0.0, 1.0),
+    "expected_return": (-FINITE, FINITE),
+}
 MAY_BE_MISSING = ("score", "confidence", "expected_return")
 
 DDL = """
@@ -64,8 +72,7 @@ COMMENT ON TABLE strategy_predictions IS 'One row per strategy and method scored
 CREATE VIEW current_predictions AS
     SELECT p.* FROM strategy_predictions p
     JOIN current_champion c ON (p.family, p.model_version) = (c.family, c.version)
-    WHERE p.as_of = (SELECT max(n.as_of) FROM strategy_predictions n
-                     WHERE (n.family, n.model_version) = (c.family, c.version));
+    WHERE p.as_of = (SELECT max(as_of) FROM strategy_predictions);
 """
 
 UPSERT = """
@@ -144,9 +151,7 @@ def read_predictions(settings: Settings, as_of: str | None = None) -> pd.DataFra
     with closing(psycopg_connect(settings, "state", autocommit=True)) as connection:
         _ensure_table(connection)
         cursor = connection.cursor(row_factory=dict_row)
-        cursor.execute(
-            f"{query} ORDER BY recommended_stake DESC, probability DESC, strategy_id", {"as_of": as_of}
-        )
+        cursor.execute(f"{query} ORDER BY recommended_stake DESC, probability DESC, strategy_id", {"as_of": as_of})
         names = [column.name for column in cursor.description or ()]
         frame = pd.DataFrame(cursor.fetchall(), columns=names)
     numbers = [name for name, kind in TYPES.items() if kind == pa.float64()]
@@ -175,31 +180,36 @@ def _checked(predictions: pd.DataFrame) -> pa.Table:
     absent = [name for name in TYPES if name not in predictions.columns]
     if absent:
         raise DataError(f"The predictions lack {', '.join(absent)}; give all of {', '.join(TYPES)}.")
-    missing = predictions[[name for name in TYPES if name not in MAY_BE_MISSING]].isna().any()
-    if missing.any():
-        raise DataError(
-            f"The predictions miss values in {', '.join(missing.index[missing])}; these are needed."
-        )
-    for name in FRACTIONS:
-        outside = predictions.loc[~predictions[name].between(0.0, 1.0), ["strategy_id", name]]
-        if len(outside):
-            strategy, value = outside.iloc[0]
-            raise DataError(
-                f"{name} of {strategy!r} is {value}, outside 0..1 ({len(outside)} such rows); scale it."
-            )
+    try:
+        table = pa.Table.from_pandas(predictions[list(TYPES)], schema=pa.schema(TYPES), preserve_index=False)
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise DataError(f"The predictions hold a value of the wrong kind: {error}.") from error
+    missing = [name for name in TYPES if name not in MAY_BE_MISSING and table[name].null_count]
+    if missing:
+        raise DataError(f"The predictions miss values in {', '.join(missing)}; these are needed in every row.")
+    for name, (low, high) in BOUNDS.items():
+        _check_bounds(predictions, name, low, high)
     repeated = predictions.duplicated(list(KEY))
     if repeated.any():
         strategy, method = predictions.loc[repeated, list(KEY)].iloc[0]
         raise DataError(f"Strategy {strategy!r} ({method!r}) is predicted twice; keep its newest row only.")
-    return pa.Table.from_pandas(predictions[list(TYPES)], schema=pa.schema(TYPES), preserve_index=False)
+    return table
+
+
+def _check_bounds(predictions: pd.DataFrame, name: str, low: float, high: float) -> None:
+    values = predictions[name].astype("float64")
+    outside = np.flatnonzero((values < low) | (values > high))
+    if outside.size:
+        strategy, value = predictions["strategy_id"].iloc[outside[0]], values.iloc[outside[0]]
+        raise DataError(f"{name} of {strategy!r} is {value}, outside {low:g}..{high:g} ({outside.size} such rows).")
 
 
 def _copy(connection: psycopg.Connection, table: pa.Table) -> None:
     """Send the rows to the temporary table `scored`, as CSV written by Arrow: NaN is null, an empty text is none."""
     connection.execute(
-        sql.SQL(
-            "CREATE TEMP TABLE scored ON COMMIT DROP AS SELECT {} FROM strategy_predictions WITH NO DATA"
-        ).format(sql.SQL(", ").join(sql.Identifier(name) for name in TYPES))
+        sql.SQL("CREATE TEMP TABLE scored ON COMMIT DROP AS SELECT {} FROM strategy_predictions WITH NO DATA").format(
+            sql.SQL(", ").join(sql.Identifier(name) for name in TYPES)
+        )
     )
     text = io.BytesIO()
     pyarrow.csv.write_csv(table, text, pyarrow.csv.WriteOptions(include_header=False))

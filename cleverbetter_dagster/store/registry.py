@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from cleverbetter_dagster.errors import ModelNotFound, RegistryError
@@ -61,7 +62,7 @@ class Registry:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
 
-    @property
+    @cached_property
     def _client(self) -> "MlflowClient":
         return mlflow_client(self._settings)
 
@@ -90,20 +91,19 @@ class Registry:
         Raises:
             ModelNotFound: there is no such family or version.
         """
-        for candidate in self.list_versions(family):
-            if candidate.version == version:
-                return candidate
-        known = ", ".join(str(candidate.version) for candidate in self.list_versions(family)) or "none"
-        raise ModelNotFound(f"{family!r} has no version {version}; registered versions: {known}.")
+        return _the_one(self.list_versions(family), family, version)
 
     def list_versions(self, family: str | None = None) -> list[ModelVersion]:
         """The versions of `family`, or of all families, by family and version."""
-        champions = set(self._aliased())
+        aliases = {
+            model.name: model.aliases.get(CHAMPION)
+            for model in _pages(self._client.search_registered_models, f"tags.`{OWNER_TAG}` = '{OWNER}'")
+            if family in (None, model.name)
+        }
         found = [
-            _version(entity, champions)
-            for name in self._families()
-            if family in (None, name)
-            for entity in self._search(f"name = '{name}'")
+            _version(entity, is_champion=str(entity.version) == str(champion))
+            for name, champion in aliases.items()
+            for entity in _pages(self._client.search_model_versions, f"name = '{name}'")
         ]
         return sorted(found, key=lambda version: (version.family, version.version))
 
@@ -113,15 +113,13 @@ class Registry:
         Raises:
             RegistryError: two families have one, as between the two steps of moving it, or after a crash there.
         """
-        holders = self._aliased()
+        holders = [version for version in self.list_versions() if version.is_champion]
         if len(holders) > 1:
-            names = " and ".join(f"{family} v{version}" for family, version in holders)
-            raise RegistryError(
-                f"{names} are both champion in MLflow. Mirror the ledger again (ledger.reconcile)."
-            )
-        return self.get_version(*holders[0]) if holders else None
+            names = " and ".join(f"{holder.family} v{holder.version}" for holder in holders)
+            raise RegistryError(f"{names} are both champion in MLflow. Mirror the ledger again (ledger.reconcile).")
+        return holders[0] if holders else None
 
-    def set_champion(self, family: str, version: int) -> ModelVersion:
+    def set_champion(self, family: str, version: int) -> None:
         """Make one version champion: its alias, stage Production; every former holder becomes Archived.
 
         The winner gets the alias before another family loses it, so that there is no moment without a champion.
@@ -130,34 +128,34 @@ class Registry:
         Raises:
             ModelNotFound: there is no such version; nothing was changed.
         """
-        winner = self.get_version(family, version)
+        versions = self.list_versions()
+        winner = _the_one(versions, family, version)
         if not winner.is_champion:
             self._client.set_registered_model_alias(family, CHAMPION, str(version))
-        for holder, _ in self._aliased():
-            if holder != family:
-                self._client.delete_registered_model_alias(holder, CHAMPION)
-        for other in self.list_versions():
-            if other.stage == "Production" and (other.family, other.version) != (family, version):
-                self._client.set_model_version_tag(other.family, str(other.version), STAGE_TAG, "Archived")
+        for other in versions:
+            if other.is_champion and other.family != family:
+                self._client.delete_registered_model_alias(other.family, CHAMPION)
+            if other.stage == "Production" and other != winner:
+                self._tag(other, "Archived")
         if winner.stage != "Production":
-            self._client.set_model_version_tag(family, str(version), STAGE_TAG, "Production")
-        return self.get_version(family, version)
+            self._tag(winner, "Production")
 
-    def set_stage(
-        self, family: str, version: int, stage: Literal["None", "Staging", "Archived"]
-    ) -> ModelVersion:
+    def set_stage(self, family: str, version: int, stage: Literal["None", "Staging", "Archived"]) -> None:
         """Give a version another of the guide's stages. Production is given by promotion only.
 
         Raises:
             ModelNotFound: there is no such version.
             RegistryError: it is the champion.
         """
-        if self.get_version(family, version).is_champion:
+        found = self.get_version(family, version)
+        if found.is_champion:
             raise RegistryError(
                 f"{family} v{version} is the champion and stays in Production; promote another or roll back first."
             )
-        self._client.set_model_version_tag(family, str(version), STAGE_TAG, stage)
-        return self.get_version(family, version)
+        self._tag(found, stage)
+
+    def _tag(self, version: ModelVersion, stage: Stage) -> None:
+        self._client.set_model_version_tag(version.family, str(version.version), STAGE_TAG, stage)
 
     def _own(self, family: str) -> None:
         from mlflow.exceptions import MlflowException
@@ -178,14 +176,10 @@ class Registry:
         try:
             run = self._client.get_run(run_id)
         except MlflowException as error:
-            raise ModelNotFound(
-                f"MLflow has no run {run_id!r} to register; train the model again."
-            ) from error
+            raise ModelNotFound(f"MLflow has no run {run_id!r} to register; train the model again.") from error
         outputs = run.outputs.model_outputs if run.outputs else []
         if not outputs:
-            raise ModelNotFound(
-                f"No model was logged in the run {run_id}; nothing can be registered as {family!r}."
-            )
+            raise ModelNotFound(f"No model was logged in the run {run_id}; nothing can be registered as {family!r}.")
         logged = self._client.get_logged_model(outputs[-1].model_id)
         tags = {key: run.data.tags[key] for key in COPIED_TAGS if key in run.data.tags}
         created = self._client.create_model_version(
@@ -197,23 +191,16 @@ class Registry:
         )
         return int(created.version)
 
-    def _families(self) -> dict[str, dict[str, str]]:
-        """Aliases by registered model, of those that are ours."""
-        models = _pages(self._client.search_registered_models, f"tags.`{OWNER_TAG}` = '{OWNER}'")
-        return {model.name: dict(model.aliases) for model in models}
 
-    def _aliased(self) -> list[tuple[str, int]]:
-        return [
-            (name, int(aliases[CHAMPION]))
-            for name, aliases in self._families().items()
-            if CHAMPION in aliases
-        ]
-
-    def _search(self, condition: str) -> list[Any]:
-        return _pages(self._client.search_model_versions, condition)
+def _the_one(versions: list[ModelVersion], family: str, version: int) -> ModelVersion:
+    known = {found.version: found for found in versions if found.family == family}
+    if version not in known:
+        registered = ", ".join(map(str, known)) or "none"
+        raise ModelNotFound(f"{family!r} has no version {version}; registered versions: {registered}.")
+    return known[version]
 
 
-def _version(entity: Any, champions: set[tuple[str, int]]) -> ModelVersion:
+def _version(entity: Any, *, is_champion: bool) -> ModelVersion:
     family, version = entity.name, int(entity.version)
     return ModelVersion(
         family=family,
@@ -223,7 +210,7 @@ def _version(entity: Any, champions: set[tuple[str, int]]) -> ModelVersion:
         model_uri=f"models:/{family}/{version}",
         sha256=entity.tags.get(SHA256_TAG, ""),
         stage=entity.tags.get(STAGE_TAG, "None"),
-        is_champion=(family, version) in champions,
+        is_champion=is_champion,
         created_at=datetime.fromtimestamp(entity.creation_timestamp / 1000, tz=UTC),
         tags=dict(entity.tags),
     )

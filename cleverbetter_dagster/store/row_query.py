@@ -4,6 +4,7 @@ Columns stay uncast: formatting numbers is what limits the server, and every cas
 are on the raw column, so that its index, or a hypertable's chunks, can be chosen by them.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -13,23 +14,25 @@ from psycopg import sql
 from cleverbetter_dagster.dataset.schema import ID, MARKET_PREFIX, TEXTS, TIMESTAMP, column_type
 from cleverbetter_dagster.store.layout import WORDS, Column, SourceLayout
 
+UNKNOWN_COUNTS = """SELECT to_char(month, 'YYYY-MM'), count(*)
+    FROM (SELECT date_trunc('month', {instant}) AS month FROM {results} r {where}) x
+    WHERE isfinite(month) GROUP BY month ORDER BY month"""
+
 UNKNOWN_KEYS = "unknown_keys"
-"""Column of what the JSON features hold beside the keys asked for, as JSON; null in a row that holds no more."""
+"""Column of what the JSON features hold beside the keys asked for, as JSON; null where they hold no more."""
 
 _REST = """CASE jsonb_typeof({value}) WHEN 'object' THEN NULLIF({value} - {known}::text[], '{{}}')
     WHEN 'null' THEN NULL ELSE {value} END"""
 
-_KEYS = "unknown_keys"
-"""Column of what the JSON features hold beside the keys asked for, as JSON; null in a row that holds no more."""
-
-_REST = """CASE jsonb_typeof({value}) WHEN 'object' THEN NULLIF({value} - {known}::text[], '{{}}')
-    WHEN 'null' THEN NULL ELSE {value} END"""
-
-# Of several features rows for one id the newest counts. Only ids of the range are looked at; the last sort key
-# makes ties come out the same every time.
 _KEYS = """SELECT DISTINCT key FROM ({rows}) x,
     jsonb_object_keys(CASE jsonb_typeof(x.json) WHEN 'object' THEN x.json END) key ORDER BY 1"""
 
+_COUNTS = """SELECT to_char(month, 'YYYY-MM'), count(*)
+    FROM (SELECT date_trunc('month', {instant}) AS month FROM {results} r {where}) x
+    WHERE isfinite(month) GROUP BY month ORDER BY month"""
+
+# Of several features rows for one id the newest counts. Only ids of the range are looked at; the last sort
+# key makes ties come out the same every time.
 _NEWEST = """(SELECT DISTINCT ON ({key}) f.* FROM {features} f
     WHERE {key} IN (SELECT {id} FROM {results} r {where}) ORDER BY {key}, {newest} f::text)"""
 
@@ -72,14 +75,23 @@ class RowQuery:
         )
         return sql.SQL(_KEYS).format(rows=rows)
 
+    def embedded_used(self, embedded: Column) -> sql.Composed:
+        """Whether any of the rows has market features in the results table's own JSON column."""
+        return sql.SQL(
+            "SELECT EXISTS (SELECT 1 FROM (SELECT {} AS json FROM {} r {}) x WHERE json IS NOT NULL)"
+        ).format(_of("r", embedded.name), self.layout.results.identifier, self._where())
+
     def counts(self) -> sql.Composed:
-        """Decision month (first instant, UTC, without zone) and number of rows of each month that has any."""
+        """Decision month as 2023-11, and how many rows it has, of each month that has any."""
         decided = self.layout.columns[self.layout.decision_time]
         instant = _of("r", decided.name)
         utc = sql.SQL("{} AT TIME ZONE 'UTC'").format(instant) if decided.kind == "timestamptz" else instant
-        return sql.SQL("SELECT date_trunc('month', {}), count(*) FROM {} r {} GROUP BY 1 ORDER BY 1").format(
-            utc, self.layout.results.identifier, self._where()
-        )
+        results = self.layout.results.identifier
+        return sql.SQL(_COUNTS).format(instant=utc, results=results, where=self._where())
+
+    @property
+    def reads_json(self) -> bool:
+        return bool(self._json)
 
     @property
     def _market_keys(self) -> list[str]:
@@ -169,5 +181,5 @@ def _cast(value: sql.Composable, kind: str) -> sql.Composable:
     return sql.SQL("({})::{}").format(value, sql.SQL(kind))
 
 
-def _coalesced(values: list[sql.Composable]) -> sql.Composable:
+def _coalesced(values: Sequence[sql.Composable]) -> sql.Composable:
     return values[0] if len(values) == 1 else sql.SQL("COALESCE({})").format(sql.SQL(", ").join(values))

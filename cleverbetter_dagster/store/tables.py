@@ -81,9 +81,7 @@ def ensure_source_tables(settings: Settings) -> tuple[Relation, ...]:
         if not _missing(connection, settings):
             return ()
         with advisory_lock(connection, "source tables"):
-            created = [
-                _created(connection, name, ddl) for name, ddl in _missing(connection, settings).items()
-            ]
+            created = [_created(connection, name, ddl) for name, ddl in _missing(connection, settings).items()]
     return tuple(created)
 
 
@@ -139,14 +137,10 @@ def _created(connection: psycopg.Connection, name: str, ddl: str) -> Relation:
     except (psycopg.errors.InsufficientPrivilege, psycopg.errors.ReadOnlySqlTransaction) as error:
         raise SchemaError(_may_not_create(connection, name, error)) from None
     except psycopg.errors.InvalidSchemaName as error:
-        raise SchemaError(
-            f"Cannot create the table {name}: {error}. Create the schema, or change the name."
-        ) from None
+        raise SchemaError(f"Cannot create the table {name}: {error}. Create the schema, or change the name.") from None
     relation = find_relation(connection, name)
     if relation is None:
-        raise SchemaError(
-            f"The table {name} was created but is not on the search path; write it as schema.table."
-        )
+        raise SchemaError(f"The table {name} was created but is not on the search path; write it as schema.table.")
     return relation
 
 
@@ -155,6 +149,6 @@ def _may_not_create(connection: psycopg.Connection, name: str, error: psycopg.Er
     schema = name.rpartition(".")[0] or "public"
     return (
         f"The table {name!r} is missing in the database {connection.info.dbname!r}, and the role {user!r} "
-        f"may not create it: {str(error).strip()}. Let its owner run: GRANT USAGE, CREATE ON SCHEMA {schema} TO "
-        f"{user}; or name the tables that are there in {RESULTS_VARIABLE} and {FEATURES_VARIABLE}."
+        f"may not create it: {str(error).strip()}. Let its owner run: GRANT USAGE, CREATE ON SCHEMA {schema} "
+        f"TO {user}; or name the tables that are there in {RESULTS_VARIABLE} and {FEATURES_VARIABLE}."
     )

@@ -95,11 +95,7 @@ class ModelRun:
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
-        known = {
-            name: float(value)
-            for name, value in metrics.items()
-            if value is not None and math.isfinite(value)
-        }
+        known = {name: float(value) for name, value in metrics.items() if value is not None and math.isfinite(value)}
         if unknown := sorted(metrics.keys() - known.keys()):
             log.info("No finite value to log for %s", ", ".join(unknown))
         entities = [Metric(name, value, now, step) for name, value in known.items()]
@@ -128,11 +124,7 @@ class ModelRun:
 
     def log_json(self, path: str, record: BaseModel | Mapping[str, Any]) -> None:
         """Keep a record as the JSON artefact `path`."""
-        text = (
-            record.model_dump_json(indent=2)
-            if isinstance(record, BaseModel)
-            else json.dumps(dict(record), indent=2)
-        )
+        text = record.model_dump_json(indent=2) if isinstance(record, BaseModel) else json.dumps(dict(record), indent=2)
         self.log_text(path, text)
 
 
@@ -144,9 +136,7 @@ def start_run(settings: Settings, spec: RunSpec) -> Iterator[ModelRun]:
     After `kill -9` it stays RUNNING.
     """
     client = mlflow_client(settings)
-    created = client.create_run(
-        experiment_id(settings), tags=spec.all_tags(), run_name=f"{spec.family} {spec.as_of}"
-    )
+    created = client.create_run(experiment_id(settings), tags=spec.all_tags(), run_name=f"{spec.family} {spec.as_of}")
     run = ModelRun(client, created.info.run_id, created.info.experiment_id)
     with _closed(run):
         run.log_params(spec.params)
@@ -185,9 +175,7 @@ def tracking_uri(settings: Settings) -> str:
     scheme, mark, address = settings.mlflow_tracking_uri.partition("://")
     # SQLAlchemy takes a bare postgresql:// to mean psycopg 3, which MLflow does not support.
     return (
-        f"postgresql+psycopg2{mark}{address}"
-        if scheme in ("postgresql", "postgres")
-        else settings.mlflow_tracking_uri
+        f"postgresql+psycopg2{mark}{address}" if scheme in ("postgresql", "postgres") else settings.mlflow_tracking_uri
     )
 
 
@@ -233,9 +221,7 @@ def code_version() -> str:
         return release
     command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
-        answer = subprocess.run(
-            command, cwd=REPOSITORY, capture_output=True, text=True, check=True, timeout=10
-        )
+        answer = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True, timeout=10)
     except (OSError, subprocess.SubprocessError):
         return release
     return answer.stdout.strip()

@@ -1,4 +1,4 @@
-"""Small rows with a planted, lasting edge per strategy, and examples made of them by the real dataset room."""
+"""Small rows with a planted, lasting edge per strategy, and the examples the dataset room makes of them."""
 
 import os
 
@@ -27,13 +27,13 @@ SMALL = {
 
 
 def backtest_rows(strategies: int = 40, months: int = 24, seed: int = 7) -> pd.DataFrame:
-    """Canonical rows: strategy s earns edge[s] plus noise each month; `ml_spread` is missing in the early half."""
+    """Canonical rows: a strategy earns its edge plus noise; `ml_spread` is missing in the early half."""
     rng = np.random.default_rng(seed)
     starts = pd.date_range("2020-01-01", periods=months, freq="MS", tz="UTC").as_unit("us")
     strategy = np.repeat(np.arange(strategies), months)
     month = np.tile(np.arange(months), strategies)
     n = len(strategy)
-    roi = rng.normal(0.0, 0.02, strategies)[strategy] + rng.normal(0.0, 0.02, n)
+    roi = rng.normal(0.0, 0.03, strategies)[strategy] + rng.normal(0.0, 0.02, n)
     bets = rng.integers(20, 400, n).astype(float)
     end = starts[month] + pd.offsets.MonthBegin(1) - pd.Timedelta(seconds=1)
     return pd.DataFrame(

@@ -1,0 +1,99 @@
+"""What `cleverbetter up` started: the record it leaves for `down` and `status`, and the processes themselves.
+
+Every process that `up` starts, and whatever that starts in turn, carries `up`'s token in its environment. By it they
+are found again, even when `up` was killed and their parents are gone; a pid alone may by now be anybody's.
+"""
+
+import json
+import signal
+import time
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import psutil
+
+from cleverbetter_dagster.settings import Settings
+
+TOKEN_VARIABLE = "CLEVERBETTER_UP"
+STOP_TIMEOUT_SECONDS = 20.0
+CLOCK_TOLERANCE_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class ProcessRecord:
+    """A process, told apart from a later one of the same pid by when it was created (Unix seconds)."""
+
+    name: str
+    pid: int
+    created: float
+    url: str | None = None
+
+    @classmethod
+    def of(cls, name: str, pid: int, url: str | None = None) -> "ProcessRecord":
+        return cls(name, pid, psutil.Process(pid).create_time(), url)
+
+    def process(self) -> psutil.Process | None:
+        """The process, while it lives."""
+        try:
+            found = psutil.Process(self.pid)
+            same = abs(found.create_time() - self.created) < CLOCK_TOLERANCE_SECONDS
+            return found if same and found.status() != psutil.STATUS_ZOMBIE else None
+        except psutil.NoSuchProcess:
+            return None
+
+
+@dataclass(frozen=True)
+class UpRecord:
+    """One `cleverbetter up`: itself, its token, and its services once each of them answered."""
+
+    up: ProcessRecord
+    token: str
+    ready: bool
+    services: tuple[ProcessRecord, ...]
+
+    def write(self, path: Path) -> None:
+        fresh = path.with_suffix(".new")
+        fresh.write_text(json.dumps(asdict(self), indent=1))
+        fresh.replace(path)
+
+
+def record_path(settings: Settings) -> Path:
+    return settings.state_folder / "up.json"
+
+
+def read_record(path: Path) -> UpRecord | None:
+    """The record, of living or dead processes; None where there is none."""
+    try:
+        found = json.loads(path.read_text())
+    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
+        return None
+    services = tuple(ProcessRecord(**service) for service in found["services"])
+    return UpRecord(ProcessRecord(**found["up"]), found["token"], found["ready"], services)
+
+
+def processes_of(token: str) -> list[psutil.Process]:
+    """Every living process that carries the token, PostgreSQL's left out: it serves others as well."""
+    return [process for process in psutil.process_iter() if _carries(process, token)]
+
+
+def stop_processes(token: str, timeout_seconds: float = STOP_TIMEOUT_SECONDS) -> int:
+    """Ask every process of the token to end, and kill those that do not within the time; how many there were."""
+    asked: set[int] = set()
+    deadline = time.monotonic() + timeout_seconds
+    while remaining := processes_of(token):
+        late = time.monotonic() > deadline
+        for process in remaining:
+            if late or process.pid not in asked:
+                asked.add(process.pid)
+                with suppress(psutil.NoSuchProcess):
+                    process.send_signal(signal.SIGKILL if late else signal.SIGTERM)
+        time.sleep(0.1)
+    return len(asked)
+
+
+def _carries(process: psutil.Process, token: str) -> bool:
+    try:
+        return process.name() != "postgres" and process.environ().get(TOKEN_VARIABLE) == token
+    except (psutil.NoSuchProcess, psutil.AccessDenied):  # gone, a zombie, or somebody else's
+        return False

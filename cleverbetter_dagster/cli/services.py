@@ -1,0 +1,127 @@
+"""The services `cleverbetter up` runs beside PostgreSQL: how each is started, and how it shows that it answers."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cleverbetter_dagster.errors import SettingsError
+from cleverbetter_dagster.settings import Settings
+
+HOST = "127.0.0.1"
+MODULE = "cleverbetter_dagster.definitions"
+PORTS_TRIED = 50
+LOG_LIMIT_BYTES = 10_000_000
+ANSWER_TIMEOUT_SECONDS = 5.0
+
+_DAEMON_QUERY = "{instance{daemonHealth{allDaemonStatuses{required lastHeartbeatTime}}}}"
+
+
+@dataclass(frozen=True, eq=False)
+class Service:
+    """A process to start, and how to know that it serves."""
+
+    name: str
+    command: tuple[str, ...]
+    answers: Callable[[], bool] = field(repr=False)
+    log: Path
+    url: str | None = None
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)  # holds passwords
+
+    def start(self, home: Path, token: Mapping[str, str]) -> subprocess.Popen[bytes]:
+        """Start it in `home` and in a session of its own: the terminal's Ctrl-C is for `up` alone."""
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        if self.log.exists() and self.log.stat().st_size > LOG_LIMIT_BYTES:
+            self.log.replace(self.log.with_suffix(".log.1"))
+        # PWD: Dagster reads the .env in its folder, and ours says DAGSTER_HOME=${PWD}.
+        own = {"DAGSTER_HOME": str(home), "PWD": str(home), "PYTHONUNBUFFERED": "1"}
+        with self.log.open("ab") as log:
+            return subprocess.Popen(
+                self.command,
+                cwd=home,
+                env={**os.environ, **own, **self.environment, **token},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+
+def mlflow_service(settings: Settings, backend_url: str, artefacts: Path, port: int) -> Service:
+    """MLflow's UI and tracking server. One worker without job execution needs 0.5 GB; the default, 3.2 GB."""
+    url = f"http://{HOST}:{port}"
+    command = (
+        *(sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"),
+        *("--artifacts-destination", str(artefacts)),
+    )
+    environment = {
+        "MLFLOW_BACKEND_STORE_URI": backend_url,  # not an argument: everybody can read those
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+    }
+    return Service("MLflow", command, lambda: _got(f"{url}/health"), _log(settings, "mlflow"), url, environment)
+
+
+def webserver_service(settings: Settings, port: int) -> Service:
+    """Dagster's web UI."""
+    url = f"http://{HOST}:{port}"
+    command = (sys.executable, "-m", "dagster_webserver", "--host", HOST, "--port", str(port), "-m", MODULE)
+    return Service("Dagster", command, lambda: _got(f"{url}/server_info"), _log(settings, "webserver"), url)
+
+
+def daemon_service(settings: Settings, webserver_url: str) -> Service:
+    """Dagster's daemon: schedules, sensors, the run queue. It has no address; its heartbeats are asked for."""
+    command = (sys.executable, "-m", "dagster._daemon", "run", "-m", MODULE)
+    started = time.time()
+    return Service("Dagster daemon", command, lambda: _beats(webserver_url, started), _log(settings, "daemon"))
+
+
+def free_port(wanted: int) -> int:
+    """`wanted`, or the next port nobody listens on.
+
+    Raises:
+        SettingsError: none of the next ones is free.
+    """
+    for port in range(wanted, min(wanted + PORTS_TRIED, 65536)):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((HOST, port))
+            except OSError:
+                continue
+            return port
+    raise SettingsError(f"No port from {wanted} to {wanted + PORTS_TRIED - 1} is free; choose another with --port.")
+
+
+def _log(settings: Settings, name: str) -> Path:
+    return settings.state_folder / "logs" / f"{name}.log"
+
+
+def _got(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=ANSWER_TIMEOUT_SECONDS) as answer:
+            return answer.status == 200
+    except OSError:
+        return False
+
+
+def _beats(webserver_url: str, since: float) -> bool:
+    """Whether every daemon that this instance needs has sent a heartbeat since (Unix seconds)."""
+    request = urllib.request.Request(
+        f"{webserver_url}/graphql",
+        json.dumps({"query": _DAEMON_QUERY}).encode(),
+        {"Content-Type": "application/json"},
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=ANSWER_TIMEOUT_SECONDS) as answer:
+            daemons = json.load(answer)["data"]["instance"]["daemonHealth"]["allDaemonStatuses"]
+    except OSError:
+        return False
+    beats = [daemon["lastHeartbeatTime"] or 0.0 for daemon in daemons if daemon["required"]]
+    return min(beats, default=0.0) >= since

@@ -1,0 +1,112 @@
+"""Rows that cannot be right, kept with file, line, column, value and reason until they are repaired.
+
+Nobody deletes from this table: an entry is `pending` until a good row with its id arrives, then `repaired`.
+"""
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+
+import pandas as pd
+import psycopg
+from psycopg.rows import dict_row
+
+from cleverbetter_dagster.dataset.schema import ID
+from cleverbetter_dagster.settings import Settings
+from cleverbetter_dagster.store.database import advisory_lock, psycopg_connect
+
+ENTRY_COLUMNS = ("source", "line", "row_id", "column_name", "value", "reason", "raw")
+"""A frame of entries. `source`: file or table; `line`: of the file, from 1; `raw`: the row as it came, as text.
+All but `source` and `reason` may be missing."""
+
+TABLE_LOCK = "quarantine table"
+
+DDL = """
+CREATE TABLE IF NOT EXISTS quarantine (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    source text NOT NULL,
+    line bigint,
+    row_id text,
+    column_name text,
+    value text,
+    reason text NOT NULL,
+    raw text,
+    status text NOT NULL DEFAULT 'pending' CHECK (status IN ('pending', 'repaired')),
+    first_seen timestamptz NOT NULL DEFAULT clock_timestamp(),
+    repaired_at timestamptz,
+    fingerprint text NOT NULL UNIQUE GENERATED ALWAYS AS (md5(
+        source || chr(31) || COALESCE(row_id, '') || chr(31) || COALESCE(column_name, '') || chr(31)
+        || COALESCE(value, '') || chr(31) || reason || chr(31) || COALESCE(raw, ''))) STORED
+);
+CREATE INDEX IF NOT EXISTS quarantine_pending ON quarantine (row_id) WHERE status = 'pending';
+COMMENT ON TABLE quarantine IS 'One row per reason why a row of a file or table cannot be right. The fingerprint '
+    'leaves the line out, so that the same row met again is the same entry.';
+"""
+
+_ADD = """
+INSERT INTO quarantine (source, line, row_id, column_name, value, reason, raw)
+SELECT * FROM unnest(%s::text[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[])
+ON CONFLICT (fingerprint) DO NOTHING"""
+
+_REOPEN = """
+UPDATE quarantine SET status = 'pending', repaired_at = NULL
+WHERE status = 'repaired' AND source = ANY(%s) AND row_id = ANY(%s)"""
+
+# Which of two contents of one id is right is not settled by meeting one of them in some other file again.
+_REPAIR = """
+UPDATE quarantine SET status = 'repaired', repaired_at = clock_timestamp()
+WHERE status = 'pending' AND row_id = ANY(%s) AND (column_name IS DISTINCT FROM %s OR source = %s)"""
+
+
+@contextmanager
+def open_quarantine(settings: Settings) -> Iterator[psycopg.Connection]:
+    """A connection that commits by itself, for the functions below; the table exists.
+
+    Raises:
+        CleverBetterError: as `psycopg_connect`.
+    """
+    with psycopg_connect(settings, "state", autocommit=True) as connection:
+        if connection.execute("SELECT to_regclass('quarantine')").fetchone() == (None,):
+            with advisory_lock(connection, TABLE_LOCK):
+                connection.execute(DDL)
+        yield connection
+
+
+def add(connection: psycopg.Connection, entries: pd.DataFrame) -> None:
+    """Put entries (`ENTRY_COLUMNS`) into quarantine. One already there is kept, and pending again."""
+    columns = [entries[column].astype(object).where(entries[column].notna(), None).tolist() for column in ENTRY_COLUMNS]
+    connection.execute(_ADD, columns)
+    connection.execute(_REOPEN, [entries["source"].unique().tolist(), _known(entries["row_id"])])
+
+
+def mark_repaired(connection: psycopg.Connection, source: str, row_ids: Collection[str]) -> int:
+    """Good rows with these ids were met in `source`: their pending entries are repaired. Returns how many.
+
+    An entry about an id with several contents is settled by the source it was met in alone.
+    """
+    return connection.execute(_REPAIR, [list(row_ids), ID, source]).rowcount
+
+
+def count_pending(connection: psycopg.Connection) -> int:
+    """How many entries wait for repair."""
+    (count,) = connection.execute("SELECT count(*) FROM quarantine WHERE status = 'pending'").fetchone() or (0,)
+    return int(count)
+
+
+def pending_ids(connection: psycopg.Connection) -> list[str]:
+    """Ids of the rows that wait for repair."""
+    rows = connection.execute(
+        "SELECT DISTINCT row_id FROM quarantine WHERE status = 'pending' AND row_id IS NOT NULL"
+    ).fetchall()
+    return [row_id for (row_id,) in rows]
+
+
+def list_pending(connection: psycopg.Connection, limit: int = 100) -> pd.DataFrame:
+    """The entries that wait for repair, newest first: `ENTRY_COLUMNS`, `id` and `first_seen`."""
+    listed = ", ".join(("id", "first_seen", *ENTRY_COLUMNS))
+    with connection.cursor(row_factory=dict_row) as cursor:
+        cursor.execute(f"SELECT {listed} FROM quarantine WHERE status = 'pending' ORDER BY id DESC LIMIT %s", [limit])
+        return pd.DataFrame(cursor.fetchall(), columns=listed.split(", "))
+
+
+def _known(values: pd.Series) -> list[str]:
+    return values.dropna().unique().tolist()

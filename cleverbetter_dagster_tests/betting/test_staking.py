@@ -1,0 +1,154 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from cleverbetter_dagster.betting.staking import (
+    StakingSpec,
+    allocate,
+    equal_stakes,
+    kelly_fraction,
+    return_moments,
+    stakes_from_probability,
+)
+from cleverbetter_dagster.errors import InvalidInput
+
+strategies = st.lists(st.tuples(st.floats(-0.5, 0.5), st.floats(0, 1), st.integers(0, 3)), min_size=1, max_size=40)
+specs = st.builds(
+    StakingSpec,
+    kelly_fraction=st.floats(0.01, 1),
+    max_stake_fraction=st.floats(0.01, 1),
+    max_total_fraction=st.floats(0.01, 1),
+)
+
+
+def test_mean_and_variance_worked_by_hand():
+    mean, variance = return_moments([0.6], [0.10], [0.05])
+
+    assert mean[0] == pytest.approx(0.06 - 0.02)
+    assert variance[0] == pytest.approx(np.pi / 2 * (0.6 * 0.01 + 0.4 * 0.0025) - 0.04**2)
+
+
+def test_variance_is_exact_for_a_normal_return_around_zero():
+    # A normal return with deviation s has mean gain and mean loss s * sqrt(2 / pi).
+    size = 0.3 * np.sqrt(2 / np.pi)
+    mean, variance = return_moments([0.5], [size], [size])
+
+    assert mean[0] == pytest.approx(0)
+    assert variance[0] == pytest.approx(0.09)
+
+
+def test_kelly_fraction_is_the_mean_over_the_second_moment():
+    # Thorp (2006), section 7: mean over variance for small means, here 0.001 / 0.01.
+    assert kelly_fraction([0.001], [0.01])[0] == pytest.approx(0.1, rel=1e-3)
+    assert kelly_fraction([0.1], [0.19])[0] == pytest.approx(0.1 / 0.2)
+
+
+def test_kelly_fraction_maximises_log_growth():
+    # An even bet won with probability 0.52: the classical answer is 2p - 1 = 0.04.
+    mean = 0.04
+    assert kelly_fraction([mean], [1 - mean**2])[0] == pytest.approx(0.04)
+
+
+def test_nothing_is_staked_without_an_edge_or_without_knowledge():
+    stakes = allocate([-0.1, 0.0, np.nan, 0.1, 0.1], [0.1, 0.1, 0.1, np.nan, 0.1])
+
+    assert stakes.tolist() == [0, 0, 0, 0, 0.05]
+
+
+def test_each_stake_is_a_quarter_of_kelly_up_to_the_cap():
+    # Full Kelly is 0.1 and 10; a quarter of the first is below the cap of 0.05, of the second above it.
+    stakes = allocate([0.1, 0.1], [0.99, 0.0])
+
+    assert stakes.tolist() == pytest.approx([0.025, 0.05])
+
+
+def test_stakes_of_one_decision_time_are_scaled_down_together():
+    spec = StakingSpec(kelly_fraction=1, max_stake_fraction=0.5, max_total_fraction=0.6)
+    stakes = equal_stakes([True] * 4, spec, group=["a", "a", "b", "a"])
+
+    # Three times 0.5 is brought down to 0.6; the single stake of the other time stays.
+    assert stakes.tolist() == pytest.approx([0.2, 0.2, 0.5, 0.2])
+
+
+def test_a_probability_alone_is_not_a_stake():
+    # The same probability, but what is lost outweighs what is won.
+    stakes = stakes_from_probability([0.6, 0.6], ([0.1, 0.1], [0.05, 0.2]))
+
+    assert stakes[0] > 0
+    assert stakes[1] == 0
+
+
+@given(strategies, specs)
+def test_no_bound_is_ever_exceeded(rows, spec):
+    mean, variance, group = map(np.array, zip(*rows, strict=True))
+
+    stakes = allocate(mean, variance, spec, group)
+
+    assert (stakes >= 0).all()
+    assert (stakes <= spec.max_stake_fraction + 1e-12).all()
+    assert (stakes[mean <= 0] == 0).all()
+    assert np.bincount(group, stakes).max() <= spec.max_total_fraction + 1e-9
+
+
+@given(strategies, specs)
+def test_the_bankroll_is_either_staked_or_kept(rows, spec):
+    mean, variance, group = map(np.array, zip(*rows, strict=True))
+    stakes = allocate(mean, variance, spec, group)
+    kept = 1 - np.bincount(group, stakes)
+
+    assert (kept >= 1 - spec.max_total_fraction - 1e-9).all()
+    # Losing every stake in full leaves exactly what was kept: never less than nothing.
+    assert (1 + np.bincount(group, stakes * -1.0)).tolist() == pytest.approx(kept.tolist())
+
+
+@given(strategies, specs, st.randoms(use_true_random=False))
+def test_the_order_of_the_strategies_does_not_matter(rows, spec, random):
+    order = list(range(len(rows)))
+    random.shuffle(order)
+    mean, variance, group = map(np.array, zip(*rows, strict=True))
+
+    shuffled = allocate(mean[order], variance[order], spec, group[order])
+
+    np.testing.assert_allclose(shuffled, allocate(mean, variance, spec, group)[order], atol=1e-12)
+
+
+@given(st.floats(0.01, 0.99), st.floats(0.001, 0.5), st.floats(0.001, 0.5))
+def test_a_higher_probability_never_gets_a_lower_stake(probability, gain, loss):
+    higher = min(probability + 0.05, 1.0)
+    stakes = stakes_from_probability([probability, higher], ([gain] * 2, [loss] * 2), group=[0, 1])
+
+    assert stakes[1] >= stakes[0] - 1e-12
+
+
+@pytest.mark.parametrize(
+    ("probability", "gain", "loss", "named"),
+    [([1.1], [0.1], [0.1], "probability is 1.1"), ([0.5], [-0.1], [0.1], "gain"), ([0.5], [0.1], [-0.1], "loss")],
+)
+def test_impossible_moments_are_named(probability, gain, loss, named):
+    with pytest.raises(InvalidInput, match=named):
+        return_moments(probability, gain, loss)
+
+
+def test_a_negative_variance_or_a_missing_group_is_refused():
+    with pytest.raises(InvalidInput, match=r"variance is -0\.1"):
+        kelly_fraction([0.1], [-0.1])
+    with pytest.raises(InvalidInput, match="one group a stake"):
+        allocate([0.1, 0.1], [0.1, 0.1], group=[0])
+
+
+@pytest.mark.parametrize("field", list(StakingSpec.model_fields))
+@pytest.mark.parametrize("value", [0, -0.1, 1.01])
+def test_the_bounds_of_staking_are_fractions(field, value):
+    with pytest.raises(ValidationError):
+        StakingSpec(**{field: value})
+
+
+def test_every_field_of_the_spec_changes_the_stakes():
+    mean, variance = [0.1] * 3, [0.5] * 3
+    usual = StakingSpec(kelly_fraction=0.5, max_stake_fraction=0.2, max_total_fraction=0.9)
+    stakes = allocate(mean, variance, usual).sum()
+
+    for change in ({"kelly_fraction": 0.25}, {"max_stake_fraction": 0.03}, {"max_total_fraction": 0.1}):
+        assert allocate(mean, variance, usual.model_copy(update=change)).sum() < stakes

@@ -1,0 +1,126 @@
+"""The law: what becomes known after a moment changes nothing that was available at that moment, to the last bit.
+
+Available at T are the features of every row decided by T, every label known by T, and, at the end of an as_of month,
+the whole panel, its split and its folds. The order in which rows are stored never matters.
+"""
+
+import pandas as pd
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cleverbetter_dagster.dataset.features import feature_columns
+from cleverbetter_dagster.dataset.panel import build_panel, feature_frame
+from cleverbetter_dagster.dataset.splits import Partition, split_examples, temporal_folds
+from cleverbetter_dagster.errors import NotEnoughRows
+from cleverbetter_dagster_tests.dataset.oracle import Row
+from cleverbetter_dagster_tests.dataset.panels import EPOCH, DecisionTime, frame, row_lists, spec
+
+moments = st.integers(1, 14).map(lambda days: pd.Timestamp(EPOCH) + pd.Timedelta(days=days))
+decisions = st.sampled_from(["end_date", "run_date"])
+
+
+def with_another_future(rows: list[Row], others: list[Row], decision: str, moment: pd.Timestamp) -> list[Row]:
+    """The rows known by the moment, followed by rows of another history that are not."""
+    known = [row for row in rows if row[decision] <= moment]
+    return known + [{**row, "id": f"other-{row['id']}"} for row in others if row[decision] > moment]
+
+
+def available(panel: pd.DataFrame, moment: pd.Timestamp) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Features of the rows decided by the moment, and the outcomes known by it."""
+    decided = panel[panel["decision_time"] <= moment].set_index("id")
+    features = decided[feature_columns(decided)].dropna(axis="columns", how="all")
+    known = decided[decided["label_time"] <= moment]
+    return features, known[["label", "label_time", "next_roi", "next_id"]]
+
+
+def parts_of(panel: pd.DataFrame) -> Partition | None:
+    try:
+        return split_examples(panel, spec())
+    except NotEnoughRows:
+        return None
+
+
+@settings(max_examples=30, deadline=None)
+@given(row_lists(min_size=6), row_lists(), moments)
+def test_another_future_changes_no_feature_and_no_label_that_was_available(
+    rows: list[Row], others: list[Row], moment: pd.Timestamp
+) -> None:
+    panel = build_panel(frame(rows), None, spec())
+    changed = build_panel(frame(with_another_future(rows, others, "end_date", moment)), None, spec())
+    for before, after in zip(available(panel, moment), available(changed, moment), strict=True):
+        pd.testing.assert_frame_equal(before, after, check_exact=True)
+
+
+@settings(max_examples=30, deadline=None)
+@given(row_lists(min_size=6), row_lists(), moments, decisions)
+def test_another_future_changes_nothing_of_an_as_of(
+    rows: list[Row], others: list[Row], moment: pd.Timestamp, decision: DecisionTime
+) -> None:
+    end = moment + pd.Timedelta(microseconds=1)
+    chosen = spec(decision_time=decision)
+    panel = build_panel(frame(rows), end, chosen)
+    changed = build_panel(frame(with_another_future(rows, others, decision, moment)), end, chosen)
+    pd.testing.assert_frame_equal(panel, changed, check_exact=True)
+    assert (panel["decision_time"] < end).all() and (panel["label_time"].dropna() < end).all()
+    parts, changed_parts = parts_of(panel), parts_of(changed)
+    assert (parts is None) == (changed_parts is None)
+    if parts is not None and changed_parts is not None:
+        assert parts.split == changed_parts.split
+
+
+@settings(max_examples=25, deadline=None)
+@given(row_lists(min_size=6), decisions, st.integers(0, 9))
+def test_the_order_of_the_rows_changes_nothing(rows: list[Row], decision: DecisionTime, seed: int) -> None:
+    stored, chosen = frame(rows), spec(decision_time=decision)
+    shuffled = stored.sample(frac=1, random_state=seed)
+    pd.testing.assert_frame_equal(
+        build_panel(stored, None, chosen), build_panel(shuffled, None, chosen), check_exact=True
+    )
+    pd.testing.assert_frame_equal(
+        feature_frame(stored, chosen), feature_frame(shuffled, chosen).loc[stored.index], check_exact=True
+    )
+
+
+@settings(max_examples=25, deadline=None)
+@given(row_lists(min_size=10), row_lists())
+def test_what_is_fitted_on_is_untouched_by_whatever_is_known_after_the_part_that_judges_it_began(
+    rows: list[Row], others: list[Row]
+) -> None:
+    panel = build_panel(frame(rows), None, spec())
+    parts = parts_of(panel)
+    if parts is None:
+        return
+    borders = (("train", parts.split.validation_start), ("validation", parts.split.test_start))
+    for name, border in borders:
+        fitted = getattr(parts, name).frame.set_index("id")
+        changed = build_panel(frame(with_another_future(rows, others, "end_date", pd.Timestamp(border))), None, spec())
+        columns = [*feature_columns(fitted), "label", "next_roi"]
+        found = changed.set_index("id").reindex(index=fitted.index, columns=columns)
+        pd.testing.assert_frame_equal(found, fitted[columns], check_exact=True)
+
+
+@settings(max_examples=25, deadline=None)
+@given(row_lists(min_size=10), st.integers(1, 4))
+def test_no_fold_is_fitted_on_anything_known_after_it_starts(rows: list[Row], n_folds: int) -> None:
+    panel = build_panel(frame(rows), None, spec())
+    examples = panel[panel["label"].notna()].reset_index(drop=True)
+    try:
+        folds = temporal_folds(examples["decision_time"], examples["label_time"], n_folds)
+    except NotEnoughRows:
+        return
+    for fit, score in folds:
+        start = examples["decision_time"].iloc[score].min()
+        assert (examples["label_time"].iloc[fit] <= start).all()
+        assert (examples["decision_time"].iloc[fit] < start).all()
+
+
+@settings(max_examples=20, deadline=None)
+@given(row_lists(min_size=6), st.data())
+def test_the_quality_filter_touches_no_label_and_no_feature(rows: list[Row], data: st.DataObject) -> None:
+    scores = data.draw(st.lists(st.sampled_from([0.0, 0.9]), min_size=len(rows), max_size=len(rows)))
+    rescored = [{**row, "composite_score": score} for row, score in zip(rows, scores, strict=True)]
+    panel, changed = (
+        build_panel(frame(each), None, spec(min_composite_score=minimum)).drop(columns="composite_score")
+        for each, minimum in ((rows, None), (rescored, 0.5))
+    )
+    pd.testing.assert_frame_equal(panel, changed, check_exact=True)

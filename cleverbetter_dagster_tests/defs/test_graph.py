@@ -1,0 +1,101 @@
+"""What the project shows to Dagster, without running any of it."""
+
+import subprocess
+import sys
+
+import dagster as dg
+import pytest
+
+from cleverbetter_dagster.defs.families import family_assets
+from cleverbetter_dagster.defs.partitions import monthly
+from cleverbetter_dagster.definitions import defs
+from cleverbetter_dagster.learning.catalogue import FAMILIES
+from cleverbetter_dagster.learning.ensemble import Ensemble
+
+GRAPH = defs.resolve_asset_graph()
+UPSTREAM = {"backtest_results", "ml_features"}
+
+
+def key(name: str) -> dg.AssetKey:
+    return dg.AssetKey(name)
+
+
+def test_the_graph_has_the_assets_of_the_design_and_one_branch_for_each_family() -> None:
+    branches = {f"{family}_{part}" for family in FAMILIES for part in ("study", "model", "evaluation")}
+    rest = {"training_rows", "temporal_split", "model_comparison", "champion", "strategy_predictions"}
+    assert {found.to_user_string() for found in GRAPH.get_all_asset_keys()} == UPSTREAM | rest | branches
+
+
+@pytest.mark.parametrize(
+    ("asset", "parents"),
+    [
+        ("training_rows", UPSTREAM),
+        ("temporal_split", {"training_rows"}),
+        ("ensemble_study", {"training_rows", "temporal_split"}),
+        ("ensemble_model", {"training_rows", "temporal_split", "ensemble_study"}),
+        ("ensemble_evaluation", {"training_rows", "temporal_split", "ensemble_model"}),
+        ("model_comparison", {f"{family}_evaluation" for family in FAMILIES}),
+        ("champion", {"training_rows", "temporal_split", "model_comparison"}),
+        ("strategy_predictions", {"training_rows", "champion"}),
+    ],
+)
+def test_every_asset_depends_on_what_it_reads(asset: str, parents: set[str]) -> None:
+    assert {parent.to_user_string() for parent in GRAPH.get(key(asset)).parent_keys} == parents
+
+
+def test_every_asset_of_ours_is_monthly_described_grouped_owned_by_a_kind_and_versioned() -> None:
+    for found in GRAPH.get_all_asset_keys() - {key(name) for name in UPSTREAM}:
+        node = GRAPH.get(found)
+        assert isinstance(node.partitions_def, dg.MonthlyPartitionsDefinition), found
+        assert node.description, found
+        assert node.group_name != "default", found
+        assert node.kinds, found
+        assert node.code_version, found
+
+
+def test_a_range_of_months_is_one_run_as_the_command_line_requires() -> None:
+    for found in GRAPH.get_all_asset_keys() - {key(name) for name in UPSTREAM}:
+        assert GRAPH.get(found).backfill_policy == dg.BackfillPolicy.single_run(), found
+
+
+def test_an_as_of_month_depends_on_every_month_up_to_itself_and_on_none_after() -> None:
+    mapping = GRAPH.get(key("temporal_split")).partition_mappings[key("training_rows")]
+    months = monthly("2020-01")
+    upstream = mapping.get_upstream_mapped_partitions_result_for_partitions(
+        months.subset_with_partition_keys(["2020-04"]), months, months
+    )
+    assert list(upstream.partitions_subset.get_partition_keys()) == ["2020-01", "2020-02", "2020-03", "2020-04"]
+
+
+def test_partitions_include_the_current_unfinished_month() -> None:
+    import pandas as pd
+
+    assert monthly("2015-01").get_last_partition_key() == pd.Timestamp.now(tz="UTC").strftime("%Y-%m")
+
+
+def test_the_checks_that_guard_training_block_it() -> None:
+    blocking = {check.name for spec in GRAPH.asset_check_keys for check in [spec] if GRAPH.get_check_spec(spec).blocking}
+    assert blocking == {"enough_examples", "no_label_after_split"}
+
+
+def test_a_further_family_gets_its_branch_from_the_factory_alone() -> None:
+    class Other(Ensemble):
+        name = "other"
+
+    branch = family_assets(Other(), monthly("2020-01"))
+    assert [asset.key.to_user_string() for asset in branch] == ["other_study", "other_model", "other_evaluation"]
+
+
+def test_the_jobs_are_those_people_start_by_name() -> None:
+    assert {job.name for job in defs.resolve_all_job_defs()} - {"__ASSET_JOB"} == {"load_rows", "retrain"}
+
+
+def test_loading_the_definitions_touches_no_network() -> None:
+    program = (
+        "import socket\n"
+        "def refuse(*a, **k): raise AssertionError('a connection was opened while loading')\n"
+        "socket.socket.connect = refuse\n"
+        "import cleverbetter_dagster.definitions\n"
+    )
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

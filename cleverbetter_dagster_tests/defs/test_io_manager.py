@@ -1,0 +1,88 @@
+"""The IO manager: what one asset returned is what the next one gets, for one month and for a range."""
+
+from pathlib import Path
+
+import dagster as dg
+import pyarrow as pa
+import pytest
+
+from cleverbetter_dagster.defs.io_manager import ArtefactIOManager
+from cleverbetter_dagster.defs.partitions import by_month, history_input, monthly
+from cleverbetter_dagster.services.records import StudyRecord
+
+MONTHS = monthly("2020-01")
+STUDY = StudyRecord(family="f", as_of="2020-01", params={"depth": 3}, mean_auc=0.7, default_auc=0.7, trials=1, seed=0)
+
+
+@dg.asset(name="training_rows", **by_month(MONTHS))
+def rows(context: dg.AssetExecutionContext) -> dict[str, pa.Table]:
+    return {month: pa.table({"month": [month]}) for month in context.partition_keys}
+
+
+@dg.asset(**by_month(MONTHS))
+def study(context: dg.AssetExecutionContext) -> dict[str, StudyRecord]:
+    return {month: STUDY.model_copy(update={"as_of": month}) for month in context.partition_keys}
+
+
+@dg.asset(**by_month(MONTHS), ins={"training_rows": history_input()})
+def history(context: dg.AssetExecutionContext, training_rows: dict[str, pa.Table]) -> dict[str, pa.Table]:
+    seen = [month for month, table in training_rows.items() if table["month"].to_pylist() == [month]]
+    return {month: pa.table({"seen": seen}) for month in context.partition_keys}
+
+
+@dg.asset(**by_month(MONTHS))
+def reader(context: dg.AssetExecutionContext, study: dict[str, StudyRecord]) -> dict[str, pa.Table]:
+    assert all(isinstance(record, StudyRecord) for record in study.values())
+    return {month: pa.table({"as_of": [study[month].as_of]}) for month in context.partition_keys}
+
+
+@dg.asset(**by_month(MONTHS))
+def forgetful(context: dg.AssetExecutionContext) -> dict[str, pa.Table]:
+    return {}
+
+
+def run(asset: dg.AssetsDefinition, base: str, first: str, last: str | None = None, **how: bool) -> dg.ExecuteInProcessResult:
+    tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last or first}
+    return dg.materialize(
+        [rows, study, history, reader, forgetful],
+        selection=[asset],
+        tags=tags,
+        resources={"io_manager": ArtefactIOManager(base_url=base)},
+        **how,
+    )
+
+
+@pytest.fixture(params=["folder", "fsspec"])
+def base(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return str(tmp_path) if request.param == "folder" else f"memory://{tmp_path.name}"
+
+
+def test_a_month_gets_the_rows_of_all_months_before_it_and_none_after(base: str) -> None:
+    run(rows, base, "2020-01", "2020-04")
+    found = run(history, base, "2020-03").output_for_node("history")["2020-03"]
+    assert found["seen"].to_pylist() == ["2020-01", "2020-02", "2020-03"]
+
+
+def test_months_never_materialised_are_absent_from_the_history(base: str) -> None:
+    run(rows, base, "2020-02", "2020-03")
+    found = run(history, base, "2020-04").output_for_node("history")["2020-04"]
+    assert found["seen"].to_pylist() == ["2020-02", "2020-03"]
+
+
+def test_records_come_back_as_records_for_every_month_of_a_range(base: str) -> None:
+    run(study, base, "2020-01", "2020-03")
+    found = run(reader, base, "2020-02", "2020-03").output_for_node("reader")
+    assert {month: table["as_of"].to_pylist() for month, table in found.items()} == {
+        "2020-02": ["2020-02"],
+        "2020-03": ["2020-03"],
+    }
+
+
+def test_a_record_that_was_never_stored_stops_the_run(base: str) -> None:
+    result = run(reader, base, "2020-01", raise_on_error=False)
+    assert not result.success
+
+
+def test_an_asset_that_forgets_a_month_of_its_run_fails(base: str) -> None:
+    result = run(forgetful, base, "2020-01", raise_on_error=False)
+    assert not result.success

@@ -1,0 +1,131 @@
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from cleverbetter_dagster.errors import InvalidInput
+from cleverbetter_dagster.evaluation.gate import PromotionPolicy, compare, judge
+from cleverbetter_dagster_tests.evaluation.scored import decision_months, scored_rows, simulated_models
+
+MODELS = simulated_models()
+BLIND = {"base_rate": MODELS["blind"]}
+
+
+@pytest.mark.parametrize("metric", ["brier", "log_loss", "roc_auc"])
+def test_a_better_challenger_is_promoted(metric):
+    baselines = {"half_of_it": MODELS["fair"], **BLIND}
+    verdict = judge(MODELS["good"], MODELS["fair"], baselines, PromotionPolicy(metric=metric))
+
+    assert verdict.promote
+    assert [comparison.against for comparison in verdict.comparisons] == ["champion", "half_of_it", "base_rate"]
+    assert all(comparison.difference.high < 0 for comparison in verdict.comparisons)
+    assert (verdict.n_rows, verdict.n_months) == (2_400, 12)
+
+
+@pytest.mark.parametrize("metric", ["brier", "log_loss", "roc_auc"])
+def test_a_worse_challenger_is_refused(metric):
+    verdict = judge(MODELS["fair"], MODELS["good"], BLIND, PromotionPolicy(metric=metric))
+
+    assert not verdict.promote
+    assert "not shown to be as good as the champion" in verdict.reasons[1]
+
+
+def test_a_challenger_equal_to_the_champion_is_not_worse():
+    verdict = judge(MODELS["good"], MODELS["good"], BLIND)
+
+    assert verdict.promote
+    assert verdict.comparisons[0].difference.high == 0
+
+
+def test_a_challenger_that_ties_with_a_baseline_does_not_beat_it():
+    verdict = judge(MODELS["good"], None, {**BLIND, "itself": MODELS["good"]})
+
+    assert not verdict.promote
+    assert "not shown to beat itself" in verdict.reasons[-1]
+
+
+def test_the_tolerance_decides_how_much_worse_is_not_worse():
+    slightly_worse = scored_rows(
+        np.clip(MODELS["good"].probability + 0.02, 0, 1),
+        MODELS["good"].label,
+        MODELS["good"].next_roi,
+        months=MODELS["good"].decision_time,
+    )
+    difference = compare(slightly_worse, MODELS["good"], "champion").difference
+    assert 0 < difference.high < 0.01
+
+    def promoted(tolerance):
+        return judge(slightly_worse, MODELS["good"], BLIND, PromotionPolicy(tolerance=tolerance)).promote
+
+    assert not promoted(difference.high - 1e-6)
+    assert promoted(difference.high + 1e-6)
+
+
+def test_without_a_champion_the_baselines_decide():
+    assert judge(MODELS["good"], None, BLIND).promote
+    assert not judge(MODELS["blind"], None, {"half_of_it": MODELS["fair"]}).promote
+
+
+def test_without_a_baseline_nothing_is_promoted():
+    verdict = judge(MODELS["good"], None, {})
+
+    assert not verdict.promote
+    assert "no baseline" in verdict.reasons[-1]
+
+
+def test_too_few_months_refuse_with_both_numbers():
+    models = simulated_models(n_months=4)
+    verdict = judge(models["good"], None, {"base_rate": models["blind"]})
+
+    assert not verdict.promote
+    assert verdict.reasons[0] == "The test rows span 4 months; at least 6 are needed."
+    assert judge(models["good"], None, {"base_rate": models["blind"]}, PromotionPolicy(min_months=4)).promote
+
+
+def test_reasons_give_both_losses_and_the_interval():
+    verdict = judge(MODELS["good"], None, BLIND)
+    comparison = verdict.comparisons[0]
+
+    assert f"Brier score {comparison.challenger:.4f} against {comparison.other:.4f}" in verdict.reasons[1]
+    assert f"[{comparison.difference.low:.4f}, {comparison.difference.high:.4f}]" in verdict.reasons[1]
+
+
+def test_the_difference_is_paired_row_by_row():
+    good, fair = MODELS["good"], MODELS["fair"]
+    comparison = compare(good, fair, "champion")
+    brier_good = np.mean((good.probability - good.label) ** 2)
+    brier_fair = np.mean((fair.probability - fair.label) ** 2)
+    alone = compare(good, MODELS["blind"], "base_rate")
+
+    assert comparison.challenger == pytest.approx(brier_good)
+    assert comparison.difference.point == pytest.approx(brier_good - brier_fair)
+    # What both models share cancels: the paired interval is far narrower than either loss is uncertain.
+    assert comparison.difference.high - comparison.difference.low < 0.02
+    assert alone.difference.point < comparison.difference.point
+
+
+def test_labels_all_alike_cannot_be_ranked_and_refuse():
+    months = decision_months(8, 5)
+    rows = scored_rows(np.linspace(0.1, 0.9, 40), np.ones(40), months=months)
+    verdict = judge(rows, None, {"other": rows}, PromotionPolicy(metric="roc_auc"))
+
+    assert not verdict.promote
+    assert "cannot be compared" in verdict.reasons[-1]
+
+
+def test_models_scored_on_different_rows_are_not_compared():
+    other = simulated_models(seed=1)["good"]
+
+    with pytest.raises(InvalidInput, match="score both on the same rows"):
+        judge(MODELS["good"], other, BLIND)
+
+
+def test_a_verdict_survives_json():
+    verdict = judge(MODELS["good"], MODELS["fair"], BLIND)
+
+    assert type(verdict).model_validate_json(verdict.model_dump_json()) == verdict
+
+
+@pytest.mark.parametrize(("field", "value"), [("tolerance", -1), ("min_months", 1), ("metric", "accuracy")])
+def test_the_policy_is_bounded(field, value):
+    with pytest.raises(ValidationError):
+        PromotionPolicy(**{field: value})

@@ -1,0 +1,63 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from cleverbetter_dagster.evaluation.allocation import allocation_of
+from cleverbetter_dagster.evaluation.bootstrap import BootstrapSpec
+from cleverbetter_dagster.evaluation.classification import classification_metrics
+from cleverbetter_dagster.evaluation.leaderboard import METRICS, leaderboard, leaderboard_frame, leaderboard_row
+from cleverbetter_dagster_tests.evaluation.scored import scored_rows, simulated_models
+
+MODELS = simulated_models()
+
+
+def test_the_best_brier_score_leads():
+    assert [row.name for row in leaderboard(MODELS)] == ["good", "fair", "blind"]
+
+
+def test_points_are_the_metrics_of_the_rows_themselves():
+    row, rows = leaderboard_row("good", MODELS["good"]), MODELS["good"]
+    alone, bets = classification_metrics(rows.label, rows.probability), allocation_of(rows)
+
+    for name in ("roc_auc", "brier", "log_loss", "calibration_error"):
+        assert getattr(row, name).point == pytest.approx(getattr(alone, name)), name
+    for name in ("roi", "sharpe_ratio", "max_drawdown"):
+        assert getattr(row, name).point == pytest.approx(getattr(bets.metrics, name)), name
+    assert row.growth.point == pytest.approx(bets.growth)
+    assert (row.n_rows, row.n_months, row.n_bets) == (2_400, 12, bets.metrics.n_bets)
+
+
+def test_every_interval_holds_its_point():
+    for row in leaderboard(MODELS):
+        for metric in METRICS:
+            interval = getattr(row, metric)
+            assert interval is None or interval.low <= interval.point <= interval.high, (row.name, metric)
+
+
+def test_a_model_that_bets_nothing_has_no_betting_figures():
+    row = leaderboard_row("blind", MODELS["blind"])
+
+    assert (row.n_bets, row.roi, row.growth, row.sharpe_ratio, row.max_drawdown) == (0, None, None, None, None)
+    assert row.roc_auc.point == 0.5
+
+
+def test_a_single_month_has_no_interval_and_no_crash():
+    row = leaderboard_row("small", scored_rows([0.2, 0.7], [0, 1], stake=[0.1, 0.1]))
+
+    assert row.n_months == 1
+    assert row.brier is None
+
+
+def test_the_level_of_the_spec_reaches_the_intervals():
+    assert leaderboard_row("good", MODELS["good"], BootstrapSpec(level=0.8)).brier.level == 0.8
+
+
+def test_the_frame_has_three_columns_a_metric_and_nan_where_not_defined():
+    frame = leaderboard_frame(leaderboard(MODELS))
+
+    assert frame["name"].tolist() == ["good", "fair", "blind"]
+    for metric in METRICS:
+        assert {metric, f"{metric}_low", f"{metric}_high"} <= set(frame.columns)
+    assert frame["roi"].notna().tolist() == [True, True, False]
+    assert pd.api.types.is_float_dtype(frame["roi"])
+    assert np.isfinite(frame.loc[0, ["brier", "brier_low", "brier_high"]].astype(float)).all()
