@@ -1,20 +1,20 @@
 """The error tree. Every message names the value, the bound and the remedy.
 
-    CleverBetterError
-    ├── SettingsError          an environment variable cannot be used
-    ├── DatabaseError          the database cannot serve us
-    │   ├── DatabaseUnavailable    not reachable (worth trying again)
-    │   ├── EmbeddedServerError    the embedded PostgreSQL cannot be started or used
-    │   └── SchemaError            a table or column is missing or of the wrong kind
-    ├── DataError              rows that cannot be used
-    │   ├── ImportFileError        a file cannot be read at all
-    │   ├── NotEnoughRows          fewer examples than a model needs
-    │   └── InvalidInput           numbers handed to a calculation that it cannot use
-    ├── LearningError          a model cannot be fitted or applied
-    │   └── UnknownFamily          no such model family in the catalogue
-    └── RegistryError          the model registry refuses
-        ├── ModelNotFound          no such model, version or champion
-        └── ModelTampered          a stored model differs from its recorded hash
+CleverBetterError
+├── SettingsError          an environment variable cannot be used
+├── DatabaseError          the database cannot serve us
+│   ├── DatabaseUnavailable    not reachable (worth trying again)
+│   ├── EmbeddedServerError    the embedded PostgreSQL cannot be started or used
+│   └── SchemaError            a table or column is missing or of the wrong kind
+├── DataError              rows that cannot be used
+│   ├── ImportFileError        a file cannot be read at all
+│   ├── NotEnoughRows          fewer examples than a model needs
+│   └── InvalidInput           numbers handed to a calculation that it cannot use
+├── LearningError          a model cannot be fitted or applied
+│   └── UnknownFamily          no such model family in the catalogue
+└── RegistryError          the model registry refuses
+    ├── ModelNotFound          no such model, version or champion
+    └── ModelTampered          a stored model differs from its recorded hash
 """
 
 

@@ -30,7 +30,8 @@ def default_home() -> Path:
 class Settings(BaseSettings):
     """Every setting, its environment variable (the alias), default and meaning."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+    # The prefix is for the fields' own names, which are looked up beside the aliases: `home` must not mean HOME.
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True, env_prefix="CLEVERBETTER_")
 
     home: Path = Field(default_factory=default_home, validation_alias="DAGSTER_HOME")
     database_url: SecretStr | None = Field(None, validation_alias="DATABASE_URL")

@@ -9,6 +9,7 @@ from psycopg import sql
 from pydantic import SecretStr
 
 from cleverbetter_dagster.settings import Settings
+from cleverbetter_dagster.store.database import embedded_folder
 from cleverbetter_dagster.store.embedded import ensure_server, stop_server
 from cleverbetter_dagster.store.postmaster import DATABASE, ServerAddress
 
@@ -23,9 +24,15 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerAddress]:
+def embedded_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The home folder whose embedded server `postgres` is."""
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="session")
+def postgres(embedded_home: Path) -> Iterator[ServerAddress]:
     """One embedded server for the whole session, stopped at its end."""
-    folder = tmp_path_factory.mktemp("server") / "postgres"
+    folder = embedded_folder(Settings(home=embedded_home))
     server = ensure_server(folder)
     with server.connect() as connection:
         connection.execute("ALTER SYSTEM SET fsync = off")  # its databases need not survive a power cut
@@ -47,7 +54,10 @@ def database(postgres: ServerAddress, tmp_path: Path) -> Iterator[Settings]:
 
 @pytest.fixture
 def environment(database: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """`database`, also in this process's environment: for what reads that itself, and for subprocesses."""
+    """`database`, also in this process's environment: for what reads that itself, and for subprocesses.
+
+    A subprocess that runs `dagster` must not have the repository as its folder: Dagster would read the `.env` there.
+    """
     monkeypatch.setenv("DAGSTER_HOME", str(database.home))
     assert database.database_url is not None
     monkeypatch.setenv("DATABASE_URL", database.database_url.get_secret_value())

@@ -5,17 +5,21 @@ a stake: the mean and the variance of the return are needed, each stake is cappe
 Stakes are fractions of the bankroll at the decision time.
 """
 
+from collections.abc import Callable
 from typing import Annotated
 
 import numpy as np
 from numpy.typing import ArrayLike
 from pydantic import BaseModel, ConfigDict, Field
 
-from cleverbetter_dagster.betting.segments import FloatArray
+from cleverbetter_dagster.betting.segments import FloatArray, IntArray
 from cleverbetter_dagster.errors import InvalidInput
 
 # For a normal return around 0, E[R^2] is pi/2 times the square of its mean absolute value.
 _NORMAL_DISPERSION = np.pi / 2
+# A return of a billionth is as good as none; below, the square of a float would vanish.
+_LEAST_SECOND_MOMENT = 1e-18
+_BISECTIONS = 60  # to the last bit of a price
 
 
 class StakingSpec(BaseModel):
@@ -78,32 +82,62 @@ def kelly_fraction(mean: ArrayLike, variance: ArrayLike) -> FloatArray:
 def allocate(
     mean: ArrayLike, variance: ArrayLike, spec: StakingSpec | None = None, group: ArrayLike | None = None
 ) -> FloatArray:
-    """Stakes by fractional Kelly, each capped, and scaled down in proportion where together above the bound.
+    """Fractional Kelly stakes of many strategies at once, each capped, together bounded.
+
+    Where the bound does not bind, a stake is `kelly_fraction` times full Kelly, up to the cap. Where it does, the
+    bankroll is scarce and has a price: every mean is reduced by the same amount, just enough for the sum to meet the
+    bound, so that it goes to the best edges first instead of being spread thinly over all. That maximises
+    sum(k f m - f^2 E[R^2] / 2) under both bounds (its Karush-Kuhn-Tucker conditions), returns taken as uncorrelated.
 
     Args:
         mean: expected return of each strategy's next window, shape (n,).
         variance: of that return, >= 0, shape (n,).
         spec: the bounds.
-        group: decision time of each strategy, shape (n,); stakes are bounded together within a group. By
-            default all belong to one.
+        group: decision time of each strategy, shape (n,); stakes are bounded together within a group. By default all
+            belong to one.
 
     Returns:
-        Fractions of the bankroll, shape (n,), >= 0; 0 where the mean is <= 0 or unknown (NaN).
+        Fractions of the bankroll, shape (n,), >= 0; 0 where the mean is <= 0 or either is unknown (NaN).
     """
     spec = spec or StakingSpec()
-    stake = np.minimum(spec.kelly_fraction * kelly_fraction(mean, variance), spec.max_stake_fraction)
-    return _bounded(stake, spec, group)
+    m, v = np.asarray(mean, dtype=np.float64), np.asarray(variance, dtype=np.float64)
+    _check_within(v, "variance", 0.0, np.inf)
+    known = (m > 0) & np.isfinite(v)
+    edge, second_moment = np.where(known, m, 0.0), np.where(known, v + m**2, 1.0).clip(_LEAST_SECOND_MOMENT)
+    index = _group_index(group, len(m))
+
+    def priced(price: FloatArray) -> FloatArray:
+        full = np.maximum(edge - price[index], 0.0) / second_moment
+        return np.minimum(spec.kelly_fraction * full, spec.max_stake_fraction)
+
+    return priced(_price_of_bankroll(priced, edge, index, spec.max_total_fraction))
+
+
+def _price_of_bankroll(
+    priced: Callable[[FloatArray], FloatArray], edge: FloatArray, index: IntArray, bound: float
+) -> FloatArray:
+    """The lowest price in every group at which its stakes stay within the bound, by bisection; near 0 where free."""
+    low = np.zeros(index.max(initial=-1) + 1)
+    high = np.full(len(low), edge.max(initial=0.0))
+    for _ in range(_BISECTIONS):
+        middle = (low + high) / 2.0
+        over = np.bincount(index, priced(middle), len(low)) > bound
+        low, high = np.where(over, middle, low), np.where(over, high, middle)
+    return high
 
 
 def equal_stakes(chosen: ArrayLike, spec: StakingSpec | None = None, group: ArrayLike | None = None) -> FloatArray:
-    """The capped stake for every chosen strategy (bool, shape (n,)), scaled down like `allocate`.
+    """The largest stake for every chosen strategy (bool, shape (n,)), scaled down where together above the bound.
 
     >>> equal_stakes([True, False, True], StakingSpec(max_stake_fraction=0.8)).tolist()
     [0.5, 0.0, 0.5]
     """
     spec = spec or StakingSpec()
     stake = np.where(np.asarray(chosen, dtype=bool), spec.max_stake_fraction, 0.0)
-    return _bounded(stake, spec, group)
+    index = _group_index(group, len(stake))
+    total = np.bincount(index, weights=stake)
+    scale = np.divide(spec.max_total_fraction, total, out=np.ones_like(total), where=total > spec.max_total_fraction)
+    return stake * scale[index]
 
 
 def stakes_from_probability(
@@ -119,15 +153,12 @@ def stakes_from_probability(
     return allocate(*return_moments(probability, *magnitudes), spec, group)
 
 
-def _bounded(stake: FloatArray, spec: StakingSpec, group: ArrayLike | None) -> FloatArray:
-    """Stakes scaled down where their sum within a group exceeds the bound."""
-    members = np.zeros(len(stake)) if group is None else np.asarray(group)
-    if members.shape != stake.shape:
-        raise InvalidInput(f"{len(stake)} stakes but groups of shape {members.shape}: give one group a stake.")
-    _, index = np.unique(members, return_inverse=True)
-    total = np.bincount(index, weights=stake)
-    scale = np.divide(spec.max_total_fraction, total, out=np.ones_like(total), where=total > spec.max_total_fraction)
-    return stake * scale[index]
+def _group_index(group: ArrayLike | None, length: int) -> IntArray:
+    """Number of each strategy's group, 0.., shape (length,)."""
+    members = np.zeros(length) if group is None else np.asarray(group)
+    if members.shape != (length,):
+        raise InvalidInput(f"{length} strategies but groups of shape {members.shape}: give each one group.")
+    return np.unique(members, return_inverse=True)[1]
 
 
 def _check_within(values: FloatArray, name: str, low: float, high: float) -> None:

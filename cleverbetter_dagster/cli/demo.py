@@ -48,9 +48,7 @@ def demo(
     _import_sample(settings, spec, console)
     from cleverbetter_dagster.cli.launch import run_job
 
-    console.print(
-        f"\n[bold]Loading and validating[/] the rows of {spec.months} months, {months[0]} to {months[1]}"
-    )
+    console.print(f"\n[bold]Loading and validating[/] the rows of {spec.months} months, {months[0]} to {months[1]}")
     run_job(settings, "load_rows", months, console)
     console.print(f"\n[bold]Training, judging, promoting[/] as of {months[1]}")
     run_job(settings, "retrain", (months[1], months[1]), console)
@@ -148,12 +146,8 @@ def _cell(interval: "Interval | None") -> str:
 def _decision(decision: "ChampionRecord") -> Panel:
     colour = {"promoted": "green", "kept": "green", "refused": "yellow"}[decision.action]
     challenger = f"{decision.challenger_family} v{decision.challenger_version}"
-    champion = (
-        f"{decision.champion_family} v{decision.champion_version}" if decision.champion_family else "none"
-    )
-    lines = [
-        f"[bold {colour}]{challenger} {decision.action}[/]; champion as of {decision.as_of}: [bold]{champion}[/]"
-    ]
+    champion = f"{decision.champion_family} v{decision.champion_version}" if decision.champion_family else "none"
+    lines = [f"[bold {colour}]{challenger} {decision.action}[/]; champion as of {decision.as_of}: [bold]{champion}[/]"]
     return Panel(
         "\n".join([*lines, *(f"• {reason}" for reason in decision.reasons)]),
         title="Promotion",
@@ -165,12 +159,12 @@ def _stakes(predictions: "pd.DataFrame") -> Table:
     table = Table(title="Ten largest stakes for the next window", title_justify="left")
     for name in ("strategy", "probability", "confidence", "expected return", "stake (share of bankroll)"):
         table.add_column(name, justify="left" if name == "strategy" else "right")
-    for row in predictions.itertuples():
-        numbers = (
-            f"{row.probability:.3f}",
-            f"{row.confidence:.3f}",
-            f"{row.expected_return:+.2%}",
-            f"{row.recommended_stake:.2%}",
+    for row in predictions.to_dict("records"):
+        table.add_row(
+            row["strategy_id"],
+            f"{row['probability']:.3f}",
+            f"{row['confidence']:.3f}",
+            f"{row['expected_return']:+.2%}",
+            f"{row['recommended_stake']:.2%}",
         )
-        table.add_row(row.strategy_id, *numbers)
     return table

@@ -93,9 +93,7 @@ def _steps_shown(instance: dg.DagsterInstance, launch: str, console: Console) ->
         watcher.join()
 
 
-def _show_steps(
-    instance: dg.DagsterInstance, launch: str, shown: set[str], console: Console, status: Any
-) -> None:
+def _show_steps(instance: dg.DagsterInstance, launch: str, shown: set[str], console: Console, status: Any) -> None:
     runs = instance.get_runs(filters=dg.RunsFilter(tags={LAUNCH_TAG: launch}), limit=1)
     if not runs:
         return

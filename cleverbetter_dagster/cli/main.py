@@ -11,7 +11,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from cleverbetter_dagster.cli.demo import demo
 from cleverbetter_dagster.cli.down import down
+from cleverbetter_dagster.cli.import_rows import import_rows
 from cleverbetter_dagster.cli.status import status
 from cleverbetter_dagster.cli.up import up
 from cleverbetter_dagster.errors import CleverBetterError
@@ -23,9 +25,11 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,  # they hold passwords
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command()(demo)
 app.command()(up)
 app.command()(down)
 app.command()(status)
+app.command("import")(import_rows)
 
 
 def _show_version(wanted: bool) -> None:

@@ -39,8 +39,12 @@ class Service:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         if self.log.exists() and self.log.stat().st_size > LOG_LIMIT_BYTES:
             self.log.replace(self.log.with_suffix(".log.1"))
-        # PWD: Dagster reads the .env in its folder, and ours says DAGSTER_HOME=${PWD}.
-        own = {"DAGSTER_HOME": str(home), "PWD": str(home), "PYTHONUNBUFFERED": "1"}
+        own = {
+            "DAGSTER_HOME": str(home),
+            "PWD": str(home),  # Dagster reads the .env of its folder, and ours says DAGSTER_HOME=${PWD}
+            "DAGSTER_DISABLE_TELEMETRY": "yes",  # dagster.yaml turns it off, but not the empty folders it makes
+            "PYTHONUNBUFFERED": "1",
+        }
         with self.log.open("ab") as log:
             return subprocess.Popen(
                 self.command,
@@ -68,16 +72,32 @@ def mlflow_service(settings: Settings, backend_url: str, artefacts: Path, port: 
     return Service("MLflow", command, lambda: _got(f"{url}/health"), _log(settings, "mlflow"), url, environment)
 
 
-def webserver_service(settings: Settings, port: int) -> Service:
+def code_service(settings: Settings, folder: Path) -> Service:
+    """Our definitions, loaded once for the UI and the daemon, which would otherwise each load them, the latter every
+    minute again. Its socket and the workspace file that names it are in `folder`, which nobody else may enter."""
+    socket_path = folder / "code.sock"
+    server = {"location_name": MODULE, "socket": str(socket_path)}
+    _workspace(folder).write_text(json.dumps({"load_from": [{"grpc_server": server}]}))  # JSON is YAML
+    command = (
+        *(sys.executable, "-m", "dagster", "code-server", "start", "--socket", str(socket_path), "-m", MODULE),
+        *("--location-name", MODULE, "--use-python-environment-entry-point"),
+    )
+    return Service("Dagster code", command, lambda: _accepts(socket_path), _log(settings, "code"))
+
+
+def webserver_service(settings: Settings, folder: Path, port: int) -> Service:
     """Dagster's web UI."""
     url = f"http://{HOST}:{port}"
-    command = (sys.executable, "-m", "dagster_webserver", "--host", HOST, "--port", str(port), "-m", MODULE)
+    command = (
+        *(sys.executable, "-m", "dagster_webserver", "--host", HOST, "--port", str(port)),
+        *("-w", str(_workspace(folder))),
+    )
     return Service("Dagster", command, lambda: _got(f"{url}/server_info"), _log(settings, "webserver"), url)
 
 
-def daemon_service(settings: Settings, webserver_url: str) -> Service:
+def daemon_service(settings: Settings, folder: Path, webserver_url: str) -> Service:
     """Dagster's daemon: schedules, sensors, the run queue. It has no address; its heartbeats are asked for."""
-    command = (sys.executable, "-m", "dagster._daemon", "run", "-m", MODULE)
+    command = (sys.executable, "-m", "dagster._daemon", "run", "-w", str(_workspace(folder)))
     started = time.time()
     return Service("Dagster daemon", command, lambda: _beats(webserver_url, started), _log(settings, "daemon"))
 
@@ -101,6 +121,15 @@ def free_port(wanted: int) -> int:
 
 def _log(settings: Settings, name: str) -> Path:
     return settings.state_folder / "logs" / f"{name}.log"
+
+
+def _workspace(folder: Path) -> Path:
+    return folder / "workspace.yaml"
+
+
+def _accepts(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as client:
+        return client.connect_ex(str(path)) == 0
 
 
 def _got(url: str) -> bool:

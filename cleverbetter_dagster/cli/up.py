@@ -6,6 +6,7 @@ import secrets
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -18,7 +19,6 @@ from rich.console import Console
 from rich.table import Table
 
 from cleverbetter_dagster.cli.running import (
-    TOKEN_VARIABLE,
     ProcessRecord,
     UpRecord,
     processes_of,
@@ -27,24 +27,17 @@ from cleverbetter_dagster.cli.running import (
     stop_processes,
 )
 from cleverbetter_dagster.cli.services import (
-    Service,
+    code_service,
     daemon_service,
     free_port,
     mlflow_service,
     webserver_service,
 )
+from cleverbetter_dagster.cli.supervisor import POLL_SECONDS, ServiceFailed, Supervisor
 from cleverbetter_dagster.errors import CleverBetterError
 from cleverbetter_dagster.settings import Settings, load_settings
 
-START_TIMEOUT_SECONDS = 180.0
 LEAVE_TIMEOUT_SECONDS = 2.0
-POLL_SECONDS = 0.25
-
-Running = dict[Service, subprocess.Popen[bytes]]
-
-
-class ServiceFailed(CleverBetterError):
-    """A service did not start, or ended by itself."""
 
 
 class AlreadyUp(CleverBetterError):
@@ -57,7 +50,7 @@ def up(
     mlflow: Annotated[bool, typer.Option(help="Whether to start MLflow's UI.")] = True,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Return once everything answers.")] = False,
 ) -> None:
-    """Start PostgreSQL, MLflow's and Dagster's UIs and Dagster's daemon; Ctrl-C stops them."""
+    """Start PostgreSQL, MLflow, Dagster's web UI and its daemon; Ctrl-C stops them."""
     from cleverbetter_dagster.store.home import prepare_home
 
     settings, console = load_settings(), Console()
@@ -67,73 +60,49 @@ def up(
     if detach:
         _detach(settings, mlflow, console)
         return
-    with _alone(settings), _signals_interrupt():
-        _run(settings, mlflow, console)
+    with _alone(settings), _signals_interrupt(), tempfile.TemporaryDirectory(prefix="cleverbetter-") as folder:
+        _run(settings, mlflow, Path(folder), console)
 
 
-def _run(settings: Settings, mlflow: bool, console: Console) -> None:
-    token = secrets.token_hex(16)
-    record = UpRecord(ProcessRecord.of("cleverbetter up", os.getpid()), token, False, ())
+def _run(settings: Settings, mlflow: bool, folder: Path, console: Console) -> None:
+    supervisor = Supervisor(settings, secrets.token_hex(16))
+    record = UpRecord(ProcessRecord.of("cleverbetter up", os.getpid()), supervisor.token, False, ())
     record.write(record_path(settings))
     try:
-        running = _start_all(settings, token, mlflow, console)
-        services = tuple(ProcessRecord.of(s.name, p.pid, s.url) for s, p in running.items())
+        _start_all(supervisor, mlflow and settings.mlflow_tracking_uri is None, folder, console)
+        services = supervisor.records()
         replace(record, ready=True, services=services).write(record_path(settings))
         console.print(_addresses(settings, services))
         console.print("Ctrl-C stops everything.")
         while True:
-            _check_alive(settings, running)
+            supervisor.check_alive()
             time.sleep(POLL_SECONDS)
     except KeyboardInterrupt:
         console.print()
     finally:
-        _stop_all(settings, token, console)
+        _stop_all(settings, supervisor.token, console)
 
 
-def _start_all(settings: Settings, token: str, mlflow: bool, console: Console) -> Running:
+def _start_all(supervisor: Supervisor, mlflow: bool, folder: Path, console: Console) -> None:
     from cleverbetter_dagster.store.database import database_url
     from cleverbetter_dagster.store.tracking import artefact_folder
 
-    mlflow = mlflow and settings.mlflow_tracking_uri is None
+    settings = supervisor.settings
     with console.status("starting PostgreSQL"):
         database_url(settings, "dagster")
-        backend_url = database_url(settings, "mlflow") if mlflow else ""
-    services = [webserver_service(settings, _port(settings.dagster_port, "Dagster", console))]
-    if mlflow:
-        taken = _port(settings.mlflow_port, "MLflow", console)
-        services.append(mlflow_service(settings, backend_url, artefact_folder(settings), taken))
-    services.append(daemon_service(settings, str(services[0].url)))
-    running: Running = {}
-    for service in services:
-        running[service] = service.start(settings.home, {TOKEN_VARIABLE: token})
-    deadline = time.monotonic() + START_TIMEOUT_SECONDS
-    for service in services:
-        with console.status(f"waiting for {service.name}"):
-            _wait_for(service, settings, running, deadline)
-    return running
-
-
-def _wait_for(service: Service, settings: Settings, running: Running, deadline: float) -> None:
-    while not service.answers():
-        _check_alive(settings, running)
-        if time.monotonic() > deadline:
-            raise ServiceFailed(
-                f"{service.name} did not answer within {START_TIMEOUT_SECONDS:.0f} s. {_end_of(service.log)}"
-            )
-        time.sleep(POLL_SECONDS)
-
-
-def _check_alive(settings: Settings, running: Running) -> None:
-    from cleverbetter_dagster.store.database import embedded_folder
-    from cleverbetter_dagster.store.postmaster import live_postmaster
-
-    for service, process in running.items():
-        code = process.poll()
-        if code is not None:
-            how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-            raise ServiceFailed(f"{service.name} {how}. {_end_of(service.log)}")
-    if settings.uses_embedded_database and live_postmaster(embedded_folder(settings)) is None:
-        raise ServiceFailed(f"PostgreSQL ended. {_end_of(embedded_folder(settings) / 'server.log')}")
+    started = []
+    if mlflow:  # slow to start, and needs none of the others
+        url, port = database_url(settings, "mlflow"), _port(settings.mlflow_port, "MLflow", console)
+        started.append(supervisor.start(mlflow_service(settings, url, artefact_folder(settings), port)))
+    with console.status("starting Dagster: loading the definitions"):
+        supervisor.wait_for(supervisor.start(code_service(settings, folder)))
+    with console.status("starting Dagster: web UI"):
+        webserver = webserver_service(settings, folder, _port(settings.dagster_port, "Dagster", console))
+        supervisor.wait_for(supervisor.start(webserver))
+    started.append(supervisor.start(daemon_service(settings, folder, str(webserver.url))))
+    for service in started:
+        with console.status(f"starting {service.name}"):
+            supervisor.wait_for(service)
 
 
 def _stop_all(settings: Settings, token: str, console: Console) -> None:
@@ -146,13 +115,12 @@ def _stop_all(settings: Settings, token: str, console: Console) -> None:
         except KeyboardInterrupt:
             stop_processes(token, timeout_seconds=0)
     record_path(settings).unlink(missing_ok=True)
-    if not settings.uses_embedded_database:
-        console.print("Stopped.")
-    elif _serves_others(settings):
+    if settings.uses_embedded_database and _serves_others(settings):
         console.print("Stopped, except PostgreSQL, which others are using; `cleverbetter down` stops it.")
-    else:
+        return
+    if settings.uses_embedded_database:
         stop_server(embedded_folder(settings))
-        console.print("Stopped.")
+    console.print("Stopped.")
 
 
 def _serves_others(settings: Settings) -> bool:
@@ -166,9 +134,7 @@ def _serves_others(settings: Settings) -> bool:
     others = "SELECT 1 FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
     deadline = time.monotonic() + LEAVE_TIMEOUT_SECONDS
     with closing(server.connect()) as connection:
-        while found := connection.execute(others).fetchone():
-            if time.monotonic() > deadline:
-                break
+        while (found := connection.execute(others).fetchone()) and time.monotonic() < deadline:
             time.sleep(0.1)
     return found is not None
 
@@ -183,7 +149,7 @@ def _detach(settings: Settings, mlflow: bool, console: Console) -> None:
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
         )
     with console.status("starting"):
-        while (record := read_record(record_path(settings))) is None or record.up.pid != child.pid or not record.ready:
+        while not (record := read_record(record_path(settings))) or record.up.pid != child.pid or not record.ready:
             if child.poll() is not None:
                 raise ServiceFailed(log.read_text().strip().removeprefix("Error: "))
             time.sleep(POLL_SECONDS)
@@ -246,8 +212,3 @@ def _addresses(settings: Settings, services: tuple[ProcessRecord, ...]) -> Table
     table.add_row("PostgreSQL", str(target) if target else f"embedded, port {server.port if server else '?'}")
     table.add_row("logs", str(settings.state_folder / "logs"))
     return table
-
-
-def _end_of(log: Path, lines: int = 15) -> str:
-    text = log.read_text(errors="replace") if log.exists() else ""
-    return f"The end of {log}:\n" + "\n".join(text.splitlines()[-lines:])

@@ -2,6 +2,8 @@
 read becomes null and a violation that quotes it; nothing is guessed.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -22,6 +24,7 @@ VIOLATION_COLUMNS = ("position", "id", "column", "value", "reason")
 LONGEST_VALUE = 200
 """Characters of a violation's value that are kept."""
 
+_ZONE = r"\d[T ]\d.*(?:[Zz]|[+-]\d\d(?::?\d\d)?)$"
 _MARKET_WORDS = {"true": "1", "false": "0"}
 
 
@@ -54,7 +57,7 @@ def gathered(pieces: list[pd.DataFrame]) -> pd.DataFrame:
     return pd.concat(pieces, ignore_index=True).sort_values("position", kind="stable", ignore_index=True)
 
 
-def canonical_types(table: pa.Table) -> tuple[pa.Table, pd.DataFrame]:
+def canonical_types(table: pa.Table, types: Mapping[str, pa.DataType] | None = None) -> tuple[pa.Table, pd.DataFrame]:
     """Every column of `table` in its canonical type, and a violation for each value that could not be read.
 
     Texts are trimmed and empty text is missing (a missing method is `DEFAULT_METHOD`). Numbers and dates may
@@ -63,6 +66,7 @@ def canonical_types(table: pa.Table) -> tuple[pa.Table, pd.DataFrame]:
 
     Args:
         table: columns under canonical names, of any Arrow type.
+        types: canonical types of columns that have other names.
 
     Returns:
         The table with the types of `schema.column_type`, unreadable values null, and the violations.
@@ -70,7 +74,7 @@ def canonical_types(table: pa.Table) -> tuple[pa.Table, pd.DataFrame]:
     columns: dict[str, pa.ChunkedArray] = {}
     violations: list[pd.DataFrame] = []
     for name in table.column_names:
-        wanted = column_type(name)
+        wanted = (types or {}).get(name) or column_type(name)
         values, unread = _read(table[name], name, wanted)
         if unread is not None and pc.any(unread).as_py():
             violations.append(violations_at(table, name, unread.to_numpy(), _unreadable(name, wanted)))
@@ -103,7 +107,11 @@ def as_timestamp(text: pa.ChunkedArray) -> pa.ChunkedArray:
             return text.cast(zoned).cast(TIMESTAMP)
         except pa.ArrowInvalid:
             continue
-    instants = pd.to_datetime(text.to_pandas(), format="ISO8601", utc=True, errors="coerce")
+    series = text.to_pandas()
+    # Apart, because pandas gives a text without a zone the zone of the text before it.
+    zoned = series.str.contains(_ZONE, na=False).astype(bool)
+    parts = [pd.to_datetime(series[part], format="ISO8601", utc=True, errors="coerce") for part in (zoned, ~zoned)]
+    instants = pd.concat(parts).sort_index()
     return _chunked(pa.Array.from_pandas(instants.dt.as_unit("us")))
 
 

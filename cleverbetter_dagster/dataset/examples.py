@@ -28,9 +28,7 @@ class Examples:
     def __post_init__(self) -> None:
         unlabelled = int(self.frame[LABEL].isna().sum())
         if unlabelled:
-            raise DataError(
-                f"{unlabelled} of {len(self.frame)} rows have no label; only labelled rows are examples."
-            )
+            raise DataError(f"{unlabelled} of {len(self.frame)} rows have no label; only labelled rows are examples.")
 
     def __len__(self) -> int:
         return len(self.frame)

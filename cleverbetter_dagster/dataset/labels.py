@@ -31,9 +31,7 @@ def outcomes(panel: pd.DataFrame, sequence: np.ndarray, return_threshold: float)
         None) where no next window is known, and where it was known by the row's own decision time already
         (only possible when decisions are made at run_date): such a row decides nothing.
     """
-    start, end, decided = (
-        panel[date].to_numpy("datetime64[us]") for date in (START_DATE, END_DATE, DECISION_TIME)
-    )
+    start, end, decided = (panel[date].to_numpy("datetime64[us]") for date in (START_DATE, END_DATE, DECISION_TIME))
     following = next_positions(sequence, start, end)
     is_example = (following >= 0) & (decided[following] > decided)
     next_rows = panel[[DECISION_TIME, ROI, ID]].take(following).set_axis(panel.index)

@@ -92,13 +92,7 @@ def mispricing(rng: np.random.Generator, months: int) -> FloatArray:
 
 
 def race_month(rng: np.random.Generator, mispriced: FloatArray, days: int) -> Runners:
-    """Simulate the races of one month.
-
-    Args:
-        rng: source of chance.
-        mispriced: log-odds per cell, shape (cells,): one month of `mispricing`.
-        days: of the month.
-    """
+    """Simulate the races of a month of `days`; `mispriced`: one month of `mispricing`, shape (cells,)."""
     size = rng.integers(FEWEST_RUNNERS, MOST_RUNNERS + 1, RACES_PER_MONTH)
     runs = np.arange(MOST_RUNNERS) < size[:, None]
     belief = _softmax(np.where(runs, rng.normal(0.0, 1.0, runs.shape), -np.inf))

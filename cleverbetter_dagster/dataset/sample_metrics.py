@@ -23,7 +23,7 @@ from cleverbetter_dagster.dataset.sample_market import Runners
 from cleverbetter_dagster.dataset.sample_strategies import Strategies
 
 INITIAL_CAPITAL = 1_000.0
-STAKE = 0.9
+STAKE = 0.5
 COMMISSION = 0.05
 LEAST_BETS = 10
 NO_LOSS_PROFIT_FACTOR = 999.0

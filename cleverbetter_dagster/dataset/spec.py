@@ -26,13 +26,9 @@ class DatasetSpec(BaseModel):
     min_composite_score: float | None = Field(
         0.3, allow_inf_nan=False, description="Rows scoring below are no examples; None takes every row."
     )
-    min_examples: int = Field(
-        1000, ge=1, description="Fewest labelled examples, all parts together, to train on."
-    )
+    min_examples: int = Field(1000, ge=1, description="Fewest labelled examples, all parts together, to train on.")
     train_fraction: float = Field(0.6, gt=0.0, lt=1.0, description="Share of the examples decided first.")
-    validation_fraction: float = Field(
-        0.2, gt=0.0, lt=1.0, description="Share decided next; the rest is the test."
-    )
+    validation_fraction: float = Field(0.2, gt=0.0, lt=1.0, description="Share decided next; the rest is the test.")
     embargo_days: float = Field(
         0.0,
         ge=0.0,

@@ -26,25 +26,19 @@ from cleverbetter_dagster.services.scoring import Predictions, predict_and_write
 from cleverbetter_dagster.services.training import Lineage
 
 GROUP = "champion"
-SCORED = dg.DagsterType(
-    lambda _, value: isinstance(value, dict), name="ScoredRows", typing_type=dict[str, pa.Table]
-)
+SCORED = dg.DagsterType(lambda _, value: isinstance(value, dict), name="ScoredRows", typing_type=dict[str, pa.Table])
 
 
 class PromotionConfig(PromotionPolicy, dg.Config):
     """What a challenger has to show before it becomes champion."""
 
 
-def champion_assets(
-    families: Sequence[str], partitions: dg.MonthlyPartitionsDefinition
-) -> list[dg.AssetsDefinition]:
+def champion_assets(families: Sequence[str], partitions: dg.MonthlyPartitionsDefinition) -> list[dg.AssetsDefinition]:
     """Comparison, champion and predictions."""
     return [_model_comparison(families, partitions), _champion(partitions), _strategy_predictions(partitions)]
 
 
-def _model_comparison(
-    families: Sequence[str], partitions: dg.MonthlyPartitionsDefinition
-) -> dg.AssetsDefinition:
+def _model_comparison(families: Sequence[str], partitions: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
     @dg.asset(
         **by_month(partitions),
         ins={family: dg.AssetIn(f"{family}_evaluation", dagster_type=SCORED) for family in families},
@@ -59,9 +53,7 @@ def _model_comparison(
         compared: dict[str, Comparison] = {}
         with clear_failures():
             for month in context.partition_keys:
-                compared[month] = compare_families(
-                    {family: tables[month] for family, tables in evaluations.items()}
-                )
+                compared[month] = compare_families({family: tables[month] for family, tables in evaluations.items()})
                 context.add_asset_metadata(_comparison_metadata(compared[month]), partition_key=month)
         return {month: comparison.record for month, comparison in compared.items()}
 
@@ -125,9 +117,7 @@ def _strategy_predictions(partitions: dg.MonthlyPartitionsDefinition) -> dg.Asse
         with clear_failures():
             for month in sorted(champion):
                 as_of = AsOf.parse(month)
-                predictions = predict_and_write(
-                    deployment.settings(), rows_until(rows, as_of), as_of, staking
-                )
+                predictions = predict_and_write(deployment.settings(), rows_until(rows, as_of), as_of, staking)
                 context.add_asset_metadata(_prediction_metadata(predictions), partition_key=month)
                 written[month] = predictions.record
         return written
@@ -149,9 +139,7 @@ def _decision_metadata(decision: Decision) -> dict[str, dg.MetadataValue | str]:
     facts: dict[str, dg.MetadataValue | str] = {
         "decision": record.action,
         "challenger": f"{record.challenger_family} v{record.challenger_version}",
-        "champion": f"{record.champion_family} v{record.champion_version}"
-        if record.champion_family
-        else "none",
+        "champion": f"{record.champion_family} v{record.champion_version}" if record.champion_family else "none",
         "reasons": dg.MetadataValue.md("\n".join(f"- {reason}" for reason in record.reasons)),
     }
     return facts
@@ -162,13 +150,13 @@ def _prediction_metadata(predictions: Predictions) -> dict[str, dg.MetadataValue
     best = predictions.frame.head(10)
     shown = [
         {
-            "strategy": row.strategy_id,
-            "probability": number(row.probability),
-            "confidence": number(row.confidence),
-            "expected return": number(row.expected_return),
-            "stake": number(row.recommended_stake),
+            "strategy": row["strategy_id"],
+            "probability": number(row["probability"]),
+            "confidence": number(row["confidence"]),
+            "expected return": number(row["expected_return"]),
+            "stake": number(row["recommended_stake"]),
         }
-        for row in best.itertuples()
+        for row in best.to_dict("records")
     ]
     return {
         "dagster/row_count": record.strategies,

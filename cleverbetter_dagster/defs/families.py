@@ -90,9 +90,7 @@ def _model(family: Family, partitions: dg.MonthlyPartitionsDefinition) -> dg.Ass
         with clear_failures():
             for month, dataset in rebuild_each(rows, temporal_split):
                 models[month], fitted = train(deployment.settings(), dataset, studies[month], lineage)
-                context.add_asset_metadata(
-                    _model_metadata(models[month], fitted.report()), partition_key=month
-                )
+                context.add_asset_metadata(_model_metadata(models[month], fitted.report()), partition_key=month)
         return models
 
     return model
@@ -153,9 +151,7 @@ def _model_metadata(model: ModelRecord, report: dict) -> dict[str, dg.MetadataVa
 def _evaluation_metadata(judged: Evaluation) -> dict[str, dg.MetadataValue | float | int | str]:
     headline = judged.model.headline
     found: dict[str, dg.MetadataValue | float | int | str] = {
-        name: float(value)
-        for name in ("roc_auc", "brier", "betting_roi")
-        if (value := headline.get(name)) is not None
+        name: float(value) for name in ("roc_auc", "brier", "betting_roi") if (value := headline.get(name)) is not None
     }
     found |= {
         "version": judged.model.version,

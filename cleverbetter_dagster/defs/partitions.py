@@ -22,9 +22,7 @@ def whole_history() -> dg.TimeWindowPartitionMapping:
 
 def history_input() -> dg.AssetIn:
     """The rows of every month up to as_of; months never materialised are absent from the input."""
-    return dg.AssetIn(
-        key="training_rows", partition_mapping=whole_history(), metadata={"may_lack_partitions": True}
-    )
+    return dg.AssetIn(key="training_rows", partition_mapping=whole_history(), metadata={"may_lack_partitions": True})
 
 
 def by_month(partitions: dg.MonthlyPartitionsDefinition) -> dict[str, Any]:

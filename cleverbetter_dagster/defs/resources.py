@@ -1,12 +1,13 @@
 """What assets work with: the deployment's settings, and the MLflow run that belongs to the Dagster run."""
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
 
 from cleverbetter_dagster.settings import Settings, load_settings
-from cleverbetter_dagster.store.tracking import tracking_uri
+from cleverbetter_dagster.store.tracking import experiment_id, tracking_uri
 
 
 class Deployment(dg.ConfigurableResource):
@@ -26,13 +27,17 @@ def mlflow_run(context: dg.InitResourceContext) -> Iterator[Any]:
     from dagster_mlflow.resources import MlFlow
 
     settings = load_settings()
+    experiment_id(settings)  # dagster-mlflow would create a missing experiment with its artefacts in ./mlruns
     config = {
         "experiment_name": settings.mlflow_experiment_name,
         "mlflow_tracking_uri": tracking_uri(settings),
         "env": {},
         "extra_tags": {"cleverbetter.kind": "dagster_run"},
     }
-    run = MlFlow(context.replace_config(config))
+    run: Any = MlFlow(context.replace_config(config))
+    if settings.mlflow_tracking_uri is None:
+        # MLflow leaves the address, password included, in the environment, where it would pass for a setting.
+        os.environ.pop("MLFLOW_TRACKING_URI", None)
     try:
         yield run
     finally:

@@ -66,9 +66,7 @@ def training_rows(partitions: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefini
             )
         ],
     )
-    def training_rows(
-        context: dg.AssetExecutionContext, deployment: Deployment
-    ) -> Iterator[dg.MaterializeResult]:
+    def training_rows(context: dg.AssetExecutionContext, deployment: Deployment) -> Iterator[dg.MaterializeResult]:
         with clear_failures():
             loader = MonthLoader(deployment.settings())
             loads: dict[str, MonthLoad] = {}

@@ -65,13 +65,7 @@ def simulate_allocation(
     Raises:
         InvalidInput: lengths differ, a value is not finite, a stake is negative, or there is no row.
     """
-    stake, roi = finite_vector(stakes, "stakes"), finite_vector(next_roi, "next_roi")
-    times = utc_times(decision_time)
-    if not len(times) == len(stake) == len(roi) or not len(times):
-        raise InvalidInput(
-            f"{len(times)} decision times, {len(stake)} stakes and {len(roi)} returns: "
-            "give one of each per row, and at least one row."
-        )
+    times, stake, roi = _same_length(decision_time, stakes, next_roi)
     if not initial_bankroll > 0:
         raise InvalidInput(f"initial_bankroll is {initial_bankroll}, must be > 0.")
     profit = stake * roi
@@ -102,3 +96,15 @@ def monthly_returns(decision_time: pd.DatetimeIndex, period_return: FloatArray) 
     month = np.asarray(decision_time.year * 12 + decision_time.month)
     first = np.flatnonzero(np.diff(month, prepend=-1))
     return np.multiply.reduceat(1.0 + period_return, first) - 1.0
+
+
+def _same_length(
+    decision_time: ArrayLike | pd.DatetimeIndex, stakes: ArrayLike, next_roi: ArrayLike
+) -> tuple[pd.DatetimeIndex, FloatArray, FloatArray]:
+    times, stake, roi = utc_times(decision_time), finite_vector(stakes, "stakes"), finite_vector(next_roi, "next_roi")
+    if not len(times) == len(stake) == len(roi) or not len(times):
+        raise InvalidInput(
+            f"{len(times)} decision times, {len(stake)} stakes and {len(roi)} returns: "
+            "give one of each per row, and at least one row."
+        )
+    return times, stake, roi

@@ -33,14 +33,10 @@ class BaseParams(BaseModel):
     max_depth: int = Field(3, ge=1, le=16, description="depth of a boosted tree")
     min_leaf_rows: int = Field(40, ge=1, description="fewest rows in a leaf of a boosted tree")
     l2: float = Field(10.0, ge=0, description="L2 penalty on the leaves of the boosters")
-    feature_fraction: float = Field(
-        0.5, gt=0, le=1, description="features a boosted tree or split may look at"
-    )
+    feature_fraction: float = Field(0.5, gt=0, le=1, description="features a boosted tree or split may look at")
     forest_trees: int = Field(100, ge=1, le=5000, description="trees of the forest")
     forest_leaf_rows: int = Field(20, ge=1, description="fewest rows in a leaf of the forest")
-    forest_sample: float = Field(
-        0.3, gt=0, le=1, description="share of the rows each tree of the forest sees"
-    )
+    forest_sample: float = Field(0.3, gt=0, le=1, description="share of the rows each tree of the forest sees")
     logistic_c: float = Field(0.005, gt=0, description="inverse penalty of the linear model")
 
 

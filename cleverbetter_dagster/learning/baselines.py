@@ -59,9 +59,7 @@ class RateBaseline:
     def fit(self, examples: Examples) -> "FittedRates":
         """Rates with one success and one failure added to each side (Laplace), so that none is certain."""
         positive = _is_positive(examples.X, self.feature)
-        rates = [
-            (examples.y[side].sum() + 1.0) / (np.count_nonzero(side) + 2.0) for side in (~positive, positive)
-        ]
+        rates = [(examples.y[side].sum() + 1.0) / (np.count_nonzero(side) + 2.0) for side in (~positive, positive)]
         return FittedRates(self.feature, below=float(rates[0]), above=float(rates[1]))
 
 

@@ -22,6 +22,4 @@ def get_family(name: str) -> Family:
     try:
         return FAMILIES[name]
     except KeyError:
-        raise UnknownFamily(
-            f"No model family is called {name!r}; there are: {', '.join(FAMILIES)}."
-        ) from None
+        raise UnknownFamily(f"No model family is called {name!r}; there are: {', '.join(FAMILIES)}.") from None

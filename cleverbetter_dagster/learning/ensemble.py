@@ -153,9 +153,7 @@ class Ensemble:
             "logistic_c": trial.suggest_float("logistic_c", 1e-4, 1.0, log=True),
         }
 
-    def fit(
-        self, train: Examples, validation: Examples, params: Params, seed: int, threads: int
-    ) -> FittedEnsemble:
+    def fit(self, train: Examples, validation: Examples, params: Params, seed: int, threads: int) -> FittedEnsemble:
         """Fit the five steps of the module's table.
 
         Raises:
@@ -207,6 +205,4 @@ def _checked(params: Params) -> EnsembleParams:
     except ValidationError as error:
         lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']} (got {e['input']!r})" for e in error.errors()]
         known = ", ".join(EnsembleParams.model_fields)
-        raise LearningError(
-            f"Cannot use the ensemble's parameters: {'; '.join(lines)}. Known: {known}."
-        ) from None
+        raise LearningError(f"Cannot use the ensemble's parameters: {'; '.join(lines)}. Known: {known}.") from None

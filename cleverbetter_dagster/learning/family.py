@@ -106,9 +106,7 @@ class Family(Protocol):
     def suggest(self, trial: "BaseTrial") -> dict[str, Any]:
         """Draw the hyperparameters worth tuning: valid in `fit`, with the defaults in range."""
 
-    def fit(
-        self, train: Examples, validation: Examples, params: Params, seed: int, threads: int
-    ) -> FittedModel:
+    def fit(self, train: Examples, validation: Examples, params: Params, seed: int, threads: int) -> FittedModel:
         """Learn from `train` and the later `validation`; what each is used for is the family's to say.
 
         Args:

@@ -34,9 +34,7 @@ class StudySpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    n_trials: int = Field(
-        0, ge=0, description="settings to judge, the defaults first; 0 and 1 judge nothing else"
-    )
+    n_trials: int = Field(0, ge=0, description="settings to judge, the defaults first; 0 and 1 judge nothing else")
     n_folds: int = Field(3, ge=1, le=20, description="forward folds, all in the later half of the examples")
     embargo_days: float = Field(0.0, ge=0.0, allow_inf_nan=False, description="as in the dataset's spec")
     seed: int = Field(0, ge=0, description="of the models and of the search")

@@ -51,9 +51,7 @@ def plan_split(rows: pd.DataFrame, as_of: AsOf, spec: DatasetSpec) -> Dataset:
     """The temporal split of `as_of`, with the examples of each part."""
     panel = build_panel(rows, as_of.end, spec)
     parts = split_examples(panel, spec)
-    record = SplitRecord(
-        as_of=as_of.key, spec=spec, split=parts.split, data_hash=data_hash(rows), rows=len(panel)
-    )
+    record = SplitRecord(as_of=as_of.key, spec=spec, split=parts.split, data_hash=data_hash(rows), rows=len(panel))
     return Dataset(record, panel, parts)
 
 
@@ -72,9 +70,7 @@ def rebuild(rows: pd.DataFrame, record: SplitRecord) -> Dataset:
     return plan_split(rows, AsOf.parse(record.as_of), record.spec)
 
 
-def rebuild_each(
-    months: Mapping[str, pa.Table], splits: Mapping[str, SplitRecord]
-) -> Iterator[tuple[str, Dataset]]:
+def rebuild_each(months: Mapping[str, pa.Table], splits: Mapping[str, SplitRecord]) -> Iterator[tuple[str, Dataset]]:
     """The dataset of each as_of in `splits`, in order of time, one at a time so that only one is held."""
     for month in sorted(splits):
         yield month, rebuild(rows_until(months, AsOf.parse(month)), splits[month])

@@ -63,10 +63,7 @@ def evaluate(
 def score_test_rows(models: dict[str, FittedModel], dataset: Dataset, staking: StakingSpec) -> pa.Table:
     """The test rows as `models` and every baseline see them; baselines are fitted on train and validation."""
     parts = dataset.parts
-    frames = [
-        scored_frame(name, parts.test, model.describe(parts.test.X), staking)
-        for name, model in models.items()
-    ]
+    frames = [scored_frame(name, parts.test, model.describe(parts.test.X), staking) for name, model in models.items()]
     past = pooled(parts.train, parts.validation)
     for name, baseline in BASELINES.items():
         probability = baseline.fit(past).predict_proba(parts.test.X)[:, 1]

@@ -42,6 +42,7 @@ def decide(
     challenger = comparison.models[comparison.challenger]
     standing = ledger.champion_at(settings, comparison.as_of)
     if standing is not None and standing.model == (challenger.family, challenger.version):
+        ledger.reconcile(settings, Registry(settings))  # a crash may have come between the ledger and the alias
         return Decision(_record("kept", ["It is the champion already."], challenger, standing), None)
     verdict = _judge(settings, challenger, standing, dataset, policy)
     decision = ledger.Decision(

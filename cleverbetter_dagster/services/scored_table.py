@@ -1,5 +1,7 @@
 """Scored test rows as they are stored: one line per row and model, the family and every baseline below each other."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -37,7 +39,7 @@ def scored_frame(name: str, examples: Examples, said: pd.DataFrame, staking: Sta
     else:
         magnitudes = (frame[SHRUNK_GAIN].to_numpy(), frame[SHRUNK_LOSS].to_numpy())
         stake = stakes_from_probability(probability, magnitudes, staking, frame[DECISION_TIME])
-    columns = {MODEL: name, "probability": probability, "stake": stake}
+    columns: dict[str, Any] = {MODEL: name, "probability": probability, "stake": stake}
     columns |= {column: said[column].to_numpy() for column in ("score", "confidence") if column in said}
     return frame[CARRIED].assign(**columns)
 
@@ -49,9 +51,7 @@ def scored_table(frames: list[pd.DataFrame]) -> pa.Table:
 
 def signed(table: pa.Table, model: EvaluatedModel) -> pa.Table:
     """The table with the model it judges written into its metadata, so that one cannot go without the other."""
-    return table.replace_schema_metadata(
-        {**(table.schema.metadata or {}), MODEL_METADATA: model.model_dump_json()}
-    )
+    return table.replace_schema_metadata({**(table.schema.metadata or {}), MODEL_METADATA: model.model_dump_json()})
 
 
 def evaluated_model(table: pa.Table) -> EvaluatedModel:
@@ -62,9 +62,7 @@ def evaluated_model(table: pa.Table) -> EvaluatedModel:
     """
     text = (table.schema.metadata or {}).get(MODEL_METADATA)
     if text is None:
-        raise DataError(
-            "The scored rows do not say which model they judge. Materialise the evaluation again."
-        )
+        raise DataError("The scored rows do not say which model they judge. Materialise the evaluation again.")
     return EvaluatedModel.model_validate_json(text)
 
 

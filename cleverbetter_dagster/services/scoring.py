@@ -28,9 +28,7 @@ class Predictions:
     frame: pd.DataFrame
 
 
-def predict_and_write(
-    settings: Settings, rows: pd.DataFrame, as_of: AsOf, staking: StakingSpec
-) -> Predictions:
+def predict_and_write(settings: Settings, rows: pd.DataFrame, as_of: AsOf, staking: StakingSpec) -> Predictions:
     """Score every live strategy with the champion of `as_of` and write the predictions to PostgreSQL.
 
     Running it again for the same as_of and model version replaces what it wrote.
@@ -43,9 +41,7 @@ def predict_and_write(
         return Predictions(empty, pd.DataFrame(columns=list(TYPES)))
     model = load_model(settings, f"models:/{standing.family}/{standing.version}")
     frame = predict(rows, as_of, model, staking)
-    write_predictions(
-        settings, frame, ScoredBy(as_of.key, standing.family, standing.version, standing.run_id)
-    )
+    write_predictions(settings, frame, ScoredBy(as_of.key, standing.family, standing.version, standing.run_id))
     stake = frame["recommended_stake"]
     record = PredictionsRecord(
         as_of=as_of.key,

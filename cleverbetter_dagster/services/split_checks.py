@@ -25,9 +25,7 @@ def late_labels(dataset: Dataset) -> int:
     )
     end = AsOf.parse(dataset.record.as_of).end
     late = sum(int((part.label_time > bound).sum()) for part, bound in bounds)
-    return late + sum(
-        int((part.label_time >= end).sum()) for part in (parts.train, parts.validation, parts.test)
-    )
+    return late + sum(int((part.label_time >= end).sum()) for part in (parts.train, parts.validation, parts.test))
 
 
 def bulk_share(panel: pd.DataFrame) -> float:
@@ -51,8 +49,6 @@ def timeline(dataset: Dataset) -> pd.DataFrame:
     is_example = panel[LABEL].notna()
     if minimum is not None:
         is_example &= panel[COMPOSITE_SCORE] >= minimum
-    months = (
-        panel[DECISION_TIME].dt.tz_localize(None).dt.to_period("M").dt.to_timestamp().dt.tz_localize("UTC")
-    )
+    months = panel[DECISION_TIME].dt.tz_localize(None).dt.to_period("M").dt.to_timestamp().dt.tz_localize("UTC")
     counts = pd.crosstab(months[is_example], part_of.to_numpy()[is_example])
     return counts.reindex(columns=[*PARTS, "purged"], fill_value=0)

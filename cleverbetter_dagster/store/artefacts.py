@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 from pydantic import BaseModel
+from pydantic_core import to_json
 
 from cleverbetter_dagster.errors import DataError
 
@@ -79,22 +80,16 @@ class ArtefactStore:
             ) from error
 
     def write_json(self, path: str, record: BaseModel | Mapping[str, Any]) -> None:
-        """Store a record as JSON, replacing what was there.
+        """Store a record as JSON, replacing what was there. NaN and infinity, which JSON lacks, become null.
 
         Raises:
-            DataError: a mapping holds what JSON has no name for (NaN, infinity, an object).
+            DataError: the record holds an object JSON cannot.
         """
         try:
-            text = (
-                record.model_dump_json(indent=2)
-                if isinstance(record, BaseModel)
-                else json.dumps(dict(record), indent=2, allow_nan=False)
-            )
-        except (TypeError, ValueError) as error:
-            raise DataError(
-                f"Cannot store {self.url(path)} as JSON: {error}. Use None for an unknown number."
-            ) from error
-        self._write(path, text.encode())
+            content = to_json(record, indent=2, inf_nan_mode="null")
+        except ValueError as error:
+            raise DataError(f"Cannot store {self.url(path)} as JSON: {error}. Use plain numbers and texts.") from error
+        self._write(path, content)
 
     def read_json(self, path: str) -> dict[str, Any]:
         """The record at `path`, for `Model.model_validate` where it was a Pydantic model.

@@ -112,9 +112,7 @@ def configured_target(settings: Settings, purpose: Purpose) -> Target | None:
     if secret:
         url = parsed(secret.get_secret_value(), variable)
         # A URL that serves one purpose alone may say itself where that purpose's tables are to live.
-        return (
-            Target(url, variable, None) if "search_path" in options(url) else _within(url, variable, purpose)
-        )
+        return Target(url, variable, None) if "search_path" in options(url) else _within(url, variable, purpose)
     if settings.database_url:
         url = parsed(settings.database_url.get_secret_value(), "DATABASE_URL")
         return _within(url, "DATABASE_URL", purpose)
@@ -167,9 +165,7 @@ def advisory_lock(connection: psycopg.Connection, name: str) -> Iterator[None]:
 
 def has_timescaledb(connection: psycopg.Connection) -> bool:
     """Whether the extension is installed in this database; that the server could install it is not enough."""
-    return (
-        connection.execute("SELECT 1 FROM pg_extension WHERE extname = 'timescaledb'").fetchone() is not None
-    )
+    return connection.execute("SELECT 1 FROM pg_extension WHERE extname = 'timescaledb'").fetchone() is not None
 
 
 def _usable(settings: Settings, purpose: Purpose) -> Target:
@@ -184,9 +180,7 @@ def _usable(settings: Settings, purpose: Purpose) -> Target:
 @cache
 def _create_schema_once(target: Target) -> None:
     with connect(target, autocommit=True) as connection:
-        if not connection.execute(
-            "SELECT 1 FROM pg_namespace WHERE nspname = %s", [target.schema]
-        ).fetchone():
+        if not connection.execute("SELECT 1 FROM pg_namespace WHERE nspname = %s", [target.schema]).fetchone():
             _create_schema(connection, target)
         usable = connection.execute("SELECT has_schema_privilege(%s, 'USAGE')", [target.schema]).fetchone()
         if usable != (True,):

@@ -1,35 +1,34 @@
-"""What a file's columns are, how its rows look in the table they are meant for, and which of them cannot be right."""
+"""What a file's columns are, how its rows look in the table they are meant for, and which of them cannot be right.
+
+`ResultIntake` is here, for market features see `feature_intake`.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cleverbetter_dagster.dataset.conversion import as_text, canonical_types, gathered, violations_at
-from cleverbetter_dagster.dataset.json_objects import NOT_AN_OBJECT, parse_objects
+from cleverbetter_dagster.dataset.conversion import gathered, violations_at
 from cleverbetter_dagster.dataset.quality import find_violations
 from cleverbetter_dagster.dataset.schema import (
     ALIASES,
-    CREATED_AT,
     DEFAULT_METHOD,
     ID,
-    MARKET_PREFIX,
     METHOD,
     OPTIONAL,
     REQUIRED,
     STRATEGY,
+    TOTAL_BETS,
 )
 from cleverbetter_dagster.errors import ImportFileError
-from cleverbetter_dagster.store.layout import FEATURE_KEYS, FEATURE_TIMES, Column, FeatureTable, SourceLayout
+from cleverbetter_dagster.store.json_texts import invalid_json, json_texts
+from cleverbetter_dagster.store.layout import JSON_KINDS, Column
 from cleverbetter_dagster.store.staging import Target
-
-JSON_NAMES = ("features", "ml_features")
-"""Names a features file may give its column of JSON objects."""
 
 _KEY_PATTERNS = {
     "uuid": r"^\{?[0-9a-fA-F]{8}(-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}\}?$",
@@ -53,20 +52,23 @@ class Prepared:
 
 
 class Intake(Protocol):
-    """How one kind of file becomes rows of one table."""
+    """How one kind of file becomes rows of one table.
+
+    Attributes:
+        columns: those of the target that the file fills, in order.
+        ignored: those of the file that have no place in the target.
+    """
 
     target: Target
     columns: tuple[str, ...]
-    """Those of the target that the file fills, in order."""
     ignored: tuple[str, ...]
-    """Those of the file that have no place in the target."""
 
     def prepare(self, table: pa.Table) -> Prepared:
-        """One batch of the file."""
+        """One batch of the file, whose columns are those the intake was made for."""
 
 
 class ResultIntake:
-    """Backtest rows."""
+    """Backtest rows: an `Intake`."""
 
     def __init__(self, path: Path, names: Sequence[str], target: Target, columns: Mapping[str, Column]) -> None:
         """Match the file's columns with the table's.
@@ -78,28 +80,62 @@ class ResultIntake:
         Raises:
             ImportFileError: the file lacks a required column.
         """
-        self.target = target
-        found = {name: _first(names, ALIASES.get(name, (name,))) for name in (*REQUIRED, *OPTIONAL)}
+        found = {name: first_of(ALIASES.get(name, (name,)), names) for name in (*REQUIRED, *OPTIONAL)}
         for name in REQUIRED:
             if found[name] is None and name != METHOD:
-                raise ImportFileError(_missing(path, ALIASES.get(name, (name,)), names))
+                raise ImportFileError(no_column(path, ALIASES.get(name, (name,)), names))
         self._canonical = {name: file_name for name, file_name in found.items() if file_name}
-        filled = [name for name in columns if name in self._canonical or name == METHOD]
-        self._filled = {name: columns[name] for name in filled}
-        taken = {*self._canonical.values(), *(column.name for column in columns.values())}
-        self._extras = [name for name in names if name in target.columns and name not in taken]
+        self._filled = {n: column for n, column in columns.items() if n in self._canonical or n == METHOD}
+        mapped = {*self._canonical.values(), *(column.name for column in columns.values())}
+        self._extras = [name for name in names if name in target.columns and name not in mapped]
+        self.target = target
         self.columns = (*(column.name for column in self._filled.values()), *self._extras)
         self.ignored = tuple(name for name in names if name not in {*self._canonical.values(), *self._extras})
         self._now = pd.Timestamp.now(tz="UTC")
 
     def prepare(self, table: pa.Table) -> Prepared:
+        """See `Intake`."""
         canonical = pa.table({name: table[file_name] for name, file_name in self._canonical.items()})
         if METHOD not in canonical.column_names:
             canonical = canonical.append_column(METHOD, pa.repeat(DEFAULT_METHOD, len(canonical)))
         rows, violations = find_violations(canonical, self._now)
-        found = [violations, *(_unfit_key(rows, name, self._filled[name]) for name in (ID, STRATEGY))]
-        columns = {column.name: _for_column(rows[name], column) for name, column in self._filled.items()}
+        found = [violations, *(unfit_keys(rows, name, self._filled[name].kind) for name in (ID, STRATEGY))]
+        columns = {column.name: _fitted(rows[name], name, column) for name, column in self._filled.items()}
         for name in self._extras:
-            columns[name], unfit = _extra(table[name], rows[ID], self.target.columns[name])
-            found.append(unfit)
-        return Prepared(pa.table(columns), gathered(found))
+            columns[name] = table[name]
+            if self.target.columns[name].kind in JSON_KINDS:
+                columns[name] = json_texts(table[name])
+                found.append(invalid_json(columns[name], rows[ID], name))
+        violations = gathered(found)
+        return Prepared(pa.table(columns), violations.assign(column=violations["column"].replace(self._canonical)))
+
+
+def unfit_keys(table: pa.Table, name: str, kind: str) -> pd.DataFrame:
+    """Violations for the ids of the text column `name` that a column of the type `kind` cannot hold."""
+    pattern = _KEY_PATTERNS.get(kind)
+    if pattern is None:
+        return gathered([])
+    unfit = pc.invert(pc.match_substring_regex(table[name], pattern)).fill_null(False)
+    return violations_at(table, name, unfit.to_numpy(), f"{name} is no {kind}, which the table needs")
+
+
+def first_of(wanted: Sequence[str], names: Sequence[str]) -> str | None:
+    """The first of the `wanted` names that is among `names`."""
+    return next((name for name in wanted if name in names), None)
+
+
+def no_column(path: Path, wanted: Sequence[str], names: Sequence[str]) -> str:
+    """The message for a file without any of the `wanted` columns."""
+    close = dict.fromkeys(match for name in wanted for match in get_close_matches(name, names, n=2))
+    return (
+        f"{path} has no column {' or '.join(map(repr, wanted))}. It has: {', '.join(names) or 'none'}."
+        f"{' Closest: ' + ', '.join(close) + '.' if close else ''} Rename the column that holds it to {wanted[0]!r}."
+    )
+
+
+def _fitted(values: pa.ChunkedArray, name: str, column: Column) -> pa.ChunkedArray:
+    """Values as the column's type can be written from: a count without a decimal point for an integer column."""
+    if name == TOTAL_BETS and column.kind.startswith("int"):
+        whole = pc.equal(pc.floor(values), values)
+        return pc.if_else(whole, values, None).cast(pa.int64(), safe=False)
+    return values

@@ -40,7 +40,7 @@ WORDS = ("text", "varchar", "bpchar", "citext", "name")
 
 _NUMBERS = ("numeric", "float4", "float8", "int2", "int4", "int8")
 _INSTANTS = ("timestamptz", "timestamp", "date")
-_JSON = ("json", "jsonb")
+JSON_KINDS = ("json", "jsonb")
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def resolve_source(settings: Settings, decision_time: DecisionTime = "end_date")
         there = relation_columns(connection, results)
         columns = _canonical_columns(results, there)
         embedded = there.get(EMBEDDED_FEATURES)
-        embedded = embedded if embedded and embedded.kind in _JSON else None
+        embedded = embedded if embedded and embedded.kind in JSON_KINDS else None
         features = _feature_table(connection, settings.features_table)
         if features is None and embedded is None:
             raise SchemaError(_no_table(connection, settings.features_table, FEATURES_VARIABLE))
@@ -182,7 +182,7 @@ def _feature_table(connection: psycopg.Connection, name: str) -> FeatureTable | 
 
 
 def _json_column(relation: Relation, there: Mapping[str, Column]) -> Column | None:
-    found = [column for column in there.values() if column.kind in _JSON]
+    found = [column for column in there.values() if column.kind in JSON_KINDS]
     named = [column for column in found if column.name in ("features", EMBEDDED_FEATURES)]
     if len(found) > 1 and not named:
         raise SchemaError(

@@ -3,7 +3,6 @@
 Every function takes a connection of the purpose "state" that commits by itself.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -11,6 +10,7 @@ from typing import Any, Literal
 
 import psycopg
 from psycopg.rows import class_row
+from pydantic_core import to_json
 
 from cleverbetter_dagster.errors import DataError, RegistryError
 from cleverbetter_dagster.store.database import advisory_lock
@@ -63,7 +63,8 @@ class Decision:
     Attributes:
         reason: one sentence or a few lines for a person.
         actor: the asset, command or person that decides.
-        evidence: facts JSON can hold: the compared metrics, their intervals, the verdict of the gate.
+        evidence: facts JSON can hold: the compared metrics, their intervals, the verdict of the gate. NaN and
+            infinity are kept as null.
     """
 
     family: str
@@ -175,12 +176,12 @@ def insert(
     """Add a row.
 
     Raises:
-        DataError: the evidence holds what JSON cannot.
+        DataError: the evidence holds an object JSON cannot.
     """
     try:
-        evidence = json.dumps(dict(decision.evidence), allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise DataError(f"The evidence on {decision} is no JSON: {error}. Use None for an unknown number.") from error
+        evidence = to_json(decision.evidence, inf_nan_mode="null").decode()
+    except ValueError as error:
+        raise DataError(f"The evidence on {decision} is no JSON: {error}. Use plain numbers and texts.") from error
     family, version = previous.model if previous else (None, None)
     with connection.transaction():
         # The embedded server may lose its last half second in a power cut; a decision must not go with it.

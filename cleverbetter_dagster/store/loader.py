@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pandas as pd
+import psycopg
 import psycopg2  # type: ignore[import-untyped]
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -20,7 +22,7 @@ from pyarrow import csv
 from cleverbetter_dagster.dataset.conversion import canonical_types, gathered, violations_at
 from cleverbetter_dagster.dataset.quality import examine
 from cleverbetter_dagster.dataset.schema import DEFAULT_METHOD, METHOD
-from cleverbetter_dagster.errors import DatabaseUnavailable
+from cleverbetter_dagster.errors import DatabaseError, DatabaseUnavailable
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.database import database_url, psycopg_connect
 from cleverbetter_dagster.store.layout import SourceLayout
@@ -63,7 +65,7 @@ def load_rows(
         now: UTC instant of the examination, see `quality.examine`.
 
     Raises:
-        DatabaseUnavailable: the server stopped answering on the way.
+        DatabaseError: the server broke off; `DatabaseUnavailable` where trying again may help.
     """
     rows, unreadable = read_rows(settings, layout, start, end)
     good, violations = examine(rows, now, unreadable)
@@ -79,7 +81,7 @@ def read_rows(
     some value could not be read all columns are canonical already; otherwise dates may lack their zone still.
 
     Raises:
-        DatabaseUnavailable: the server stopped answering on the way.
+        DatabaseError: the server broke off; `DatabaseUnavailable` where trying again may help.
     """
     query = _without_empty_column(settings, RowQuery(layout, start, end))
     query = replace(query, json_keys=_json_keys(settings, query, SAMPLED_ROWS))
@@ -96,8 +98,7 @@ def month_counts(settings: Settings, layout: SourceLayout) -> dict[str, int]:
     Returns:
         `{"2023-11": 400, ...}`, in order of time.
     """
-    with psycopg_connect(settings, "rows", autocommit=True) as connection:
-        return dict(connection.execute(RowQuery(layout, None, None).counts()).fetchall())
+    return dict(_answer(settings, RowQuery(layout, None, None).counts()))
 
 
 @dataclass(frozen=True)
@@ -112,16 +113,22 @@ def _without_empty_column(settings: Settings, query: RowQuery) -> RowQuery:
     embedded = query.layout.embedded
     if embedded is None or query.layout.features is None:
         return query
-    with psycopg_connect(settings, "rows", autocommit=True) as connection:
-        used = connection.execute(query.embedded_used(embedded)).fetchone() == (True,)
+    used = _answer(settings, query.embedded_used(embedded)) == [(True,)]
     return query if used else replace(query, layout=replace(query.layout, embedded=None))
 
 
 def _json_keys(settings: Settings, query: RowQuery, sampled_rows: int | None) -> tuple[str, ...]:
     if not query.reads_json:
         return ()
+    return tuple(key for (key,) in _answer(settings, query.keys(sampled_rows)))
+
+
+def _answer(settings: Settings, statement: sql.Composed) -> list[tuple[Any, ...]]:
     with psycopg_connect(settings, "rows", autocommit=True) as connection:
-        return tuple(key for (key,) in connection.execute(query.keys(sampled_rows)))
+        try:
+            return connection.execute(statement).fetchall()
+        except psycopg.Error as error:
+            raise _broken_off(error) from None
 
 
 def _read(settings: Settings, query: RowQuery) -> _Read:
@@ -208,4 +215,10 @@ def _send(settings: Settings, statement: sql.Composed, write_end: int) -> None:
     except BrokenPipeError:
         return  # the reader gave up, and says why itself
     except psycopg2.Error as error:
-        raise DatabaseUnavailable(f"The database broke off while it sent rows: {error}") from None
+        raise _broken_off(error) from None
+
+
+def _broken_off(error: psycopg.Error | psycopg2.Error) -> DatabaseError:
+    passing = isinstance(error, psycopg.OperationalError | psycopg2.OperationalError)
+    kind = DatabaseUnavailable if passing else DatabaseError
+    return kind(f"The database broke off while it sent rows: {str(error).strip()}")

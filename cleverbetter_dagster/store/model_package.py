@@ -43,6 +43,9 @@ if TYPE_CHECKING:
     from mlflow.models import ModelSignature
 
 SHA256_TAG = "model_sha256"
+WRITTEN_BY_MLFLOW = ("registered_model_meta",)
+"""What `mlflow.pyfunc.load_model` leaves beside a model it loads by name; nothing in it is run."""
+
 PICKLE = "model.pkl"
 PICKLE_IN_PACKAGE = f"data/{PICKLE}"
 REQUIREMENTS = ("cleverbetter-dagster", "lightgbm", "mlflow", "numpy", "pandas", "scikit-learn")
@@ -243,7 +246,7 @@ def _fetched(client: "MlflowClient", location: str) -> dict[str, bytes]:
 
 def _contents(folder: Path) -> dict[str, bytes]:
     """Every file below `folder`, by its relative path."""
-    files = [file for file in folder.rglob("*") if file.is_file()]
+    files = [file for file in folder.rglob("*") if file.is_file() and file.name not in WRITTEN_BY_MLFLOW]
     if not files:
         raise FileNotFoundError(f"there are no files in {folder}")
     return {file.relative_to(folder).as_posix(): file.read_bytes() for file in files}

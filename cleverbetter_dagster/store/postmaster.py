@@ -50,9 +50,7 @@ def recorded_address(folder: Path) -> ServerAddress | None:
     """The address that the folder's files claim, true or stale; None where they are missing or unfinished."""
     try:
         lines = (folder / "data" / "postmaster.pid").read_text().splitlines()
-        return ServerAddress(
-            pid=int(lines[0]), port=int(lines[3]), password=(folder / "password").read_text().strip()
-        )
+        return ServerAddress(pid=int(lines[0]), port=int(lines[3]), password=(folder / "password").read_text().strip())
     except (FileNotFoundError, NotADirectoryError, IndexError, ValueError):
         return None
 
@@ -92,9 +90,7 @@ def end_server_processes(folder: Path) -> None:
         orphans = wait_until_gone(orphans, folder, timeout_seconds=5)
 
 
-def wait_until_gone(
-    processes: list[psutil.Process], folder: Path, timeout_seconds: float
-) -> list[psutil.Process]:
+def wait_until_gone(processes: list[psutil.Process], folder: Path, timeout_seconds: float) -> list[psutil.Process]:
     """Wait for server processes to end; those that have not. An unreaped zombie counts as gone."""
     deadline = time.monotonic() + timeout_seconds
     while remaining := [process for process in processes if _works_in(process, folder / "data")]:

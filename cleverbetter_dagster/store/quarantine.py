@@ -8,15 +8,15 @@ from contextlib import contextmanager
 
 import pandas as pd
 import psycopg
-from psycopg.rows import dict_row
 
 from cleverbetter_dagster.dataset.schema import ID
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.database import advisory_lock, psycopg_connect
 
-ENTRY_COLUMNS = ("source", "line", "row_id", "column_name", "value", "reason", "raw")
-"""A frame of entries. `source`: file or table; `line`: of the file, from 1; `raw`: the row as it came, as text.
-All but `source` and `reason` may be missing."""
+ENTRY_COLUMNS = ("source", "table_name", "line", "row_id", "column_name", "value", "reason", "raw")
+"""A frame of entries. `source`: the file, or the table itself, the row was met in; `table_name`: the table it is
+meant for; `line`: of the file, from 1; `raw`: the row as it came, as text. All but `source`, `table_name` and `reason`
+may be missing."""
 
 TABLE_LOCK = "quarantine table"
 
@@ -24,6 +24,7 @@ DDL = """
 CREATE TABLE IF NOT EXISTS quarantine (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     source text NOT NULL,
+    table_name text NOT NULL,
     line bigint,
     row_id text,
     column_name text,
@@ -34,27 +35,33 @@ CREATE TABLE IF NOT EXISTS quarantine (
     first_seen timestamptz NOT NULL DEFAULT clock_timestamp(),
     repaired_at timestamptz,
     fingerprint text NOT NULL UNIQUE GENERATED ALWAYS AS (md5(
-        source || chr(31) || COALESCE(row_id, '') || chr(31) || COALESCE(column_name, '') || chr(31)
-        || COALESCE(value, '') || chr(31) || reason || chr(31) || COALESCE(raw, ''))) STORED
+        source || chr(31) || table_name || chr(31) || COALESCE(row_id, '') || chr(31) || COALESCE(column_name, '')
+        || chr(31) || COALESCE(value, '') || chr(31) || reason || chr(31) || COALESCE(raw, ''))) STORED
 );
-CREATE INDEX IF NOT EXISTS quarantine_pending ON quarantine (row_id) WHERE status = 'pending';
+CREATE INDEX IF NOT EXISTS quarantine_pending ON quarantine (table_name, row_id) WHERE status = 'pending';
 COMMENT ON TABLE quarantine IS 'One row per reason why a row of a file or table cannot be right. The fingerprint '
     'leaves the line out, so that the same row met again is the same entry.';
 """
 
 _ADD = """
-INSERT INTO quarantine (source, line, row_id, column_name, value, reason, raw)
-SELECT * FROM unnest(%s::text[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[])
-ON CONFLICT (fingerprint) DO NOTHING"""
-
-_REOPEN = """
-UPDATE quarantine SET status = 'pending', repaired_at = NULL
-WHERE status = 'repaired' AND source = ANY(%s) AND row_id = ANY(%s)"""
+INSERT INTO quarantine (source, table_name, line, row_id, column_name, value, reason, raw)
+SELECT * FROM unnest(
+    %s::text[], %s::text[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[])
+ON CONFLICT (fingerprint) DO UPDATE SET status = 'pending', repaired_at = NULL, line = excluded.line"""
 
 # Which of two contents of one id is right is not settled by meeting one of them in some other file again.
 _REPAIR = """
 UPDATE quarantine SET status = 'repaired', repaired_at = clock_timestamp()
-WHERE status = 'pending' AND row_id = ANY(%s) AND (column_name IS DISTINCT FROM %s OR source = %s)"""
+WHERE status = 'pending' AND table_name = %s AND row_id = ANY(%s)
+  AND (column_name IS DISTINCT FROM %s OR source = %s)"""
+
+_PENDING_IDS = """
+SELECT DISTINCT row_id FROM quarantine
+WHERE status = 'pending' AND row_id IS NOT NULL AND (%s::text IS NULL OR table_name = %s)"""
+
+_LIST = """
+SELECT id, first_seen, source, table_name, line, row_id, column_name, value, reason, raw FROM quarantine
+WHERE status = 'pending' ORDER BY id DESC LIMIT %s"""
 
 
 @contextmanager
@@ -72,18 +79,28 @@ def open_quarantine(settings: Settings) -> Iterator[psycopg.Connection]:
 
 
 def add(connection: psycopg.Connection, entries: pd.DataFrame) -> None:
-    """Put entries (`ENTRY_COLUMNS`) into quarantine. One already there is kept, and pending again."""
-    columns = [entries[column].astype(object).where(entries[column].notna(), None).tolist() for column in ENTRY_COLUMNS]
-    connection.execute(_ADD, columns)
-    connection.execute(_REOPEN, [entries["source"].unique().tolist(), _known(entries["row_id"])])
+    """Put entries (`ENTRY_COLUMNS`) into quarantine. One already there is kept, and pending again.
+
+    Entries without `table_name` were met in the table itself: it is their source.
+    """
+    if "table_name" not in entries:
+        entries = entries.assign(table_name=entries["source"])
+    fingerprinted = [column for column in ENTRY_COLUMNS if column != "line"]
+    distinct = entries.drop_duplicates(fingerprinted)[list(ENTRY_COLUMNS)].astype(object)
+    connection.execute(_ADD, [distinct[column].where(distinct[column].notna(), None).tolist() for column in distinct])
 
 
-def mark_repaired(connection: psycopg.Connection, source: str, row_ids: Collection[str]) -> int:
-    """Good rows with these ids were met in `source`: their pending entries are repaired. Returns how many.
+def mark_repaired(
+    connection: psycopg.Connection, source: str, row_ids: Collection[str], table: str | None = None
+) -> int:
+    """Good rows with these ids were met in `source`: their pending entries for `table` are repaired. Returns how many.
 
     An entry about an id with several contents is settled by the source it was met in alone.
+
+    Args:
+        table: the table the rows are meant for; None: `source` is that table.
     """
-    return connection.execute(_REPAIR, [list(row_ids), ID, source]).rowcount
+    return connection.execute(_REPAIR, [table or source, list(row_ids), ID, source]).rowcount
 
 
 def count_pending(connection: psycopg.Connection) -> int:
@@ -92,21 +109,12 @@ def count_pending(connection: psycopg.Connection) -> int:
     return int(count)
 
 
-def pending_ids(connection: psycopg.Connection) -> list[str]:
-    """Ids of the rows that wait for repair."""
-    rows = connection.execute(
-        "SELECT DISTINCT row_id FROM quarantine WHERE status = 'pending' AND row_id IS NOT NULL"
-    ).fetchall()
-    return [row_id for (row_id,) in rows]
+def pending_ids(connection: psycopg.Connection, table: str | None = None) -> list[str]:
+    """Ids of the rows meant for `table`, or for any, that wait for repair."""
+    return [row_id for (row_id,) in connection.execute(_PENDING_IDS, [table, table])]
 
 
 def list_pending(connection: psycopg.Connection, limit: int = 100) -> pd.DataFrame:
     """The entries that wait for repair, newest first: `ENTRY_COLUMNS`, `id` and `first_seen`."""
-    listed = ", ".join(("id", "first_seen", *ENTRY_COLUMNS))
-    with connection.cursor(row_factory=dict_row) as cursor:
-        cursor.execute(f"SELECT {listed} FROM quarantine WHERE status = 'pending' ORDER BY id DESC LIMIT %s", [limit])
-        return pd.DataFrame(cursor.fetchall(), columns=listed.split(", "))
-
-
-def _known(values: pd.Series) -> list[str]:
-    return values.dropna().unique().tolist()
+    rows = connection.execute(_LIST, [limit]).fetchall()
+    return pd.DataFrame(rows, columns=["id", "first_seen", *ENTRY_COLUMNS])

@@ -28,7 +28,7 @@ OWNER_TAG = "cleverbetter"
 OWNER = "family"
 """Registered models that carry this tag are ours; others on the same server are never touched."""
 
-COPIED_TAGS = ("family", "as_of", "data_hash", "git_commit", "dagster_run_id", SHA256_TAG)
+COPIED_TAGS = ("family", "as_of", "data_hash", "git_commit", "dagster.run_id", SHA256_TAG)
 """Tags of a run that its version carries as well."""
 
 REGISTRATION_LOCK = "mlflow registration"

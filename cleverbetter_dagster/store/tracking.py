@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
+from pydantic_core import to_json
 
 from cleverbetter_dagster.errors import ModelNotFound, SettingsError
 from cleverbetter_dagster.settings import REPOSITORY, Settings
@@ -67,7 +68,8 @@ class RunSpec:
             "as_of": self.as_of,
             "data_hash": self.data_hash,
             "git_commit": commit,
-            "dagster_run_id": self.dagster_run_id,
+            # Not "dagster_run_id": by that tag dagster-mlflow finds the one run of a whole Dagster run.
+            "dagster.run_id": self.dagster_run_id,
             "mlflow.parentRunId": self.parent_run_id,
             "mlflow.source.git.commit": commit,
         }
@@ -123,9 +125,8 @@ class ModelRun:
         self.log_file(path, text.encode())
 
     def log_json(self, path: str, record: BaseModel | Mapping[str, Any]) -> None:
-        """Keep a record as the JSON artefact `path`."""
-        text = record.model_dump_json(indent=2) if isinstance(record, BaseModel) else json.dumps(dict(record), indent=2)
-        self.log_text(path, text)
+        """Keep a record as the JSON artefact `path`. NaN and infinity, which JSON lacks, become null."""
+        self.log_file(path, to_json(record, indent=2, inf_nan_mode="null"))
 
 
 @contextmanager

@@ -21,18 +21,18 @@ profits = st.lists(money, min_size=1, max_size=50)
 
 
 def test_four_bets_worked_by_hand():
-    metrics = betting_metrics([10, 20, 10, 10], [30, -20, 0, -10], initial_bankroll=100)
+    metrics = betting_metrics([10, 20, 10, 10], [35, -20, 0, -10], initial_bankroll=100)
 
     assert metrics.n_bets == 4
     assert metrics.total_stake == 50
-    assert metrics.total_return == 0
-    assert metrics.roi == 0
+    assert metrics.total_return == 5
+    assert metrics.roi == 0.1
     assert metrics.win_rate == 0.25
-    assert metrics.profit_factor == 1.0
-    # The bankroll goes 100, 130, 110, 110, 100: the peak of 130 loses 30.
-    assert metrics.max_drawdown == pytest.approx(30 / 130)
-    # Returns per stake are 3, -1, 0, -1: mean 1/4, squared deviations 7.5625 + 1.5625 + 0.0625 + 1.5625 = 10.75.
-    assert metrics.sharpe_ratio == pytest.approx(0.25 / math.sqrt(10.75 / 3))
+    assert metrics.profit_factor == pytest.approx(35 / 30)
+    # The bankroll goes 100, 135, 115, 115, 105: the peak of 135 loses 30.
+    assert metrics.max_drawdown == pytest.approx(30 / 135)
+    # Returns per stake are 3.5, -1, 0, -1: mean 3/8, sum of squares 14.25, squared deviations 14.25 - 4 x 9/64.
+    assert metrics.sharpe_ratio == pytest.approx(0.375 / math.sqrt((14.25 - 0.5625) / 3))
 
 
 def test_sharpe_ratio_divides_by_the_sample_deviation_and_annualises():
@@ -43,6 +43,10 @@ def test_sharpe_ratio_divides_by_the_sample_deviation_and_annualises():
 @pytest.mark.parametrize("returns", [[], [0.1], [0.1, 0.1, 0.1], [0.0, 0.0]])
 def test_sharpe_ratio_is_undefined_below_two_returns_or_without_variation(returns):
     assert sharpe_ratio(returns, 12) is None
+
+
+def test_a_loss_of_rounding_error_is_none():
+    assert profit_factor([5, -1e-300]) is None
 
 
 def test_profit_factor_is_none_without_a_losing_bet_never_a_sentinel():

@@ -64,12 +64,44 @@ def test_each_stake_is_a_quarter_of_kelly_up_to_the_cap():
     assert stakes.tolist() == pytest.approx([0.025, 0.05])
 
 
-def test_stakes_of_one_decision_time_are_scaled_down_together():
+def test_equal_stakes_of_one_decision_time_are_scaled_down_together():
     spec = StakingSpec(kelly_fraction=1, max_stake_fraction=0.5, max_total_fraction=0.6)
     stakes = equal_stakes([True] * 4, spec, group=["a", "a", "b", "a"])
 
     # Three times 0.5 is brought down to 0.6; the single stake of the other time stays.
     assert stakes.tolist() == pytest.approx([0.2, 0.2, 0.5, 0.2])
+
+
+def test_a_scarce_bankroll_goes_to_the_best_edges_first():
+    # Full Kelly of both is above 1. At a price of 0.1 the means are 0.2 and 0.0 over a second moment of 0.5.
+    spec = StakingSpec(kelly_fraction=1, max_stake_fraction=1, max_total_fraction=0.4)
+    mean = np.array([0.3, 0.1])
+    stakes = allocate(mean, 0.5 - mean**2, spec)
+
+    assert stakes.tolist() == pytest.approx([0.4, 0.0])
+
+
+def test_equal_edges_share_a_scarce_bankroll_equally():
+    spec = StakingSpec(kelly_fraction=1, max_stake_fraction=0.5, max_total_fraction=0.6)
+
+    assert allocate([0.2] * 3, [0.1] * 3, spec).tolist() == pytest.approx([0.2] * 3)
+
+
+@given(strategies, specs, st.integers(0, 2**32 - 1))
+def test_no_other_stakes_within_the_bounds_promise_more_growth(rows, spec, seed):
+    mean, variance, group = map(np.array, zip(*rows, strict=True))
+    second_moment = (variance + mean**2).clip(1e-18)
+
+    def promised(stakes):
+        return (spec.kelly_fraction * mean * stakes - second_moment * stakes**2 / 2).sum()
+
+    best = allocate(mean, variance, spec, group)
+    rng = np.random.default_rng(seed)
+    other = np.minimum(best + rng.normal(0, 0.05, len(mean)).clip(-best), spec.max_stake_fraction)
+    total = np.bincount(group, other)
+    other *= np.minimum(1, spec.max_total_fraction / np.maximum(total, 1e-300))[group]
+
+    assert promised(other) <= promised(best) + 1e-9
 
 
 def test_a_probability_alone_is_not_a_stake():
@@ -134,7 +166,7 @@ def test_impossible_moments_are_named(probability, gain, loss, named):
 def test_a_negative_variance_or_a_missing_group_is_refused():
     with pytest.raises(InvalidInput, match=r"variance is -0\.1"):
         kelly_fraction([0.1], [-0.1])
-    with pytest.raises(InvalidInput, match="one group a stake"):
+    with pytest.raises(InvalidInput, match="give each one group"):
         allocate([0.1, 0.1], [0.1, 0.1], group=[0])
 
 

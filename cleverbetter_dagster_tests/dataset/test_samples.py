@@ -167,7 +167,7 @@ def test_row_metrics_are_those_of_the_bets_one_by_one(runners, lays):
     bets = place_bets(everything(lays), runners, month=0)
     row = row_metrics(bets, runners, days=30).iloc[0]
     won, odds = runners.won, (runners.lay_odds if lays else runners.back_odds)
-    back, lay = np.where(won, 0.9 * (odds - 1) * 0.95, -0.9), np.where(won, -0.9 * (odds - 1), 0.9 * 0.95)
+    back, lay = np.where(won, 0.5 * (odds - 1) * 0.95, -0.5), np.where(won, -0.5 * (odds - 1), 0.5 * 0.95)
     profit = (lay if lays else back)[: len(bets.profit)]
     daily = [profit[runners.day[: len(profit)] == day].sum() / INITIAL_CAPITAL for day in range(30)]
 
@@ -191,16 +191,19 @@ def test_market_features_are_means_over_the_bets(runners):
     assert features["consistency_score"] in (0, 1 / 3, 2 / 3, 1)
 
 
-def test_a_strategy_stops_when_its_capital_no_longer_covers_a_bet():
+@pytest.mark.parametrize("seed", range(5))
+def test_a_strategy_stops_when_its_capital_no_longer_covers_a_bet(seed):
     # Laying every runner of a world where longshots win far more often than believed.
     mispriced = np.zeros(CELL_SHAPE)
     mispriced[-1] = 3.0
-    runners = race_month(np.random.default_rng(4), mispriced.ravel(), days=30)
+    runners = race_month(np.random.default_rng(seed), mispriced.ravel(), days=30)
     bets = place_bets(everything(lays=True), runners, month=0)
-    capital = INITIAL_CAPITAL + np.cumsum(bets.profit)
+    capital = INITIAL_CAPITAL + np.append(0, np.cumsum(bets.profit))
+    liability, placed = 0.5 * (runners.lay_odds - 1), len(bets.profit)
 
-    assert len(bets.profit) < len(runners.won)
-    assert capital.min() >= 0
+    assert placed < len(runners.won)
+    assert (capital[:-1] >= liability[:placed]).all()
+    assert capital[-1] < liability[placed]
 
 
 def test_strategies_bet_neither_hardly_ever_nor_on_everything():

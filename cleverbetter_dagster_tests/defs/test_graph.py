@@ -74,7 +74,9 @@ def test_partitions_include_the_current_unfinished_month() -> None:
 
 
 def test_the_checks_that_guard_training_block_it() -> None:
-    blocking = {check.name for spec in GRAPH.asset_check_keys for check in [spec] if GRAPH.get_check_spec(spec).blocking}
+    blocking = {
+        check.name for spec in GRAPH.asset_check_keys for check in [spec] if GRAPH.get_check_spec(spec).blocking
+    }
     assert blocking == {"enough_examples", "no_label_after_split"}
 
 

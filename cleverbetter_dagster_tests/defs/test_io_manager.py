@@ -41,7 +41,9 @@ def forgetful(context: dg.AssetExecutionContext) -> dict[str, pa.Table]:
     return {}
 
 
-def run(asset: dg.AssetsDefinition, base: str, first: str, last: str | None = None, **how: bool) -> dg.ExecuteInProcessResult:
+def run(
+    asset: dg.AssetsDefinition, base: str, first: str, last: str | None = None, **how: bool
+) -> dg.ExecuteInProcessResult:
     tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last or first}
     return dg.materialize(
         [rows, study, history, reader, forgetful],

@@ -2,88 +2,233 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import mlflow
+import mlflow.pyfunc
 import pandas as pd
 import pytest
+from psycopg import sql
 
 from cleverbetter_dagster.dataset.samples import SampleSpec, sample_rows
 from cleverbetter_dagster.defs.io_manager import ArtefactIOManager
 from cleverbetter_dagster.defs.resources import Deployment, mlflow_run
 from cleverbetter_dagster.definitions import assets
-from cleverbetter_dagster.services.records import ChampionRecord, PredictionsRecord
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store import ledger
 from cleverbetter_dagster.store.database import psycopg_connect
 from cleverbetter_dagster.store.importer import import_files
-from cleverbetter_dagster.store.model_package import load_model
+from cleverbetter_dagster.store.postmaster import DATABASE, ServerAddress
 from cleverbetter_dagster.store.predictions import read_predictions
 from cleverbetter_dagster.store.registry import Registry
 from cleverbetter_dagster.store.tracking import tracking_uri
+from cleverbetter_dagster_tests.services.conftest import canonical
 
 SAMPLE = SampleSpec(n_strategies=150, first_month="2021-01", months=30)
-TRAIN = (
-    "temporal_split,ensemble_study,ensemble_model,ensemble_evaluation,model_comparison,champion,strategy_predictions"
-)
-FIRST, AS_OF, NEXT = "2021-01", "2023-05", "2023-06"
-RESOURCES = {"io_manager": ArtefactIOManager(), "deployment": Deployment(), "mlflow": mlflow_run}
-SETTINGS_OF_SPLIT = {"min_composite_score": None}
+FIRST, AS_OF, LAST = "2021-01", "2023-05", "2023-06"
+EMPTY = "2023-08"
+BRANCH = ["temporal_split", "ensemble_study", "ensemble_model", "ensemble_evaluation"]
+TRAIN = [*BRANCH, "model_comparison", "champion", "strategy_predictions"]
+NO_FILTER = {"temporal_split": {"min_composite_score": None}}
+ONE_FOLD = {"ensemble_study": {"n_folds": 1}}
+EASY_GATE = {"champion": {"level": 0.55, "min_months": 2}}
+
+Config = dict[str, dict[str, Any]]
 
 
-def run(selection: str, months: tuple[str, str], ops: dict[str, dict] | None = None, **how: bool) -> dg.ExecuteInProcessResult:
-    config = {"temporal_split": SETTINGS_OF_SPLIT} if "temporal_split" in selection else {}
+def run(selection: list[str], months: tuple[str, str], config: Config | None = None, **how: bool) -> Any:
+    """Materialise assets over a range of months in this process, as `dagster asset materialize` does."""
     return dg.materialize(
         assets,
-        selection=selection.split(","),
+        selection=selection,
         tags={"dagster/asset_partition_range_start": months[0], "dagster/asset_partition_range_end": months[1]},
-        resources=RESOURCES,
-        run_config={"ops": {name: {"config": values} for name, values in {**config, **(ops or {})}.items()}},
+        resources={"io_manager": ArtefactIOManager(), "deployment": Deployment(), "mlflow": mlflow_run},
+        run_config={"ops": {name: {"config": values} for name, values in (config or {}).items()}},
+        instance=dg.DagsterInstance.ephemeral(),
         **how,
     )
 
 
+def checks(result: Any) -> dict[str, bool]:
+    return {check.check_name: check.passed for check in result.get_asset_check_evaluations()}
+
+
 @pytest.fixture(scope="module")
-def deployment(module_database: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """A database with sample rows in it, every month loaded, and the graph run once as of `AS_OF`."""
-    results, features = sample_rows(SAMPLE)
-    folder = tmp_path_factory.mktemp("sample")
-    results.to_parquet(folder / "results.parquet")
-    features.to_parquet(folder / "features.parquet")
-    import_files(module_database, folder / "results.parquet", folder / "features.parquet")
-    assert run("training_rows", (FIRST, NEXT)).success
-    assert run(TRAIN, (AS_OF, AS_OF)).success
-    yield module_database
+def environment(postgres: ServerAddress, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """A database of this module's own, in the environment of this process as a person would set it."""
+    home = tmp_path_factory.mktemp("pipeline")
+    with postgres.connect() as connection:
+        connection.execute(sql.SQL("CREATE DATABASE pipeline"))
+    url = postgres.url.replace(f"/{DATABASE}?", "/pipeline?")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DAGSTER_HOME", str(home))
+        patch.setenv("DATABASE_URL", url)
+        settings = Settings(home=home, database_url=url)  # type: ignore[arg-type]
+        patch.setenv("MLFLOW_TRACKING_URI", tracking_uri(settings))  # for what these tests ask of MLflow themselves
+        yield settings
+    with postgres.connect() as connection:
+        connection.execute(sql.SQL("DROP DATABASE pipeline WITH (FORCE)"))
 
 
-def value(result: dg.ExecuteInProcessResult, asset: str, month: str) -> object:
-    return result.output_for_node(asset)[month]
+@pytest.fixture
+def _clean_environment() -> None:
+    """This module sets the variables itself, once."""
 
 
-def test_the_rows_of_every_month_are_in_parquet_as_they_are_in_the_table(deployment: Settings) -> None:
+@pytest.fixture(scope="module")
+def sample() -> tuple[pd.DataFrame, pd.DataFrame]:
+    return sample_rows(SAMPLE)
+
+
+@pytest.fixture(scope="module")
+def deployment(
+    environment: Settings, sample: tuple[pd.DataFrame, pd.DataFrame], tmp_path_factory: pytest.TempPathFactory
+) -> Settings:
+    """Sample rows imported, every month loaded, and the graph run once as of `AS_OF`."""
+    files = [tmp_path_factory.mktemp("sample") / name for name in ("results.parquet", "features.parquet")]
+    for frame, file in zip(sample, files, strict=True):
+        frame.to_parquet(file)
+    import_files(environment, *files)
+    assert run(["training_rows"], (FIRST, AS_OF)).success
+    assert run(TRAIN, (AS_OF, AS_OF), {**NO_FILTER, **ONE_FOLD, **EASY_GATE}).success
+    return environment
+
+
+def test_every_month_is_in_parquet_with_as_many_rows_as_the_table_has(deployment: Settings) -> None:
+    query = "SELECT to_char(end_date AT TIME ZONE 'UTC', 'YYYY-MM') AS month, count(*) FROM backtest_results GROUP BY 1"
     with psycopg_connect(deployment, "rows") as connection:
-        counted = dict(connection.execute("SELECT to_char(end_date AT TIME ZONE 'UTC', 'YYYY-MM'), count(*) FROM backtest_results GROUP BY 1"))
+        counted = dict(connection.execute(query).fetchall())
     folder = Path(deployment.artefacts_base) / "training_rows"
-    assert {file.stem: len(pd.read_parquet(file)) for file in folder.glob("*.parquet")} == counted
+    stored = {file.stem: len(pd.read_parquet(file)) for file in folder.glob("*.parquet")}
+    assert {month: stored.get(month) for month in counted if month <= AS_OF} == {
+        month: count for month, count in counted.items() if month <= AS_OF
+    }
 
 
-def test_the_model_is_registered_with_its_lineage_and_loads_with_the_predictions_that_were_stored(deployment: Settings) -> None:
+def test_the_model_is_registered_with_its_lineage_and_its_figures_have_intervals(deployment: Settings) -> None:
     version = Registry(deployment).get_version("ensemble", 1)
     assert version.as_of == AS_OF
-    mlflow.set_tracking_uri(tracking_uri(deployment))
     data = mlflow.get_run(version.run_id).data
     assert {"data_hash", "git_commit", "as_of", "family"} <= set(data.tags)
-    assert 0.5 < data.metrics["roc_auc"] < 0.95
-    assert data.metrics["roc_auc_low"] < data.metrics["roc_auc"] < data.metrics["roc_auc_high"]
-    parent = mlflow.get_run(data.tags["mlflow.parentRunId"])
-    assert parent.data.tags["dagster_run_id"] == data.tags["dagster.run_id"]
+    assert data.params["seed"] == "0"
+    assert 0.5 < data.metrics["roc_auc_low"] < data.metrics["roc_auc"] < data.metrics["roc_auc_high"] < 1.0
+    plots = {file.path for file in mlflow.MlflowClient().list_artifacts(version.run_id, "plots")}
+    assert plots >= {f"plots/{name}.png" for name in ("reliability", "roc", "bankroll", "feature_importance")}
 
 
-def test_raw_rows_go_into_the_pyfunc_model_and_the_stored_probabilities_come_out(deployment: Settings, raw_rows: pd.DataFrame) -> None:
-    mlflow.set_tracking_uri(tracking_uri(deployment))
+def test_the_models_mlflow_run_is_the_child_of_the_dagster_runs_and_both_are_finished(deployment: Settings) -> None:
+    child = mlflow.get_run(Registry(deployment).get_version("ensemble", 1).run_id)
+    parent = mlflow.get_run(child.data.tags["mlflow.parentRunId"])
+    assert parent.data.tags["dagster_run_id"] == child.data.tags["dagster.run_id"]
+    assert (parent.info.status, child.info.status) == ("FINISHED", "FINISHED")
+
+
+def test_the_first_model_to_beat_the_baselines_is_champion_and_the_ledger_says_why(deployment: Settings) -> None:
     champion = ledger.champion(deployment)
     assert champion is not None
-    said = mlflow.pyfunc.load_model(f"models:/{champion.family}@champion").predict(raw_rows)
+    assert (champion.model, champion.as_of, champion.action) == (("ensemble", 1), AS_OF, "promoted")
+    assert {found["against"] for found in champion.evidence["comparisons"]} == {
+        "base_rate",
+        "persistence",
+        "shrunk_return",
+        "logistic",
+    }
+    assert Registry(deployment).champion() == Registry(deployment).get_version("ensemble", 1)
+
+
+def test_raw_rows_into_the_pyfunc_model_give_the_probabilities_that_were_stored(
+    deployment: Settings, sample: tuple[pd.DataFrame, pd.DataFrame]
+) -> None:
+    raw = canonical(*sample)
+    raw = raw[raw["end_date"] < pd.Timestamp("2023-06-01", tz="UTC")]
+    said = mlflow.pyfunc.load_model("models:/ensemble@champion").predict(raw)
     stored = read_predictions(deployment, AS_OF).set_index("backtest_result_id")["probability"]
-    found = pd.Series(said["probability"].to_numpy(), index=raw_rows["id"])[stored.index]
-    pd.testing.assert_series_equal(found, stored, check_names=False, check_exact=True)
+    found = said["probability"].set_axis(raw["id"])[stored.index]
+    assert found.tolist() == stored.tolist()
+
+
+def test_every_live_strategy_has_a_prediction_and_the_stakes_are_bounded(deployment: Settings) -> None:
+    predictions = read_predictions(deployment, AS_OF)
+    assert predictions["strategy_id"].is_unique
+    assert (predictions["decision_time"] >= pd.Timestamp("2023-03-31", tz="UTC")).all()
+    assert predictions["recommended_stake"].between(0.0, 0.05).all()
+    assert 0.0 < predictions["recommended_stake"].sum() <= 1.0 + 1e-9
+    assert (predictions.loc[predictions["expected_return"] <= 0, "recommended_stake"] == 0).all()
+
+
+def test_running_the_same_month_again_changes_no_prediction_and_no_champion(deployment: Settings) -> None:
+    before, decisions = read_predictions(deployment, AS_OF), len(ledger.history(deployment))
+    assert run(["champion", "strategy_predictions"], (AS_OF, AS_OF), EASY_GATE).success
+    pd.testing.assert_frame_equal(read_predictions(deployment, AS_OF), before)
+    assert len(ledger.history(deployment)) == decisions
+
+
+def test_training_again_on_the_same_rows_gives_the_same_model(deployment: Settings) -> None:
+    result = run(BRANCH, (AS_OF, AS_OF), {**NO_FILTER, **ONE_FOLD})
+    first, again = (Registry(deployment).get_version("ensemble", version) for version in (1, 2))
+    assert result.success
+    assert first.tags["data_hash"] == again.tags["data_hash"]
+    runs = [mlflow.get_run(version.run_id).data.metrics for version in (first, again)]
+    assert runs[0]["brier"] == runs[1]["brier"]
+
+
+def test_a_challenger_not_shown_to_be_better_is_refused_and_nothing_moves(deployment: Settings) -> None:
+    before = ledger.champion(deployment)
+    strict = {"champion": {"min_months": 60}}
+    assert run(["training_rows"], (LAST, LAST)).success
+    assert run(TRAIN, (LAST, LAST), {**NO_FILTER, **ONE_FOLD, **strict}).success
+    refusal = ledger.history(deployment, 1)[0]
+    assert refusal.action == "refused"
+    assert "at least 60 are needed" in refusal.reason
+    assert ledger.champion(deployment) == before
+
+
+def test_predictions_of_a_later_month_come_from_the_champion_that_stood_then(deployment: Settings) -> None:
+    predictions = read_predictions(deployment, LAST)
+    assert set(predictions["model_version"]) == {1}
+
+
+def test_too_few_examples_fail_the_check_and_stop_what_follows(deployment: Settings) -> None:
+    few = {"temporal_split": {"min_composite_score": None, "min_examples": 1_000_000}}
+    result = run(BRANCH, (AS_OF, AS_OF), few, raise_on_error=False)
+    assert not result.success
+    assert not checks(result)["enough_examples"]
+    assert not [event for event in result.all_events if event.is_step_success and event.step_key == "ensemble_model"]
+    assert run(["temporal_split"], (AS_OF, AS_OF), NO_FILTER).success
+
+
+def test_a_month_without_rows_is_an_empty_partition_and_may_be_an_as_of(deployment: Settings) -> None:
+    result = run(["training_rows"], ("2023-07", EMPTY))
+    assert {month: table.num_rows for month, table in result.output_for_node("training_rows").items()} == {
+        "2023-07": 0,
+        EMPTY: 0,
+    }
+    assert checks(run(["temporal_split"], (EMPTY, EMPTY), NO_FILTER))["enough_examples"]
+
+
+def test_a_range_of_as_of_months_gives_each_month_its_own_split(deployment: Settings) -> None:
+    result = run(["temporal_split"], ("2023-03", AS_OF), NO_FILTER)
+    records = result.output_for_node("temporal_split")
+    assert list(records) == ["2023-03", "2023-04", AS_OF]
+    assert records["2023-03"].rows < records["2023-04"].rows < records[AS_OF].rows
+    alone = run(["temporal_split"], ("2023-03", "2023-03"), NO_FILTER).output_for_node("temporal_split")
+    assert alone["2023-03"] == records["2023-03"]
+
+
+def test_a_row_that_cannot_be_right_is_quarantined_and_the_rest_of_its_month_is_loaded(deployment: Settings) -> None:
+    with psycopg_connect(deployment, "rows", autocommit=True) as connection:
+        found = connection.execute("SELECT id, win_rate FROM backtest_results WHERE end_date > '2023-06-01' LIMIT 1")
+        row_id, win_rate = found.fetchone() or ("", 0.0)
+        change = "UPDATE backtest_results SET win_rate = %s WHERE id = %s"
+        connection.execute(change, [1.7, row_id])
+        broken = run(["training_rows"], (LAST, LAST))
+        connection.execute(change, [win_rate, row_id])
+    mended = run(["training_rows"], (LAST, LAST))
+    assert not checks(broken)["rows_are_plausible"]
+    assert checks(mended)["rows_are_plausible"]
+    rows = [result.output_for_node("training_rows")[LAST].num_rows for result in (broken, mended)]
+    assert rows[0] == rows[1] - 1
+    with psycopg_connect(deployment, "state") as connection:
+        entry = connection.execute("SELECT status, column_name, value FROM quarantine WHERE row_id = %s", [row_id])
+        assert entry.fetchall() == [("repaired", "win_rate", "1.7")]

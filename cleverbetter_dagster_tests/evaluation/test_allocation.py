@@ -41,6 +41,7 @@ def test_gains_are_reinvested():
 def test_ruin_ends_the_bankroll_for_good():
     result = simulate_allocation(decision_months(3, 1), [0.1, 2.0, 0.5], [1.0, -1.0, 1.0])
 
+    assert result.period_return.tolist() == pytest.approx([0.1, -1, 0.5])
     assert result.bankroll.tolist() == pytest.approx([1, 1.1, 0, 0])
     assert result.growth == -1
     assert result.metrics.max_drawdown == 1

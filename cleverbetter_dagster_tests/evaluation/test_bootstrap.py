@@ -89,6 +89,19 @@ def test_a_statistic_the_rows_do_not_define_has_no_interval():
     assert bootstrap.interval(ratio_statistic(bootstrap, np.ones(8), np.zeros(8))) is None
 
 
+def test_a_statistic_that_fewer_than_half_the_resamples_define_has_no_interval():
+    bootstrap = BlockBootstrap(decision_months(10, 1))
+
+    def only_where_the_first_month_is_drawn_once(weights):  # 0.9 ** 9 = 39% of the resamples
+        return np.where(weights[:, 0] == 1, weights[:, 1], np.nan)
+
+    def only_where_the_first_month_is_drawn(weights):  # 1 - 0.9 ** 10 = 65% of the resamples
+        return np.where(weights[:, 0] > 0, weights[:, 1], np.nan)
+
+    assert bootstrap.interval(only_where_the_first_month_is_drawn_once) is None
+    assert bootstrap.interval(only_where_the_first_month_is_drawn).point == 1
+
+
 def test_rows_of_one_month_are_one_piece_of_evidence():
     # Twelve months that differ, a hundred equal rows in each: only twelve independent values.
     effect = np.random.default_rng(1).normal(size=12)
@@ -177,6 +190,10 @@ def test_ruin_in_a_sequence_is_a_drawdown_of_one():
 
     assert growth_of(monthly)[0] == -1
     assert max_drawdown_of(monthly)[0] == 1
+
+
+def test_a_fall_from_the_very_start_is_a_drawdown():
+    assert max_drawdown_of(np.array([[-0.2, 0.1]]))[0] == pytest.approx(0.2)
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,7 @@ def test_a_given_prediction_counts_instead_of_the_half():
 
 def test_a_certain_mistake_costs_much_but_not_infinity():
     assert log_loss_terms([1], [0.0])[0] == pytest.approx(-math.log(1e-15))
+    assert log_loss_terms([0], [1.0])[0] == pytest.approx(-math.log(1e-15), rel=1e-2)
     assert log_loss_terms([0], [0.0])[0] == pytest.approx(0)
     assert brier_terms([1, 0], [0.0, 0.0]).tolist() == [1, 0]
 

@@ -43,6 +43,21 @@ def test_a_challenger_that_ties_with_a_baseline_does_not_beat_it():
     assert "not shown to beat itself" in verdict.reasons[-1]
 
 
+def test_a_better_point_is_not_enough_where_the_interval_reaches_zero():
+    good = MODELS["good"]
+    # Every probability a hair higher or lower: one of the two must look worse than the original by chance.
+    shifted = [
+        scored_rows(np.clip(good.probability + hair, 0, 1), good.label, good.next_roi, months=good.decision_time)
+        for hair in (-0.002, 0.002)
+    ]
+    lucky = [other for other in shifted if compare(good, other, "shifted").difference.point < 0]
+
+    assert lucky
+    for other in lucky:
+        assert compare(good, other, "shifted").difference.high > 0
+        assert not judge(good, None, {"shifted": other}).promote
+
+
 def test_the_tolerance_decides_how_much_worse_is_not_worse():
     slightly_worse = scored_rows(
         np.clip(MODELS["good"].probability + 0.02, 0, 1),

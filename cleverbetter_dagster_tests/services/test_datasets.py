@@ -52,7 +52,7 @@ def test_rows_that_changed_since_the_split_are_refused(rows: pd.DataFrame, datas
 
 
 def test_the_hash_sees_every_value_and_no_order(rows: pd.DataFrame) -> None:
-    few = rows.head(20)
+    few = rows.iloc[::150]
     assert data_hash(few.sample(frac=1.0, random_state=3)) == data_hash(few)
     for column in ("roi", "strategy_id", "end_date", "ml_avg_odds"):
         other = few.copy()

@@ -5,10 +5,10 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from itertools import count
-from pathlib import Path
 
 import pytest
 from psycopg import sql
+from pydantic import SecretStr
 
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.database import psycopg_connect
@@ -68,7 +68,7 @@ def tracked(
     with postgres.connect() as connection:
         connection.execute(sql.SQL(copy).format(sql.Identifier(name), sql.Identifier(TEMPLATE)))
     url = postgres.url.replace(f"/{DATABASE}?", f"/{name}?")
-    yield Settings(home=tmp_path_factory.mktemp(name), database_url=url)  # type: ignore[arg-type]
+    yield Settings(home=tmp_path_factory.mktemp(name), database_url=SecretStr(url))
     with postgres.connect() as connection:
         connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 

@@ -89,10 +89,15 @@ def test_a_missing_artefact_is_named_with_its_place(store: ArtefactStore) -> Non
         store.read_tables([])
 
 
-def test_a_number_json_cannot_name_is_refused_and_leaves_what_was_there(store: ArtefactStore) -> None:
+def test_numbers_json_has_no_name_for_become_null(store: ArtefactStore) -> None:
+    store.write_json("a.json", {"auc": float("nan"), "bounds": [float("-inf"), 0.7]})
+    assert store.read_json("a.json") == {"auc": None, "bounds": [None, 0.7]}
+
+
+def test_an_object_json_cannot_hold_is_refused_and_leaves_what_was_there(store: ArtefactStore) -> None:
     store.write_json("a.json", {"auc": 0.7})
-    with pytest.raises(DataError, match="None for an unknown number"):
-        store.write_json("a.json", {"auc": float("nan")})
+    with pytest.raises(DataError, match="plain numbers and texts"):
+        store.write_json("a.json", {"auc": object()})
     assert store.read_json("a.json") == {"auc": 0.7}
 
 

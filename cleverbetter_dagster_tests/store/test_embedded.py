@@ -104,9 +104,7 @@ def test_a_running_server_is_found_without_the_lock(folder: Path) -> None:
 
 def test_eight_processes_starting_at_once_share_one_server(tmp_path: Path) -> None:
     folder = tmp_path / "postgres"
-    starters = [
-        subprocess.Popen([sys.executable, "-c", START, str(folder)], stdout=subprocess.PIPE) for _ in range(8)
-    ]
+    starters = [subprocess.Popen([sys.executable, "-c", START, str(folder)], stdout=subprocess.PIPE) for _ in range(8)]
     pids = {int(starter.communicate()[0]) for starter in starters}
     assert len(pids) == 1
     assert stop_server(folder)
@@ -194,9 +192,7 @@ def test_a_data_directory_of_another_major_version_is_refused_by_name(folder: Pa
     with pytest.raises(EmbeddedServerError) as caught:
         ensure_server(folder)
     message = str(caught.value)
-    assert all(
-        part in message for part in ("PostgreSQL 16", f"PostgreSQL {MAJOR_VERSION}", str(folder / "data"))
-    )
+    assert all(part in message for part in ("PostgreSQL 16", f"PostgreSQL {MAJOR_VERSION}", str(folder / "data")))
     assert "pg_dumpall" in message
     (folder / "data" / "PG_VERSION").write_text(f"{MAJOR_VERSION}\n")
 
@@ -246,9 +242,7 @@ def test_the_server_survives_its_starters_terminal_and_death(folder: Path) -> No
     assert server.pid == pid
 
 
-def test_variables_meant_for_other_servers_are_not_obeyed(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_variables_meant_for_other_servers_are_not_obeyed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"PGSSLMODE": "require", "PGCLIENTENCODING": "LATIN1", "LC_ALL": "xx_XX"}.items():
         monkeypatch.setenv(name, value)
     server = ensure_server(folder)
@@ -324,9 +318,7 @@ def test_an_ordinary_user_starts_it_and_root_finds_and_restarts_it_as_theirs(
 
 
 @as_root
-def test_somebody_elses_folder_is_refused_with_its_name_and_a_remedy(
-    nobody: ProcessPoolExecutor, shared: Path
-) -> None:
+def test_somebody_elses_folder_is_refused_with_its_name_and_a_remedy(nobody: ProcessPoolExecutor, shared: Path) -> None:
     folder = shared / "postgres"
     for server_is_up in (False, True):
         if server_is_up:

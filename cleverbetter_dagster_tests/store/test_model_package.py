@@ -4,6 +4,7 @@ import os
 import pickle
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -106,6 +107,9 @@ def test_rows_keep_their_order_and_a_repeated_index() -> None:
     assert found.to_numpy().tolist() == MODEL.predict(rows).to_numpy().tolist()
 
 
+Otherwise = Callable[[pd.DataFrame], pd.DataFrame]
+
+
 @pytest.mark.parametrize(
     "otherwise",
     [
@@ -117,9 +121,9 @@ def test_rows_keep_their_order_and_a_repeated_index() -> None:
     ],
     ids=["roi", "naive dates", "text dates", "text numbers", "no method"],
 )
-def test_rows_may_come_as_a_source_happens_to_give_them(otherwise: object) -> None:
+def test_rows_may_come_as_a_source_happens_to_give_them(otherwise: Otherwise) -> None:
     rows = raw_rows()
-    pd.testing.assert_frame_equal(MODEL.predict(otherwise(rows)), MODEL.predict(rows), check_exact=True)  # type: ignore[operator]
+    pd.testing.assert_frame_equal(MODEL.predict(otherwise(rows)), MODEL.predict(rows), check_exact=True)
 
 
 def test_rows_that_cannot_be_scored_say_why() -> None:
@@ -190,7 +194,9 @@ def test_the_signature_names_required_and_optional_columns(tracked: Settings, pa
 def test_the_run_and_the_version_know_the_hash_and_the_model(tracked: Settings, packed: PackedModel) -> None:
     client = mlflow_client(tracked)
     logged = client.get_logged_model(packed.model_uri.removeprefix("models:/"))
+    assert logged.source_run_id is not None
     run = client.get_run(logged.source_run_id)
+    assert run.outputs is not None
     registry = Registry(tracked)
     version = registry.get_version("ensemble", registry.register(logged.source_run_id, "ensemble"))
     assert logged.tags["model_sha256"] == run.data.tags["model_sha256"] == version.sha256 == packed.sha256

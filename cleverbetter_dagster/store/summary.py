@@ -1,0 +1,146 @@
+"""What the database holds, in a few numbers for people. Starts no server and creates nothing."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, LiteralString
+
+import psycopg
+from psycopg import sql
+
+from cleverbetter_dagster.dataset.schema import CREATED_AT, END_DATE, RUN_DATE, START_DATE
+from cleverbetter_dagster.errors import SchemaError
+from cleverbetter_dagster.settings import Settings
+from cleverbetter_dagster.store.database import (
+    Purpose,
+    Target,
+    configured_target,
+    connect,
+    embedded_folder,
+    embedded_target,
+)
+from cleverbetter_dagster.store.embedded import running_server
+from cleverbetter_dagster.store.layout import SourceLayout, resolve_source
+from cleverbetter_dagster.store.ledger import champion_line
+from cleverbetter_dagster.store.ledger_table import ledger_exists
+from cleverbetter_dagster.store.quarantine import count_pending
+from cleverbetter_dagster.store.tables import Relation
+
+COUNT_TIMEOUT_MILLISECONDS = 2000
+
+
+@dataclass(frozen=True)
+class TableSummary:
+    """A table and its rows; `estimated`: counting took too long, so PostgreSQL's own estimate is given."""
+
+    name: str
+    rows: int
+    estimated: bool
+
+
+@dataclass(frozen=True)
+class RowsSummary:
+    """The two tables. Instants are UTC, None where there is no row; `newest` is when the last row arrived."""
+
+    tables: tuple[TableSummary, ...]
+    first_start: datetime | None
+    last_end: datetime | None
+    newest: datetime | None
+
+
+@dataclass(frozen=True)
+class DatabaseSummary:
+    """The database, or as much of it as can be told: `rows` is None where `rows_missing` says why."""
+
+    where: str
+    version: str
+    timescaledb: str | None
+    rows: RowsSummary | None
+    rows_missing: str | None
+    champion: str | None
+    quarantined: int
+
+
+def summarise_database(settings: Settings) -> DatabaseSummary | None:
+    """What is in the database; None where it is the embedded one, and that is down.
+
+    Raises:
+        DatabaseUnavailable: the configured one does not answer.
+    """
+    target = _target(settings, "rows")
+    if target is None:
+        return None
+    with closing(connect(target, autocommit=True)) as connection:
+        version = connection.info.parameter_status("server_version") or "?"
+        timescaledb = _scalar(connection, "SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'")
+        rows, missing = _rows(settings, connection)
+    champion, quarantined = _state(settings)
+    return DatabaseSummary(str(target), version, timescaledb, rows, missing, champion, quarantined)
+
+
+def _target(settings: Settings, purpose: Purpose) -> Target | None:
+    server = None if settings.database_url else running_server(embedded_folder(settings))
+    return configured_target(settings, purpose) or (embedded_target(server.url, purpose) if server else None)
+
+
+def _rows(settings: Settings, connection: psycopg.Connection) -> tuple[RowsSummary | None, str | None]:
+    try:
+        layout = resolve_source(settings)
+    except SchemaError as error:
+        return None, str(error)
+    tables = tuple(_table(connection, relation) for relation in _relations(layout))
+    return RowsSummary(tables, *_instants(connection, layout)), None
+
+
+def _relations(layout: SourceLayout) -> Iterator[Relation]:
+    yield layout.results
+    if layout.features:
+        yield layout.features.relation
+
+
+def _table(connection: psycopg.Connection, relation: Relation) -> TableSummary:
+    try:
+        with connection.transaction():
+            connection.execute(sql.SQL("SET LOCAL statement_timeout = {}").format(COUNT_TIMEOUT_MILLISECONDS))
+            rows = _scalar(connection, sql.SQL("SELECT count(*) FROM {}").format(relation.identifier))
+        return TableSummary(str(relation), rows, estimated=False)
+    except psycopg.errors.QueryCanceled:
+        # A partitioned table or hypertable has its rows in the tables that inherit from it.
+        estimate = """WITH RECURSIVE parts(oid) AS (SELECT %s::regclass::oid
+                          UNION SELECT inhrelid FROM pg_inherits JOIN parts ON inhparent = parts.oid)
+                      SELECT coalesce(sum(reltuples) FILTER (WHERE reltuples > 0), 0)::bigint
+                      FROM pg_class JOIN parts USING (oid)"""
+        rows = _scalar(connection, estimate, relation.identifier.as_string(connection))
+        return TableSummary(str(relation), rows, estimated=True)
+
+
+def _instants(connection: psycopg.Connection, layout: SourceLayout) -> tuple[datetime | None, ...]:
+    arrived = CREATED_AT if CREATED_AT in layout.columns else RUN_DATE
+    asked = (("min", START_DATE), ("max", END_DATE), ("max", arrived))
+    # One query each: so that each can be answered by an index.
+    queries = (
+        sql.SQL("SELECT {}({})::timestamptz FROM {}").format(
+            sql.SQL(function), sql.Identifier(layout.columns[name].name), layout.results.identifier
+        )
+        for function, name in asked
+    )
+    connection.execute("SET TIME ZONE 'UTC'")
+    return tuple(_scalar(connection, query) for query in queries)
+
+
+def _state(settings: Settings) -> tuple[str | None, int]:
+    """Champion and pending quarantine, without creating the schema they would be in."""
+    target = _target(settings, "state")
+    if target is None:
+        return None, 0
+    with closing(connect(target, autocommit=True)) as connection:
+        decided = ledger_exists(connection)
+        quarantine = _scalar(connection, "SELECT to_regclass('quarantine') IS NOT NULL")
+        quarantined = count_pending(connection) if quarantine else 0
+    return (champion_line(settings) if decided else None), quarantined
+
+
+def _scalar(connection: psycopg.Connection, query: LiteralString | sql.Composed, *values: object) -> Any:
+    row = connection.execute(query, values or None).fetchone()
+    return row[0] if row else None

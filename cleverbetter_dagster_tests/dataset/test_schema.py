@@ -1,0 +1,57 @@
+"""The vocabulary every room shares."""
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from cleverbetter_dagster.dataset.schema import (
+    BOUNDS,
+    METRICS,
+    REQUIRED,
+    SENTINELS,
+    empty_rows,
+    market_columns,
+    rows_frame,
+    rows_schema,
+    sentinel_mask,
+)
+
+
+def test_the_guides_six_metrics_are_required_columns() -> None:
+    assert METRICS == ("sharpe_ratio", "roi", "max_drawdown", "win_rate", "profit_factor", "total_bets")
+    assert set(METRICS) < set(REQUIRED)
+
+
+def test_bounds_and_sentinels_are_of_columns_there_are() -> None:
+    assert {*BOUNDS, *SENTINELS} <= set(REQUIRED)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "is_sentinel"),
+    [
+        ("profit_factor", 998.9, False),
+        ("profit_factor", 999.0, True),
+        ("profit_factor", 9999.0, True),
+        ("sharpe_ratio", -999.0, True),
+        ("sharpe_ratio", -60.0, False),
+        ("roi", 999.0, False),
+        ("ml_mc_profit_factor", 999.0, True),
+        ("ml_avg_volume", 999.0, False),
+        ("ml_avg_volume", -999.0, True),
+        ("profit_factor", np.nan, False),
+    ],
+)
+def test_sentinels_are_told_from_measurements(column: str, value: float, is_sentinel: bool) -> None:
+    assert sentinel_mask(column, np.array([value])).tolist() == [is_sentinel]
+
+
+def test_market_features_are_known_by_their_prefix_and_sorted() -> None:
+    assert market_columns(["roi", "ml_b", "ml_a", "html_c"]) == ["ml_a", "ml_b"]
+
+
+def test_an_empty_frame_has_the_types_of_a_full_one() -> None:
+    full = rows_frame(pa.Table.from_pylist([{"id": "r1", "roi": 1}], rows_schema(["ml_x"])))
+    pd.testing.assert_series_equal(empty_rows(["ml_x"]).dtypes, full.dtypes)
+    assert full["end_date"].dtype == "datetime64[us, UTC]"
+    assert full["total_bets"].dtype == np.float64
