@@ -41,6 +41,15 @@ def postgres(embedded_home: Path) -> Iterator[ServerAddress]:
     stop_server(folder)
 
 
+@pytest.fixture(scope="session")
+def stopped_server(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a server that ran and was stopped, to be copied: quicker than another initdb."""
+    folder = tmp_path_factory.mktemp("stopped") / "postgres"
+    ensure_server(folder)
+    stop_server(folder)
+    return folder
+
+
 @pytest.fixture
 def database(postgres: ServerAddress, tmp_path: Path) -> Iterator[Settings]:
     """Settings whose `DATABASE_URL` is a new, empty database, and whose home is the test's own folder."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import psycopg
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
@@ -23,19 +24,15 @@ if TYPE_CHECKING:
     from cleverbetter_dagster.evaluation.leaderboard import LeaderboardRow
     from cleverbetter_dagster.services.records import ChampionRecord
 
-METRICS_SHOWN = {
-    "roc_auc": "ROC AUC",
-    "brier": "Brier",
-    "calibration_error": "calib. error",
-    "roi": "ROI",
-    "growth": "growth",
-    "max_drawdown": "max drawdown",
-}
+FIGURES = {"roc_auc": "ROC AUC", "brier": "Brier"}
+PERCENTAGES = {"roi": "ROI", "growth": "growth"}
 
 
 def demo(
     strategies: Annotated[int, typer.Option(help="Strategies to simulate.", min=50, max=2000)] = 400,
-    seed: Annotated[int, typer.Option(help="Another seed is another world.", min=0)] = 7,
+    seed: Annotated[
+        int, typer.Option(help="Another seed is another world; in some of them no model earns promotion.", min=0)
+    ] = 8,
 ) -> None:
     """Simulate betting strategies, then train, judge, promote and predict on their backtests. Under three minutes."""
     from cleverbetter_dagster.dataset.samples import SampleSpec
@@ -76,7 +73,7 @@ def _import_sample(settings: Settings, spec: "SampleSpec", console: Console) -> 
         results.to_parquet(files[0])
         features.to_parquet(files[1])
         report = import_files(settings, *files, progress)
-    console.print(f"  [green]✓[/] {report.inserted:,} rows imported, {report.unchanged:,} were there already")
+    console.print(f"  [green]✓[/] {report.inserted:,} rows imported; {report.unchanged:,} were there already")
 
 
 def _refuse_other_rows(settings: Settings, sample: set[str]) -> None:
@@ -93,7 +90,8 @@ def _refuse_other_rows(settings: Settings, sample: set[str]) -> None:
             return
     if found:
         raise DataError(
-            f"backtest_results holds rows that are no sample rows (strategy {found[0]}); simulated rows must not be mixed with "
+            f"backtest_results holds rows that are no sample rows (strategy {found[0]}); simulated "
+            f"rows must not be mixed with "
             "them. Unset DATABASE_URL, or set DAGSTER_HOME to an empty folder, and run the demo there."
         )
 
@@ -116,31 +114,31 @@ def show_results(settings: Settings, month: str, console: Console) -> None:
     console.print(_stakes(read_predictions(settings, month).head(10)))
     console.print(
         "[bold]Where to look next[/]\n"
-        "  cleverbetter up        start the web UIs: the asset graph, every plot and check, the model in MLflow\n"
-        "  cleverbetter status    what is up, where the data is, who is champion\n"
-        "  cleverbetter import    bring your own backtest rows (set DAGSTER_HOME to an empty folder first)"
+        "  cleverbetter up       the web UIs of Dagster and MLflow\n"
+        "  cleverbetter status   what is up, where the data is, who is champion\n"
+        "  cleverbetter import   your own rows (set DAGSTER_HOME to another folder)"
     )
 
 
 def _board(board: list["LeaderboardRow"], families: set[str]) -> Table:
     first = board[0]
-    table = Table(
-        title=f"Leaderboard on {first.n_rows:,} test rows of {first.n_months} months, 95% intervals",
-        title_justify="left",
-    )
-    table.add_column("model")
-    for title in METRICS_SHOWN.values():
-        table.add_column(title, justify="right")
+    title = f"Leaderboard on {first.n_rows:,} test rows of {first.n_months} months, with 95% intervals"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("model", no_wrap=True)
+    for heading in (*FIGURES.values(), *PERCENTAGES.values()):
+        table.add_column(heading, justify="right", no_wrap=True)
     for row in board:
-        cells = [_cell(getattr(row, metric)) for metric in METRICS_SHOWN]
-        table.add_row(row.name, *cells, style="bold" if row.name in families else "")
+        figures = [_cell(getattr(row, metric), 1.0, 3, "") for metric in FIGURES]
+        percentages = [_cell(getattr(row, metric), 100.0, 1, "%") for metric in PERCENTAGES]
+        table.add_row(row.name, *figures, *percentages, style="bold" if row.name in families else "")
     return table
 
 
-def _cell(interval: "Interval | None") -> str:
+def _cell(interval: "Interval | None", scale: float, digits: int, unit: str) -> str:
     if interval is None:
         return "–"
-    return f"{interval.point:.3f}\n[dim]{interval.low:.3f} to {interval.high:.3f}[/]"
+    point, low, high = (f"{scale * end:.{digits}f}" for end in (interval.point, interval.low, interval.high))
+    return f"{point}{unit}\n[dim]{low} to {high}[/]"
 
 
 def _decision(decision: "ChampionRecord") -> Panel:
@@ -156,9 +154,15 @@ def _decision(decision: "ChampionRecord") -> Panel:
 
 
 def _stakes(predictions: "pd.DataFrame") -> Table:
-    table = Table(title="Ten largest stakes for the next window", title_justify="left")
-    for name in ("strategy", "probability", "confidence", "expected return", "stake (share of bankroll)"):
-        table.add_column(name, justify="left" if name == "strategy" else "right")
+    table = Table(
+        title="Ten largest stakes for the next window, in shares of the bankroll",
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
+    table.add_column("strategy", no_wrap=True)
+    for heading in ("prob.", "conf.", "return", "stake"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for row in predictions.to_dict("records"):
         table.add_row(
             row["strategy_id"],

@@ -1,10 +1,12 @@
 """Running one of our Dagster jobs from the command line, with its steps shown as they end."""
 
 import os
+import sys
 import threading
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -12,6 +14,7 @@ from rich.console import Console
 
 from cleverbetter_dagster.errors import CleverBetterError
 from cleverbetter_dagster.settings import Settings
+from cleverbetter_dagster.store.home import prepare_home
 
 LAUNCH_TAG = "cleverbetter/launch"
 RANGE_START_TAG = "dagster/asset_partition_range_start"
@@ -57,10 +60,11 @@ def run_job(
     Raises:
         RunFailed: a step failed; the message is the step's own.
     """
-    os.environ["DAGSTER_HOME"] = str(settings.home)
+    os.environ["DAGSTER_HOME"] = str(prepare_home(settings))
     launch = uuid.uuid4().hex
     tags = {LAUNCH_TAG: launch, RANGE_START_TAG: months[0], RANGE_END_TAG: months[1]}
-    with dg.DagsterInstance.get() as instance, _steps_shown(instance, launch, console):
+    log = settings.state_folder / "logs" / "runs.log"
+    with dg.DagsterInstance.get() as instance, _errors_to(log), _steps_shown(instance, launch, console):
         result = dg.execute_job(
             dg.reconstructable(JOBS[job]),
             instance=instance,
@@ -71,6 +75,22 @@ def run_job(
         if not result.success:
             raise RunFailed(f"The run {result.run_id} of {job} failed.\n{_why(instance, result.run_id)}")
     return result.run_id
+
+
+@contextmanager
+def _errors_to(log: Path) -> Iterator[None]:
+    """Send what this process and the steps' processes write to standard error to a file, below Python's own streams."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with log.open("ab") as file:
+            os.dup2(file.fileno(), 2)
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 @contextmanager

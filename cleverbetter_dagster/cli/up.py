@@ -72,7 +72,7 @@ def _run(settings: Settings, mlflow: bool, folder: Path, console: Console) -> No
         _start_all(supervisor, mlflow and settings.mlflow_tracking_uri is None, folder, console)
         services = supervisor.records()
         replace(record, ready=True, services=services).write(record_path(settings))
-        console.print(_addresses(settings, services))
+        _show(settings, services, console)
         console.print("Ctrl-C stops everything.")
         while True:
             supervisor.check_alive()
@@ -153,7 +153,7 @@ def _detach(settings: Settings, mlflow: bool, console: Console) -> None:
             if child.poll() is not None:
                 raise ServiceFailed(log.read_text().strip().removeprefix("Error: "))
             time.sleep(POLL_SECONDS)
-    console.print(_addresses(settings, record.services))
+    _show(settings, record.services, console)
     console.print("`cleverbetter down` stops everything.")
 
 
@@ -197,18 +197,17 @@ def _port(wanted: int, name: str, console: Console) -> int:
     return port
 
 
-def _addresses(settings: Settings, services: tuple[ProcessRecord, ...]) -> Table:
+def _show(settings: Settings, services: tuple[ProcessRecord, ...], console: Console) -> None:
     from cleverbetter_dagster.store.database import configured_target, embedded_folder
     from cleverbetter_dagster.store.embedded import running_server
 
-    table = Table(title=f"cleverbetter in {settings.home}", title_justify="left")
-    table.add_column("service")
-    table.add_column("where", overflow="fold")
+    table = Table("service", "where")
+    table.columns[1].no_wrap = True  # addresses are to be clicked
     for service in services:
         table.add_row(service.name, service.url or f"process {service.pid}")
     if settings.mlflow_tracking_uri:
         table.add_row("MLflow", "where MLFLOW_TRACKING_URI says")
     target, server = configured_target(settings, "rows"), running_server(embedded_folder(settings))
     table.add_row("PostgreSQL", str(target) if target else f"embedded, port {server.port if server else '?'}")
-    table.add_row("logs", str(settings.state_folder / "logs"))
-    return table
+    console.print(table)
+    console.print(f"State and logs are in {settings.state_folder}", soft_wrap=True, highlight=False)

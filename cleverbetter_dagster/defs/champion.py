@@ -9,7 +9,7 @@ from cleverbetter_dagster.betting.staking import StakingSpec
 from cleverbetter_dagster.dataset.as_of import AsOf
 from cleverbetter_dagster.defs.failures import RETRY_PASSING_FAULTS, clear_failures
 from cleverbetter_dagster.defs.families import EvaluationConfig, board_table
-from cleverbetter_dagster.defs.metadata import number, picture, table
+from cleverbetter_dagster.defs.metadata import number, page, picture, table
 from cleverbetter_dagster.defs.partitions import by_month, history_input
 from cleverbetter_dagster.defs.resources import Deployment
 from cleverbetter_dagster.evaluation.gate import PromotionPolicy
@@ -44,7 +44,9 @@ def _model_comparison(families: Sequence[str], partitions: dg.MonthlyPartitionsD
         ins={family: dg.AssetIn(f"{family}_evaluation", dagster_type=SCORED) for family in families},
         group_name=GROUP,
         kinds={"python"},
-        description="Leaderboard of all families and baselines on the test rows of the as_of month; the best family challenges.",
+        description=(
+            "Leaderboard of all families and baselines on the test rows of the as_of month; the best family challenges."
+        ),
         code_version="1",
     )
     def model_comparison(
@@ -67,8 +69,12 @@ def _champion(partitions: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition
         group_name=GROUP,
         kinds={"mlflow", "postgres"},
         pool=GROUP,
-        description="The challenger against the champion and every baseline on the same test rows. It is promoted only where "
-        "paired intervals show it no worse than the champion and better than each baseline; every decision is in the ledger.",
+        description=(
+            "The challenger against the champion and every baseline on the same test rows. "
+            "It is promoted only where "
+            "paired intervals show it no worse than the champion and better than each baseline; every "
+            "decision is in the ledger."
+        ),
         code_version="1",
         retry_policy=RETRY_PASSING_FAULTS,
     )
@@ -100,8 +106,11 @@ def _strategy_predictions(partitions: dg.MonthlyPartitionsDefinition) -> dg.Asse
         group_name=GROUP,
         kinds={"postgres"},
         pool=GROUP,
-        description="One row per strategy still run: probability that its next window is profitable, confidence and recommended "
-        "stake by the champion of the as_of month. Written to cleverbetter.strategy_predictions.",
+        description=(
+            "One row per strategy still run: probability that its next window is profitable, "
+            "confidence and recommended "
+            "stake by the champion of the as_of month. Written to cleverbetter.strategy_predictions."
+        ),
         code_version="1",
         retry_policy=RETRY_PASSING_FAULTS,
     )
@@ -126,11 +135,10 @@ def _strategy_predictions(partitions: dg.MonthlyPartitionsDefinition) -> dg.Asse
 
 
 def _comparison_metadata(comparison: Comparison) -> dict[str, dg.MetadataValue | str]:
-    pictures = {name: picture(png, name) for name, png in comparison.pictures.items()}
+    pictures = [picture(png, name) for name, png in comparison.pictures.items()]
     return {
         "challenger": comparison.record.challenger,
-        "leaderboard": board_table(comparison.board),
-        **pictures,
+        "leaderboard": page(board_table(comparison.board), *pictures),
     }
 
 
@@ -140,7 +148,7 @@ def _decision_metadata(decision: Decision) -> dict[str, dg.MetadataValue | str]:
         "decision": record.action,
         "challenger": f"{record.challenger_family} v{record.challenger_version}",
         "champion": f"{record.champion_family} v{record.champion_version}" if record.champion_family else "none",
-        "reasons": dg.MetadataValue.md("\n".join(f"- {reason}" for reason in record.reasons)),
+        "reasons": page("\n".join(f"- {reason}" for reason in record.reasons)),
     }
     return facts
 
@@ -163,5 +171,5 @@ def _prediction_metadata(predictions: Predictions) -> dict[str, dg.MetadataValue
         "champion": f"{record.family} v{record.version}" if record.family else "none: nothing was predicted",
         "strategies_with_a_stake": record.staked,
         "total_stake_fraction": record.total_stake_fraction,
-        "ten_largest_stakes": table(shown),
+        "ten_largest_stakes": page(table(shown)),
     }

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from cleverbetter_dagster.betting.staking import StakingSpec
 from cleverbetter_dagster.defs.failures import RETRY_PASSING_FAULTS, clear_failures
-from cleverbetter_dagster.defs.metadata import interval, picture, table
+from cleverbetter_dagster.defs.metadata import interval, page, picture, table
 from cleverbetter_dagster.defs.partitions import by_month, history_input
 from cleverbetter_dagster.defs.resources import Deployment
 from cleverbetter_dagster.evaluation.bootstrap import BootstrapSpec
@@ -18,6 +18,8 @@ from cleverbetter_dagster.services.datasets import rebuild_each
 from cleverbetter_dagster.services.evaluation import Evaluation, evaluate
 from cleverbetter_dagster.services.records import ModelRecord, SplitRecord, StudyRecord
 from cleverbetter_dagster.services.training import Lineage, settle_params, train
+
+HEADLINE = ("roc_auc", "brier", "roi", "growth")
 
 
 class StudyConfig(StudySpec, dg.Config):
@@ -41,7 +43,9 @@ def _study(family: Family, partitions: dg.MonthlyPartitionsDefinition) -> dg.Ass
         group_name=family.name,
         kinds={"optuna"},
         pool=f"{family.name}_training",
-        description=f"Parameters of the {family.title} for the as_of month, judged on temporal folds of train and validation.",
+        description=(
+            f"Parameters of the {family.title} for the as_of month, judged on temporal folds of train and validation."
+        ),
         code_version="1",
         retry_policy=RETRY_PASSING_FAULTS,
     )
@@ -72,8 +76,11 @@ def _model(family: Family, partitions: dg.MonthlyPartitionsDefinition) -> dg.Ass
         group_name=family.name,
         kinds={"mlflow"},
         pool=f"{family.name}_training",
-        description=f"The {family.title} fitted on train and validation of the as_of month, kept in an MLflow run of its own. "
-        f"{family.description}",
+        description=(
+            f"The {family.title} fitted on train and validation of the as_of month, kept in "
+            f"an MLflow run of its own. "
+            f"{family.description}"
+        ),
         code_version="1",
         retry_policy=RETRY_PASSING_FAULTS,
     )
@@ -103,8 +110,11 @@ def _evaluation(family: Family, partitions: dg.MonthlyPartitionsDefinition) -> d
         ins={"rows": history_input(), "models": dg.AssetIn(f"{family.name}_model")},
         group_name=family.name,
         kinds={"mlflow", "parquet"},
-        description=f"The test rows of the as_of month as the {family.title} and every baseline score them: metrics with intervals, "
-        "and what allocating by the probabilities would have earned.",
+        description=(
+            f"The test rows of the as_of month as the {family.title} and every baseline score "
+            f"them: metrics with intervals, "
+            "and what allocating by the probabilities would have earned."
+        ),
         code_version="1",
         retry_policy=RETRY_PASSING_FAULTS,
     )
@@ -133,7 +143,7 @@ def _study_metadata(study: StudyRecord) -> dict[str, dg.MetadataValue | float | 
         "mean_fold_auc": study.mean_auc,
         "mean_fold_auc_of_defaults": study.default_auc,
         "trials": study.trials,
-        "parameters": table([{"parameter": name, "value": value} for name, value in study.params.items()]),
+        "parameters": page(table([{"parameter": name, "value": value} for name, value in study.params.items()])),
     }
 
 
@@ -144,28 +154,31 @@ def _model_metadata(model: ModelRecord, report: dict) -> dict[str, dg.MetadataVa
         "mlflow_run_id": model.run_id,
         "model_uri": model.model_uri,
         "sha256": model.sha256,
-        "fit": table([{"fact": name, "value": value} for name, value in report.items()]),
+        "fit": page(table([{"fact": name, "value": value} for name, value in report.items()])),
     }
 
 
 def _evaluation_metadata(judged: Evaluation) -> dict[str, dg.MetadataValue | float | int | str]:
-    headline = judged.model.headline
+    row = next(row for row in judged.board if row.name == judged.model.family)
     found: dict[str, dg.MetadataValue | float | int | str] = {
-        name: float(value) for name in ("roc_auc", "brier", "betting_roi") if (value := headline.get(name)) is not None
+        name: value.point for name in HEADLINE if (value := getattr(row, name)) is not None
     }
-    found |= {
-        "version": judged.model.version,
-        "rows": judged.board[0].n_rows,
-        "leaderboard": board_table(judged.board),
+    found |= {f"{name}_95%": interval(getattr(row, name)) for name in HEADLINE}
+    pictures = [picture(png, name) for name, png in judged.pictures.items()]
+    return {
+        "report": page(board_table(judged.board), *pictures),
+        **found,
+        "dagster/row_count": row.n_rows,
+        "model": f"{judged.model.family} v{judged.model.version}",
+        "mlflow_run_id": judged.model.run_id,
     }
-    return found | {name: picture(png, name) for name, png in judged.pictures.items()}
 
 
-def board_table(board: list[LeaderboardRow]) -> dg.MetadataValue:
-    """The leaderboard with its intervals, as a table in the UI."""
+def board_table(board: list[LeaderboardRow]) -> str:
+    """The leaderboard with its intervals, as a Markdown table."""
     return table(
         [
-            {"model": row.name, "bets": row.n_bets} | {name: interval(getattr(row, name)) for name in METRICS}
+            {"model": row.name, "bets": row.n_bets} | {name: interval(getattr(row, name), 3) for name in METRICS}
             for row in board
         ]
     )

@@ -28,7 +28,8 @@ class ArtefactIOManager(dg.ConfigurableIOManager):
         expected = set(context.asset_partition_keys)
         if set(obj) != expected:
             raise dg.DagsterInvariantViolationError(
-                f"{context.asset_key.to_user_string()} returned months {sorted(obj)}, the run asked for {sorted(expected)}"
+                f"{context.asset_key.to_user_string()} returned months {sorted(obj)}, the run asked "
+                f"for {sorted(expected)}"
             )
         store = self._store()
         for month, value in obj.items():

@@ -42,6 +42,9 @@ def jobs(partitions: dg.MonthlyPartitionsDefinition) -> list[Any]:
             RETRAIN,
             everything,
             partitions_def=partitions,
-            description="Loads the month's rows, then splits, trains, evaluates, compares, promotes and predicts as of that month.",
+            description=(
+                "Loads the month's rows, then splits, trains, evaluates, compares, promotes "
+                "and predicts as of that month."
+            ),
         ),
     ]

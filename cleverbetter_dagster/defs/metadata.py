@@ -10,9 +10,14 @@ import dagster as dg
 from cleverbetter_dagster.evaluation.bootstrap import Interval
 
 
-def picture(png: bytes, title: str) -> dg.MetadataValue:
-    """A PNG shown in place, without a file to be fetched."""
-    return dg.MetadataValue.md(f"![{title}](data:image/png;base64,{base64.b64encode(png).decode()})")
+def page(*parts: str) -> dg.MetadataValue:
+    """Markdown in one piece, which the UI shows with one click: tables and pictures below each other."""
+    return dg.MetadataValue.md("\n\n".join(parts))
+
+
+def picture(png: bytes, title: str) -> str:
+    """A PNG as Markdown that needs no file to be fetched."""
+    return f"![{title}](data:image/png;base64,{base64.b64encode(png).decode()})"
 
 
 def number(value: float | None, digits: int = 4) -> str:
@@ -33,11 +38,17 @@ def interval(value: Interval | None, digits: int = 4) -> str:
     return f"{number(value.point, digits)} [{number(value.low, digits)}, {number(value.high, digits)}]"
 
 
-def table(rows: Sequence[Mapping[str, Any]]) -> dg.MetadataValue:
-    """Rows of equal keys as a Markdown table, which the UI shows in place."""
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows of equal keys as a Markdown table.
+
+    >>> print(table([{"model": "ensemble", "bets": 3}]))
+    | model | bets |
+    | --- | --- |
+    | ensemble | 3 |
+    """
     if not rows:
-        return dg.MetadataValue.md("(no rows)")
+        return "(no rows)"
     heads = list(rows[0])
     lines = ["| " + " | ".join(heads) + " |", "|" + " --- |" * len(heads)]
     lines += ["| " + " | ".join(str(row[head]) for head in heads) + " |" for row in rows]
-    return dg.MetadataValue.md("\n".join(lines))
+    return "\n".join(lines)

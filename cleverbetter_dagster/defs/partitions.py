@@ -1,4 +1,4 @@
-"""The one time partition: months, `2023-12`. Rows by the month they were decided in, everything after by as_of month."""
+"""The one time partition: months, `2023-12`. Rows by the month their window ended in, the rest by as_of month."""
 
 from typing import Any
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 from cleverbetter_dagster.dataset.as_of import AsOf
 from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.defs.failures import RETRY_PASSING_FAULTS, clear_failures
-from cleverbetter_dagster.defs.metadata import picture
+from cleverbetter_dagster.defs.metadata import page, picture
 from cleverbetter_dagster.defs.partitions import by_month, history_input
 from cleverbetter_dagster.defs.resources import Deployment
 from cleverbetter_dagster.evaluation.plots import split_timeline
@@ -55,14 +55,20 @@ def training_rows(partitions: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefini
         deps=["backtest_results", "ml_features"],
         group_name=GROUP,
         kinds={"postgres", "parquet"},
-        description="One row per backtest window that ended in the month, validated. Rows that cannot be right go to quarantine.",
+        description=(
+            "One row per backtest window that ended in the month, validated. Rows that "
+            "cannot be right go to quarantine."
+        ),
         code_version="1",
         retry_policy=RETRY_PASSING_FAULTS,
         check_specs=[
             dg.AssetCheckSpec(
                 "rows_are_plausible",
                 asset="training_rows",
-                description="No row of the months had to be quarantined. Otherwise: `cleverbetter quarantine`, repair upstream, load again.",
+                description=(
+                    "No row of the months had to be quarantined. Otherwise: `cleverbetter "
+                    "quarantine`, repair upstream, load again."
+                ),
             )
         ],
     )
@@ -87,27 +93,39 @@ def temporal_split(partitions: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefin
         ins={"training_rows": history_input()},
         group_name=GROUP,
         kinds={"python"},
-        description="Train, validation and test of the as_of month, cut in time and purged; nothing known after the month is in it.",
+        description=(
+            "Train, validation and test of the as_of month, cut in time and purged; nothing "
+            "known after the month is in it."
+        ),
         code_version="1",
         check_specs=[
             dg.AssetCheckSpec(
                 "enough_examples",
                 asset="temporal_split",
                 blocking=True,
-                description="At least min_examples (1,000) labelled rows, as the training guide asks. Otherwise: load more history, "
-                "lower min_composite_score, or lower min_examples if a rough model is wanted anyway.",
+                description=(
+                    "At least min_examples (1,000) labelled rows, as the training guide "
+                    "asks. Otherwise: load more history, "
+                    "lower min_composite_score, or lower min_examples if a rough model is wanted anyway."
+                ),
             ),
             dg.AssetCheckSpec(
                 "no_label_after_split",
                 asset="temporal_split",
                 blocking=True,
-                description="Every label a part is fitted on was known when the next part starts, and before the as_of month ended.",
+                description=(
+                    "Every label a part is fitted on was known when the next part starts, "
+                    "and before the as_of month ended."
+                ),
             ),
             dg.AssetCheckSpec(
                 "decision_times_agree",
                 asset="temporal_split",
-                description="run_date lies within a month of end_date for most rows. Otherwise the history was backtested in "
-                "bulk, and decision_time=run_date would order nothing: keep end_date.",
+                description=(
+                    "run_date lies within a month of end_date for most rows. Otherwise the "
+                    "history was backtested in "
+                    "bulk, and decision_time=run_date would order nothing: keep end_date."
+                ),
             ),
         ],
     )
@@ -172,7 +190,7 @@ def _split_metadata(dataset: Dataset) -> dict[str, dg.MetadataValue | int | str]
         "validation_start": str(split.validation_start),
         "test_start": str(split.test_start),
         "data_hash": dataset.record.data_hash,
-        "timeline": picture(split_timeline(timeline(dataset)), "split timeline"),
+        "timeline": page(picture(split_timeline(timeline(dataset)), "split timeline")),
     }
 
 

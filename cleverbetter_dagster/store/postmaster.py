@@ -14,7 +14,7 @@ import psutil
 import psycopg
 
 HOST = "127.0.0.1"
-ROLE = "cleverbetter"
+ROLE = "postgres"  # not the name of one of our schemas: the default search path begins with the role's name
 DATABASE = "cleverbetter"
 
 

@@ -25,7 +25,7 @@ from cleverbetter_dagster.store.layout import SourceLayout, resolve_source
 from cleverbetter_dagster.store.ledger import champion_line
 from cleverbetter_dagster.store.ledger_table import ledger_exists
 from cleverbetter_dagster.store.quarantine import count_pending
-from cleverbetter_dagster.store.tables import Relation
+from cleverbetter_dagster.store.tables import Relation, find_relation
 
 COUNT_TIMEOUT_MILLISECONDS = 2000
 
@@ -76,7 +76,8 @@ def summarise_database(settings: Settings) -> DatabaseSummary | None:
         timescaledb = _scalar(connection, "SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'")
         rows, missing = _rows(settings, connection)
     champion, quarantined = _state(settings)
-    return DatabaseSummary(str(target), version, timescaledb, rows, missing, champion, quarantined)
+    where = str(target) if settings.database_url else f"embedded, {target}"
+    return DatabaseSummary(where, version, timescaledb, rows, missing, champion, quarantined)
 
 
 def _target(settings: Settings, purpose: Purpose) -> Target | None:
@@ -85,6 +86,8 @@ def _target(settings: Settings, purpose: Purpose) -> Target | None:
 
 
 def _rows(settings: Settings, connection: psycopg.Connection) -> tuple[RowsSummary | None, str | None]:
+    if find_relation(connection, settings.results_table) is None:
+        return None, f"no table {settings.results_table} yet; `cleverbetter import` or `cleverbetter demo` creates it"
     try:
         layout = resolve_source(settings)
     except SchemaError as error:

@@ -30,6 +30,10 @@ from cleverbetter_dagster.store.database import advisory_lock, database_url, psy
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+# Read by MLflow when it is imported, which happens inside functions here: nothing is sent anywhere, no bars in logs.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+
 EXPERIMENT_LOCK = "mlflow experiment"
 MIGRATION_LOCK = "mlflow migration"
 BATCH = 100

@@ -12,19 +12,23 @@ from cleverbetter_dagster_tests.dataset.oracle import Row
 EPOCH = datetime(2021, 1, 1, tzinfo=UTC)
 DecisionTime = Literal["end_date", "run_date"]
 
-_instants = st.builds(
-    lambda days, microseconds: EPOCH + timedelta(days=days, microseconds=microseconds),
-    st.integers(0, 14),
-    st.sampled_from([0, 0, 0, 1]),
-)
 _returns = st.sampled_from([-0.5, -0.03, -0.01, 0.0, 0.01, 0.07]) | st.integers(-900, 2000).map(
     lambda thousandths: thousandths / 1000
 )
 
 
+def _days(longest: int) -> st.SearchStrategy[timedelta]:
+    return st.builds(
+        lambda days, microseconds: timedelta(days=days, microseconds=microseconds),
+        st.integers(0, longest),
+        st.sampled_from([0, 0, 0, 1]),
+    )
+
+
 @st.composite
-def _row(draw: st.DrawFn) -> Row:
-    start, end = sorted(draw(st.tuples(_instants, _instants)))
+def _row(draw: st.DrawFn, longest_days: int) -> Row:
+    start = EPOCH + draw(_days(14))
+    end = start + draw(_days(longest_days))
     run = end + timedelta(days=draw(st.sampled_from([0, 0, 1, 5, 40])))
     return example_row(
         strategy_id=draw(st.sampled_from(["hare", "lure", "trap"])),
@@ -45,10 +49,10 @@ def _row(draw: st.DrawFn) -> Row:
 
 
 @st.composite
-def row_lists(draw: st.DrawFn, min_size: int = 0, max_size: int = 20) -> list[Row]:
-    """Rows with unique ids that are in no order of time; some are later runs of others."""
+def row_lists(draw: st.DrawFn, min_size: int = 0, max_size: int = 20, longest_days: int = 10) -> list[Row]:
+    """Rows with unique ids, in no order of time; some are later runs of others. Short windows get more labels."""
     size = draw(st.integers(min_size, max_size))
-    rows = draw(st.lists(_row(), min_size=size, max_size=size))
+    rows = draw(st.lists(_row(longest_days), min_size=size, max_size=size))
     again = draw(st.lists(st.sampled_from(rows), max_size=4)) if rows else []
     rows += [{**row, "roi": draw(_returns), "run_date": row["run_date"] + timedelta(days=1)} for row in again]
     ids = draw(st.permutations([f"id-{number:02d}" for number in range(len(rows))]))

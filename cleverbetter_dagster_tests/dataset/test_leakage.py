@@ -52,7 +52,7 @@ def test_another_future_changes_no_feature_and_no_label_that_was_available(
 
 
 @settings(max_examples=30, deadline=None)
-@given(row_lists(min_size=6), row_lists(), moments, decisions)
+@given(row_lists(min_size=12, max_size=30, longest_days=2), row_lists(), moments, decisions)
 def test_another_future_changes_nothing_of_an_as_of(
     rows: list[Row], others: list[Row], moment: pd.Timestamp, decision: DecisionTime
 ) -> None:
@@ -68,7 +68,7 @@ def test_another_future_changes_nothing_of_an_as_of(
         assert parts.split == changed_parts.split
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=16, deadline=None)
 @given(row_lists(min_size=6), decisions, st.integers(0, 9))
 def test_the_order_of_the_rows_changes_nothing(rows: list[Row], decision: DecisionTime, seed: int) -> None:
     stored, chosen = frame(rows), spec(decision_time=decision)
@@ -81,8 +81,8 @@ def test_the_order_of_the_rows_changes_nothing(rows: list[Row], decision: Decisi
     )
 
 
-@settings(max_examples=25, deadline=None)
-@given(row_lists(min_size=10), row_lists())
+@settings(max_examples=16, deadline=None)
+@given(row_lists(min_size=16, max_size=30, longest_days=1), row_lists())
 def test_what_is_fitted_on_is_untouched_by_whatever_is_known_after_the_part_that_judges_it_began(
     rows: list[Row], others: list[Row]
 ) -> None:
@@ -99,8 +99,8 @@ def test_what_is_fitted_on_is_untouched_by_whatever_is_known_after_the_part_that
         pd.testing.assert_frame_equal(found, fitted[columns], check_exact=True)
 
 
-@settings(max_examples=25, deadline=None)
-@given(row_lists(min_size=10), st.integers(1, 4))
+@settings(max_examples=16, deadline=None)
+@given(row_lists(min_size=12, max_size=30, longest_days=1), st.integers(1, 4))
 def test_no_fold_is_fitted_on_anything_known_after_it_starts(rows: list[Row], n_folds: int) -> None:
     panel = build_panel(frame(rows), None, spec())
     examples = panel[panel["label"].notna()].reset_index(drop=True)

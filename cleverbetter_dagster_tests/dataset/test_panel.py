@@ -55,7 +55,7 @@ def test_rows_stand_in_order_of_decision_strategy_start_and_id_on_a_fresh_index(
         example_row(id="d", strategy_id="lure"),
         example_row(id="c", start_day=2),
         example_row(id="b", start_day=1, method="z"),
-        example_row(id="a", start_day=1),
+        example_row(id="a", start_day=1, run_day=30),
         example_row(id="e", end_day=5),
     ]
     panel = build_panel(frame(rows), None, spec())

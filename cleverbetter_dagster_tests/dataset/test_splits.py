@@ -64,7 +64,7 @@ def test_an_embargo_widens_the_gap_on_both_borders() -> None:
 
 
 def test_the_quality_filter_chooses_examples_and_is_counted() -> None:
-    rows = months(11) + months(11, "lure", composite_score=0.29)
+    rows = months(11, composite_score=0.3) + months(11, "lure", composite_score=0.29)
     parts = split_examples(panel_of(rows), spec(min_composite_score=0.3))
     assert parts.split.filtered_rows == 10 and parts.split.usable_rows == 10
     assert not any(parts.train.ids.str.startswith("lure"))
@@ -163,7 +163,7 @@ _specs = st.builds(
 
 
 @settings(max_examples=40, deadline=None)
-@given(row_lists(min_size=10, max_size=24), _specs)
+@given(row_lists(min_size=20, max_size=35, longest_days=1), _specs)
 def test_parts_agree_with_the_oracle_and_purge_holds_for_every_row(rows: list[Row], chosen: DatasetSpec) -> None:
     panel = build_panel(frame(rows), None, chosen)
     minimum = chosen.min_composite_score

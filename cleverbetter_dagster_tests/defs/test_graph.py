@@ -6,9 +6,9 @@ import sys
 import dagster as dg
 import pytest
 
+from cleverbetter_dagster.definitions import defs
 from cleverbetter_dagster.defs.families import family_assets
 from cleverbetter_dagster.defs.partitions import monthly
-from cleverbetter_dagster.definitions import defs
 from cleverbetter_dagster.learning.catalogue import FAMILIES
 from cleverbetter_dagster.learning.ensemble import Ensemble
 

@@ -34,19 +34,10 @@ START += "print(ensure_server(pathlib.Path(sys.argv[1])).pid)"
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
 
 
-@pytest.fixture(scope="session")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a server once started and properly stopped; copying it is quicker than another initdb."""
-    folder = tmp_path_factory.mktemp("template") / "postgres"
-    ensure_server(folder)
-    stop_server(folder)
-    return folder
-
-
 @pytest.fixture
-def folder(template: Path, tmp_path: Path) -> Iterator[Path]:
+def folder(stopped_server: Path, tmp_path: Path) -> Iterator[Path]:
     """The folder of a server that has run before and is down."""
-    yield shutil.copytree(template, tmp_path / "postgres")
+    yield shutil.copytree(stopped_server, tmp_path / "postgres")
     stop_server(tmp_path / "postgres")
 
 
@@ -171,9 +162,9 @@ def test_a_stale_pid_file_naming_a_living_process_is_not_believed(folder: Path) 
 
 
 def test_a_pid_file_naming_another_folders_server_leads_to_neither_of_them(
-    folder: Path, template: Path, tmp_path: Path
+    folder: Path, stopped_server: Path, tmp_path: Path
 ) -> None:
-    other = shutil.copytree(template, tmp_path / "other")
+    other = shutil.copytree(stopped_server, tmp_path / "other")
     original = ensure_server(folder)
     # What copying a running server's folder leaves: the same password, and the original's address.
     shutil.copy(folder / "data" / "postmaster.pid", other / "data" / "postmaster.pid")

@@ -154,7 +154,8 @@ def test_empty_text_and_null_are_both_missing(database: Settings, connection: ps
     connection.execute(
         "CREATE TABLE backtest_results AS SELECT 'r1' AS id, ''::text AS strategy_id, NULL::text AS method, "
         "timestamptz '2023-02-01' AS run_date, date '2023-01-01' AS start_date, "
-        "timestamp '2023-01-31 12:00' AS end_date, 1.5::numeric AS roi, 1::real AS sharpe_ratio, 0.25 AS max_drawdown, 0.5 AS win_rate, NULL::numeric AS "
+        "timestamp '2023-01-31 12:00' AS end_date, 1.5::numeric AS roi, 1::real AS sharpe_ratio, "
+        "0.25 AS max_drawdown, 0.5 AS win_rate, NULL::numeric AS "
         "profit_factor, 7::smallint AS total_bets, '0.5'::text AS composite_score, '{\"a\": 1}'::json AS ml_features"
     )
     loaded = load(database)
