@@ -37,6 +37,7 @@ from cleverbetter_dagster.cli.supervisor import POLL_SECONDS, ServiceFailed, Sup
 from cleverbetter_dagster.errors import CleverBetterError
 from cleverbetter_dagster.settings import Settings, load_settings
 
+PROGRAM = (sys.executable, "-m", "cleverbetter_dagster.cli.main")
 LEAVE_TIMEOUT_SECONDS = 2.0
 
 
@@ -71,9 +72,9 @@ def _run(settings: Settings, mlflow: bool, folder: Path, console: Console) -> No
     try:
         _start_all(supervisor, mlflow and settings.mlflow_tracking_uri is None, folder, console)
         services = supervisor.records()
-        replace(record, ready=True, services=services).write(record_path(settings))
         _show(settings, services, console)
         console.print("Ctrl-C stops everything.")
+        replace(record, ready=True, services=services).write(record_path(settings))
         while True:
             supervisor.check_alive()
             time.sleep(POLL_SECONDS)
@@ -142,8 +143,8 @@ def _serves_others(settings: Settings) -> bool:
 def _detach(settings: Settings, mlflow: bool, console: Console) -> None:
     log = settings.state_folder / "logs" / "up.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "cleverbetter_dagster.cli.main", "up", *([] if mlflow else ["--no-mlflow"])]
-    command += ["--port", str(settings.dagster_port), "--mlflow-port", str(settings.mlflow_port)]
+    ports = ("--port", str(settings.dagster_port), "--mlflow-port", str(settings.mlflow_port))
+    command = [*PROGRAM, "up", *ports, "--mlflow" if mlflow else "--no-mlflow"]
     with log.open("wb") as output:
         child = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True

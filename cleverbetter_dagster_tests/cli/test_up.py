@@ -53,7 +53,13 @@ def start_up(
     settings: Settings, program: tuple[str, ...] = QUICK, *options: str
 ) -> tuple[subprocess.Popen[str], UpRecord]:
     """`up`, and what it recorded once everything answered."""
-    process = subprocess.Popen([*program, "up", *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [*program, "up", *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
 
     def ready() -> UpRecord | None:
         assert process.poll() is None, process.communicate()
@@ -75,7 +81,7 @@ def test_what_was_started_is_stopped_when_up_is_interrupted(settings: Settings, 
     process, record = start_up(settings)
     assert answers(record) == [200, 200]
     assert len(processes_of(record.token)) == 4  # two services, a child each
-    process.send_signal(number)
+    os.killpg(process.pid, number)  # as a terminal does: to the whole group
     output, errors = process.communicate()
     assert (process.returncode, errors) == (0, "")
     assert "Stopped." in output
@@ -165,11 +171,22 @@ def test_postgresql_stays_up_for_others_who_use_it(settings: Settings) -> None:
         assert other.execute("SELECT 1").fetchone() == (1,)
 
 
-def test_detached_it_returns_and_runs_on(settings: Settings) -> None:
-    # The detached one runs the real services' command, so this one is told by the addresses alone.
-    done = run("up", "--detach", "--no-mlflow", "--port", "1")
+def test_detached_it_returns_once_everything_answers_and_runs_on(settings: Settings) -> None:
+    done = run("up", "--detach")
+    assert (done.returncode, done.stderr) == (0, "")
+    record = read_record(record_path(settings))
+    assert record is not None
+    assert all(str(service.url) in done.stdout for service in record.services)
+    assert answers(record) == [200, 200]
+    assert run("down").returncode == 0
+    assert processes_of(record.token) == []
+
+
+def test_detached_it_says_why_it_could_not_start(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://ann@127.0.0.1:1/racing")
+    done = run("up", "--detach")
     assert done.returncode == 1
-    assert "port" in done.stderr.lower()
+    assert "Cannot use the database ann@127.0.0.1:1/racing" in done.stderr
 
 
 def test_the_next_free_port_is_taken() -> None:
