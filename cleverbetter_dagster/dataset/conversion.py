@@ -22,6 +22,8 @@ from cleverbetter_dagster.dataset.schema import (
 VIOLATION_COLUMNS = ("position", "id", "column", "value", "reason")
 """`position`: row of the table examined, from 0; `id`: the row's own, or None; the rest text."""
 
+_NOTHING_FOUND = pd.DataFrame({"position": pd.Series(dtype="int64")}).reindex(columns=list(VIOLATION_COLUMNS))
+
 LONGEST_VALUE = 200
 """Characters of a violation's value that are kept."""
 
@@ -54,7 +56,7 @@ def gathered(pieces: list[pd.DataFrame]) -> pd.DataFrame:
     """The violations of several rules as one frame, in the order of the rows."""
     pieces = [piece for piece in pieces if len(piece)]
     if not pieces:
-        return pd.DataFrame({"position": pd.Series(dtype="int64")}).reindex(columns=list(VIOLATION_COLUMNS))
+        return _NOTHING_FOUND
     return pd.concat(pieces, ignore_index=True).sort_values("position", kind="stable", ignore_index=True)
 
 

@@ -1,7 +1,7 @@
 """Pictures of an evaluation, as PNG bytes.
 
 Figures are drawn on matplotlib's Agg canvas directly: no window, no global pyplot state, safe in threads.
-All are 7 x 4.4 inches at 200 dots, made to be read when shown 700 pixels wide.
+All are 770 pixels wide: they fit the page of the UI they are shown in.
 """
 
 from collections.abc import Mapping
