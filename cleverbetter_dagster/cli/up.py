@@ -71,7 +71,7 @@ def _run(settings: Settings, mlflow: bool, folder: Path, console: Console) -> No
     record.write(record_path(settings))
     try:
         _start_all(supervisor, mlflow and settings.mlflow_tracking_uri is None, folder, console)
-        services = supervisor.records()
+        services = tuple(supervisor.records)
         _show(settings, services, console)
         console.print("Ctrl-C stops everything.")
         replace(record, ready=True, services=services).write(record_path(settings))
@@ -81,7 +81,7 @@ def _run(settings: Settings, mlflow: bool, folder: Path, console: Console) -> No
     except KeyboardInterrupt:
         console.print()
     finally:
-        _stop_all(settings, supervisor.token, console)
+        _stop_all(supervisor, console)
 
 
 def _start_all(supervisor: Supervisor, mlflow: bool, folder: Path, console: Console) -> None:
@@ -106,16 +106,19 @@ def _start_all(supervisor: Supervisor, mlflow: bool, folder: Path, console: Cons
             supervisor.wait_for(service)
 
 
-def _stop_all(settings: Settings, token: str, console: Console) -> None:
+def _stop_all(supervisor: Supervisor, console: Console) -> None:
     from cleverbetter_dagster.store.database import embedded_folder
     from cleverbetter_dagster.store.embedded import stop_server
 
+    settings = supervisor.settings
     with console.status("stopping; Ctrl-C again kills"):
         try:
-            stop_processes(token)
+            stop_processes(supervisor.token)
         except KeyboardInterrupt:
-            stop_processes(token, timeout_seconds=0)
+            stop_processes(supervisor.token, timeout_seconds=0)
     record_path(settings).unlink(missing_ok=True)
+    if not supervisor.records:
+        return
     if settings.uses_embedded_database and _serves_others(settings):
         console.print("Stopped, except PostgreSQL, which others are using; `cleverbetter down` stops it.")
         return

@@ -56,7 +56,7 @@ def gathered(pieces: list[pd.DataFrame]) -> pd.DataFrame:
     """The violations of several rules as one frame, in the order of the rows."""
     pieces = [piece for piece in pieces if len(piece)]
     if not pieces:
-        return _NOTHING_FOUND
+        return _NOTHING_FOUND.copy()
     return pd.concat(pieces, ignore_index=True).sort_values("position", kind="stable", ignore_index=True)
 
 

@@ -24,7 +24,6 @@ from cleverbetter_dagster.dataset.schema import (
     RUN_DATE,
     START_DATE,
     TOTAL_BETS,
-    sentinel_mask,
 )
 
 RUN_LEEWAY = pd.Timedelta(days=1)
@@ -40,8 +39,8 @@ def examine(
     """The rows that can be right, in canonical types, and every reason why the others cannot.
 
     In the rows returned no required column is missing, every number is finite (or missing, where it may be),
-    dates are ordered and plausible, `schema.BOUNDS` hold (sentinels apart, which are kept as they are), and
-    no id occurs twice: of rows identical in every column the first is kept, and that is no violation.
+    dates are ordered and plausible, `schema.BOUNDS` hold, and no id occurs twice: of rows identical in every
+    column the first is kept, and that is no violation. Sentinels are kept as they are.
 
     Args:
         table: columns under canonical names, of any Arrow type; every name of `schema.REQUIRED` among them.
@@ -88,7 +87,7 @@ def _numbers(table: pa.Table) -> Iterator[pd.DataFrame]:
         yield violations_at(table, column, infinite, reason)
         if bounds := BOUNDS.get(column):
             values = table[column].to_numpy()
-            outside = ((values < bounds.low) | (values > bounds.high)) & ~sentinel_mask(column, values)
+            outside = (values < bounds.low) | (values > bounds.high)
             reason = f"{column} must be {bounds}: it is {bounds.meaning}"
             yield violations_at(table, column, outside & ~infinite, reason)
         if column == TOTAL_BETS:
