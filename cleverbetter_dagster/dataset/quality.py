@@ -89,7 +89,7 @@ def _numbers(table: pa.Table) -> Iterator[pd.DataFrame]:
             values = table[column].to_numpy()
             outside = (values < bounds.low) | (values > bounds.high)
             reason = f"{column} must be {bounds}: it is {bounds.meaning}"
-            yield violations_at(table, column, outside & ~infinite, reason)
+            yield violations_at(table, column, outside, reason)
         if column == TOTAL_BETS:
             values = table[column].to_numpy()
             reason = f"{column} must be a whole number: it is a count of bets"

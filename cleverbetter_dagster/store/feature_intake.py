@@ -8,7 +8,7 @@ import pyarrow as pa
 from cleverbetter_dagster.dataset.conversion import as_text, canonical_types, gathered, violations_at
 from cleverbetter_dagster.dataset.schema import ID, MARKET_PREFIX, TIMESTAMP
 from cleverbetter_dagster.errors import ImportFileError
-from cleverbetter_dagster.store.intake import Prepared, first_of, no_column, unfit_keys
+from cleverbetter_dagster.store.intake import Prepared, first_of, no_column, unfit_keys, unstorable_texts
 from cleverbetter_dagster.store.json_texts import finite_numbers, json_texts, market_numbers, objects_of
 from cleverbetter_dagster.store.layout import FEATURE_KEYS, FEATURE_TIMES, FeatureTable
 from cleverbetter_dagster.store.staging import Target
@@ -53,7 +53,8 @@ class FeatureIntake:
         missing = violations_at(
             keyed, ID, ids.is_null().to_numpy(), f"{self._key} is missing: whose features are these?"
         )
-        found = [missing, unfit_keys(keyed, ID, self.target.columns[self.target.key].kind)]
+        unfit = unfit_keys(keyed, ID, self.target.columns[self.target.key].kind)
+        found = [missing, unfit, unstorable_texts(keyed, ID)]
         columns: dict[str, pa.ChunkedArray] = {self.target.key: ids}
         if self._time and self.target.newest:
             times, undated = canonical_types(
@@ -81,5 +82,6 @@ class FeatureIntake:
 
 
 def _has_numbers(column: pa.ChunkedArray) -> bool:
-    numbers, _ = canonical_types(pa.table({MARKET_PREFIX: column}))
-    return len(column) == 0 or numbers[MARKET_PREFIX].null_count < len(column)
+    """Whether it may be a feature: it has a number, or nothing at all yet."""
+    numbers, unreadable = canonical_types(pa.table({MARKET_PREFIX: column}))
+    return numbers[MARKET_PREFIX].null_count < len(column) or unreadable.empty

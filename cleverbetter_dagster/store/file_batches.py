@@ -107,6 +107,8 @@ def _parquet(path: Path) -> Iterator[FileBatch]:
     with pq.ParquetFile(path) as file:
         long = any(_may_be_long(field) for field in file.schema_arrow)
         line, total = 1, file.metadata.num_rows
+        if not total:
+            yield FileBatch(file.schema_arrow.empty_table(), np.zeros(0, dtype=np.int64), _no_malformed(), 1.0)
         for batch in file.iter_batches(NESTED_PARQUET_ROWS if long else PARQUET_ROWS):
             lines = np.arange(line, line + batch.num_rows)
             line += batch.num_rows

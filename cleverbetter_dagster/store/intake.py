@@ -23,6 +23,7 @@ from cleverbetter_dagster.dataset.schema import (
     OPTIONAL,
     REQUIRED,
     STRATEGY,
+    TEXTS,
     TOTAL_BETS,
 )
 from cleverbetter_dagster.errors import ImportFileError
@@ -100,9 +101,11 @@ class ResultIntake:
             canonical = canonical.append_column(METHOD, pa.repeat(DEFAULT_METHOD, len(canonical)))
         rows, violations = find_violations(canonical, self._now)
         found = [violations, *(unfit_keys(rows, name, self._filled[name].kind) for name in (ID, STRATEGY))]
+        found += [unstorable_texts(rows, name) for name in TEXTS]
         columns = {column.name: _fitted(rows[name], name, column) for name, column in self._filled.items()}
         for name in self._extras:
             columns[name] = table[name]
+            found.append(unstorable_texts(table, name))
             if self.target.columns[name].kind in JSON_KINDS:
                 columns[name] = json_texts(table[name])
                 found.append(invalid_json(columns[name], rows[ID], name))
@@ -117,6 +120,14 @@ def unfit_keys(table: pa.Table, name: str, kind: str) -> pd.DataFrame:
         return gathered([])
     unfit = pc.invert(pc.match_substring_regex(table[name], pattern)).fill_null(False)
     return violations_at(table, name, unfit.to_numpy(), f"{name} is no {kind}, which the table needs")
+
+
+def unstorable_texts(table: pa.Table, name: str) -> pd.DataFrame:
+    """Violations for the texts of the column `name` that no column of PostgreSQL can hold."""
+    if not pa.types.is_string(table[name].type):
+        return gathered([])
+    unstorable = pc.match_substring(table[name], "\0").fill_null(False).to_numpy()
+    return violations_at(table, name, unstorable, f"{name} has the character NUL in it")
 
 
 def first_of(wanted: Sequence[str], names: Sequence[str]) -> str | None:

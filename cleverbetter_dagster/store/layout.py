@@ -90,7 +90,7 @@ def resolve_source(settings: Settings, decision_time: DecisionTime = "end_date")
             message names it, what was found instead, and the remedy.
     """
     with psycopg_connect(settings, "rows", autocommit=True) as connection:
-        results = find_relation(connection, settings.results_table)
+        results = _found(connection, settings.results_table)
         if results is None:
             raise SchemaError(_no_table(connection, settings.results_table, RESULTS_VARIABLE))
         there = relation_columns(connection, results)
@@ -163,7 +163,7 @@ def _check_kind(results: Relation, canonical: str, column: Column) -> None:
 
 
 def _feature_table(connection: psycopg.Connection, name: str) -> FeatureTable | None:
-    relation = find_relation(connection, name)
+    relation = _found(connection, name)
     if relation is None:
         return None
     there = relation_columns(connection, relation)
@@ -193,22 +193,32 @@ def _json_column(relation: Relation, there: Mapping[str, Column]) -> Column | No
     return next(iter(named or found), None)
 
 
-def _check_readable(connection: psycopg.Connection, relation: Relation, columns: Iterable[Column]) -> None:
-    table = relation.identifier.as_string(connection)
+def _found(connection: psycopg.Connection, name: str) -> Relation | None:
+    """The relation, where there is one and the role may look at its columns."""
+    relation = find_relation(connection, name)
+    if relation is None:
+        return None
     usable = connection.execute("SELECT has_schema_privilege(%s, 'USAGE')", [relation.schema]).fetchone()
-    denied = [
-        column.name
-        for column in columns
-        if connection.execute("SELECT has_column_privilege(%s, %s, 'SELECT')", [table, column.name]).fetchone()
-        != (True,)
-    ]
-    if denied or usable != (True,):
-        user = connection.info.user
-        raise SchemaError(
-            f"The role {user!r} may not read {', '.join(denied) or 'any column'} of {relation}. "
-            "Let its owner run: "
-            f"GRANT USAGE ON SCHEMA {relation.schema} TO {user}; GRANT SELECT ON {relation} TO {user}"
-        )
+    if usable != (True,):
+        raise SchemaError(_no_right(connection, relation, "anything"))
+    return relation
+
+
+def _check_readable(connection: psycopg.Connection, relation: Relation, columns: Iterable[Column]) -> None:
+    denied = connection.execute(
+        "SELECT name FROM unnest(%s::text[]) name WHERE NOT has_column_privilege(%s, name, 'SELECT')",
+        [[column.name for column in columns], relation.identifier.as_string(connection)],
+    ).fetchall()
+    if denied:
+        raise SchemaError(_no_right(connection, relation, ", ".join(name for (name,) in denied)))
+
+
+def _no_right(connection: psycopg.Connection, relation: Relation, what: str) -> str:
+    user = connection.info.user
+    return (
+        f"The role {user!r} may not read {what} of {relation}. Let its owner run: "
+        f"GRANT USAGE ON SCHEMA {relation.schema} TO {user}; GRANT SELECT ON {relation} TO {user}"
+    )
 
 
 def _no_table(connection: psycopg.Connection, name: str, variable: str) -> str:

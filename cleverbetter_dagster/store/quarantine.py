@@ -86,6 +86,7 @@ def add(connection: psycopg.Connection, entries: pd.DataFrame) -> None:
     if "table_name" not in entries:
         entries = entries.assign(table_name=entries["source"])
     fingerprinted = [column for column in ENTRY_COLUMNS if column != "line"]
+    entries = entries.replace("\0", "\ufffd", regex=True)  # the one character PostgreSQL cannot hold
     distinct = entries.drop_duplicates(fingerprinted)[list(ENTRY_COLUMNS)].astype(object)
     connection.execute(_ADD, [distinct[column].where(distinct[column].notna(), None).tolist() for column in distinct])
 

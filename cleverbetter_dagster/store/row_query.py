@@ -130,9 +130,11 @@ class RowQuery:
         if features is None:
             return sql.SQL("FROM {results} r {where}").format(**parts)
         row_id, key = self.layout.columns[ID], features.key
-        comparable = _family(row_id) == _family(key)
-        parts["id"] = _of("r", row_id.name) if comparable else _cast(_of("r", row_id.name), "text")
-        parts["key"] = _of("f", key.name) if comparable else _cast(_of("f", key.name), "text")
+        parts["id"], parts["key"] = _of("r", row_id.name), _of("f", key.name)
+        if _family(row_id) != _family(key):
+            parts["id"] = _cast(parts["id"], "text")
+            if _family(key) != "text":  # else it stays as it is, and an index on it can be used
+                parts["key"] = _cast(parts["key"], "text")
         parts["features"] = features.relation.identifier
         if not features.one_per_key:
             newest = [_of("f", features.computed_at.name)] if features.computed_at else []

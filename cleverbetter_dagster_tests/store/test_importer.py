@@ -117,6 +117,12 @@ def test_features_may_be_columns_or_nested_values(
     assert stored == (json.loads(FEATURES),)
 
 
+@pytest.mark.parametrize("write", [parquet, csv])
+def test_a_file_of_no_rows_is_imported_as_such(database: Settings, tmp_path: Path, write: Writer) -> None:
+    results, features = write(upstream_results(0), tmp_path / "r"), write(upstream_features(0), tmp_path / "f")
+    assert [file.rows_read for file in import_files(database, results, features).files] == [0, 0]
+
+
 def test_roi_is_another_name_of_total_return_and_other_columns_are_told_once(
     database: Settings, connection: psycopg.Connection, tmp_path: Path
 ) -> None:
@@ -126,6 +132,16 @@ def test_roi_is_another_name_of_total_return_and_other_columns_are_told_once(
     assert report.ignored_columns == ("colour", "mood")
     row = connection.execute("SELECT total_return, method, recommendation FROM backtest_results").fetchone()
     assert row == (0.0125, "", "ACCEPT")
+
+
+def test_ids_are_kept_as_they_are_written(database: Settings, connection: psycopg.Connection, tmp_path: Path) -> None:
+    """Even where they look like dates or numbers, and not all alike."""
+    ids = ["2023-01-01", "007", "1e5"]
+    import_results(database, jsonl(upstream_results().assign(id=ids, strategy_id=ids), tmp_path / "r"))
+    import_features(database, jsonl(upstream_features(1).assign(backtest_result_id=ids[:1]), tmp_path / "f"))
+    stored = connection.execute("SELECT id, strategy_id FROM backtest_results ORDER BY run_date").fetchall()
+    assert stored == [(text, text) for text in ids]
+    assert connection.execute("SELECT backtest_result_id FROM ml_features").fetchall() == [(ids[0],)]
 
 
 def test_rows_that_cannot_be_right_wait_in_quarantine_and_the_rest_is_loaded(
@@ -295,6 +311,22 @@ def test_features_that_cannot_be_right_are_quarantined(database: Settings, tmp_p
         ["r5", "features"],
         ["r6", "features"],
     ]
+
+
+@pytest.mark.parametrize("write", [csv, jsonl])
+def test_text_that_postgresql_cannot_hold_is_quarantined(database: Settings, tmp_path: Path, write: Writer) -> None:
+    frame = upstream_results().assign(recommendation=["ok", "b\0d", "ok"])
+    assert counts(import_results(database, write(frame, tmp_path / "r"))) == (2, 0, 0, 1)
+
+
+def test_a_feature_without_values_at_the_beginning_is_a_feature_and_a_column_of_words_is_not(
+    database: Settings, connection: psycopg.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(file_batches, "BLOCK_BYTES", 400)
+    frame = wide(upstream_features(20)).assign(late=[None] * 19 + [7.5], word="red")
+    report = import_features(database, csv(frame, tmp_path / "f"))
+    assert (counts(report), report.ignored_columns) == ((20, 0, 0, 0), ("word",))
+    assert connection.execute("SELECT features->'late' FROM ml_features WHERE features ? 'late'").fetchall() == [(7.5,)]
 
 
 def test_a_missing_column_is_named_with_those_found(database: Settings, tmp_path: Path) -> None:

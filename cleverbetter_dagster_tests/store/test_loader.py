@@ -169,10 +169,11 @@ def test_empty_text_and_null_are_both_missing(database: Settings, connection: ps
     assert load(database, end="2023-01-31 12:00").rows_read == 0
 
 
+@pytest.mark.parametrize("block_bytes", [256, 384, 512])
 def test_line_breaks_in_text_and_the_servers_own_ways_of_writing_dates_do_no_harm(
-    database: Settings, ours: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+    database: Settings, ours: psycopg.Connection, monkeypatch: pytest.MonkeyPatch, block_bytes: int
 ) -> None:
-    monkeypatch.setattr(loader, "BLOCK_BYTES", 512)
+    monkeypatch.setattr(loader, "BLOCK_BYTES", block_bytes)
     ours.execute(f"ALTER DATABASE {ours.info.dbname} SET DateStyle = 'SQL, DMY'")
     for number in range(20):
         insert(ours, number)
@@ -205,6 +206,7 @@ def test_the_newest_of_several_features_rows_counts(database: Settings, ours: ps
     insert(ours, 1)
     insert(ours, 2)
     ours.execute("ALTER TABLE ml_features DROP CONSTRAINT ml_features_pkey")
+    ours.execute("CREATE UNIQUE INDEX ON ml_features (backtest_result_id, computed_at)")
     features(ours, 1, '{"avg_odds": 1}', "2023-02-01")
     features(ours, 1, '{"avg_odds": 3}', "2023-02-03")
     features(ours, 1, '{"avg_odds": 2}', "2023-02-02")

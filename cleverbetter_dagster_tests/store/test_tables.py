@@ -156,6 +156,15 @@ def test_a_role_that_may_not_read_is_told_which_right_it_lacks(
         resolve_source(reader)
 
 
+def test_a_role_that_may_not_enter_the_schema_is_told_which_right_it_lacks(
+    database: Settings, connection: psycopg.Connection, reader: Settings
+) -> None:
+    connection.execute("CREATE SCHEMA upstream")
+    connection.execute(SOMEBODYS.format(results="upstream.runs", more=", ml_features jsonb"))
+    with pytest.raises(SchemaError, match="GRANT USAGE ON SCHEMA upstream TO reader"):
+        resolve_source(reader.model_copy(update={"results_table": "upstream.runs"}))
+
+
 def test_a_role_that_may_not_create_is_told_which_right_it_lacks(
     connection: psycopg.Connection, reader: Settings
 ) -> None:
