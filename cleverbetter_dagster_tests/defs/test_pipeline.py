@@ -31,7 +31,7 @@ EMPTY = "2023-08"
 BRANCH = ["temporal_split", "ensemble_study", "ensemble_model", "ensemble_evaluation"]
 TRAIN = [*BRANCH, "model_comparison", "champion", "strategy_predictions"]
 NO_FILTER = {"temporal_split": {"min_composite_score": None}}
-ONE_FOLD = {"ensemble_study": {"n_folds": 1}}
+ONE_FOLD = {"ensemble_study": {"n_folds": 1, "n_trials": 0}}
 EASY_GATE = {"champion": {"level": 0.55, "min_months": 2}}
 
 Config = dict[str, dict[str, Any]]

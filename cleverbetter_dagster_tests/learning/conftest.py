@@ -22,6 +22,23 @@ SMALL = {
         "forest_trees": 20,
         "n_folds": 2,
     },
+    "classifier": {
+        "heads": 4,
+        "width": 8,
+        "depth": 1,
+        "learning_rate": 0.01,
+        "batch_rows": 64,
+        "max_epochs": 12,
+        "patience": 4,
+    },
+    "rl_agent": {
+        "n_folds": 2,
+        "agents": 1,
+        "total_steps": 1024,
+        "checkpoints": 1,
+        "rollout_steps": 16,
+        "epochs": 1,
+    },
 }
 """Parameters of every family that fit in a fraction of a second."""
 

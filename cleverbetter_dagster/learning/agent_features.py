@@ -1,0 +1,56 @@
+"""Rows as an agent sees them: every feature robustly scaled, and what the probability says of the next window."""
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+from cleverbetter_dagster.betting.segments import FloatArray
+from cleverbetter_dagster.betting.staking import return_moments
+from cleverbetter_dagster.dataset.estimates import SHRUNK_GAIN, SHRUNK_LOSS
+from cleverbetter_dagster.learning.decisions import KellyMenu
+from cleverbetter_dagster.learning.shrunk_logistic import log_odds
+
+CLIP = 5.0
+"""Interquartile ranges from the median beyond which a feature says no more."""
+
+FORECAST = ("probability_log_odds", "expected_sharpe_ratio", "kelly_share")
+"""What is seen of the forecast, before the features: log-odds, mean over deviation of the next return, and the full
+Kelly stake as a share of the largest stake allowed."""
+
+
+@dataclass(frozen=True, eq=False)
+class AgentFeatures:
+    """Scaling of the features `names`: medians and interquartile ranges of past rows, and the menu of stakes."""
+
+    names: tuple[str, ...]
+    median: FloatArray
+    spread: FloatArray
+    menu: KellyMenu
+
+    @classmethod
+    def fit(cls, values: FloatArray, names: tuple[str, ...], menu: KellyMenu) -> Self:
+        """Scale by past rows, float[n >= 1, k]; a feature that nobody has measured, or that never varies, is 0."""
+        measured = ~np.isnan(values).all(axis=0)
+        low, median, high = np.zeros((3, values.shape[1]))
+        low[measured], median[measured], high[measured] = np.nanquantile(values[:, measured], [0.25, 0.5, 0.75], axis=0)
+        # A feature that is the same in most rows, such as a rare flag, is scaled by its deviation instead.
+        deviation = np.zeros(values.shape[1])
+        deviation[measured] = np.nanstd(values[:, measured], axis=0)
+        return cls(names, median, np.where(high > low, high - low, deviation), menu)
+
+    def moments(self, values: FloatArray, probability: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Mean and variance of the next return, [n] each, of rows float[n, k] with their probabilities."""
+        gain, loss = (values[:, self.names.index(name)] for name in (SHRUNK_GAIN, SHRUNK_LOSS))
+        return return_moments(probability, gain, loss)
+
+    def seen(self, values: FloatArray, probability: FloatArray) -> np.ndarray:
+        """Rows as the agent sees them, float32[n, 3 + k], finite: NaN is the median."""
+        mean, variance = self.moments(values, probability)
+        deviation = np.sqrt(variance)
+        sharpe = np.divide(mean, deviation, out=np.zeros(len(mean)), where=deviation > 0)
+        kelly = self.menu.without_hurdle.full(mean, variance) / self.menu.staking.max_stake_fraction
+        varies = self.spread > 0
+        scaled = np.where(varies, (values - self.median) / np.where(varies, self.spread, 1.0), 0.0)
+        parts = np.column_stack([log_odds(probability), 5.0 * sharpe, kelly, np.nan_to_num(scaled)])
+        return np.clip(parts, -CLIP, CLIP).astype(np.float32)

@@ -1,0 +1,121 @@
+"""The calibrated probability an agent is given: two unlike base learners in equal parts, always forward in time.
+
+A row may be predicted only by learners and calibrators fitted on labels known before it. So the rows of train are
+predicted fold by fold, validation by what train teaches, and what comes after by what both teach.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from pydantic import Field
+from scipy.special import expit
+from threadpoolctl import threadpool_limits
+
+from cleverbetter_dagster.dataset.examples import Examples
+from cleverbetter_dagster.dataset.splits import temporal_folds
+from cleverbetter_dagster.learning.base_learners import (
+    BASE_LEARNERS,
+    BaseLearner,
+    BaseParams,
+    base_probabilities,
+    require_both_classes,
+)
+from cleverbetter_dagster.learning.calibration import Calibrator, fit_calibrator
+from cleverbetter_dagster.learning.family import feature_matrix
+from cleverbetter_dagster.learning.shrunk_logistic import log_odds
+
+LEARNERS = ("lightgbm", "logistic")
+
+
+class ProbabilitySpec(BaseParams):
+    """How the probability is learned."""
+
+    n_folds: int = Field(4, ge=1, le=20, description="forward folds of train, if time allows as many")
+
+
+@dataclass(frozen=True, eq=False)
+class ForwardProbability:
+    """Fitted learners and the calibrator of their common score."""
+
+    learners: Mapping[str, BaseLearner]
+    calibrator: Calibrator
+
+    def opinions(self, values: np.ndarray) -> np.ndarray:
+        """Raw probabilities of the learners, float[n, learners], of features float[n, k]."""
+        return base_probabilities(self.learners, values)
+
+    def of(self, opinions: np.ndarray) -> np.ndarray:
+        """Calibrated probabilities, float[n]."""
+        return self.calibrator.probability(common_score(opinions))
+
+
+@dataclass(frozen=True, eq=False)
+class ForwardView:
+    """Examples, each with the probability that was to be had when it was decided, float[n]."""
+
+    examples: Examples
+    probability: np.ndarray
+
+
+def common_score(opinions: np.ndarray) -> np.ndarray:
+    """The learners' mean log-odds as a probability, float[n]."""
+    return expit(log_odds(opinions).mean(axis=1))
+
+
+def fit_learners(examples: Examples, spec: BaseParams, seed: int, threads: int) -> dict[str, BaseLearner]:
+    """The learners, fitted to the same examples.
+
+    Raises:
+        LearningError: the labels are all of one class.
+    """
+    require_both_classes(examples.y)
+    learners = {name: BASE_LEARNERS[name](spec, seed, threads) for name in LEARNERS}
+    with threadpool_limits({"openmp": threads, "blas": 1}):
+        for learner in learners.values():
+            learner.fit(_values(examples), examples.y)
+    return learners
+
+
+def view_of_train(train: Examples, spec: ProbabilitySpec, seed: int, threads: int) -> tuple[ForwardView, Calibrator]:
+    """Train as it looked at the time, and the calibrator that all its predictions teach.
+
+    The first of `n_folds` + 1 blocks of time is only learned from, so its rows have no view.
+
+    Raises:
+        NotEnoughRows: fewer than two distinct decision times.
+        LearningError: the labels before a fold are all of one class.
+    """
+    n_folds = max(min(spec.n_folds, train.decision_time.nunique() - 1), 1)
+    seen = np.empty(0, dtype=np.int64)
+    score, probability = np.empty(0), np.empty(0)
+    for fit, fold in temporal_folds(train.decision_time, train.label_time, n_folds):
+        learners = fit_learners(train.take(fit), spec, seed, threads)
+        raw = common_score(base_probabilities(learners, _values(train.take(fold))))
+        known = np.isin(seen, fit)
+        calibrator = fit_calibrator(score[known], train.y[seen[known]])
+        probability = np.append(probability, calibrator.probability(raw))
+        seen, score = np.append(seen, fold), np.append(score, raw)
+    return ForwardView(train.take(seen), probability), fit_calibrator(score, train.y[seen])
+
+
+def learn_forward(
+    train: Examples, validation: Examples, spec: ProbabilitySpec, seed: int, threads: int
+) -> tuple[ForwardView, ForwardView, ForwardProbability]:
+    """Train and validation as they looked at the time, and the probability for what comes next.
+
+    Raises:
+        NotEnoughRows, LearningError: as `view_of_train`.
+    """
+    earlier, calibrator = view_of_train(train, spec, seed, threads)
+    past = fit_learners(train, spec, seed, threads)
+    score = common_score(base_probabilities(past, _values(validation, tuple(train.X.columns))))
+    later = ForwardView(validation, calibrator.probability(score))
+    both = Examples(pd.concat([train.frame, validation.frame], ignore_index=True))
+    now = fit_learners(both, spec, seed, threads)
+    return earlier, later, ForwardProbability(now, fit_calibrator(score, validation.y))
+
+
+def _values(examples: Examples, names: tuple[str, ...] | None = None) -> np.ndarray:
+    return feature_matrix(examples.X, names or tuple(examples.X.columns))
