@@ -6,7 +6,6 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Annotated
 
-import psycopg
 import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -78,6 +77,8 @@ def _import_sample(settings: Settings, spec: "SampleSpec", console: Console) -> 
 
 def _refuse_other_rows(settings: Settings, sample: set[str]) -> None:
     """Simulated rows must never be mixed with a team's own."""
+    import psycopg
+
     from cleverbetter_dagster.store.database import psycopg_connect
 
     with closing(psycopg_connect(settings, "rows", autocommit=True)) as connection:

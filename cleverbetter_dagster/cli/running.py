@@ -1,7 +1,7 @@
 """What `cleverbetter up` started: the record it leaves for `down` and `status`, and the processes themselves.
 
-Every process that `up` starts, and whatever that starts in turn, carries `up`'s token in its environment. By it they
-are found again, even when `up` was killed and their parents are gone; a pid alone may by now be anybody's.
+Every process that `up` starts, and whatever that starts in turn, carries `up`'s token in its environment. By it
+they are found again, even when `up` was killed and their parents are gone; a pid alone may by now be anybody's.
 """
 
 import json
@@ -66,10 +66,10 @@ def read_record(path: Path) -> UpRecord | None:
     """The record, of living or dead processes; None where there is none."""
     try:
         found = json.loads(path.read_text())
-    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
+        services = tuple(ProcessRecord(**service) for service in found["services"])
+        return UpRecord(ProcessRecord(**found["up"]), found["token"], found["ready"], services)
+    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):  # missing, or not ours
         return None
-    services = tuple(ProcessRecord(**service) for service in found["services"])
-    return UpRecord(ProcessRecord(**found["up"]), found["token"], found["ready"], services)
 
 
 def processes_of(token: str) -> list[psutil.Process]:

@@ -73,8 +73,11 @@ def mlflow_service(settings: Settings, backend_url: str, artefacts: Path, port: 
 
 
 def code_service(settings: Settings, folder: Path) -> Service:
-    """Our definitions, loaded once for the UI and the daemon, which would otherwise each load them, the latter every
-    minute again. Its socket and the workspace file that names it are in `folder`, which nobody else may enter."""
+    """Our definitions, loaded once for the UI and the daemon; else each would load them, the daemon every minute.
+
+    Its socket, which lets whoever reaches it run our code, and the workspace file that names it are in `folder`,
+    which only we may enter.
+    """
     socket_path = folder / "code.sock"
     server = {"location_name": MODULE, "socket": str(socket_path)}
     _workspace(folder).write_text(json.dumps({"load_from": [{"grpc_server": server}]}))  # JSON is YAML

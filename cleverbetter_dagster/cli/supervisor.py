@@ -24,16 +24,22 @@ class Supervisor:
     Args:
         settings: whose home they work in, and whether PostgreSQL is one of ours.
         token: what every process started here carries in its environment.
+
+    Attributes:
+        records: what was started so far.
     """
 
     def __init__(self, settings: Settings, token: str) -> None:
         self.settings = settings
         self.token = token
         self._running: dict[Service, subprocess.Popen[bytes]] = {}
+        self.records: list[ProcessRecord] = []
 
     def start(self, service: Service) -> Service:
         """Start a service and return at once."""
-        self._running[service] = service.start(self.settings.home, {TOKEN_VARIABLE: self.token})
+        process = service.start(self.settings.home, {TOKEN_VARIABLE: self.token})
+        self._running[service] = process
+        self.records.append(ProcessRecord.of(service.name, process.pid, service.url))
         return service
 
     def wait_for(self, service: Service) -> None:
@@ -68,10 +74,6 @@ class Supervisor:
         folder = embedded_folder(self.settings)
         if self.settings.uses_embedded_database and live_postmaster(folder) is None:
             raise ServiceFailed(f"PostgreSQL has ended. {_end_of(folder / 'server.log')}")
-
-    def records(self) -> tuple[ProcessRecord, ...]:
-        """What was started, for the record."""
-        return tuple(ProcessRecord.of(s.name, p.pid, s.url) for s, p in self._running.items())
 
 
 def _end_of(log: Path, lines: int = 15) -> str:

@@ -37,6 +37,7 @@ from cleverbetter_dagster.cli.supervisor import POLL_SECONDS, ServiceFailed, Sup
 from cleverbetter_dagster.errors import CleverBetterError
 from cleverbetter_dagster.settings import Settings, load_settings
 
+PROGRAM = (sys.executable, "-m", "cleverbetter_dagster.cli.main")
 LEAVE_TIMEOUT_SECONDS = 2.0
 
 
@@ -70,17 +71,17 @@ def _run(settings: Settings, mlflow: bool, folder: Path, console: Console) -> No
     record.write(record_path(settings))
     try:
         _start_all(supervisor, mlflow and settings.mlflow_tracking_uri is None, folder, console)
-        services = supervisor.records()
-        replace(record, ready=True, services=services).write(record_path(settings))
+        services = tuple(supervisor.records)
         _show(settings, services, console)
         console.print("Ctrl-C stops everything.")
+        replace(record, ready=True, services=services).write(record_path(settings))
         while True:
             supervisor.check_alive()
             time.sleep(POLL_SECONDS)
     except KeyboardInterrupt:
         console.print()
     finally:
-        _stop_all(settings, supervisor.token, console)
+        _stop_all(supervisor, console)
 
 
 def _start_all(supervisor: Supervisor, mlflow: bool, folder: Path, console: Console) -> None:
@@ -105,16 +106,19 @@ def _start_all(supervisor: Supervisor, mlflow: bool, folder: Path, console: Cons
             supervisor.wait_for(service)
 
 
-def _stop_all(settings: Settings, token: str, console: Console) -> None:
+def _stop_all(supervisor: Supervisor, console: Console) -> None:
     from cleverbetter_dagster.store.database import embedded_folder
     from cleverbetter_dagster.store.embedded import stop_server
 
+    settings = supervisor.settings
     with console.status("stopping; Ctrl-C again kills"):
         try:
-            stop_processes(token)
+            stop_processes(supervisor.token)
         except KeyboardInterrupt:
-            stop_processes(token, timeout_seconds=0)
+            stop_processes(supervisor.token, timeout_seconds=0)
     record_path(settings).unlink(missing_ok=True)
+    if not supervisor.records:
+        return
     if settings.uses_embedded_database and _serves_others(settings):
         console.print("Stopped, except PostgreSQL, which others are using; `cleverbetter down` stops it.")
         return
@@ -142,8 +146,8 @@ def _serves_others(settings: Settings) -> bool:
 def _detach(settings: Settings, mlflow: bool, console: Console) -> None:
     log = settings.state_folder / "logs" / "up.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "cleverbetter_dagster.cli.main", "up", *([] if mlflow else ["--no-mlflow"])]
-    command += ["--port", str(settings.dagster_port), "--mlflow-port", str(settings.mlflow_port)]
+    ports = ("--port", str(settings.dagster_port), "--mlflow-port", str(settings.mlflow_port))
+    command = [*PROGRAM, "up", *ports, "--mlflow" if mlflow else "--no-mlflow"]
     with log.open("wb") as output:
         child = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True

@@ -2,6 +2,7 @@
 read becomes null and a violation that quotes it; nothing is guessed.
 """
 
+import re
 from collections.abc import Mapping
 
 import numpy as np
@@ -21,6 +22,8 @@ from cleverbetter_dagster.dataset.schema import (
 VIOLATION_COLUMNS = ("position", "id", "column", "value", "reason")
 """`position`: row of the table examined, from 0; `id`: the row's own, or None; the rest text."""
 
+_NOTHING_FOUND = pd.DataFrame({"position": pd.Series(dtype="int64")}).reindex(columns=list(VIOLATION_COLUMNS))
+
 LONGEST_VALUE = 200
 """Characters of a violation's value that are kept."""
 
@@ -31,18 +34,18 @@ _MARKET_WORDS = {"true": "1", "false": "0"}
 def violations_at(table: pa.Table, column: str, mask: np.ndarray, reason: str) -> pd.DataFrame:
     """One violation per row where `mask` is True, with `VIOLATION_COLUMNS`, quoting `column` of `table`."""
     positions = np.flatnonzero(mask)
-    found = table.take(positions)
+    if not positions.size:
+        return gathered([])
+    found = table.select([name for name in dict.fromkeys((ID, column)) if name in table.column_names]).take(positions)
     nothing = pa.nulls(len(positions), pa.string())
     ids = as_text(found[ID]) if ID in found.column_names else nothing
-    values = (
-        pc.utf8_slice_codeunits(quoted(found[column]), 0, LONGEST_VALUE) if column in found.column_names else nothing
-    )
+    values = quoted(found[column]) if column in found.column_names else nothing
     return pd.DataFrame(
         {
             "position": positions,
             "id": ids.to_pandas(),
             "column": column,
-            "value": values.to_pandas(),
+            "value": pc.utf8_slice_codeunits(values, 0, LONGEST_VALUE).to_pandas(),
             "reason": reason,
         },
         columns=list(VIOLATION_COLUMNS),
@@ -53,7 +56,7 @@ def gathered(pieces: list[pd.DataFrame]) -> pd.DataFrame:
     """The violations of several rules as one frame, in the order of the rows."""
     pieces = [piece for piece in pieces if len(piece)]
     if not pieces:
-        return pd.DataFrame({"position": pd.Series(dtype="int64")}).reindex(columns=list(VIOLATION_COLUMNS))
+        return _NOTHING_FOUND.copy()
     return pd.concat(pieces, ignore_index=True).sort_values("position", kind="stable", ignore_index=True)
 
 
@@ -87,7 +90,10 @@ def as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
     if not pa.types.is_string(column.type):
         column = quoted(column)
     trimmed = pc.utf8_trim_whitespace(column)
-    return pc.if_else(pc.equal(trimmed, ""), None, trimmed)
+    lengths = pc.binary_length(trimmed)
+    if pc.sum(lengths) == pc.sum(pc.binary_length(column)) and not pc.any(pc.equal(lengths, 0)).as_py():
+        return column  # as usual there is nothing to change, and a second million texts to keep would be a pity
+    return pc.if_else(pc.equal(lengths, 0), None, trimmed)
 
 
 def as_number(text: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -102,9 +108,11 @@ def as_number(text: pa.ChunkedArray) -> pa.ChunkedArray:
 
 def as_timestamp(text: pa.ChunkedArray) -> pa.ChunkedArray:
     """Trimmed ISO 8601 text as UTC microseconds, null where it is no date."""
-    for zoned in (TIMESTAMP, pa.timestamp("us")):
+    first = next((chunk.drop_null()[0].as_py() for chunk in text.chunks if chunk.null_count < len(chunk)), "")
+    zone = "UTC" if re.search(_ZONE, first) else None  # guessed, for a cast that fails is slow
+    for unit in ("ns", "us"):
         try:
-            return text.cast(zoned).cast(TIMESTAMP)
+            return text.cast(pa.timestamp(unit, zone)).cast(TIMESTAMP, safe=False)  # nanoseconds are dropped
         except pa.ArrowInvalid:
             continue
     series = text.to_pandas()
@@ -141,7 +149,7 @@ def _read(column: pa.ChunkedArray, name: str, wanted: pa.DataType) -> tuple[pa.C
         text = as_text(column)
         values = as_timestamp(text) if wanted == TIMESTAMP else as_number(_market_words(text) if market else text)
         unread = pc.and_(pc.is_valid(text), pc.is_null(values))
-    if market:
+    if market and pc.any(pc.is_nan(values)).as_py():
         values = pc.if_else(pc.is_nan(values), None, values)
     return values, unread
 

@@ -24,7 +24,6 @@ from cleverbetter_dagster.dataset.schema import (
     RUN_DATE,
     START_DATE,
     TOTAL_BETS,
-    sentinel_mask,
 )
 
 RUN_LEEWAY = pd.Timedelta(days=1)
@@ -40,8 +39,8 @@ def examine(
     """The rows that can be right, in canonical types, and every reason why the others cannot.
 
     In the rows returned no required column is missing, every number is finite (or missing, where it may be),
-    dates are ordered and plausible, `schema.BOUNDS` hold (sentinels apart, which are kept as they are), and
-    no id occurs twice: of rows identical in every column the first is kept, and that is no violation.
+    dates are ordered and plausible, `schema.BOUNDS` hold, and no id occurs twice: of rows identical in every
+    column the first is kept, and that is no violation. Sentinels are kept as they are.
 
     Args:
         table: columns under canonical names, of any Arrow type; every name of `schema.REQUIRED` among them.
@@ -52,11 +51,13 @@ def examine(
         Rows in their order, and a frame of `conversion.VIOLATION_COLUMNS`, at most one a cell.
     """
     rows, violations = find_violations(table, now)
+    again, conflicting = _sharing_an_id(rows)
+    reason = "id occurs more than once with different content: keep the right one"
     known = [] if unreadable is None else [unreadable]
-    violations = _one_per_cell([*known, violations, _conflicts(rows)])
-    keep = ~_repeated(rows)
+    violations = _one_per_cell([*known, violations, violations_at(rows, ID, conflicting, reason)])
+    keep = ~again
     keep[violations["position"].to_numpy(dtype=int)] = False
-    return rows.filter(pa.array(keep)), violations
+    return rows if keep.all() else rows.filter(pa.array(keep)), violations
 
 
 def find_violations(table: pa.Table, now: pd.Timestamp) -> tuple[pa.Table, pd.DataFrame]:
@@ -86,7 +87,7 @@ def _numbers(table: pa.Table) -> Iterator[pd.DataFrame]:
         yield violations_at(table, column, infinite, reason)
         if bounds := BOUNDS.get(column):
             values = table[column].to_numpy()
-            outside = ((values < bounds.low) | (values > bounds.high)) & ~sentinel_mask(column, values)
+            outside = (values < bounds.low) | (values > bounds.high)
             reason = f"{column} must be {bounds}: it is {bounds.meaning}"
             yield violations_at(table, column, outside & ~infinite, reason)
         if column == TOTAL_BETS:
@@ -111,31 +112,18 @@ def _dates(table: pa.Table, now: pd.Timestamp) -> Iterator[pd.DataFrame]:
     yield violations_at(table, RUN_DATE, premature, reason)
 
 
-def _conflicts(table: pa.Table) -> pd.DataFrame:
-    positions, frame = _sharing_an_id(table)
-    versions = frame.drop_duplicates().groupby(ID).size()
-    conflicting = np.zeros(table.num_rows, dtype=bool)
-    conflicting[positions[frame[ID].isin(versions.index[versions > 1])]] = True
-    reason = "id occurs more than once with different content: keep the right one"
-    return violations_at(table, ID, conflicting, reason)
-
-
-def _repeated(table: pa.Table) -> np.ndarray:
-    """True where a row is identical, in every column, to an earlier one."""
-    again = np.zeros(table.num_rows, dtype=bool)
-    positions, frame = _sharing_an_id(table)
-    again[positions] = frame.duplicated().to_numpy()
-    return again
-
-
-def _sharing_an_id(table: pa.Table) -> tuple[np.ndarray, pd.DataFrame]:
-    """Positions and rows whose id is not theirs alone. Counting first keeps the usual case, none, cheap."""
+def _sharing_an_id(table: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+    """Where a row is identical to an earlier one, and where rows of one id differ."""
+    again, conflicting = np.zeros((2, table.num_rows), dtype=bool)
     ids = table[ID]
-    if pc.count_distinct(ids).as_py() == len(ids) - ids.null_count:
-        return np.zeros(0, dtype=int), table.slice(0, 0).to_pandas()
-    series = ids.to_pandas()
-    positions = np.flatnonzero(series.duplicated(keep=False) & series.notna())
-    return positions, table.take(positions).to_pandas()
+    if pc.count_distinct(ids).as_py() < len(ids) - ids.null_count:  # counting first keeps the usual case cheap
+        series = ids.to_pandas()
+        positions = np.flatnonzero(series.duplicated(keep=False) & series.notna())
+        frame = table.take(positions).to_pandas()
+        again[positions] = frame.duplicated()
+        versions = frame.drop_duplicates().groupby(ID).size()
+        conflicting[positions] = frame[ID].isin(versions.index[versions > 1])
+    return again, conflicting
 
 
 def _numpy_instant(instant: pd.Timestamp) -> np.datetime64:

@@ -178,21 +178,22 @@ def _borders(decision_time: pd.Series, shares: Sequence[float], parts: str) -> l
 def _cut(
     panel: pd.DataFrame, borders: list[pd.Timestamp], embargo_days: float, min_composite_score: float | None
 ) -> Partition:
-    usable = panel[_usable(panel, min_composite_score)]
-    block = np.searchsorted(pd.DatetimeIndex(borders), pd.DatetimeIndex(usable[DECISION_TIME]), side="right")
+    usable = _usable(panel, min_composite_score)
+    block = np.searchsorted(pd.DatetimeIndex(borders), pd.DatetimeIndex(panel[DECISION_TIME]), side="right")
     embargo = pd.Timedelta(days=embargo_days)
     frames, summaries = {}, {}
     for number, (name, end) in enumerate(zip(PARTS, [*borders, None], strict=True)):
-        part = usable[block == number]
-        frames[name] = part if end is None else part[_known(part[LABEL_TIME], end, embargo)]
-        summaries[name] = _summary(name, frames[name], purged=len(part) - len(frames[name]))
+        part = usable & (block == number)
+        kept = part if end is None else part & _known(panel[LABEL_TIME], end, embargo)
+        frames[name] = panel[kept]
+        summaries[name] = _summary(name, frames[name], purged=int(part.sum() - kept.sum()))
     labelled = int(panel[LABEL].notna().sum())
     split = TemporalSplit(
         validation_start=borders[0],
         test_start=borders[1],
         embargo_days=embargo_days,
         min_composite_score=min_composite_score,
-        filtered_rows=labelled - len(usable),
+        filtered_rows=labelled - int(usable.sum()),
         unlabelled_rows=len(panel) - labelled,
         **summaries,
     )

@@ -1,7 +1,7 @@
 """Pictures of an evaluation, as PNG bytes.
 
 Figures are drawn on matplotlib's Agg canvas directly: no window, no global pyplot state, safe in threads.
-All are 7 x 4.4 inches at 200 dots, made to be read when shown 700 pixels wide.
+All are 770 pixels wide: they fit the page of the UI they are shown in.
 """
 
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ from cleverbetter_dagster.evaluation.allocation import AllocationResult
 from cleverbetter_dagster.evaluation.calibration_error import DEFAULT_BINS, reliability_curve
 from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
 
-WIDTH_INCHES, HEIGHT_INCHES, DOTS_PER_INCH = 7.0, 4.4, 200
+WIDTH_INCHES, HEIGHT_INCHES, DOTS_PER_INCH = 7.0, 4.4, 110
 
 INK, MUTED, RULE = "#1f2933", "#66717d", "#dfe3e8"
 # The model in full colour, baselines behind it; told apart by eyes that confuse red and green too.

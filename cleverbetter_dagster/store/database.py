@@ -151,7 +151,10 @@ def connect(target: Target, *, autocommit: bool = False) -> psycopg.Connection:
 
 @contextmanager
 def advisory_lock(connection: psycopg.Connection, name: str) -> Iterator[None]:
-    """Hold this database's lock `name` until the block or the connection ends; waits for whoever has it."""
+    """Hold this database's lock `name` until the block or the connection ends; waits for whoever has it.
+
+    What the next holder is to see has to be committed inside the block.
+    """
     key = [f"cleverbetter:{name}"]
     connection.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", key)
     try:

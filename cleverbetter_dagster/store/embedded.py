@@ -104,7 +104,7 @@ def _start(folder: Path) -> ServerAddress:
     _set_aside_unless_complete(data)
     if not data.exists():
         _initialise(folder)
-    _check_version(data)
+    _check_usable(data)
     if live_postmaster(folder) is None:
         _launch(folder)
     # It may also be there and still recovering from a crash.
@@ -121,32 +121,16 @@ def _initialise(folder: Path) -> None:
     for leftover in folder.glob("initialising-*"):
         shutil.rmtree(leftover, ignore_errors=True)
     password = folder / "password"
-    if not password.exists():
-        with os.fdopen(os.open(password, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(secrets.token_urlsafe(24))
+    password.unlink(missing_ok=True)
+    with os.fdopen(os.open(password, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(secrets.token_urlsafe(24))
     fresh = Path(tempfile.mkdtemp(prefix="initialising-", dir=folder))
     who = run_as(None)
     if who.owner is not None:
         shutil.chown(fresh, who.owner, who.owner)
-    initdb = [
-        *(
-            "initdb",
-            "-D",
-            fresh.name,
-            "-U",
-            ROLE,
-            "--pwfile=password",
-            "--auth=scram-sha-256",
-        ),
-        *(
-            "--no-locale",
-            "--locale-provider=builtin",
-            "--builtin-locale=C.UTF-8",
-            "--encoding=UTF8",
-            "--no-sync",
-        ),
-    ]
-    done = run_program(initdb, folder, who)
+    initdb = ("initdb", "-D", fresh.name, "-U", ROLE, "--pwfile=password", "--auth=scram-sha-256", "--no-sync")
+    locale = ("--no-locale", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--encoding=UTF8")
+    done = run_program([*initdb, *locale], folder, who)
     if done.returncode != 0:
         raise EmbeddedServerError(f"Cannot create an embedded PostgreSQL in {folder}:\n{done.stdout.strip()}")
     fresh.rename(folder / "data")
@@ -160,7 +144,13 @@ def _set_aside_unless_complete(data: Path) -> None:
     log.warning("%s is not a whole PostgreSQL data directory; moved it to %s and began anew.", data, aside)
 
 
-def _check_version(data: Path) -> None:
+def _check_usable(data: Path) -> None:
+    password = data.with_name("password")
+    if not password.exists():
+        raise EmbeddedServerError(
+            f"{password} is missing, and nobody gets into the data directory {data} without it. Put it back from a "
+            f"backup, or move {data.parent} away to begin anew."
+        )
     version = (data / "PG_VERSION").read_text().strip()
     if version != MAJOR_VERSION:
         raise EmbeddedServerError(
@@ -180,16 +170,7 @@ def _launch(folder: Path) -> None:
         options.append(f"-cport={_free_port(folder, keep=attempt == 0)}")
         log_begins = server_log.stat().st_size if server_log.exists() else 0
         # Relative paths: pg_ctl hands its arguments to a shell, and the folder's name may hold any character.
-        start = [
-            "pg_ctl",
-            "start",
-            "-D",
-            "data",
-            "-l",
-            "server.log",
-            "-o",
-            shlex.join(options),
-        ]
+        start = ("pg_ctl", "start", "-D", "data", "-l", "server.log", "-o", shlex.join(options))
         done = run_program([*start, "-w", "-t", str(START_TIMEOUT_SECONDS)], folder, who)
         if done.returncode == 0 or live_postmaster(folder):
             return
@@ -237,8 +218,10 @@ def _wait_until_it_answers(folder: Path) -> ServerAddress:
 
 def _free_port(folder: Path, keep: bool) -> int:
     """A free loopback port: the last one where `keep`, so that clients find a restarted server again."""
-    last = folder / "port"
-    wanted = int(last.read_text()) if keep and last.exists() else 0
+    try:
+        wanted = int((folder / "port").read_text()) if keep else 0
+    except (FileNotFoundError, ValueError):
+        wanted = 0
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

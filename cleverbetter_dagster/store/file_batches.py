@@ -24,8 +24,8 @@ from cleverbetter_dagster.dataset.schema import ID, TEXTS
 from cleverbetter_dagster.errors import ImportFileError
 from cleverbetter_dagster.store.layout import FEATURE_KEYS
 
-BLOCK_BYTES = 8 << 20
-"""How much text is parsed at once; no line may be longer."""
+BLOCK_BYTES = 2 << 20
+"""How much text is parsed at once, and pyarrow reads some sixteen blocks ahead; no CSV line may be longer."""
 
 PARQUET_ROWS = 32_768
 NESTED_PARQUET_ROWS = 1_024

@@ -184,7 +184,7 @@ def insert(
         raise DataError(f"The evidence on {decision} is no JSON: {error}. Use plain numbers and texts.") from error
     family, version = previous.model if previous else (None, None)
     with connection.transaction():
-        # The embedded server may lose its last half second in a power cut; a decision must not go with it.
+        # A server may be set to confirm before a row is safe on disk; a decision about money must be.
         connection.execute("SET LOCAL synchronous_commit = on")
         entry = _one(
             connection,

@@ -178,13 +178,8 @@ def _batches(settings: Settings, query: RowQuery, types: dict[str, pa.DataType])
             stream,
             csv.ReadOptions(column_names=list(types), block_size=BLOCK_BYTES),
             csv.ParseOptions(newlines_in_values=True),
-            # NULL is sent as nothing, empty text as "".
-            csv.ConvertOptions(
-                column_types=types,
-                null_values=[""],
-                strings_can_be_null=True,
-                quoted_strings_can_be_null=False,
-            ),
+            # NULL is sent as nothing, empty text as ""; both are missing.
+            csv.ConvertOptions(column_types=types, null_values=[""], strings_can_be_null=True),
         )
 
 

@@ -113,6 +113,7 @@ class Staging:
         self._columns = [target.columns[name] for name in columns]
         _check_writable(connection, target)
         with _clear_errors(target):
+            connection.execute("SET LOCAL TimeZone = 'UTC'")
             connection.execute(_ADVISORY_LOCK, [str(target.relation)])
             connection.execute(self._sql(_STAGED))
 
@@ -123,7 +124,11 @@ class Staging:
             ImportFileError: the target's types cannot hold a value.
         """
         sink = pa.BufferOutputStream()
-        csv.write_csv(rows, sink, csv.WriteOptions(include_header=False))
+        # Instants are written without their zone, which is UTC: Arrow takes twenty times as long to write one with it.
+        naive = [
+            field.with_type(pa.timestamp("us")) if pa.types.is_timestamp(field.type) else field for field in rows.schema
+        ]
+        csv.write_csv(rows.cast(pa.schema(naive)), sink, csv.WriteOptions(include_header=False))
         cursor = self._connection.cursor()
         with _clear_errors(self._target), cursor.copy("COPY staged FROM STDIN (FORMAT csv)") as copy:
             copy.write(memoryview(sink.getvalue()))

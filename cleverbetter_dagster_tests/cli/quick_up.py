@@ -32,4 +32,5 @@ def _start_all(supervisor: Supervisor, mlflow: bool, folder: Path, console: Cons
 
 if __name__ == "__main__":
     up._start_all = _start_all
+    up.PROGRAM = (sys.executable, "-m", "cleverbetter_dagster_tests.cli.quick_up")
     main()

@@ -53,7 +53,13 @@ def start_up(
     settings: Settings, program: tuple[str, ...] = QUICK, *options: str
 ) -> tuple[subprocess.Popen[str], UpRecord]:
     """`up`, and what it recorded once everything answered."""
-    process = subprocess.Popen([*program, "up", *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [*program, "up", *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
 
     def ready() -> UpRecord | None:
         assert process.poll() is None, process.communicate()
@@ -70,12 +76,13 @@ def answers(record: UpRecord) -> list[int]:
     return [urllib.request.urlopen(service.url, timeout=10).status for service in record.services if service.url]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
 def test_what_was_started_is_stopped_when_up_is_interrupted(settings: Settings, number: signal.Signals) -> None:
     process, record = start_up(settings)
     assert answers(record) == [200, 200]
     assert len(processes_of(record.token)) == 4  # two services, a child each
-    process.send_signal(number)
+    assert all(os.getsid(service.pid) == service.pid for service in record.services)  # out of Ctrl-C's reach
+    os.killpg(process.pid, number)  # as a terminal does: to the whole group
     output, errors = process.communicate()
     assert (process.returncode, errors) == (0, "")
     assert "Stopped." in output
@@ -85,26 +92,17 @@ def test_what_was_started_is_stopped_when_up_is_interrupted(settings: Settings, 
     assert not record_path(settings).exists()
 
 
-def test_a_second_up_points_to_the_first_and_a_third_follows_its_end(settings: Settings) -> None:
+def test_a_second_up_points_to_the_first_which_down_stops(settings: Settings) -> None:
     process, record = start_up(settings)
     second = run("up")
     assert second.returncode == 1
     assert "runs already" in second.stderr
     assert str(record.services[0].url) in second.stderr
     assert answers(record) == [200, 200]
-    process.terminate()
-    process.communicate()
-    process, record = start_up(settings)
-    process.terminate()
-    process.communicate()
-
-
-def test_down_stops_a_running_up(settings: Settings) -> None:
-    process, record = start_up(settings)
     assert run("down").returncode == 0
-    assert process.wait(timeout=5) == 0
-    assert processes_of(record.token) == []
     process.communicate()
+    assert process.returncode == 0
+    assert processes_of(record.token) == []
 
 
 def test_down_stops_what_a_killed_up_left_even_without_their_parents(settings: Settings) -> None:
@@ -161,15 +159,27 @@ def test_postgresql_stays_up_for_others_who_use_it(settings: Settings) -> None:
         process, _ = start_up(settings)
         process.terminate()
         output, _ = process.communicate()
+        assert process.returncode == 0
         assert "others are using" in output
         assert other.execute("SELECT 1").fetchone() == (1,)
 
 
-def test_detached_it_returns_and_runs_on(settings: Settings) -> None:
-    # The detached one runs the real services' command, so this one is told by the addresses alone.
-    done = run("up", "--detach", "--no-mlflow", "--port", "1")
+def test_detached_it_returns_once_everything_answers_and_runs_on(settings: Settings) -> None:
+    done = run("up", "--detach")
+    assert (done.returncode, done.stderr) == (0, "")
+    record = read_record(record_path(settings))
+    assert record is not None
+    assert all(str(service.url) in done.stdout for service in record.services)
+    assert answers(record) == [200, 200]
+    assert run("down").returncode == 0
+    assert processes_of(record.token) == []
+
+
+def test_detached_it_says_why_it_could_not_start(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://ann@127.0.0.1:1/racing")
+    done = run("up", "--detach")
     assert done.returncode == 1
-    assert "port" in done.stderr.lower()
+    assert "Cannot use the database ann@127.0.0.1:1/racing" in done.stderr
 
 
 def test_the_next_free_port_is_taken() -> None:

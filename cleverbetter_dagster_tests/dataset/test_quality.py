@@ -50,6 +50,7 @@ def test_rows_that_can_be_right_pass_as_they_are() -> None:
         ("total_bets", 10.5, "must be a whole number"),
         ("roi", -1.01, "must be at least -1"),
         ("profit_factor", -0.5, "must be at least 0"),
+        ("profit_factor", -999.0, "must be at least 0"),
         ("roi", float("nan"), "is NaN or infinite"),
         ("sharpe_ratio", float("inf"), "is NaN or infinite"),
         ("composite_score", float("-inf"), "is NaN or infinite"),

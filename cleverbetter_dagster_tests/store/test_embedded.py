@@ -211,6 +211,21 @@ def test_a_data_directory_that_is_not_whole_is_set_aside_not_deleted(
     assert str(aside) in caplog.text
 
 
+def test_a_lost_password_is_named_at_once(folder: Path) -> None:
+    (folder / "password").unlink()
+    with pytest.raises(EmbeddedServerError, match=rf"{folder / 'password'} is missing"):
+        ensure_server(folder)
+
+
+def test_files_a_power_cut_left_empty_are_no_obstacle(folder: Path, tmp_path: Path) -> None:
+    (folder / "port").write_text("")
+    assert answers(ensure_server(folder))
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / "password").touch()
+    assert answers(ensure_server(tmp_path / "new"))
+    stop_server(tmp_path / "new")
+
+
 def test_a_server_that_cannot_start_says_what_its_log_says(folder: Path) -> None:
     (folder / "data" / "postgresql.conf").write_text("no_such_setting = 1\n")
     with pytest.raises(EmbeddedServerError, match=r"(?s)server\.log.*no_such_setting.*DATABASE_URL"):

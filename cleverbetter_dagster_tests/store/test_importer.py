@@ -161,6 +161,12 @@ def test_a_corrected_row_is_loaded_and_marked_repaired(database: Settings, tmp_p
     assert pending(database)["row_id"].tolist() == ["r3", "r3"]
 
 
+def test_a_row_that_is_bad_and_good_in_one_file_still_waits(database: Settings, tmp_path: Path) -> None:
+    frame = pd.concat([upstream_results().assign(win_rate=[0.5, 2.0, 0.5]), upstream_results().iloc[[1]]])
+    assert counts(import_results(database, csv(frame, tmp_path / "r"))) == (3, 0, 0, 1)
+    assert pending(database)["row_id"].tolist() == ["r2"]
+
+
 def test_features_of_a_row_do_not_repair_the_row(database: Settings, tmp_path: Path) -> None:
     import_results(database, csv(upstream_results().assign(win_rate=[0.5, 2.0, 0.5]), tmp_path / "r"))
     assert import_features(database, csv(upstream_features(), tmp_path / "f")).inserted == 3
@@ -225,9 +231,26 @@ def test_an_id_with_two_contents_is_refused_wherever_the_two_are(database: Setti
     assert json.loads(found["raw"][0])["total_return"] == 0.5
 
 
-def test_a_row_twice_in_a_file_with_the_same_content_is_loaded_once(database: Settings, tmp_path: Path) -> None:
-    frame = pd.concat([upstream_results(), upstream_results(1)])
-    assert counts(import_results(database, csv(frame, tmp_path / "r"))) == (3, 0, 1, 0)
+@pytest.mark.parametrize("unique", [True, False])
+def test_a_row_twice_in_a_file_with_the_same_content_is_loaded_once(
+    database: Settings, connection: psycopg.Connection, tmp_path: Path, unique: bool
+) -> None:
+    import_results(database, csv(upstream_results(0), tmp_path / "empty"))
+    if not unique:
+        connection.execute("ALTER TABLE backtest_results DROP CONSTRAINT backtest_results_pkey")
+    path = csv(pd.concat([upstream_results(), upstream_results(1)]), tmp_path / "r")
+    assert counts(import_results(database, path)) == (3, 0, 1, 0)
+    assert counts(import_results(database, path)) == (0, 0, 4, 0)
+
+
+def test_instants_are_stored_in_utc_whatever_the_servers_zone(
+    database: Settings, connection: psycopg.Connection, tmp_path: Path
+) -> None:
+    connection.execute(f"ALTER DATABASE {connection.info.dbname} SET TimeZone = 'Australia/Sydney'")
+    import_results(database, csv(upstream_results(1), tmp_path / "r"))
+    assert connection.execute("SELECT start_date FROM backtest_results").fetchone() == (
+        upstream_results(1)["start_date"][0],
+    )
 
 
 def test_newer_features_replace_older_ones_and_older_ones_nothing(
@@ -245,6 +268,19 @@ def test_newer_features_replace_older_ones_and_older_ones_nothing(
     assert connection.execute("SELECT features FROM ml_features").fetchall() == [({"a": 3},)]
     rival = versions[3].assign(features='{"a": 7}')
     assert counts(import_features(database, csv(rival, tmp_path / "d"))) == (0, 0, 0, 1)
+
+
+def test_replacing_one_rows_features_leaves_the_others_alone(
+    database: Settings, connection: psycopg.Connection, tmp_path: Path
+) -> None:
+    frame = upstream_features(3)
+    import_features(database, csv(frame, tmp_path / "a"))
+    later, earlier = frame["computed_at"][0] + pd.Timedelta(hours=1), frame["computed_at"][1] - pd.Timedelta(hours=1)
+    frame.loc[0, ["computed_at", "features"]] = [later, '{"a": 9}']
+    frame.loc[1, ["computed_at", "features"]] = [earlier, '{"a": 8}']
+    assert counts(import_features(database, csv(frame, tmp_path / "b"))) == (0, 1, 2, 0)
+    stored = connection.execute("SELECT features ? 'a' FROM ml_features ORDER BY backtest_result_id").fetchall()
+    assert stored == [(True,), (False,), (False,)]
 
 
 def test_features_that_cannot_be_right_are_quarantined(database: Settings, tmp_path: Path) -> None:

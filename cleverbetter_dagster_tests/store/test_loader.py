@@ -169,6 +169,19 @@ def test_empty_text_and_null_are_both_missing(database: Settings, connection: ps
     assert load(database, end="2023-01-31 12:00").rows_read == 0
 
 
+def test_line_breaks_in_text_and_the_servers_own_ways_of_writing_dates_do_no_harm(
+    database: Settings, ours: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loader, "BLOCK_BYTES", 512)
+    ours.execute(f"ALTER DATABASE {ours.info.dbname} SET DateStyle = 'SQL, DMY'")
+    for number in range(20):
+        insert(ours, number)
+    ours.execute("UPDATE backtest_results SET strategy_id = E'one\\n\\n\\ntwo'")
+    rows = load(database).rows
+    assert rows["strategy_id"].to_pylist() == ["one\n\n\ntwo"] * 20
+    assert set(rows["run_date"].to_pylist()) == {pd.Timestamp("2023-02-01T01:00:00Z")}
+
+
 def test_a_table_without_method_has_one(database: Settings, ours: psycopg.Connection) -> None:
     insert(ours, 1)
     ours.execute("ALTER TABLE backtest_results DROP COLUMN method")

@@ -1,0 +1,191 @@
+"""The web UI as a person uses it: `cleverbetter up`, a backfill, a run, and what a headless chromium then shows.
+
+Run with `pytest -m browser`; needs Debian's chromium. With SCREENSHOTS set to a folder, the pictures are kept there.
+"""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from cleverbetter_dagster.dataset.samples import SampleSpec, sample_rows
+from cleverbetter_dagster.settings import Settings
+from cleverbetter_dagster.store.importer import import_files
+
+CHROMIUM = shutil.which("chromium")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.timeout(600),
+    pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium: apt-get install chromium"),
+]
+
+SAMPLE = SampleSpec(n_strategies=100, first_month="2022-01", months=24)
+AS_OF = "2023-12"
+LOCATION = "cleverbetter_dagster.definitions"
+
+BACKFILL = """mutation Backfill($params: LaunchBackfillParams!) {
+  launchPartitionBackfill(backfillParams: $params) {
+    __typename ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message } } }"""
+BACKFILL_STATUS = """query Status($id: String!) {
+  partitionBackfillOrError(backfillId: $id) { ... on PartitionBackfill { status error { message } } } }"""
+LAUNCH = """mutation Launch($params: ExecutionParams!) {
+  launchRun(executionParams: $params) {
+    __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message }
+    ... on RunConfigValidationInvalid { errors { message } } } }"""
+RUN_STATUS = "query Run($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }"
+
+
+class Dagster:
+    """The GraphQL the UI itself speaks."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+
+    def ask(self, query: str, **variables: Any) -> dict[str, Any]:
+        answer = requests.post(f"{self.address}/graphql", json={"query": query, "variables": variables}, timeout=60)
+        return next(iter(answer.json()["data"].values()))
+
+    def wait(self, query: str, name: str, ended: set[str], seconds: float = 240) -> str:
+        until = time.monotonic() + seconds
+        status = ""
+        while time.monotonic() < until:
+            status = self.ask(query, id=name)["status"]
+            if status in ended:
+                break
+            time.sleep(1)
+        return status
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dagster]:
+    """Everything a person starts, on embedded PostgreSQL in a folder of its own, with sample rows in it."""
+    home = tmp_path_factory.mktemp("up")
+    environment = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"} | {
+        "DAGSTER_HOME": str(home)
+    }
+    files = home / "results.parquet", home / "features.parquet"
+    for frame, file in zip(sample_rows(SAMPLE), files, strict=True):
+        frame.to_parquet(file)
+    import_files(Settings(home=home, database_url=None), *files)
+    port, mlflow_port = free_port(), free_port()
+    command = [sys.executable, "-m", "cleverbetter_dagster.cli.main"]
+    process = subprocess.Popen(
+        [*command, "up", "--port", str(port), "--mlflow-port", str(mlflow_port)],
+        env=environment,
+        cwd=home,
+        stdout=(home / "up.log").open("wb"),
+        stderr=subprocess.STDOUT,
+    )
+    try:
+        _wait_until_up(f"http://127.0.0.1:{port}", process, home)
+        yield Dagster(f"http://127.0.0.1:{port}")
+    finally:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=90) in (0, 130)
+        subprocess.run([*command, "down"], env=environment, check=True, timeout=90)
+
+
+def _wait_until_up(address: str, process: subprocess.Popen[bytes], home: Path) -> None:
+    for _ in range(240):
+        assert process.poll() is None, (home / "up.log").read_text()
+        if "Ctrl-C" in (home / "up.log").read_text():
+            return
+        time.sleep(0.5)
+    raise AssertionError(f"{address} never came up:\n" + (home / "up.log").read_text())
+
+
+@pytest.fixture(scope="module")
+def trained(up: Dagster) -> Dagster:
+    """All months backfilled from the UI's own mutation, then the job `retrain` launched as of the last."""
+    months = [f"{year}-{month:02d}" for year in (2022, 2023) for month in range(1, 13)]
+    launched = up.ask(BACKFILL, params={"assetSelection": [{"path": ["training_rows"]}], "partitionNames": months})
+    assert launched["__typename"] == "LaunchBackfillSuccess", launched
+    ended = {"COMPLETED_SUCCESS", "COMPLETED_FAILED", "COMPLETED", "FAILED", "CANCELED"}
+    assert up.wait(BACKFILL_STATUS, launched["backfillId"], ended) == "COMPLETED_SUCCESS"
+    config = {
+        "ops": {
+            "temporal_split": {"config": {"min_composite_score": None, "min_examples": 300}},
+            "ensemble_study": {"config": {"n_folds": 1, "n_trials": 0}},
+        }
+    }
+    selector = {
+        "repositoryLocationName": LOCATION,
+        "repositoryName": "__repository__",
+        "jobName": "retrain",
+    }
+    tags = [{"key": "dagster/partition", "value": AS_OF}]
+    launch = up.ask(
+        LAUNCH,
+        params={"selector": selector, "runConfigData": config, "mode": "default", "executionMetadata": {"tags": tags}},
+    )
+    assert launch["__typename"] == "LaunchRunSuccess", launch
+    assert up.wait(RUN_STATUS, launch["run"]["runId"], {"SUCCESS", "FAILURE", "CANCELED"}) == "SUCCESS"
+    return up
+
+
+@pytest.fixture(scope="module")
+def page(trained: Dagster) -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    quiet = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*quiet, "--disable-component-update"])
+        yield browser.new_page(viewport={"width": 1700, "height": 1100})
+        browser.close()
+
+
+def keep(page: Any, name: str) -> None:
+    if folder := os.environ.get("SCREENSHOTS"):
+        page.screenshot(path=str(Path(folder) / f"{name}.png"))
+
+
+def test_the_graph_shows_the_rows_the_family_and_the_champion(trained: Dagster, page: Any) -> None:
+    page.goto(f"{trained.address}/asset-groups")
+    for group in ("upstream", "rows", "ensemble", "champion"):
+        page.get_by_text(group, exact=True).first.wait_for(timeout=30_000)
+        page.get_by_text(group, exact=True).last.click()
+    for asset in ("training_rows", "temporal_split", "ensemble_model", "model_comparison", "strategy_predictions"):
+        page.get_by_text(asset, exact=True).last.wait_for(timeout=10_000)
+    page.wait_for_timeout(2_000)  # the layout settles
+    keep(page, "graph")
+
+
+def test_an_evaluation_shows_its_leaderboard_and_plots_where_people_look(trained: Dagster, page: Any) -> None:
+    page.goto(f"{trained.address}/assets/ensemble_evaluation?view=partitions&partition={AS_OF}")
+    page.get_by_text("roc_auc_95%").first.wait_for(timeout=30_000)
+    keep(page, "evaluation")
+    page.get_by_text("[Show Markdown]").first.click()
+    page.get_by_role("dialog").get_by_text("shrunk_return").first.wait_for(timeout=10_000)
+    pictures = page.get_by_role("dialog").locator("img")
+    assert pictures.count() == 5
+    assert all(pictures.nth(n).evaluate("picture => picture.naturalWidth") > 700 for n in range(5))
+    keep(page, "evaluation_report")
+
+
+def test_the_checks_of_the_split_are_facts_in_the_ui(trained: Dagster, page: Any) -> None:
+    page.goto(f"{trained.address}/assets/temporal_split?view=checks")
+    for check in ("enough_examples", "no_label_after_split", "decision_times_agree"):
+        page.get_by_text(check).first.wait_for(timeout=30_000)
+    keep(page, "checks")
+
+
+def test_the_decision_on_the_champion_gives_its_reasons(trained: Dagster, page: Any) -> None:
+    page.goto(f"{trained.address}/assets/champion?view=partitions&partition={AS_OF}")
+    page.get_by_text("decision", exact=True).first.wait_for(timeout=30_000)
+    page.get_by_text("Brier score").first.wait_for(timeout=10_000)
+    keep(page, "champion")
