@@ -7,11 +7,8 @@ from cleverbetter_dagster.errors import UnknownFamily
 from cleverbetter_dagster.learning.classifier import Classifier
 from cleverbetter_dagster.learning.ensemble import Ensemble
 from cleverbetter_dagster.learning.family import Family
-from cleverbetter_dagster.learning.rl_agent import RlAgent
 
-FAMILIES: Mapping[str, Family] = MappingProxyType(
-    {family.name: family for family in (Ensemble(), Classifier(), RlAgent())}
-)
+FAMILIES: Mapping[str, Family] = MappingProxyType({family.name: family for family in (Ensemble(), Classifier())})
 
 
 def get_family(name: str) -> Family:

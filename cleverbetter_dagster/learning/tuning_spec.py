@@ -25,7 +25,7 @@ class StudySpec(BaseModel):
         ge=0,
         description="settings to judge where an earlier month's best give the start; 0: always start cold",
     )
-    timeout_seconds: float | None = Field(None, gt=0, description="start no trial after so long; none: no limit")
+    timeout_seconds: float | None = Field(900, gt=0, description="start no trial after so long; none: no limit")
     metric: Metric = Field("auc", description="what the folds are scored by; brier and log_loss are minimised")
     n_folds: int = Field(3, ge=1, le=20, description="forward folds, all in the later half of the examples")
     embargo_days: float = Field(0.0, ge=0.0, allow_inf_nan=False, description="as in the dataset's spec")

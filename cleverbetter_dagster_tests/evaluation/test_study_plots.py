@@ -16,11 +16,11 @@ DRAWINGS = {
 
 @pytest.mark.parametrize("name", DRAWINGS)
 @pytest.mark.filterwarnings("error::UserWarning", "error::RuntimeWarning")
-def test_every_drawing_is_a_png_twice_700_pixels_wide(name):
+def test_every_drawing_is_a_png_770_pixels_wide(name):
     png = DRAWINGS[name]()
 
     assert png.startswith(b"\x89PNG\r\n")
-    assert struct.unpack(">I", png[16:20])[0] == 1_400
+    assert struct.unpack(">I", png[16:20])[0] == 770
 
 
 def test_the_best_so_far_follows_the_direction_of_the_metric():
