@@ -23,6 +23,12 @@ if TYPE_CHECKING:
     from cleverbetter_dagster.evaluation.leaderboard import LeaderboardRow
     from cleverbetter_dagster.services.records import ChampionRecord
 
+QUICK_STUDIES = {
+    "ensemble_study": {"config": {"n_trials": 10}},
+    "classifier_study": {"config": {"n_trials": 0, "n_folds": 1}},
+}
+"""A demonstration cannot wait for the hundred trials a real study takes."""
+
 FIGURES = {"roc_auc": "ROC AUC", "brier": "Brier"}
 PERCENTAGES = {"roi": "ROI", "growth": "growth"}
 
@@ -47,7 +53,7 @@ def demo(
     console.print(f"\n[bold]Loading and validating[/] the rows of {spec.months} months, {months[0]} to {months[1]}")
     run_job(settings, "load_rows", months, console)
     console.print(f"\n[bold]Training, judging, promoting[/] as of {months[1]}")
-    run_job(settings, "retrain", (months[1], months[1]), console)
+    run_job(settings, "retrain", (months[1], months[1]), console, {"ops": QUICK_STUDIES})
     show_results(settings, months[1], console)
     console.print(f"[dim]{perf_counter() - started:.0f} s in all[/]")
 

@@ -1,5 +1,6 @@
 """One branch of the graph a model family: study, model, evaluation. A family in the catalogue gets one by itself."""
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import dagster as dg
@@ -17,13 +18,20 @@ from cleverbetter_dagster.learning.tuning import StudySpec
 from cleverbetter_dagster.services.datasets import rebuild_each
 from cleverbetter_dagster.services.evaluation import Evaluation, evaluate
 from cleverbetter_dagster.services.records import ModelRecord, SplitRecord, StudyRecord
-from cleverbetter_dagster.services.training import Lineage, settle_params, train
+from cleverbetter_dagster.services.training import Lineage, train
+from cleverbetter_dagster.services.tuning import WIDEST_GAP, Settled, Watch, settle_params
+
+OVERFITTING = "increase dropout rates, add L2 regularisation, or reduce model complexity (narrow `space`)."
+AT_EDGE = (
+    "widen that range (`space` in the run's configuration), or increase model complexity where the AUC is low. At the "
+    "simple end, reduce it further."
+)
 
 HEADLINE = ("roc_auc", "brier", "roi", "growth")
 
 
 class StudyConfig(StudySpec, dg.Config):
-    """How the parameters are settled; 0 trials keep the family's defaults, judged on temporal folds."""
+    """How the parameters are searched for; 0 trials keep the family's defaults, judged on temporal folds."""
 
 
 class EvaluationConfig(StakingSpec, dg.Config):
@@ -44,10 +52,12 @@ def _study(family: Family, partitions: dg.MonthlyPartitionsDefinition) -> dg.Ass
         kinds={"optuna"},
         pool=f"{family.name}_training",
         description=(
-            f"Parameters of the {family.title} for the as_of month, judged on temporal folds of train and validation."
+            f"Parameters of the {family.title} for the as_of month, searched by Optuna and judged on temporal folds "
+            "of train and validation. A study goes on where it stopped; a new month starts from the last one's best."
         ),
-        code_version="1",
+        code_version="2",
         retry_policy=RETRY_PASSING_FAULTS,
+        check_specs=_study_checks(f"{family.name}_study"),
     )
     def study(
         context: dg.AssetExecutionContext,
@@ -55,15 +65,19 @@ def _study(family: Family, partitions: dg.MonthlyPartitionsDefinition) -> dg.Ass
         deployment: Deployment,
         rows: dict[str, pa.Table],
         temporal_split: dict[str, SplitRecord],
-    ) -> dict[str, StudyRecord]:
-        settings = deployment.settings()
-        spec = StudySpec(**config.model_dump()).model_copy(update={"threads": settings.threads})
+    ) -> Iterator[dg.MaterializeResult]:
+        spec = StudySpec(**config.model_dump())
         studies: dict[str, StudyRecord] = {}
+
+        def tell(month: str) -> Watch:
+            return lambda progress: context.log.info(f"{family.name} {month}: {progress}")
+
         with clear_failures():
             for month, dataset in rebuild_each(rows, temporal_split):
-                studies[month] = settle_params(settings, family.name, dataset, spec)
-                context.add_asset_metadata(_study_metadata(studies[month]), partition_key=month)
-        return studies
+                found = settle_params(deployment.settings(), family.name, dataset, spec, tell(month))
+                studies[month] = found.record
+                context.add_asset_metadata(_study_metadata(found), partition_key=month)
+        yield dg.MaterializeResult(value=studies, check_results=[_gap_is_small(studies), _inside_space(studies)])
 
     return study
 
@@ -138,12 +152,66 @@ def _evaluation(family: Family, partitions: dg.MonthlyPartitionsDefinition) -> d
     return evaluation
 
 
-def _study_metadata(study: StudyRecord) -> dict[str, dg.MetadataValue | float | int]:
+def _study_checks(asset: str) -> list[dg.AssetCheckSpec]:
+    return [
+        dg.AssetCheckSpec(
+            "train_validation_gap_is_small",
+            asset=asset,
+            description=(
+                f"The AUC on the rows a fold's model was fitted on is at most {WIDEST_GAP} above that on the fold. "
+                f"Otherwise: {OVERFITTING}"
+            ),
+        ),
+        dg.AssetCheckSpec(
+            "best_trial_is_inside_its_space",
+            asset=asset,
+            description=f"No chosen hyperparameter lies at an end of the range searched. Otherwise: {AT_EDGE}",
+        ),
+    ]
+
+
+def _gap_is_small(studies: Mapping[str, StudyRecord]) -> dg.AssetCheckResult:
+    worst = max(studies.values(), key=lambda study: study.gap)
+    passed = worst.gap <= WIDEST_GAP
+    found = f"As of {worst.as_of} the AUC on fitted rows is {worst.gap:.3f} above that on the folds."
+    return dg.AssetCheckResult(
+        check_name="train_validation_gap_is_small",
+        passed=passed,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=found if passed else f"{found} {OVERFITTING}",
+        metadata={"gap": worst.gap, "widest": WIDEST_GAP, "as_of": worst.as_of},
+    )
+
+
+def _inside_space(studies: Mapping[str, StudyRecord]) -> dg.AssetCheckResult:
+    at_edge = {month: study.edges for month, study in studies.items() if study.edges}
+    found = "; ".join(
+        f"{month}: " + ", ".join(f"{name} at {end:g}" for name, end in edges.items())
+        for month, edges in at_edge.items()
+    )
+    return dg.AssetCheckResult(
+        check_name="best_trial_is_inside_its_space",
+        passed=not at_edge,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"{found}. {AT_EDGE}" if at_edge else "Every chosen hyperparameter lies inside its range.",
+        metadata={"at_edge": found or "none"},
+    )
+
+
+def _study_metadata(found: Settled) -> dict[str, dg.MetadataValue | float | int | str | None]:
+    study = found.record
+    rows = [{"parameter": name, "value": value} for name, value in study.params.items()]
     return {
+        "report": page(table(rows), *(picture(png, name) for name, png in found.pictures.items())),
+        f"mean_fold_{study.metric}": study.value,
+        f"mean_fold_{study.metric}_of_defaults": study.default_value,
         "mean_fold_auc": study.mean_auc,
-        "mean_fold_auc_of_defaults": study.default_auc,
+        "mean_fold_auc_on_fitted_rows": study.train_auc,
+        "train_validation_gap": study.gap,
         "trials": study.trials,
-        "parameters": page(table([{"parameter": name, "value": value} for name, value in study.params.items()])),
+        "pruned_trials": study.pruned,
+        "study": study.study or "none: the defaults",
+        "warm_started_from": study.warm_started_from or "nothing",
     }
 
 

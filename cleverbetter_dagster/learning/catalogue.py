@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from cleverbetter_dagster.errors import UnknownFamily
+from cleverbetter_dagster.learning.classifier import Classifier
 from cleverbetter_dagster.learning.ensemble import Ensemble
 from cleverbetter_dagster.learning.family import Family
 
-FAMILIES: Mapping[str, Family] = MappingProxyType({family.name: family for family in (Ensemble(),)})
+FAMILIES: Mapping[str, Family] = MappingProxyType({family.name: family for family in (Ensemble(), Classifier())})
 
 
 def get_family(name: str) -> Family:

@@ -1,177 +1,220 @@
-"""Judging and choosing hyperparameters inside the past: forward folds over train and validation, never the
-test.
+"""Searching hyperparameters inside the past: one Optuna study, cheap trials, the defaults always among them.
 
-A fold is treated like a small as_of of its own: what was known when it starts is cut into a train and a
-validation part, the family learns from both, and the fold is scored.
+The study is Optuna's; here is what makes it resumable, shareable, prunable and warm-startable. How a setting is
+judged is in `tuning_scores` (and `tuning_stack` for the ensemble), what is searched in `tuning_space`.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field
-from sklearn.metrics import brier_score_loss, roc_auc_score
-
 from cleverbetter_dagster.dataset.examples import Examples
-from cleverbetter_dagster.dataset.splits import temporal_folds
-from cleverbetter_dagster.errors import LearningError
-from cleverbetter_dagster.learning.family import Family, Params
+from cleverbetter_dagster.learning.ensemble import Ensemble
+from cleverbetter_dagster.learning.family import Family
+from cleverbetter_dagster.learning.tuning_scores import FitScorer, Scorer, pooled, temporal_cv_score
+from cleverbetter_dagster.learning.tuning_space import edges, searched_space, suggested, within
+from cleverbetter_dagster.learning.tuning_spec import FoldScores, Progress, StudyPlace, StudyResult, StudySpec
+from cleverbetter_dagster.learning.tuning_stack import StackScorer
 
 if TYPE_CHECKING:
-    from optuna.storages import BaseStorage
+    from optuna.distributions import BaseDistribution
     from optuna.study import Study
     from optuna.trial import FrozenTrial, Trial
 
-VALIDATION_BLOCKS = 4
-"""The last of so many blocks of a fold's past is its validation part; the guide's 60/20 is 3 to 1 as well."""
+__all__ = ["Progress", "StudyPlace", "StudyResult", "StudySpec", "pooled", "run_study", "temporal_cv_score"]
 
-IS_DEFAULT = "defaults"
+IS_DEFAULT, SCORES, RANGES = "defaults", "scores", "settled_within"
+WATCH_SECONDS = 5.0
+RANDOM_TRIALS = 10
+"""Settings drawn at random before the sampler learns from them, and judged before any is pruned."""
 
+FEWEST_FOR_IMPORTANCE = 8
 
-class StudySpec(BaseModel):
-    """How hyperparameters are judged and searched for."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    n_trials: int = Field(0, ge=0, description="settings to judge, the defaults first; 0 and 1 judge nothing else")
-    n_folds: int = Field(3, ge=1, le=20, description="forward folds, all in the later half of the examples")
-    embargo_days: float = Field(0.0, ge=0.0, allow_inf_nan=False, description="as in the dataset's spec")
-    seed: int = Field(0, ge=0, description="of the models and of the search")
-    threads: int = Field(1, ge=1, description="threads a fit may use")
-
-
-@dataclass(frozen=True)
-class FoldScores:
-    """Scores of one setting, one value a fold, in order of time."""
-
-    auc: tuple[float, ...]
-    brier: tuple[float, ...]
-    rows: tuple[int, ...]
-
-    @property
-    def mean_auc(self) -> float:
-        """Plain mean over folds: each stands for a stretch of time, however many rows it has."""
-        return float(np.mean(self.auc))
-
-    @property
-    def mean_brier(self) -> float:
-        """Plain mean over folds."""
-        return float(np.mean(self.brier))
-
-
-@dataclass(frozen=True)
-class StudyResult:
-    """What a study chose.
-
-    Attributes:
-        params: every hyperparameter of the family, tuned or default.
-        mean_auc: mean validation AUC of `params` over the folds.
-        default_auc: the same of the family's defaults.
-        trials: completed trials, the defaults' included.
-    """
-
-    params: dict[str, Any]
-    mean_auc: float
-    default_auc: float
-    trials: int
-
-
-def pooled(earlier: Examples, later: Examples) -> Examples:
-    """Two parts as one, in order of time."""
-    return Examples(pd.concat([earlier.frame, later.frame], ignore_index=True))
-
-
-def temporal_cv_score(family: Family, examples: Examples, params: Params, spec: StudySpec) -> FoldScores:
-    """Score one setting forward in time.
-
-    Args:
-        family: whose setting it is.
-        examples: train and validation together (`pooled`).
-        params: the setting; what is left out takes its default.
-        spec: folds, seed and threads; `n_trials` has no say here.
-
-    Raises:
-        NotEnoughRows: too few distinct decision times for the folds.
-        LearningError: a fold's outcomes are all of one class, so that it has no AUC, or a fit failed.
-    """
-    embargo = pd.Timedelta(days=spec.embargo_days)
-    aucs, briers, rows = [], [], []
-    folds = temporal_folds(examples.decision_time, examples.label_time, 2 * spec.n_folds - 1, embargo)
-    for fit, score in folds[-spec.n_folds :]:
-        past, fold = examples.take(fit), examples.take(score)
-        if len(np.unique(fold.y)) < 2:
-            raise LearningError(
-                f"The fold from {fold.decision_time.min()} has {len(fold)} outcomes, all {fold.y[0]}: "
-                f"no AUC. Take fewer than {spec.n_folds} folds, or load more history."
-            )
-        within = temporal_folds(past.decision_time, past.label_time, VALIDATION_BLOCKS - 1, embargo)[-1]
-        model = family.fit(past.take(within[0]), past.take(within[1]), params, spec.seed, spec.threads)
-        probability = model.predict_proba(fold.X)[:, 1]
-        aucs.append(float(roc_auc_score(fold.y, probability)))
-        briers.append(float(brier_score_loss(fold.y, probability)))
-        rows.append(len(fold))
-    return FoldScores(tuple(aucs), tuple(briers), tuple(rows))
+Watch = Callable[[Progress], None]
 
 
 def run_study(
-    family: Family, examples: Examples, spec: StudySpec, name: str, storage: "BaseStorage | str | None" = None
+    family: Family, examples: Examples, spec: StudySpec, place: StudyPlace, watch: Watch | None = None
 ) -> StudyResult:
-    """Search the family's space for the best mean validation AUC; the defaults are always the first trial.
+    """Search the family's space for the best mean score over the folds; the defaults are always the first trial.
+
+    Trials that finished or were pruned count; failed ones do not. Processes that share a study together run its
+    trials, and may overshoot by one each.
 
     Args:
         family: whose hyperparameters are sought.
         examples: train and validation together; the test part has no business here.
-        spec: trials, folds, seed and threads.
-        name: of the study; one that exists in `storage` goes on until it has `n_trials` completed trials.
-        storage: Optuna storage or its URL; None keeps the study in memory.
+        spec: trials, folds, metric, space, seed and threads.
+        place: name and storage of the study, and what it starts from.
+        watch: told about progress, every few seconds and at the end.
 
     Raises:
-        NotEnoughRows, LearningError: as `temporal_cv_score`, which no trial survives.
+        NotEnoughRows, LearningError: as `Scorer.score`, which no trial survives.
     """
-    defaults = family.default_params()
-    if spec.n_trials <= 1:
-        auc = temporal_cv_score(family, examples, defaults, spec).mean_auc
-        return StudyResult(defaults, auc, auc, trials=1)
-    study = _open_study(family, spec, name, storage)
+    scorer = scorer_for(family, examples, spec)
+    space = searched_space(family, spec, scorer.settles)
+    defaults = {**family.default_params(), **spec.params}
+    if not spec.n_trials:
+        scores = scorer.score(defaults)
+        return StudyResult(defaults, scores, scores, trials=1)
+    study = _open_study(spec, place, space, defaults)
+    budget = min(spec.n_trials, spec.n_trials_warm) if place.first else spec.n_trials
+    left = budget - len(_judged(study))
+    if left > 0:
+        study.optimize(
+            _Objective(family, scorer, spec, defaults),
+            n_trials=left,
+            timeout=spec.timeout_seconds,
+            n_jobs=1,
+            callbacks=[_stop_at(budget), _Watcher(watch, budget, spec)],
+        )
+    return _result(study, family, scorer, spec, defaults)
 
-    def objective(trial: "Trial") -> float:
-        return temporal_cv_score(family, examples, family.suggest(trial), spec).mean_auc
 
-    study.optimize(objective, n_trials=max(spec.n_trials - len(_completed(study)), 0), n_jobs=1)
-    return _result(family, study)
+def scorer_for(family: Family, examples: Examples, spec: StudySpec) -> Scorer:
+    """The cheapest scorer there is for the family."""
+    if type(family) is Ensemble:
+        return StackScorer(examples, spec, anchor={**family.default_params(), **spec.params})
+    return FitScorer(family, examples, spec)
 
 
-def _open_study(family: Family, spec: StudySpec, name: str, storage: "BaseStorage | str | None") -> "Study":
+class _Objective:
+    """What Optuna optimises: the mean score of a trial's setting, reported fold by fold."""
+
+    def __init__(self, family: Family, scorer: Scorer, spec: StudySpec, defaults: dict[str, Any]) -> None:
+        self.family, self.scorer, self.spec, self.defaults = family, scorer, spec, defaults
+
+    def __call__(self, trial: "Trial") -> float:
+        import optuna
+
+        params, ranges = suggested(self.family, trial, self.spec, self.scorer.settles)
+        is_default = bool(trial.user_attrs.get(IS_DEFAULT))
+
+        def report(fold: int, value: float) -> None:
+            if not self.spec.prune:
+                return
+            trial.report(value, fold)
+            # The defaults are what everything is compared with: they are judged to the end.
+            if not is_default and trial.should_prune():
+                raise optuna.TrialPruned(f"after fold {fold + 1}")
+
+        if is_default:
+            scores = self.scorer.score(self.defaults, report=report)
+        else:
+            scores = self.scorer.score(params, ranges, report)
+        trial.set_user_attr(SCORES, asdict(scores))
+        if ranges:
+            trial.set_user_attr(RANGES, ranges)
+        return scores.mean(self.spec.metric)
+
+
+class _Watcher:
+    """An Optuna callback that tells about progress, not too often."""
+
+    def __init__(self, watch: Watch | None, total: int, spec: StudySpec) -> None:
+        self.watch, self.total, self.spec = watch, total, spec
+        self.started = self.told = monotonic()
+        self.here = 0
+
+    def __call__(self, study: "Study", trial: "FrozenTrial") -> None:  # noqa: ARG002 - Optuna's signature
+        self.here += 1
+        if self.watch is None:
+            return
+        judged, now = _judged(study), monotonic()
+        if len(judged) < self.total and now - self.told < WATCH_SECONDS:
+            return
+        self.told = now
+        seconds_left = (now - self.started) / self.here * max(self.total - len(judged), 0)
+        if self.spec.timeout_seconds:
+            seconds_left = min(seconds_left, max(self.spec.timeout_seconds - (now - self.started), 0.0))
+        pruned = sum(1 for one in judged if not _is_complete(one))
+        self.watch(Progress(len(judged), self.total, pruned, study.best_value, self.spec.metric, seconds_left))
+
+
+def _open_study(
+    spec: StudySpec, place: StudyPlace, space: Mapping[str, "BaseDistribution"], defaults: dict[str, Any]
+) -> "Study":
     import optuna
+    from optuna.trial import TrialState
 
     study = optuna.create_study(
-        study_name=name,
-        storage=storage,
-        direction="maximize",
-        sampler=optuna.samplers.TPESampler(seed=spec.seed),
-        load_if_exists=True,
+        study_name=place.name, storage=place.storage, direction=spec.direction, load_if_exists=True
     )
-    if not any(trial.user_attrs.get(IS_DEFAULT) for trial in _completed(study)):
-        study.enqueue_trial(family.default_params(), user_attrs={IS_DEFAULT: True})
+    before = study.get_trials(deepcopy=False)
+    # A study that goes on must not draw again what it drew first.
+    study.sampler = optuna.samplers.TPESampler(
+        seed=spec.seed + len(before), n_startup_trials=RANDOM_TRIALS, multivariate=True
+    )
+    study.pruner = optuna.pruners.MedianPruner(n_startup_trials=RANDOM_TRIALS // 2)
+    for name, value in place.attributes.items():
+        if study.user_attrs.get(name) != value:
+            study.set_user_attr(name, value)
+    safe = (TrialState.WAITING, TrialState.COMPLETE)
+    if not any(trial.state in safe for trial in before if trial.user_attrs.get(IS_DEFAULT)):
+        study.enqueue_trial(within(defaults, space), user_attrs={IS_DEFAULT: True})
+    if not before:
+        for params in place.first:
+            study.enqueue_trial(within(params, space))
     return study
 
 
-def _completed(study: "Study") -> list["FrozenTrial"]:
+def _stop_at(budget: int) -> Callable[["Study", "FrozenTrial"], None]:
+    from optuna.study import MaxTrialsCallback
     from optuna.trial import TrialState
 
-    return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    return MaxTrialsCallback(budget, states=(TrialState.COMPLETE, TrialState.PRUNED))
 
 
-def _result(family: Family, study: "Study") -> StudyResult:
-    from optuna.trial import FixedTrial
+def _judged(study: "Study") -> list["FrozenTrial"]:
+    from optuna.trial import TrialState
 
-    completed = _completed(study)
-    default = next(trial for trial in completed if trial.user_attrs.get(IS_DEFAULT))
-    chosen = family.suggest(FixedTrial(study.best_params))
+    return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
+
+
+def _is_complete(trial: "FrozenTrial") -> bool:
+    return trial.state.name == "COMPLETE"
+
+
+def _result(study: "Study", family: Family, scorer: Scorer, spec: StudySpec, defaults: dict[str, Any]) -> StudyResult:
+    judged = _judged(study)
+    complete = [trial for trial in judged if _is_complete(trial)]
+    default = next((trial for trial in complete if trial.user_attrs.get(IS_DEFAULT)), None)
+    # Another worker may still be at the defaults.
+    default_scores = _scores(default) if default else scorer.score(defaults)
+    best = study.best_trial if complete else None
+    if best is None or best.user_attrs.get(IS_DEFAULT):
+        params, scores, at_edge = defaults, default_scores, {}
+    else:
+        scores = _scores(best)
+        params = {**family.default_params(), **best.params, **scores.chosen, **spec.params}
+        settled = best.user_attrs.get(RANGES, {})
+        at_edge = edges(best.params, best.distributions) | {
+            name: end for name, ends in settled.items() for end in ends if params[name] == end
+        }
     return StudyResult(
-        params={**family.default_params(), **chosen},
-        mean_auc=float(study.best_value),
-        default_auc=float(default.values[0]),
-        trials=len(completed),
+        params=params,
+        scores=scores,
+        default_scores=default_scores,
+        trials=max(len(judged), 1),
+        pruned=len(judged) - len(complete),
+        history=tuple(trial.value if _is_complete(trial) else None for trial in judged),
+        importances=_importances(study, complete),
+        edges=at_edge,
     )
+
+
+def _scores(trial: "FrozenTrial") -> FoldScores:
+    kept: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in trial.user_attrs[SCORES].items()
+    }
+    return FoldScores(**kept)
+
+
+def _importances(study: "Study", complete: list["FrozenTrial"]) -> dict[str, float]:
+    """PED-ANOVA (Watanabe, Bansal, Hutter, IJCAI 2023): which values the best trials share."""
+    import optuna
+
+    if len(complete) < FEWEST_FOR_IMPORTANCE or len({trial.value for trial in complete}) == 1:
+        return {}
+    return {name: float(share) for name, share in optuna.importance.get_param_importances(study).items()}

@@ -27,7 +27,15 @@ class SplitRecord(Record):
 
 
 class StudyRecord(Record):
-    """The parameters a family will be trained with at one as_of, and how they scored on temporal folds."""
+    """The parameters a family will be trained with at one as_of, and how they scored on temporal folds.
+
+    Attributes:
+        mean_auc: mean AUC over the folds; `train_auc` that on the rows the folds' models were fitted on.
+        value: mean of `metric`, by which the study chose; `default_auc` and `default_value` are the defaults'.
+        trials: settings judged, `pruned` ones included.
+        edges: chosen values at an end of their range, each with that end.
+        study: name in Optuna's storage; None where nothing was searched. `warm_started_from` is another's name.
+    """
 
     family: str
     as_of: str
@@ -36,6 +44,19 @@ class StudyRecord(Record):
     default_auc: float
     trials: int
     seed: int
+    pruned: int = 0
+    metric: str = "auc"
+    value: float | None = None
+    default_value: float | None = None
+    train_auc: float | None = None
+    edges: dict[str, float] = {}
+    study: str | None = None
+    warm_started_from: str | None = None
+
+    @property
+    def gap(self) -> float:
+        """AUC on fitted rows less that on the folds; 0 where the first is not known."""
+        return 0.0 if self.train_auc is None else self.train_auc - self.mean_auc
 
 
 class ModelRecord(Record):

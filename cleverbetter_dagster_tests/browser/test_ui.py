@@ -120,7 +120,8 @@ def trained(up: Dagster) -> Dagster:
     config = {
         "ops": {
             "temporal_split": {"config": {"min_composite_score": None, "min_examples": 300}},
-            "ensemble_study": {"config": {"n_folds": 1, "n_trials": 0}},
+            "ensemble_study": {"config": {"n_folds": 1, "n_trials": 6}},
+            "classifier_study": {"config": {"n_folds": 1, "n_trials": 0}},
         }
     }
     selector = {
@@ -156,7 +157,7 @@ def keep(page: Any, name: str) -> None:
 
 def test_the_graph_shows_the_rows_the_family_and_the_champion(trained: Dagster, page: Any) -> None:
     page.goto(f"{trained.address}/asset-groups")
-    for group in ("upstream", "rows", "ensemble", "champion"):
+    for group in ("upstream", "rows", "ensemble", "classifier", "champion"):
         page.get_by_text(group, exact=True).first.wait_for(timeout=30_000)
         page.get_by_text(group, exact=True).last.click()
     for asset in ("training_rows", "temporal_split", "ensemble_model", "model_comparison", "strategy_predictions"):
@@ -189,3 +190,12 @@ def test_the_decision_on_the_champion_gives_its_reasons(trained: Dagster, page: 
     page.get_by_text("decision", exact=True).first.wait_for(timeout=30_000)
     page.get_by_text("Brier score").first.wait_for(timeout=10_000)
     keep(page, "champion")
+
+
+def test_a_study_shows_its_history_and_what_mattered(trained: Dagster, page: Any) -> None:
+    page.goto(f"{trained.address}/assets/ensemble_study?view=partitions&partition={AS_OF}")
+    page.get_by_text("[Show Markdown]").first.wait_for(timeout=30_000)
+    keep(page, "study")
+    page.get_by_text("[Show Markdown]").first.click()
+    page.get_by_role("dialog").locator("img").first.wait_for(timeout=10_000)
+    keep(page, "study_report")

@@ -15,6 +15,7 @@ from cleverbetter_dagster.dataset.samples import SampleSpec, sample_rows
 from cleverbetter_dagster.definitions import assets
 from cleverbetter_dagster.defs.io_manager import ArtefactIOManager
 from cleverbetter_dagster.defs.resources import Deployment, mlflow_run
+from cleverbetter_dagster.learning.catalogue import FAMILIES
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store import ledger
 from cleverbetter_dagster.store.database import psycopg_connect
@@ -28,10 +29,15 @@ from cleverbetter_dagster_tests.services.conftest import canonical
 SAMPLE = SampleSpec(n_strategies=150, first_month="2021-01", months=30)
 FIRST, AS_OF, LAST = "2021-01", "2023-05", "2023-06"
 EMPTY = "2023-08"
-BRANCH = ["temporal_split", "ensemble_study", "ensemble_model", "ensemble_evaluation"]
+FAMILY_ASSETS = [f"{family}_{part}" for family in FAMILIES for part in ("study", "model", "evaluation")]
+BRANCH = ["temporal_split", *FAMILY_ASSETS]
 TRAIN = [*BRANCH, "model_comparison", "champion", "strategy_predictions"]
 NO_FILTER = {"temporal_split": {"min_composite_score": None}}
-ONE_FOLD = {"ensemble_study": {"n_folds": 1}}
+QUICK = {"max_epochs": 3, "heads": 2, "width": 8}
+ONE_FOLD = {
+    "ensemble_study": {"n_folds": 1, "n_trials": 0},
+    "classifier_study": {"n_folds": 1, "n_trials": 0, "params": QUICK},
+}
 EASY_GATE = {"champion": {"level": 0.55, "min_months": 2}}
 
 Config = dict[str, dict[str, Any]]

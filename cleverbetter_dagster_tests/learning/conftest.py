@@ -22,6 +22,15 @@ SMALL = {
         "forest_trees": 20,
         "n_folds": 2,
     },
+    "classifier": {
+        "heads": 4,
+        "width": 8,
+        "depth": 1,
+        "learning_rate": 0.01,
+        "batch_rows": 64,
+        "max_epochs": 12,
+        "patience": 4,
+    },
 }
 """Parameters of every family that fit in a fraction of a second."""
 

@@ -9,7 +9,7 @@ from sklearn.metrics import brier_score_loss, roc_auc_score
 from cleverbetter_dagster.dataset.examples import Examples
 from cleverbetter_dagster.errors import LearningError
 from cleverbetter_dagster.learning.catalogue import FAMILIES
-from cleverbetter_dagster.learning.tuning import StudySpec, pooled, run_study, temporal_cv_score
+from cleverbetter_dagster.learning.tuning import StudyPlace, StudySpec, pooled, run_study, temporal_cv_score
 from cleverbetter_dagster_tests.learning.conftest import SMALL
 
 
@@ -105,7 +105,7 @@ def test_a_fold_of_one_class_has_no_auc_and_says_so(past):
 @pytest.mark.parametrize("n_trials", [0, 1])
 def test_no_search_judges_the_defaults(past, n_trials):
     family = Blend()
-    result = run_study(family, past, StudySpec(n_trials=n_trials, n_folds=2), "none")
+    result = run_study(family, past, StudySpec(n_trials=n_trials, n_folds=2), StudyPlace("none"))
     assert result.params == family.default_params()
     assert result.mean_auc == result.default_auc
     assert result.trials == 1
@@ -113,7 +113,7 @@ def test_no_search_judges_the_defaults(past, n_trials):
 
 
 def test_a_search_finds_better_parameters_and_keeps_those_it_does_not_tune(past):
-    result = run_study(Blend(), past, StudySpec(n_trials=12, n_folds=2), "search")
+    result = run_study(Blend(), past, StudySpec(n_trials=12, n_folds=2), StudyPlace("search"))
     assert result.params["weight"] > 0.5
     assert result.params["untuned"] == 5
     assert result.mean_auc > result.default_auc
@@ -125,20 +125,20 @@ def test_the_defaults_win_where_nothing_beats_them(past):
         def default_params(self) -> dict[str, Any]:
             return {"weight": 1.0}
 
-    result = run_study(Best(), past, StudySpec(n_trials=4), "best")
+    result = run_study(Best(), past, StudySpec(n_trials=4), StudyPlace("best"))
     assert result.mean_auc >= result.default_auc
 
 
 def test_equal_seeds_search_alike(past):
     spec = StudySpec(n_trials=6, n_folds=1, seed=11)
-    assert run_study(Blend(), past, spec, "a") == run_study(Blend(), past, spec, "b")
+    assert run_study(Blend(), past, spec, StudyPlace("a")) == run_study(Blend(), past, spec, StudyPlace("b"))
 
 
 def test_a_study_that_was_cut_off_goes_on_where_it_stopped(past):
     storage = optuna.storages.InMemoryStorage()
     family = Blend()
-    first = run_study(family, past, StudySpec(n_trials=3, n_folds=1), "long", storage)
-    second = run_study(family, past, StudySpec(n_trials=5, n_folds=1), "long", storage)
+    first = run_study(family, past, StudySpec(n_trials=3, n_folds=1), StudyPlace("long", storage))
+    second = run_study(family, past, StudySpec(n_trials=5, n_folds=1), StudyPlace("long", storage))
     assert (first.trials, second.trials) == (3, 5)
     assert len(family.weights) == 5
     assert family.weights.count(0.1) == 1

@@ -1,0 +1,22 @@
+"""Cheap trials keep their place: far less CPU than full ones, at hardly any loss on the test rows."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from cleverbetter_dagster.dataset.as_of import AsOf
+from cleverbetter_dagster.learning.tuning import StudySpec
+from cleverbetter_dagster_tests.benchmarks.bench_tuning import ROWS_VARIABLE, compare, load
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.skipif(ROWS_VARIABLE not in os.environ, reason=f"{ROWS_VARIABLE} names no folder of real rows")
+def test_cheap_trials_cost_a_quarter_and_a_warm_start_a_tenth_of_full_trials() -> None:
+    contests = compare(load(Path(os.environ[ROWS_VARIABLE])), AsOf.parse("2023-12"), StudySpec(n_trials=100), 15)
+    full, cheap, warm = (contests[name] for name in ("full trials", "cheap trials", "warm start"))
+    assert full.cpu_seconds >= 4 * cheap.cpu_seconds
+    assert full.cpu_seconds >= 10 * warm.cpu_seconds
+    assert cheap.test_auc >= full.test_auc - 0.003
+    assert warm.test_auc >= full.test_auc - 0.003
