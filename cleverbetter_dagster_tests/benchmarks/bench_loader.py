@@ -165,7 +165,7 @@ CONTESTANTS: dict[str, Callable[[Settings, int], int]] = {
 def measure(settings: Settings, contestant: str, limit: int) -> Run:
     """Run a contestant in a process of its own."""
     assert settings.database_url is not None
-    environment = os.environ | {"DATABASE_URL": settings.database_url.get_secret_value(), "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"DATABASE_URL": settings.database_url.get_secret_value()}
     command = [sys.executable, "-m", __spec__.name, "--contestant", contestant, "--rows", str(limit)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
