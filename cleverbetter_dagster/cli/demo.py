@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from cleverbetter_dagster.services.records import ChampionRecord
 
 QUICK_STUDIES = {
-    "ensemble_study": {"config": {"n_trials": 10}},
+    "ensemble_study": {"config": {"n_trials": 5}},
     "classifier_study": {"config": {"n_trials": 0, "n_folds": 1}},
 }
 """A demonstration cannot wait for the hundred trials a real study takes."""
