@@ -155,14 +155,11 @@ def keep(page: Any, name: str) -> None:
         page.screenshot(path=str(Path(folder) / f"{name}.png"))
 
 
-def test_the_graph_shows_the_rows_the_family_and_the_champion(trained: Dagster, page: Any) -> None:
-    page.goto(f"{trained.address}/asset-groups")
-    for group in ("upstream", "rows", "ensemble", "classifier", "champion"):
-        page.get_by_text(group, exact=True).first.wait_for(timeout=30_000)
-        page.get_by_text(group, exact=True).last.click()
-    for asset in ("training_rows", "temporal_split", "ensemble_model", "model_comparison", "strategy_predictions"):
-        page.get_by_text(asset, exact=True).last.wait_for(timeout=10_000)
-    page.wait_for_timeout(2_000)  # the layout settles
+def test_the_graph_shows_the_rows_every_family_and_the_champion(trained: Dagster, page: Any) -> None:
+    page.goto(f"{trained.address}/assets/strategy_predictions?view=lineage&lineageScope=upstream&lineageDepth=7")
+    for name in ("backtest_results", "training_rows", "temporal_split", "ensemble_model", "classifier_model"):
+        page.get_by_text(name, exact=True).first.wait_for(timeout=30_000)
+    page.get_by_text("model_comparison", exact=True).first.wait_for(timeout=30_000)
     keep(page, "graph")
 
 
