@@ -6,11 +6,13 @@ import dagster as dg
 import pyarrow as pa
 
 from cleverbetter_dagster.dataset.as_of import AsOf
+from cleverbetter_dagster.dataset.examples import check_enough
 from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.defs.failures import RETRY_PASSING_FAULTS, clear_failures
 from cleverbetter_dagster.defs.metadata import page, picture
 from cleverbetter_dagster.defs.partitions import by_month, history_input
 from cleverbetter_dagster.defs.resources import Deployment
+from cleverbetter_dagster.errors import NotEnoughRows
 from cleverbetter_dagster.evaluation.plots import split_timeline
 from cleverbetter_dagster.services.datasets import Dataset, plan_split, rows_until
 from cleverbetter_dagster.services.loading import MonthLoad, MonthLoader
@@ -24,6 +26,36 @@ from cleverbetter_dagster.services.split_checks import (
 
 GROUP = "rows"
 UPSTREAM = "upstream"
+
+SPLIT_CHECKS = [
+    dg.AssetCheckSpec(
+        "enough_examples",
+        asset="temporal_split",
+        blocking=True,
+        description=(
+            "At least min_examples (1,000) labelled rows, as the training guide "
+            "asks. Otherwise: load more history, "
+            "lower min_composite_score, or lower min_examples if a rough model is wanted anyway."
+        ),
+    ),
+    dg.AssetCheckSpec(
+        "no_label_after_split",
+        asset="temporal_split",
+        blocking=True,
+        description=(
+            "Every label a part is fitted on was known when the next part starts, and before the as_of month ended."
+        ),
+    ),
+    dg.AssetCheckSpec(
+        "decision_times_agree",
+        asset="temporal_split",
+        description=(
+            "run_date lies within a month of end_date for most rows. Otherwise the "
+            "history was backtested in "
+            "bulk, and decision_time=run_date would order nothing: keep end_date."
+        ),
+    ),
+]
 
 
 class SplitConfig(DatasetSpec, dg.Config):
@@ -66,8 +98,8 @@ def training_rows(partitions: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefini
                 "rows_are_plausible",
                 asset="training_rows",
                 description=(
-                    "No row of the months had to be quarantined. Otherwise: `cleverbetter "
-                    "quarantine`, repair upstream, load again."
+                    "No row of the months had to be quarantined. Otherwise: look into the table "
+                    "cleverbetter.quarantine, repair upstream, load again."
                 ),
             )
         ],
@@ -98,36 +130,7 @@ def temporal_split(partitions: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefin
             "known after the month is in it."
         ),
         code_version="1",
-        check_specs=[
-            dg.AssetCheckSpec(
-                "enough_examples",
-                asset="temporal_split",
-                blocking=True,
-                description=(
-                    "At least min_examples (1,000) labelled rows, as the training guide "
-                    "asks. Otherwise: load more history, "
-                    "lower min_composite_score, or lower min_examples if a rough model is wanted anyway."
-                ),
-            ),
-            dg.AssetCheckSpec(
-                "no_label_after_split",
-                asset="temporal_split",
-                blocking=True,
-                description=(
-                    "Every label a part is fitted on was known when the next part starts, "
-                    "and before the as_of month ended."
-                ),
-            ),
-            dg.AssetCheckSpec(
-                "decision_times_agree",
-                asset="temporal_split",
-                description=(
-                    "run_date lies within a month of end_date for most rows. Otherwise the "
-                    "history was backtested in "
-                    "bulk, and decision_time=run_date would order nothing: keep end_date."
-                ),
-            ),
-        ],
+        check_specs=SPLIT_CHECKS,
     )
     def temporal_split(
         context: dg.AssetExecutionContext, config: SplitConfig, training_rows: dict[str, pa.Table]
@@ -196,13 +199,18 @@ def _split_metadata(dataset: Dataset) -> dict[str, dg.MetadataValue | int | str]
 
 def _enough(datasets: Mapping[str, Dataset]) -> dg.AssetCheckResult:
     usable = {month: dataset.record.split.usable_rows for month, dataset in datasets.items()}
-    needed = max(dataset.record.spec.min_examples for dataset in datasets.values())
     fewest = min(usable, key=lambda month: usable[month])
+    spec = datasets[fewest].record.spec
+    refusal = None
+    try:
+        check_enough(usable[fewest], spec)
+    except NotEnoughRows as error:
+        refusal = str(error)
     return dg.AssetCheckResult(
         check_name="enough_examples",
-        passed=usable[fewest] >= needed,
-        description=f"{usable[fewest]} usable examples as of {fewest}, {needed} needed.",
-        metadata={"usable_examples": usable[fewest], "needed": needed},
+        passed=refusal is None,
+        description=refusal or f"{usable[fewest]} usable examples as of {fewest}, {spec.min_examples} needed.",
+        metadata={"usable_examples": usable[fewest], "needed": spec.min_examples, "as_of": fewest},
     )
 
 

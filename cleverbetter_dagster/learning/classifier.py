@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from pydantic import ValidationError
 from threadpoolctl import threadpool_limits
 
 from cleverbetter_dagster.dataset.examples import Examples
@@ -35,6 +34,7 @@ from cleverbetter_dagster.learning.family import (
     FittedModel,
     Params,
     Report,
+    checked_params,
     feature_matrix,
     require_order,
 )
@@ -138,7 +138,7 @@ class Classifier:
             LearningError: as `Family.fit`.
             NotEnoughRows: validation holds fewer than two distinct decision times.
         """
-        chosen = _checked(params)
+        chosen = checked_params(NetworkParams, params, "classifier")
         require_order(train, validation)
         require_both_classes(train.y)
         names = tuple(train.X.columns)
@@ -223,12 +223,3 @@ def _facts(past: Trained, stopping_rows: int) -> Report:
         "stopping_rows": stopping_rows,
         "prior_shift": past.network.prior_shift,
     }
-
-
-def _checked(params: Params) -> NetworkParams:
-    try:
-        return NetworkParams.model_validate(dict(params))
-    except ValidationError as error:
-        lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']} (got {e['input']!r})" for e in error.errors()]
-        known = ", ".join(NetworkParams.model_fields)
-        raise LearningError(f"Cannot use the classifier's parameters: {'; '.join(lines)}. Known: {known}.") from None

@@ -20,11 +20,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from cleverbetter_dagster.dataset.examples import Examples
 from cleverbetter_dagster.dataset.splits import temporal_folds
-from cleverbetter_dagster.errors import LearningError
 from cleverbetter_dagster.learning.base_learners import (
     BASE_LEARNERS,
     BaseLearner,
@@ -40,6 +39,7 @@ from cleverbetter_dagster.learning.family import (
     FittedModel,
     Params,
     Report,
+    checked_params,
     feature_matrix,
     require_order,
 )
@@ -160,7 +160,7 @@ class Ensemble:
             LearningError: as `Family.fit`; also where the labels before a fold are of one class.
             NotEnoughRows: train holds fewer than two distinct decision times.
         """
-        chosen = _checked(params)
+        chosen = checked_params(EnsembleParams, params, "ensemble")
         require_order(train, validation)
         names = tuple(train.X.columns)
         known, later = feature_matrix(train.X, names), feature_matrix(validation.X, names)
@@ -197,12 +197,3 @@ def predict_forward(examples: Examples, params: EnsembleParams, seed: int, threa
         learners = fit_base_learners(values[fit], examples.y[fit], params, seed, threads)
         parts.append(base_probabilities(learners, values[score]))
     return OutOfFold(np.concatenate([score for _, score in folds]), np.vstack(parts))
-
-
-def _checked(params: Params) -> EnsembleParams:
-    try:
-        return EnsembleParams.model_validate(dict(params))
-    except ValidationError as error:
-        lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']} (got {e['input']!r})" for e in error.errors()]
-        known = ", ".join(EnsembleParams.model_fields)
-        raise LearningError(f"Cannot use the ensemble's parameters: {'; '.join(lines)}. Known: {known}.") from None

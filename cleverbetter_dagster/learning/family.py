@@ -6,10 +6,11 @@ a model (`feature_matrix`). No particular model lives here; families are listed 
 
 import abc
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import pandas as pd
+from pydantic import BaseModel, ValidationError
 
 from cleverbetter_dagster.dataset.examples import Examples
 from cleverbetter_dagster.dataset.schema import MARKET_PREFIX
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 Params = Mapping[str, Any]
 """Flat hyperparameters by name: numbers, texts and booleans only, so that a tracker can log them."""
+
+ParamsModel = TypeVar("ParamsModel", bound=BaseModel)
 
 Report = dict[str, float | int | str]
 """Flat facts about a fit by name, for a tracker."""
@@ -139,6 +142,20 @@ def require_order(train: Examples, validation: Examples) -> None:
             f"A label of train was known at {known}, after validation began at {start}: "
             "purge such rows (dataset.splits does)."
         )
+
+
+def checked_params(model: type[ParamsModel], params: Params, family: str) -> ParamsModel:
+    """A family's hyperparameters, validated.
+
+    Raises:
+        LearningError: a parameter is unknown or out of range; the message names it, its value and the known ones.
+    """
+    try:
+        return model.model_validate(dict(params))
+    except ValidationError as error:
+        lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']} (got {e['input']!r})" for e in error.errors()]
+        known = ", ".join(model.model_fields)
+        raise LearningError(f"Cannot use the {family}'s parameters: {'; '.join(lines)}. Known: {known}.") from None
 
 
 def feature_matrix(X: pd.DataFrame, names: Sequence[str]) -> np.ndarray:

@@ -11,7 +11,7 @@ from cleverbetter_dagster.dataset.as_of import AsOf
 from cleverbetter_dagster.dataset.panel import build_panel
 from cleverbetter_dagster.dataset.schema import ID, rows_frame
 from cleverbetter_dagster.dataset.spec import DatasetSpec
-from cleverbetter_dagster.dataset.splits import Partition, split_examples
+from cleverbetter_dagster.dataset.splits import Partition, apply_split, split_examples
 from cleverbetter_dagster.errors import DataError
 from cleverbetter_dagster.services.records import SplitRecord
 
@@ -67,7 +67,8 @@ def rebuild(rows: pd.DataFrame, record: SplitRecord) -> Dataset:
             f"The rows up to {record.as_of} changed since their split was made (hash {found}, the split has "
             f"{record.data_hash}). Materialise temporal_split of {record.as_of} again, then what follows it."
         )
-    return plan_split(rows, AsOf.parse(record.as_of), record.spec)
+    panel = build_panel(rows, AsOf.parse(record.as_of).end, record.spec)
+    return Dataset(record, panel, apply_split(panel, record.split))
 
 
 def rebuild_each(months: Mapping[str, pa.Table], splits: Mapping[str, SplitRecord]) -> Iterator[tuple[str, Dataset]]:

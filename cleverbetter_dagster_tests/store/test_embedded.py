@@ -296,9 +296,6 @@ def become_nobody() -> None:
 @pytest.fixture
 def nobody() -> Iterator[ProcessPoolExecutor]:
     """An ordinary user: a process that gave root's rights away. Forked, should Python be out of its reach."""
-    initdb = postgres_program("initdb")
-    if not all(folder.stat().st_mode & stat.S_IXOTH for folder in initdb.parents):
-        pytest.skip(f"an ordinary user may not run {initdb}")
     with ProcessPoolExecutor(1, mp_context=get_context("fork"), initializer=become_nobody) as pool:
         yield pool
 
@@ -314,6 +311,7 @@ def shared() -> Iterator[Path]:
 
 
 @as_root
+@open_to_others
 def test_an_ordinary_user_starts_it_and_root_finds_and_restarts_it_as_theirs(
     nobody: ProcessPoolExecutor, shared: Path
 ) -> None:
@@ -329,6 +327,7 @@ def test_an_ordinary_user_starts_it_and_root_finds_and_restarts_it_as_theirs(
 
 
 @as_root
+@open_to_others
 def test_somebody_elses_folder_is_refused_with_its_name_and_a_remedy(nobody: ProcessPoolExecutor, shared: Path) -> None:
     folder = shared / "postgres"
     for server_is_up in (False, True):
