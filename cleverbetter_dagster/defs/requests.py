@@ -4,7 +4,7 @@ Pure: nothing here reads a database, a clock or the environment, and nothing is 
 """
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -20,6 +20,7 @@ from cleverbetter_dagster.learning.catalogue import FAMILIES, get_family
 from cleverbetter_dagster.learning.tuning_spec import StudySpec
 
 MOST_TRIALS = 1000
+HTTP_PARTS = (["body"], ["query"], ["path"], ["header"])
 LONGEST_NAME = 60
 """Of a field as a refusal repeats it."""
 
@@ -202,16 +203,30 @@ def job_id(family: str, unix_seconds: float) -> str:
 
 def problems_of(error: ValidationError, prefix: str = "") -> list[Problem]:
     """What Pydantic found, field by field, with what to do about it."""
+    return problems_from(error.errors(include_url=False), error.title, prefix)
+
+
+def problems_from(
+    errors: Sequence[Mapping[str, Any]], title: str = "TrainingRequest", prefix: str = ""
+) -> list[Problem]:
+    """The same of errors without their exception, as FastAPI hands them on.
+
+    Args:
+        errors: as `ValidationError.errors()`; `loc` may begin with the part of a HTTP request.
+        title: name of the model that was validated.
+        prefix: before every field.
+    """
     found: list[Problem] = []
-    for one in error.errors(include_url=False):
+    for one in errors:
         cause = (one.get("ctx") or {}).get("error")
         if isinstance(cause, InvalidRequest):
             found += cause.problems
             continue
-        name = ".".join(map(str, one["loc"]))
-        field = f"{prefix}{name}" or "config"
-        told = one["msg"].removeprefix("Value error, ")
-        found.append(Problem(field.rstrip("."), f"{told} (got {_short(one['input'])})", _remedy(error.title, name)))
+        place = [str(part)[:LONGEST_NAME] for part in one["loc"]]
+        name = ".".join(place[1:] if place[:1] in HTTP_PARTS else place)
+        field = f"{prefix}{name}".rstrip(".") or (place[0] if place else "request")
+        told = str(one["msg"]).removeprefix("Value error, ")
+        found.append(Problem(field, f"{told} (got {_short(one.get('input'))})", _remedy(title, name)))
     return found
 
 

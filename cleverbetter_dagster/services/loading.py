@@ -33,9 +33,10 @@ class MonthLoad:
 
 
 def months_with_rows(settings: Settings) -> list[str]:
-    """The months, `YYYY-MM` in order of time, in which some window ended, from the first partition on."""
+    """The months, `YYYY-MM` in order of time, in which some window ended; those with a partition only."""
+    current = AsOf.of(pd.Timestamp.now(tz="UTC")).key
     counts = month_counts(settings, resolve_source(settings))
-    return [month for month, rows in counts.items() if rows and month >= settings.first_month]
+    return [month for month, rows in counts.items() if rows and settings.first_month <= month <= current]
 
 
 def load_history(settings: Settings, as_of: str | None = None) -> pd.DataFrame:
@@ -49,7 +50,8 @@ def load_history(settings: Settings, as_of: str | None = None) -> pd.DataFrame:
     if not months or last < months[0]:
         found = f"the first month with rows is {months[0]}" if months else "there are none"
         raise NotEnoughRows(
-            f"No rows up to {as_of or 'now'}: {found}. Import some (`cleverbetter import --help`), or check DATABASE_URL."
+            f"No rows up to {as_of or 'now'}: {found}. Import some (`cleverbetter import --help`), "
+            "or check DATABASE_URL."
         )
     loader = MonthLoader(settings)
     wanted = pd.period_range(months[0], last, freq="M").strftime("%Y-%m")
