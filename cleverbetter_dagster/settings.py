@@ -47,13 +47,41 @@ class Settings(BaseSettings):
     threads: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, validation_alias="CLEVERBETTER_THREADS")
     dagster_port: int = Field(3000, ge=1, le=65535, validation_alias="CLEVERBETTER_DAGSTER_PORT")
     mlflow_port: int = Field(5000, ge=1, le=65535, validation_alias="CLEVERBETTER_MLFLOW_PORT")
+    api_port: int = Field(
+        8000, ge=1, le=65535, validation_alias="CLEVERBETTER_API_PORT", description="port of the REST API"
+    )
+    api_token: SecretStr | None = Field(
+        None,
+        validation_alias="CLEVERBETTER_API_TOKEN",
+        description="token that writing calls of the REST API take; unset, it serves this machine alone",
+    )
+    api_max_queued: int = Field(
+        20,
+        ge=1,
+        validation_alias="CLEVERBETTER_API_MAX_QUEUED",
+        description="training jobs that may wait before the REST API refuses more",
+    )
+    dagster_url: str | None = Field(
+        None,
+        validation_alias="CLEVERBETTER_DAGSTER_URL",
+        description="where Dagster's web UI is, for the REST API",
+        pattern=r"^https?://[^/@]+$",
+    )
 
     @field_validator("home")
     @classmethod
     def _absolute(cls, home: Path) -> Path:
         return home.expanduser().resolve()
 
-    @field_validator("database_url", "dagster_database_url", "optuna_database_url", "state_database_url", mode="before")
+    @field_validator(
+        "database_url",
+        "dagster_database_url",
+        "optuna_database_url",
+        "state_database_url",
+        "api_token",
+        "dagster_url",
+        mode="before",
+    )
     @classmethod
     def _blank_is_unset(cls, url: str | None) -> str | None:
         return url or None
@@ -67,6 +95,11 @@ class Settings(BaseSettings):
     def artefacts_base(self) -> str:
         """Base of the Parquet and JSON artefacts: any fsspec URL."""
         return self.artefacts_url or str(self.state_folder / "artefacts")
+
+    @property
+    def dagster_address(self) -> str:
+        """Where Dagster's web server is asked to launch runs."""
+        return self.dagster_url or f"http://127.0.0.1:{self.dagster_port}"
 
     @property
     def uses_embedded_database(self) -> bool:

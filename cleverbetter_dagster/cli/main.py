@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from cleverbetter_dagster.cli.api import api
 from cleverbetter_dagster.cli.demo import demo
 from cleverbetter_dagster.cli.down import down
 from cleverbetter_dagster.cli.import_rows import import_rows
@@ -29,6 +30,7 @@ app.command()(demo)
 app.command()(up)
 app.command()(down)
 app.command()(status)
+app.command()(api)
 app.command("import")(import_rows)
 
 

@@ -105,6 +105,14 @@ def daemon_service(settings: Settings, folder: Path, webserver_url: str) -> Serv
     return Service("Dagster daemon", command, lambda: _beats(webserver_url, started), _log(settings, "daemon"))
 
 
+def api_service(settings: Settings, webserver_url: str, port: int) -> Service:
+    """The REST API, which launches runs through the web UI's server."""
+    url = f"http://{HOST}:{port}"
+    command = (sys.executable, "-m", "cleverbetter_dagster.cli.main", "api", "--host", HOST, "--port", str(port))
+    environment = {"CLEVERBETTER_DAGSTER_URL": webserver_url}
+    return Service("API", command, lambda: _got(f"{url}/api/v1/health"), _log(settings, "api"), url, environment)
+
+
 def free_port(wanted: int) -> int:
     """`wanted`, or the next port nobody listens on.
 

@@ -27,6 +27,7 @@ from cleverbetter_dagster.cli.running import (
     stop_processes,
 )
 from cleverbetter_dagster.cli.services import (
+    api_service,
     code_service,
     daemon_service,
     free_port,
@@ -48,14 +49,19 @@ class AlreadyUp(CleverBetterError):
 def up(
     port: Annotated[int | None, typer.Option(help="Port of Dagster's UI.", min=1, max=65535)] = None,
     mlflow_port: Annotated[int | None, typer.Option(help="Port of MLflow's UI.", min=1, max=65535)] = None,
+    api_port: Annotated[int | None, typer.Option(help="Port of the REST API.", min=1, max=65535)] = None,
     mlflow: Annotated[bool, typer.Option(help="Whether to start MLflow's UI.")] = True,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Return once everything answers.")] = False,
 ) -> None:
-    """Start PostgreSQL, MLflow, Dagster's web UI and its daemon; Ctrl-C stops them."""
+    """Start PostgreSQL, MLflow, Dagster's web UI and its daemon, and the REST API; Ctrl-C stops them."""
     from cleverbetter_dagster.store.home import prepare_home
 
     settings, console = load_settings(), Console()
-    ports = {"dagster_port": port or settings.dagster_port, "mlflow_port": mlflow_port or settings.mlflow_port}
+    ports = {
+        "dagster_port": port or settings.dagster_port,
+        "mlflow_port": mlflow_port or settings.mlflow_port,
+        "api_port": api_port or settings.api_port,
+    }
     settings = settings.model_copy(update=ports)
     prepare_home(settings)
     if detach:
@@ -101,6 +107,8 @@ def _start_all(supervisor: Supervisor, mlflow: bool, folder: Path, console: Cons
         webserver = webserver_service(settings, folder, _port(settings.dagster_port, "Dagster", console))
         supervisor.wait_for(supervisor.start(webserver))
     started.append(supervisor.start(daemon_service(settings, folder, str(webserver.url))))
+    api_port = _port(settings.api_port, "the API", console)
+    started.append(supervisor.start(api_service(settings, str(webserver.url), api_port)))
     for service in started:
         with console.status(f"starting {service.name}"):
             supervisor.wait_for(service)
@@ -146,8 +154,9 @@ def _serves_others(settings: Settings) -> bool:
 def _detach(settings: Settings, mlflow: bool, console: Console) -> None:
     log = settings.state_folder / "logs" / "up.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    ports = ("--port", str(settings.dagster_port), "--mlflow-port", str(settings.mlflow_port))
-    command = [*PROGRAM, "up", *ports, "--mlflow" if mlflow else "--no-mlflow"]
+    ports = {"--port": settings.dagster_port, "--mlflow-port": settings.mlflow_port, "--api-port": settings.api_port}
+    options = [text for name, port in ports.items() for text in (name, str(port))]
+    command = [*PROGRAM, "up", *options, "--mlflow" if mlflow else "--no-mlflow"]
     with log.open("wb") as output:
         child = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True

@@ -8,9 +8,11 @@ import pyarrow.compute as pc
 
 from cleverbetter_dagster.dataset.as_of import AsOf
 from cleverbetter_dagster.dataset.schema import END_DATE, ID
+from cleverbetter_dagster.errors import NotEnoughRows
+from cleverbetter_dagster.services.datasets import rows_until
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.layout import resolve_source
-from cleverbetter_dagster.store.loader import LoadedRows, load_rows
+from cleverbetter_dagster.store.loader import LoadedRows, load_rows, month_counts
 from cleverbetter_dagster.store.quarantine import add, mark_repaired, open_quarantine, pending_ids
 
 
@@ -28,6 +30,32 @@ class MonthLoad:
             return None
         found = pc.min_max(self.table[END_DATE]).as_py()
         return pd.Timestamp(found["min"]), pd.Timestamp(found["max"])
+
+
+def months_with_rows(settings: Settings) -> list[str]:
+    """The months, `YYYY-MM` in order of time, in which some window ended; those with a partition only."""
+    current = AsOf.of(pd.Timestamp.now(tz="UTC")).key
+    counts = month_counts(settings, resolve_source(settings))
+    return [month for month, rows in counts.items() if rows and settings.first_month <= month <= current]
+
+
+def load_history(settings: Settings, as_of: str | None = None) -> pd.DataFrame:
+    """The rows of every month up to `as_of` (by default the newest with rows) as one canonical frame.
+
+    Raises:
+        NotEnoughRows: no month up to then has any.
+    """
+    months = months_with_rows(settings)
+    last = as_of or max(months, default="")
+    if not months or last < months[0]:
+        found = f"the first month with rows is {months[0]}" if months else "there are none"
+        raise NotEnoughRows(
+            f"No rows up to {as_of or 'now'}: {found}. Import some (`cleverbetter import --help`), "
+            "or check DATABASE_URL."
+        )
+    loader = MonthLoader(settings)
+    wanted = pd.period_range(months[0], last, freq="M").strftime("%Y-%m")
+    return rows_until({month: loader.load(AsOf.parse(month)).table for month in wanted}, AsOf.parse(last))
 
 
 class MonthLoader:

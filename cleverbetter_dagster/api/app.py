@@ -1,0 +1,41 @@
+"""Wiring of the REST API: routes, guards, failures. `create_app` is what uvicorn is given."""
+
+from importlib.metadata import version
+
+from fastapi import FastAPI
+from fastapi.responses import RedirectResponse
+
+from cleverbetter_dagster.api.dagster_runs import DagsterRuns
+from cleverbetter_dagster.api.failures import answer_failures
+from cleverbetter_dagster.api.guard import Guard, TokenGuard
+from cleverbetter_dagster.api.health import health
+from cleverbetter_dagster.api.models import models
+from cleverbetter_dagster.api.training_jobs import training_jobs
+from cleverbetter_dagster.settings import Settings, load_settings
+
+MOST_BODY_BYTES = 64 * 1024
+
+DESCRIPTION = """Train models, follow training jobs, read the champion and its predictions, promote and roll back.
+
+A job is a Dagster run: Dagster's own web UI shows it as well. Writing calls take the token of `CLEVERBETTER_API_TOKEN`
+as `Authorization: Bearer <token>` where one is set."""
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """The API of one deployment; by default that of the environment. Connects to nothing yet."""
+    settings = settings or load_settings()
+    app = FastAPI(
+        title="cleverbetter",
+        version=version("cleverbetter-dagster"),
+        description=DESCRIPTION,
+        max_body_size=MOST_BODY_BYTES,
+        redoc_url=None,
+    )
+    writing = TokenGuard(settings)
+    app.include_router(training_jobs(settings, DagsterRuns(settings), writing))
+    app.include_router(models(settings, writing))
+    app.include_router(health(settings))
+    app.add_api_route("/", lambda: RedirectResponse("/docs"), include_in_schema=False)
+    app.add_middleware(Guard, any_host=settings.api_token is not None)
+    answer_failures(app)
+    return app

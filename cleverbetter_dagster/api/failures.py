@@ -1,0 +1,83 @@
+"""Errors as answers: a status, and a message of ours. Never a stack trace, a statement or a secret."""
+
+import logging
+from collections.abc import Mapping
+
+import psycopg
+import psycopg2  # type: ignore[import-untyped]
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import DBAPIError
+
+from cleverbetter_dagster.api.dagster_runs import DagsterDown, JobEnded, NoSuchJob, TooManyJobs
+from cleverbetter_dagster.defs.requests import problems_from
+from cleverbetter_dagster.errors import (
+    CleverBetterError,
+    DatabaseError,
+    InvalidInput,
+    InvalidRequest,
+    ModelNotFound,
+    Problem,
+    RegistryError,
+)
+
+STATUSES: Mapping[type[CleverBetterError], int] = {
+    NoSuchJob: 404,
+    ModelNotFound: 404,
+    JobEnded: 409,
+    RegistryError: 409,
+    TooManyJobs: 429,
+    DagsterDown: 503,
+    DatabaseError: 503,
+}
+"""Of the first class that fits, from top to bottom; the others are ours to mend: 500."""
+
+PASSING = (psycopg.OperationalError, psycopg2.OperationalError, DBAPIError, MlflowException, ConnectionError, OSError)
+"""What the libraries underneath raise where a server is away."""
+
+RETRY_SECONDS = "30"
+
+log = logging.getLogger(__name__)
+
+
+def answer_failures(app: FastAPI) -> None:
+    """Let `app` answer every error as JSON."""
+
+    @app.exception_handler(RequestValidationError)
+    def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+        return _problems(problems_from(error.errors()))
+
+    @app.exception_handler(InvalidRequest)
+    def refused(_: Request, error: InvalidRequest) -> JSONResponse:
+        return _problems(error.problems)
+
+    @app.exception_handler(InvalidInput)
+    def unusable(_: Request, error: InvalidInput) -> JSONResponse:
+        return _problems([Problem("body", str(error), "correct it")])
+
+    @app.exception_handler(CleverBetterError)
+    def ours(_: Request, error: CleverBetterError) -> JSONResponse:
+        status = next((code for kind, code in STATUSES.items() if isinstance(error, kind)), 500)
+        later = {"Retry-After": RETRY_SECONDS} if status in (429, 503) else None
+        return JSONResponse({"detail": str(error)}, status, later)
+
+    for kind in PASSING:
+        app.add_exception_handler(kind, _away)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+def _away(request: Request, error: Exception) -> JSONResponse:
+    log.warning("%s %s: %s", request.method, request.url.path, type(error).__name__)
+    told = "The database, or MLflow, does not answer. Try again later; `cleverbetter status` says what is up."
+    return JSONResponse({"detail": told}, 503, {"Retry-After": RETRY_SECONDS})
+
+
+def _unexpected(_: Request, __: Exception) -> JSONResponse:
+    return JSONResponse({"detail": "Something went wrong here; the API's log says what."}, 500)
+
+
+def _problems(problems: tuple[Problem, ...] | list[Problem]) -> JSONResponse:
+    told = [{"field": one.field, "message": one.message, "remedy": one.remedy} for one in problems]
+    return JSONResponse({"detail": told}, 422)

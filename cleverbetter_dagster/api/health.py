@@ -1,0 +1,64 @@
+"""`/api/v1/health` (the API is alive) and `/api/v1/ready` (so is what it depends on)."""
+
+import urllib.request
+from collections.abc import Callable
+from contextlib import closing
+
+from fastapi import APIRouter, Response
+
+from cleverbetter_dagster.api.failures import PASSING
+from cleverbetter_dagster.api.messages import READ_REFUSALS, Health
+from cleverbetter_dagster.errors import CleverBetterError
+from cleverbetter_dagster.settings import Settings
+from cleverbetter_dagster.store.database import psycopg_connect
+from cleverbetter_dagster.store.tracking import mlflow_client
+
+TIMEOUT_SECONDS = 5
+
+
+def health(settings: Settings) -> APIRouter:
+    """The routes for whoever watches the API."""
+    routes = APIRouter(prefix="/api/v1", tags=["health"])
+    parts: dict[str, Callable[[], object]] = {
+        "database": lambda: _database(settings),
+        "mlflow": lambda: mlflow_client(settings).search_experiments(max_results=1),
+        "dagster": lambda: _dagster(settings),
+    }
+
+    @routes.get("/health", responses={403: READ_REFUSALS[403]})
+    def alive() -> Health:
+        """The API is alive; nothing else is looked at."""
+        return Health(status="ok")
+
+    @routes.get(
+        "/ready", responses={403: READ_REFUSALS[403], 503: {"model": Health, "description": "Some part is away"}}
+    )
+    def ready(response: Response) -> Health:
+        """Whether the database, MLflow and Dagster answer."""
+        found = {name: _state(check) for name, check in parts.items()}
+        if all(state == "ok" for state in found.values()):
+            return Health(status="ok", parts=found)
+        response.status_code = 503
+        return Health(status="unavailable", parts=found)
+
+    return routes
+
+
+def _state(check: Callable[[], object]) -> str:
+    try:
+        check()
+    except CleverBetterError as error:
+        return str(error)
+    except PASSING:
+        return "does not answer"
+    return "ok"
+
+
+def _database(settings: Settings) -> None:
+    with closing(psycopg_connect(settings, "rows", autocommit=True)) as connection:
+        connection.execute("SELECT 1")
+
+
+def _dagster(settings: Settings) -> None:
+    with urllib.request.urlopen(f"{settings.dagster_address}/server_info", timeout=TIMEOUT_SECONDS):
+        pass

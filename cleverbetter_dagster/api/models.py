@@ -1,0 +1,116 @@
+"""`/api/v1/models` and `/api/v1/predictions`: versions, the champion, decisions about it, and what it predicts."""
+
+import math
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, HTTPException, Path, Query
+
+from cleverbetter_dagster.api.guard import TokenGuard
+from cleverbetter_dagster.api.messages import (
+    CONFLICT,
+    NOT_FOUND,
+    READ_REFUSALS,
+    WRITE_REFUSALS,
+    Champion,
+    Decided,
+    Model,
+    Models,
+    Prediction,
+    Predictions,
+    PromotionBody,
+    RollbackBody,
+)
+from cleverbetter_dagster.services.manual_promotion import promote_by_hand, roll_back_by_hand
+from cleverbetter_dagster.settings import Settings
+from cleverbetter_dagster.store import ledger
+from cleverbetter_dagster.store.predictions import read_predictions
+from cleverbetter_dagster.store.registry import Registry
+
+ACTOR = "REST API"
+MOST_PREDICTIONS = 10_000
+
+Name = Annotated[str, Path(pattern=r"^[A-Za-z0-9_]+$", max_length=100)]
+Version = Annotated[int, Path(ge=1, le=2**31 - 1)]
+Month = Annotated[str | None, Query(pattern=r"^(19|20|21)\d{2}-(0[1-9]|1[0-2])$", description="YYYY-MM")]
+
+
+def models(settings: Settings, writing: TokenGuard) -> APIRouter:
+    """The routes of registered models, of the champion and of its predictions."""
+    routes = APIRouter(prefix="/api/v1", tags=["models"])
+    deciding: dict[str, Any] = {
+        "responses": WRITE_REFUSALS | NOT_FOUND | CONFLICT,
+        "dependencies": [Depends(writing)],
+    }
+
+    @routes.get("/models", responses=READ_REFUSALS)
+    def versions() -> Models:
+        """Every registered version, by name and version."""
+        return Models(models=[_model(found) for found in Registry(settings).list_versions()])
+
+    @routes.get("/models/champion", responses=READ_REFUSALS | NOT_FOUND)
+    def champion() -> Champion:
+        """The champion, since when, and why."""
+        entry = ledger.champion(settings)
+        if entry is None:
+            raise HTTPException(404, "No model was promoted yet.")
+        return Champion(
+            model_name=entry.family,
+            version=str(entry.version),
+            as_of=entry.as_of,
+            since=entry.decided_at,
+            reason=entry.reason,
+            decided_by=entry.actor,
+        )
+
+    @routes.post("/models/{model_name}/versions/{version}/promote", **deciding)
+    def promote(model_name: Name, version: Version, body: PromotionBody) -> Decided:
+        """Make a version champion, through the ledger. What the gate refused takes `override_gate`."""
+        entry = promote_by_hand(settings, (model_name, version), body.reason, ACTOR, override=body.override_gate)
+        return _decided(settings, entry)
+
+    @routes.post("/models/rollback", **deciding)
+    def rollback(body: RollbackBody) -> Decided:
+        """Return to the champion's predecessor."""
+        return _decided(settings, roll_back_by_hand(settings, body.reason, ACTOR))
+
+    @routes.get("/predictions", responses=READ_REFUSALS)
+    def predictions(as_of: Month = None, limit: Annotated[int, Query(ge=1, le=MOST_PREDICTIONS)] = 1000) -> Predictions:
+        """What the champion says now; with `as_of`, what all models said as of that month."""
+        rows = read_predictions(settings, as_of).head(limit).to_dict("records")
+        return Predictions(predictions=[_prediction(dict(row)) for row in rows])  # type: ignore[arg-type]
+
+    return routes
+
+
+def _model(found: Any) -> Model:
+    return Model(
+        model_name=found.family,
+        version=str(found.version),
+        as_of=found.as_of,
+        stage=found.stage,
+        is_champion=found.is_champion,
+        created_at=found.created_at,
+    )
+
+
+def _decided(settings: Settings, entry: ledger.LedgerEntry) -> Decided:
+    champion = ledger.champion(settings)
+    return Decided(
+        action=entry.action,
+        model_name=entry.family,
+        version=str(entry.version),
+        as_of=entry.as_of,
+        champion=str(champion) if champion else None,
+    )
+
+
+def _prediction(row: dict[str, Any]) -> Prediction:
+    known = {name: row[name] for name in ("strategy_id", "method", "as_of", "probability", "recommended_stake")}
+    maybe = {name: row[name] if math.isfinite(row[name]) else None for name in ("confidence", "expected_return")}
+    return Prediction(
+        **known,
+        **maybe,
+        model_name=row["family"],
+        model_version=str(row["model_version"]),
+        decision_time=row["decision_time"].to_pydatetime(),
+    )

@@ -1,0 +1,139 @@
+"""The training guide's `ModelRegistry`: registering, promoting and loading models from a notebook."""
+
+import logging
+from collections.abc import Mapping
+from typing import Any, get_args
+
+from pydantic import SecretStr
+
+from cleverbetter_dagster.errors import InvalidInput, ModelNotFound
+from cleverbetter_dagster.services.manual_promotion import promote_by_hand
+from cleverbetter_dagster.services.trained_model import TrainedModel, load_trained, register_trained
+from cleverbetter_dagster.settings import load_settings
+from cleverbetter_dagster.store import ledger
+from cleverbetter_dagster.store.registry import Registry, Stage
+
+__all__ = ["ModelRegistry"]
+
+ACTOR = "notebook"
+PRODUCTION = "Production"
+
+log = logging.getLogger(__name__)
+
+
+class ModelRegistry:
+    """The registered models of one deployment: versions in MLflow, the decision who is champion in the ledger."""
+
+    def __init__(
+        self,
+        tracking_uri: str | None = None,
+        experiment_name: str | None = None,
+        database_url: str | None = None,
+    ) -> None:
+        """Nothing is connected to yet.
+
+        Args:
+            tracking_uri: of MLflow; None: as MLFLOW_TRACKING_URI says.
+            experiment_name: None: as MLFLOW_EXPERIMENT_NAME says.
+            database_url: where the ledger is; None: as DATABASE_URL says.
+        """
+        own = {
+            "mlflow_tracking_uri": tracking_uri,
+            "mlflow_experiment_name": experiment_name,
+            "database_url": SecretStr(database_url) if database_url else None,
+        }
+        self._settings = load_settings().model_copy(update={name: value for name, value in own.items() if value})
+
+    def register_model(
+        self,
+        model: TrainedModel,
+        model_name: str,
+        model_type: str,
+        metrics: Mapping[str, float],
+        params: Mapping[str, Any] | None = None,
+    ) -> int:
+        """Keep a trained model in MLflow, with its lineage and hash, and register it as the next version.
+
+        Args:
+            model: from `TrainingPipeline.train_model` or `incremental_train`.
+            model_name: the model's family, which is its name in the registry.
+            model_type: a word on what it is, such as `sklearn`; kept as a tag.
+            metrics: numbers by name; those that are not finite are left out.
+            params: what it is said to be trained with. What it *was* trained with is logged in any case; where the
+                two differ, these are logged as `given.<name>` and a warning says so.
+
+        Returns:
+            The version.
+
+        Raises:
+            InvalidInput: `model` does not come from a pipeline, or `model_name` is not its family.
+        """
+        if not isinstance(model, TrainedModel):
+            raise InvalidInput(
+                f"Cannot register a {type(model).__name__}: its rows and split are not known. Register what "
+                "TrainingPipeline.train_model or incremental_train returned."
+            )
+        if model_name != model.family:
+            raise InvalidInput(
+                f"model_name is {model_name!r}, but the model is of the family {model.family!r}: use that."
+            )
+        given = {name: value for name, value in (params or {}).items() if model.params.get(name) != value}
+        if given:
+            log.warning(
+                "%s was not trained with these params: %s. Pass params to train_model to use them.",
+                *(model_name, ", ".join(sorted(given))),
+            )
+        tags = {"model_type": model_type, **{f"given.{name}": str(value) for name, value in given.items()}}
+        return register_trained(self._settings, model, metrics, tags)
+
+    def promote_model(
+        self,
+        model_name: str,
+        version: int | str,
+        stage: str = PRODUCTION,
+        reason: str = "promoted by hand from a notebook",
+        override_gate: bool = False,
+    ) -> str:
+        """Give a version a stage. Production makes it champion, through the ledger; the others set its tag.
+
+        Args:
+            model_name: a family.
+            version: of it.
+            stage: `Production`, `Staging`, `Archived` or `None`; MLflow's UI shows it as the version's tag `stage`.
+            reason: kept in the ledger.
+            override_gate: promote a version that the gate refused; the ledger records that.
+
+        Returns:
+            A sentence that says what stands now, also logged.
+
+        Raises:
+            InvalidInput: there is no such stage.
+            ModelNotFound: there is no such version.
+            RegistryError: the gate refused the version and is not overridden, or it is the champion and stays that.
+        """
+        if stage not in get_args(Stage):
+            raise InvalidInput(f"stage is {stage!r}, must be one of {', '.join(get_args(Stage))}.")
+        if stage == PRODUCTION:
+            entry = promote_by_hand(self._settings, (model_name, int(version)), reason, ACTOR, override=override_gate)
+            champion = ledger.champion(self._settings)
+            told = f"{entry} was promoted (ledger row {entry.id}) as of {entry.as_of}; the champion is {champion}."
+        else:
+            Registry(self._settings).set_stage(model_name, int(version), stage)  # type: ignore[arg-type]
+            told = f"{model_name} v{version} is in stage {stage}; promotion to Production alone makes a champion."
+        log.info(told)
+        return told
+
+    def load_model(self, model_name: str, version: int | str | None = None) -> TrainedModel:
+        """A registered version, or the champion where none is named; its hash is checked before it is opened.
+
+        Raises:
+            ModelNotFound: there is no such version, or `model_name` has no champion.
+            ModelTampered: its files were changed.
+        """
+        registry = Registry(self._settings)
+        if version is not None:
+            return load_trained(self._settings, registry.get_version(model_name, int(version)))
+        champion = registry.champion()
+        if champion is None or champion.family != model_name:
+            raise ModelNotFound(f"{model_name!r} has no champion; name a version.")
+        return load_trained(self._settings, champion)

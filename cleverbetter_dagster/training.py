@@ -1,0 +1,219 @@
+"""The training guide's notebook API: rows from the database, a temporal split, models, studies, updates.
+
+The functions underneath are those the assets call. What waits for the database, or computes for long, is awaited.
+"""
+
+import asyncio
+import hashlib
+from dataclasses import replace
+from typing import Any
+
+import pandas as pd
+from numpy.typing import ArrayLike
+from pydantic import Field, SecretStr, field_validator
+
+from cleverbetter_dagster.dataset.as_of import AsOf
+from cleverbetter_dagster.dataset.examples import Examples, check_enough
+from cleverbetter_dagster.dataset.schema import ID
+from cleverbetter_dagster.dataset.spec import DatasetSpec
+from cleverbetter_dagster.dataset.splits import Partition
+from cleverbetter_dagster.errors import InvalidInput, NotEnoughRows
+from cleverbetter_dagster.learning.catalogue import get_family
+from cleverbetter_dagster.learning.family import Params
+from cleverbetter_dagster.learning.tuning import StudySpec
+from cleverbetter_dagster.services.datasets import Dataset, plan_split
+from cleverbetter_dagster.services.example_frames import examples_of, frames_of
+from cleverbetter_dagster.services.loading import load_history
+from cleverbetter_dagster.services.trained_model import TrainedModel
+from cleverbetter_dagster.services.tuning import settle_params
+from cleverbetter_dagster.settings import Settings, load_settings
+
+__all__ = ["TrainedModel", "TrainingConfig", "TrainingPipeline"]
+
+Split = tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, pd.Series, pd.Series, pd.Series]
+
+
+class TrainingConfig(DatasetSpec):
+    """Where the rows are and how they become examples: the fields of `DatasetSpec`, and these."""
+
+    database_url: SecretStr | None = Field(None, description="PostgreSQL with the rows; None: as DATABASE_URL says")
+    as_of: str | None = Field(None, description="month to stand at, YYYY-MM; None: the newest with rows")
+    seed: int = Field(0, ge=0, description="the only source of randomness")
+    threads: int | None = Field(None, ge=1, description="threads a fit may use; None: as CLEVERBETTER_THREADS says")
+
+    @field_validator("as_of")
+    @classmethod
+    def _is_a_month(cls, key: str | None) -> str | None:
+        return AsOf.parse(key).key if key is not None else None
+
+    @property
+    def dataset(self) -> DatasetSpec:
+        """The part that says how examples are made."""
+        return DatasetSpec(**{name: getattr(self, name) for name in DatasetSpec.model_fields})
+
+    def settings(self) -> Settings:
+        """The environment's settings, with what is set here in their place."""
+        own = {"database_url": self.database_url, "threads": self.threads}
+        return load_settings().model_copy(update={name: value for name, value in own.items() if value is not None})
+
+
+class TrainingPipeline:
+    """The guide's pipeline. It stands at the rows last given to `preprocess_data`: frames are those of that call."""
+
+    def __init__(self, config: TrainingConfig | None = None) -> None:
+        """Nothing is connected to yet."""
+        self.config = config or TrainingConfig()
+        self._dataset: Dataset | None = None
+
+    async def load_data_from_database(self) -> pd.DataFrame:
+        """Every row that can be right, up to the end of `as_of`; the others go to quarantine.
+
+        Returns:
+            Canonical rows (`dataset.schema`), market features as `ml_...`.
+
+        Raises:
+            NotEnoughRows: there are none.
+            DatabaseError: the database does not answer, or lacks the tables.
+        """
+        return await asyncio.to_thread(load_history, self.config.settings(), self.config.as_of)
+
+    def preprocess_data(self, data: pd.DataFrame) -> Split:
+        """Labels, features and the purged temporal split (60/20/20 unless configured otherwise) of canonical rows.
+
+        Returns:
+            X_train, X_val, X_test (float64[n, features]), y_train, y_val, y_test (int8[n]): all indexed by row id,
+            by which the other methods find a row's decision time, label time and return again.
+
+        Raises:
+            NotEnoughRows: fewer examples than `min_examples`, or a part is empty.
+            DataError: `data` holds no canonical rows.
+        """
+        if data.empty:
+            raise NotEnoughRows("0 rows to preprocess; load some, or check as_of and DATABASE_URL.")
+        spec = self.config.dataset
+        as_of = AsOf.parse(self.config.as_of) if self.config.as_of else AsOf.of(data[spec.decision_time].max())
+        dataset = plan_split(data, as_of, spec)
+        check_enough(dataset.record.split.usable_rows, spec)
+        self._dataset = dataset
+        parts = dataset.parts
+        X, y = zip(*(frames_of(part) for part in (parts.train, parts.validation, parts.test)), strict=True)
+        return (*X, *y)
+
+    async def train_model(
+        self,
+        X_train: pd.DataFrame,
+        y_train: ArrayLike,
+        X_val: pd.DataFrame,
+        y_val: ArrayLike,
+        model_type: str = "ensemble",
+        params: Params | None = None,
+    ) -> TrainedModel:
+        """Fit a family on train and the later validation rows.
+
+        Args:
+            X_train, y_train, X_val, y_val: frames of `preprocess_data`, or rows of them.
+            model_type: a family: `ensemble`, `classifier`, `rl_agent`.
+            params: hyperparameters, as `hyperparameter_search` returns them; what is left out takes its default.
+
+        Raises:
+            UnknownFamily: no family is called `model_type`.
+            InvalidInput: rows this pipeline did not preprocess.
+            LearningError: as the family's `fit`.
+        """
+        dataset = self._with_parts(X_train, y_train, X_val, y_val)
+        return await asyncio.to_thread(self._fit, dataset, model_type, dict(params or {}))
+
+    async def hyperparameter_search(
+        self,
+        X_train: pd.DataFrame,
+        y_train: ArrayLike,
+        X_val: pd.DataFrame,
+        y_val: ArrayLike,
+        model_type: str = "ensemble",
+        n_trials: int = 100,
+    ) -> dict[str, Any]:
+        """Search a family's hyperparameters with Optuna, judged on temporal folds of train and validation.
+
+        The study is kept in the database: on the same rows it goes on where it stopped, at most to `n_trials`.
+
+        Returns:
+            Every hyperparameter of the best trial, for `train_model(..., params=...)`.
+
+        Raises:
+            InvalidInput: `n_trials` is below 1; the rest as in `train_model`.
+        """
+        if n_trials < 1:
+            raise InvalidInput(f"n_trials is {n_trials}, must be at least 1.")
+        dataset = self._with_parts(X_train, y_train, X_val, y_val)
+        study = StudySpec(
+            n_trials=n_trials,
+            n_trials_warm=n_trials,
+            seed=self.config.seed,
+            embargo_days=self.config.embargo_days,
+            timeout_seconds=None,
+        )
+        settings, family = self.config.settings(), get_family(model_type).name
+        settled = await asyncio.to_thread(settle_params, settings, family, dataset, study)
+        return dict(settled.record.params)
+
+    async def incremental_train(
+        self, existing_model: TrainedModel, X_new: pd.DataFrame, y_new: ArrayLike
+    ) -> TrainedModel:
+        """Update a model with rows it has not learned from, rehearsing those it has; the model given stays as it is.
+
+        Args:
+            existing_model: from `train_model`, `incremental_train` or `ModelRegistry.load_model`.
+            X_new, y_new: as `new_examples` returns them, or rows of frames of the last `preprocess_data`.
+
+        Raises:
+            InvalidInput: rows this pipeline did not preprocess, or not one that is new to the model.
+            LearningError: the update is refused; see `learning.family.require_update`.
+        """
+        dataset = self._standing()
+        new = examples_of(dataset.panel, X_new, y_new, "X_new")
+        past = existing_model.past(dataset.panel)
+        family, settings = get_family(existing_model.family), self.config.settings()
+        fitted = await asyncio.to_thread(
+            family.update, existing_model.fitted, new, past, existing_model.seed, settings.threads
+        )
+        learned = frozenset(past.ids) | frozenset(new.ids)
+        return replace(existing_model, fitted=fitted, record=dataset.record, learned=learned)
+
+    def new_examples(self, existing_model: TrainedModel) -> tuple[pd.DataFrame, pd.Series]:
+        """The labelled rows before the test part that a model has not learned from, for `incremental_train`."""
+        dataset = self._standing()
+        known = set(existing_model.past(dataset.panel).ids)
+        frames = [part.frame for part in (dataset.parts.train, dataset.parts.validation)]
+        rows = pd.concat(frames)
+        return frames_of(Examples(rows[~rows[ID].isin(known)]))
+
+    def _fit(self, dataset: Dataset, model_type: str, params: dict[str, Any]) -> TrainedModel:
+        family, parts, seed = get_family(model_type), dataset.parts, self.config.seed
+        fitted = family.fit(parts.train, parts.validation, params, seed, self.config.settings().threads)
+        learned = frozenset(parts.train.ids) | frozenset(parts.validation.ids)
+        return TrainedModel(fitted, dataset.record, {**family.default_params(), **params}, seed, learned)
+
+    def _with_parts(self, X_train: pd.DataFrame, y_train: ArrayLike, X_val: pd.DataFrame, y_val: ArrayLike) -> Dataset:
+        """The standing dataset with these rows as its train and validation parts, and a hash that says so."""
+        dataset = self._standing()
+        train = examples_of(dataset.panel, X_train, y_train, "X_train")
+        validation = examples_of(dataset.panel, X_val, y_val, "X_val")
+        parts = dataset.parts
+        if train.frame.equals(parts.train.frame) and validation.frame.equals(parts.validation.frame):
+            return dataset
+        # Rows or values were changed: not the rows as_of stands for, so neither their study nor their hash.
+        record = dataset.record.model_copy(update={"data_hash": _hash_of(train, validation)})
+        return replace(dataset, record=record, parts=Partition(train, validation, parts.test, parts.split))
+
+    def _standing(self) -> Dataset:
+        if self._dataset is None:
+            raise InvalidInput("Nothing was preprocessed yet: call preprocess_data on the rows first.")
+        return self._dataset
+
+
+def _hash_of(*parts: Examples) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(pd.util.hash_pandas_object(part.frame, index=False).to_numpy().tobytes())
+        digest.update(",".join(part.frame.columns).encode())
+    return digest.hexdigest()[:16]
