@@ -29,6 +29,14 @@ class DatasetSpec(BaseModel):
     min_examples: int = Field(1000, ge=1, description="Fewest labelled examples, all parts together, to train on.")
     train_fraction: float = Field(0.6, gt=0.0, lt=1.0, description="Share of the examples decided first.")
     validation_fraction: float = Field(0.2, gt=0.0, lt=1.0, description="Share decided next; the rest is the test.")
+    max_history_months: int | None = Field(
+        None,
+        ge=3,
+        description=(
+            "A rolling window: only rows decided in so many months up to the newest are examples (histories stay "
+            "whole); None takes all history, an expanding window."
+        ),
+    )
     embargo_days: float = Field(
         0.0,
         ge=0.0,

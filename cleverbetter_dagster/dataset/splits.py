@@ -48,7 +48,8 @@ class TemporalSplit(BaseModel):
     """Where a panel's examples were cut, and what that left. Serialises to JSON; `apply_split` repeats it.
 
     `validation_start` is also the end of train, `test_start` that of validation: the earlier part is decided
-    strictly before, the later one at or after. All times UTC.
+    strictly before, the later one at or after. Of a rolling window, nothing decided before `examples_from` is an
+    example. `filtered_rows` have a label but failed the quality filter or lie before the window. All times UTC.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -62,6 +63,7 @@ class TemporalSplit(BaseModel):
     test: PartSummary
     filtered_rows: int
     unlabelled_rows: int
+    examples_from: datetime | None = None
 
     @property
     def usable_rows(self) -> int:
@@ -72,6 +74,16 @@ class TemporalSplit(BaseModel):
     def purged_rows(self) -> int:
         """Examples dropped because their labels reach into the part after theirs."""
         return self.train.purged + self.validation.purged
+
+
+@dataclass(frozen=True)
+class Cuts:
+    """What decides which rows are examples, and of which part."""
+
+    borders: tuple[pd.Timestamp, pd.Timestamp]
+    embargo_days: float
+    min_composite_score: float | None
+    examples_from: pd.Timestamp | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,16 +99,17 @@ class Partition:
 def split_examples(panel: pd.DataFrame, spec: DatasetSpec) -> Partition:
     """Cut the panel's examples by decision time.
 
-    Examples are the labelled rows that pass the quality filter. Borders lie where the shares of examples decided
-    before them come closest to the fractions of `spec`.
+    Examples are the labelled rows that pass the quality filter and lie in the window of history. Borders lie where
+    the shares of examples decided before them come closest to the fractions of `spec`.
 
     Raises:
         NotEnoughRows: fewer than three distinct decision times, or a part left empty by the purge.
     """
-    usable = panel.loc[_usable(panel, spec.min_composite_score), DECISION_TIME]
+    start = _window_start(panel[DECISION_TIME], spec.max_history_months)
+    usable = panel.loc[_usable(panel, spec.min_composite_score, start), DECISION_TIME]
     shares = (spec.train_fraction, spec.train_fraction + spec.validation_fraction)
     borders = _borders(usable, shares, "train, validation and test")
-    return _cut(panel, borders, spec.embargo_days, spec.min_composite_score)
+    return _cut(panel, Cuts((borders[0], borders[1]), spec.embargo_days, spec.min_composite_score, start))
 
 
 def apply_split(panel: pd.DataFrame, split: TemporalSplit) -> Partition:
@@ -107,8 +120,9 @@ def apply_split(panel: pd.DataFrame, split: TemporalSplit) -> Partition:
     Raises:
         NotEnoughRows: a part is empty.
     """
-    borders = [pd.Timestamp(split.validation_start), pd.Timestamp(split.test_start)]
-    return _cut(panel, borders, split.embargo_days, split.min_composite_score)
+    borders = (pd.Timestamp(split.validation_start), pd.Timestamp(split.test_start))
+    start = None if split.examples_from is None else pd.Timestamp(split.examples_from)
+    return _cut(panel, Cuts(borders, split.embargo_days, split.min_composite_score, start))
 
 
 def temporal_folds(
@@ -147,9 +161,19 @@ def temporal_folds(
     return folds
 
 
-def _usable(panel: pd.DataFrame, min_composite_score: float | None) -> pd.Series:
-    labelled = panel[LABEL].notna()
-    return labelled if min_composite_score is None else labelled & (panel[COMPOSITE_SCORE] >= min_composite_score)
+def _usable(panel: pd.DataFrame, min_composite_score: float | None, start: pd.Timestamp | None) -> pd.Series:
+    usable = panel[LABEL].notna()
+    if min_composite_score is not None:
+        usable &= panel[COMPOSITE_SCORE] >= min_composite_score
+    return usable if start is None else usable & (panel[DECISION_TIME] >= start)
+
+
+def _window_start(decision_time: pd.Series, months: int | None) -> pd.Timestamp | None:
+    """First instant of the `months` calendar months (UTC) that end with the newest decision's."""
+    if months is None or decision_time.empty:
+        return None
+    newest = decision_time.max()
+    return pd.Timestamp(year=newest.year, month=newest.month, day=1, tz="UTC") - pd.DateOffset(months=months - 1)
 
 
 def _known(label_time: pd.Series, start: pd.Timestamp, embargo: pd.Timedelta) -> pd.Series:
@@ -175,24 +199,23 @@ def _borders(decision_time: pd.Series, shares: Sequence[float], parts: str) -> l
     return borders
 
 
-def _cut(
-    panel: pd.DataFrame, borders: list[pd.Timestamp], embargo_days: float, min_composite_score: float | None
-) -> Partition:
-    usable = _usable(panel, min_composite_score)
-    block = np.searchsorted(pd.DatetimeIndex(borders), pd.DatetimeIndex(panel[DECISION_TIME]), side="right")
-    embargo = pd.Timedelta(days=embargo_days)
+def _cut(panel: pd.DataFrame, cuts: Cuts) -> Partition:
+    usable = _usable(panel, cuts.min_composite_score, cuts.examples_from)
+    block = np.searchsorted(pd.DatetimeIndex(cuts.borders), pd.DatetimeIndex(panel[DECISION_TIME]), side="right")
+    embargo = pd.Timedelta(days=cuts.embargo_days)
     frames, summaries = {}, {}
-    for number, (name, end) in enumerate(zip(PARTS, [*borders, None], strict=True)):
+    for number, (name, end) in enumerate(zip(PARTS, [*cuts.borders, None], strict=True)):
         part = usable & (block == number)
         kept = part if end is None else part & _known(panel[LABEL_TIME], end, embargo)
         frames[name] = panel[kept]
         summaries[name] = _summary(name, frames[name], purged=int(part.sum() - kept.sum()))
     labelled = int(panel[LABEL].notna().sum())
     split = TemporalSplit(
-        validation_start=borders[0],
-        test_start=borders[1],
-        embargo_days=embargo_days,
-        min_composite_score=min_composite_score,
+        validation_start=cuts.borders[0],
+        test_start=cuts.borders[1],
+        embargo_days=cuts.embargo_days,
+        min_composite_score=cuts.min_composite_score,
+        examples_from=cuts.examples_from,
         filtered_rows=labelled - int(usable.sum()),
         unlabelled_rows=len(panel) - labelled,
         **summaries,

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from cleverbetter_dagster.betting.staking import StakingSpec
 from cleverbetter_dagster.defs.failures import RETRY_PASSING_FAULTS, clear_failures
-from cleverbetter_dagster.defs.metadata import interval, page, picture, table
+from cleverbetter_dagster.defs.metadata import interval, number, page, picture, table
 from cleverbetter_dagster.defs.partitions import by_month, history_input
 from cleverbetter_dagster.defs.resources import Deployment
 from cleverbetter_dagster.errors import DataError
@@ -20,7 +20,7 @@ from cleverbetter_dagster.learning.tuning import StudySpec
 from cleverbetter_dagster.services.datasets import rebuild_each
 from cleverbetter_dagster.services.evaluation import Evaluation, evaluate
 from cleverbetter_dagster.services.incremental import update
-from cleverbetter_dagster.services.records import ModelRecord, SplitRecord, StudyRecord, Training
+from cleverbetter_dagster.services.records import LuckRecord, ModelRecord, SplitRecord, StudyRecord, Training
 from cleverbetter_dagster.services.training import Lineage, train
 from cleverbetter_dagster.services.tuning import WIDEST_GAP, Settled, Watch, settle_params
 
@@ -283,8 +283,9 @@ def _evaluation_metadata(judged: Evaluation) -> dict[str, dg.MetadataValue | flo
     found |= {f"{name}_95%": interval(getattr(row, name)) for name in HEADLINE}
     pictures = [picture(png, name) for name, png in judged.pictures.items()]
     return {
-        "report": page(board_table(judged.board), *pictures),
+        "report": page(board_table(judged.board), luck_table(judged.luck), *pictures),
         **found,
+        **{name: value for name, value in judged.luck.metrics().items() if value is not None},
         "dagster/row_count": row.n_rows,
         "model": f"{judged.model.family} v{judged.model.version}",
         "mlflow_run_id": judged.model.run_id,
@@ -297,5 +298,20 @@ def board_table(board: list[LeaderboardRow]) -> str:
         [
             {"model": row.name, "bets": row.n_bets} | {name: interval(getattr(row, name), 3) for name in METRICS}
             for row in board
+        ]
+    )
+
+
+def luck_table(luck: LuckRecord) -> str:
+    """How likely the return is skill, as a Markdown table."""
+    return table(
+        [
+            {
+                "Sharpe ratio a month": f"{number(luck.monthly_sharpe, 2)} over {luck.months} months",
+                "probability of skill (PSR)": number(luck.probabilistic_sharpe, 3),
+                "after all trials (DSR)": number(luck.deflated_sharpe, 3),
+                "trials": f"{luck.tuning_trials} settings, {luck.independent_strategies:.0f} independent strategies",
+                "rows": f"{luck.rows}, worth {luck.effective_rows:.0f} independent ones",
+            }
         ]
     )

@@ -7,7 +7,7 @@ it.
 """
 
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Self
 
 import numpy as np
 import pandas as pd
@@ -57,9 +57,22 @@ class BlockBootstrap:
     """
 
     def __init__(self, decision_time: pd.DatetimeIndex, spec: BootstrapSpec | None = None) -> None:
+        self._resample(np.asarray(decision_time.year * 12 + decision_time.month), spec)
+
+    @classmethod
+    def over(cls, block: ArrayLike, spec: BootstrapSpec | None = None) -> Self:
+        """Resamples of other blocks than months, such as the strategies of one month: codes, shape (n,), n >= 1.
+
+        What is called a month in this class is then such a block. Strategies share their races, so intervals from
+        them are too narrow: use them only where there is a single month.
+        """
+        bootstrap = cls.__new__(cls)
+        bootstrap._resample(np.asarray(block), spec)
+        return bootstrap
+
+    def _resample(self, block: np.ndarray, spec: BootstrapSpec | None) -> None:
         self.spec = spec or BootstrapSpec()
-        month = decision_time.year * 12 + decision_time.month
-        unique, self.month = np.unique(np.asarray(month), return_inverse=True)
+        unique, self.month = np.unique(block, return_inverse=True)
         self.n_months = len(unique)
         self.draws = _draw_months(self.n_months, self.spec)
         """Months drawn, in order, shape (resamples, n_months)."""

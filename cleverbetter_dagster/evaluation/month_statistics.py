@@ -28,20 +28,26 @@ def ratio_statistic(bootstrap: BlockBootstrap, numerator: ArrayLike, denominator
     return statistic
 
 
-def auc_statistic(bootstrap: BlockBootstrap, label: ArrayLike, score: ArrayLike) -> Statistic:
+def auc_statistic(
+    bootstrap: BlockBootstrap, label: ArrayLike, score: ArrayLike, among: ArrayLike | None = None
+) -> Statistic:
     """ROC AUC as a function of month weights; NaN where a resample has one class only.
+
+    Rows not `among` (bool, shape (n,); by default all are) are left out.
 
     AUC counts the pairs of a positive and a negative row in the right order, ties half. Counted once for
     every pair of months, the count of a resample with weights w is the quadratic form w U w.
     """
     y, s = np.asarray(label) == 1, np.asarray(score, dtype=np.float64)
+    counts = np.ones(len(y), dtype=bool) if among is None else np.asarray(among, dtype=bool)
+    positive, others = y & counts, ~y & counts
     months = range(bootstrap.n_months)
     pairs = np.empty((bootstrap.n_months, bootstrap.n_months))
     for other in months:
-        negative = np.sort(s[~y & (bootstrap.month == other)])
+        negative = np.sort(s[others & (bootstrap.month == other)])
         below = np.searchsorted(negative, s, "left") + np.searchsorted(negative, s, "right")
-        pairs[:, other] = bootstrap.by_month(np.where(y, below / 2.0, 0.0))
-    positives, negatives = bootstrap.by_month(y), bootstrap.by_month(~y)
+        pairs[:, other] = bootstrap.by_month(np.where(positive, below / 2.0, 0.0))
+    positives, negatives = bootstrap.by_month(positive), bootstrap.by_month(others)
 
     def statistic(weights: FloatArray) -> FloatArray:
         ordered = np.einsum("rm,rm->r", weights @ pairs, weights)

@@ -22,7 +22,8 @@ from cleverbetter_dagster.learning.baselines import BASELINES
 from cleverbetter_dagster.learning.family import FittedModel
 from cleverbetter_dagster.learning.tuning import pooled
 from cleverbetter_dagster.services.datasets import Dataset
-from cleverbetter_dagster.services.records import EvaluatedModel, ModelRecord
+from cleverbetter_dagster.services.luck import luck_of
+from cleverbetter_dagster.services.records import EvaluatedModel, LuckRecord, ModelRecord
 from cleverbetter_dagster.services.scored_table import scored_by_model, scored_frame, scored_table, signed
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.model_package import load_model
@@ -38,6 +39,7 @@ class Evaluation:
     table: pa.Table
     board: list[LeaderboardRow]
     pictures: dict[str, bytes]
+    luck: LuckRecord
 
 
 def evaluate(
@@ -52,7 +54,9 @@ def evaluate(
     scored = scored_by_model([table])
     board = leaderboard(scored, bootstrap)
     pictures = draw(model, scored, record.family)
+    luck = luck_of(table, record.family, record.trials)
     metrics = metrics_of(scored[record.family], next(row for row in board if row.name == record.family))
+    metrics |= luck.metrics()
     version = record.parent_version if record.is_parents_own else None
     if version is None:
         with reopen_run(settings, record.run_id) as run:
@@ -62,7 +66,7 @@ def evaluate(
             run.log_json("leaderboard.json", {"rows": [row.model_dump(mode="json") for row in board]})
         version = Registry(settings).register(record.run_id, record.family)
     evaluated = EvaluatedModel(**record.model_dump(), version=version, headline=metrics)
-    return Evaluation(evaluated, signed(table, evaluated), board, pictures)
+    return Evaluation(evaluated, signed(table, evaluated), board, pictures, luck)
 
 
 def score_test_rows(models: dict[str, FittedModel], dataset: Dataset, staking: StakingSpec) -> pa.Table:

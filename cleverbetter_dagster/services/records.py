@@ -132,3 +132,30 @@ class PredictionsRecord(Record):
     strategies: int
     staked: int
     total_stake_fraction: float
+
+
+class LuckRecord(Record):
+    """How likely what a model's stakes earned is skill.
+
+    Attributes:
+        monthly_sharpe: Sharpe ratio of the monthly returns, not annualised; None where they do not vary.
+        probabilistic_sharpe: probability that the true ratio is above 0.
+        deflated_sharpe: probability that it is above what the luckiest of all trials would show.
+        tuning_trials: settings tried; with the independent strategies among all `strategies` they are the trials.
+        effective_rows: independent rows the rows are worth, since those of one month share its races.
+    """
+
+    months: int
+    monthly_sharpe: float | None
+    probabilistic_sharpe: float | None
+    deflated_sharpe: float | None
+    tuning_trials: int
+    independent_strategies: float
+    strategies: int
+    rows: int
+    effective_rows: float
+
+    def metrics(self) -> dict[str, float | None]:
+        """The figures a tracker keeps, by name."""
+        kept = {"monthly_sharpe", "probabilistic_sharpe", "deflated_sharpe", "independent_strategies", "effective_rows"}
+        return self.model_dump(include=kept)

@@ -49,6 +49,8 @@ def timeline(dataset: Dataset) -> pd.DataFrame:
     is_example = panel[LABEL].notna()
     if minimum is not None:
         is_example &= panel[COMPOSITE_SCORE] >= minimum
+    if parts.split.examples_from is not None:
+        is_example &= panel[DECISION_TIME] >= parts.split.examples_from
     months = panel[DECISION_TIME].dt.tz_localize(None).dt.to_period("M").dt.to_timestamp().dt.tz_localize("UTC")
     counts = pd.crosstab(months[is_example], part_of.to_numpy()[is_example])
     return counts.reindex(columns=[*PARTS, "purged"], fill_value=0)

@@ -70,6 +70,33 @@ def test_the_quality_filter_chooses_examples_and_is_counted() -> None:
     assert not any(parts.train.ids.str.startswith("lure"))
 
 
+def test_a_rolling_window_takes_examples_of_whole_calendar_months_and_leaves_histories_alone() -> None:
+    rows = months(
+        120
+    )  # decided on days 1 to 120 of 2021: 31 - 1 in January, 28 in February, ...; the last has no label
+    panel = panel_of(rows)
+    parts = split_examples(panel, spec(max_history_months=3))
+    used = pd.concat([parts.train.decision_time, parts.validation.decision_time, parts.test.decision_time])
+    assert panel["decision_time"].max() == pd.Timestamp("2021-05-01", tz="UTC")
+    assert parts.split.examples_from == pd.Timestamp("2021-03-01", tz="UTC") == used.min()
+    assert parts.split.usable_rows == 31 + 30 and parts.split.filtered_rows == 30 + 28
+    assert parts.train.X["windows_seen"].min() == 30 + 28 + 1
+
+
+def test_a_stored_rolling_split_stays_where_it_was_cut() -> None:
+    split = split_examples(panel_of(months(120)), spec(max_history_months=3)).split
+    again = TemporalSplit.model_validate_json(split.model_dump_json())
+    later = apply_split(panel_of(months(150)), again)
+    assert later.train.decision_time.min() == split.examples_from
+    assert later.split.train == split.train and later.split.validation == split.validation
+
+
+def test_a_split_stored_before_there_were_rolling_windows_takes_all_history() -> None:
+    split = split_examples(panel_of(months(11)), spec()).split
+    older = split.model_dump(mode="json", exclude={"examples_from"})
+    assert TemporalSplit.model_validate(older) == split
+
+
 def test_a_split_is_told_in_counts_and_dates() -> None:
     split = split_examples(panel_of(months(11, roi=0.1)), spec()).split
     assert (split.train.rows, split.train.positives) == (6, 6)
