@@ -1,4 +1,4 @@
-"""What a model family is: how it is named, tuned and fitted, and what a fitted model answers.
+"""What a model family is: how it is named, tuned, fitted and updated, and what a fitted model answers.
 
 Here live the two seams every family meets (`Family`, `FittedModel`) and the door through which features reach
 a model (`feature_matrix`). No particular model lives here; families are listed in `catalogue.py`.
@@ -34,13 +34,17 @@ DECISION_THRESHOLD = 0.5
 class FittedModel(abc.ABC):
     """A model that estimates P(the strategy's next window beats the return threshold), row by row.
 
-    A subclass says what it needs (`family`, `feature_names`) and implements `_describe`, `feature_importance`
+    A subclass says what it needs (`family`, `feature_names`) and knows (`known_until`), and implements `_describe`, `feature_importance`
     and `report`. The rest follows from them. Answers depend on each row alone, never on its neighbours, and a
     model survives pickling bit by bit.
+
+    Attributes:
+        known_until: latest label time, UTC, of the rows it was fitted on or updated with: it knows nothing later.
     """
 
     family: ClassVar[str]
     feature_names: tuple[str, ...]
+    known_until: pd.Timestamp
 
     @abc.abstractmethod
     def _describe(self, values: np.ndarray) -> dict[str, np.ndarray]:
@@ -124,6 +128,62 @@ class Family(Protocol):
                 time (`require_order`), or of one class.
         """
 
+    def update(self, model: FittedModel, new: Examples, past: Examples, seed: int, threads: int) -> FittedModel:
+        """Take in what is new, at a small part of what fitting costs; hyperparameters and features stay.
+
+        Whatever judges (a meta-learner, a calibrator) is refreshed only by rows decided when `model` knew all it
+        knows (`unseen`), as `model` scored them: no row is judged by what has learned from it. Earlier rows of
+        `new`, which arrived late, are learned from and judge nothing.
+
+        Args:
+            model: of this family; stays as it is.
+            new: labelled rows `model` has not learned from, in any number and of any class.
+            past: labelled rows it has learned from, to rehearse; may be empty.
+            seed: as in `fit`.
+            threads: as in `fit`.
+
+        Raises:
+            LearningError: as `require_update`.
+        """
+
+
+def require_update(family: str, model: FittedModel, new: Examples, past: Examples) -> None:
+    """Refuse an update that could not mean anything.
+
+    Raises:
+        LearningError: the model is of another family or of other features than the new rows; there are no new
+            rows; or a row is both new and past.
+    """
+    if model.family != family:
+        raise LearningError(
+            f"A model of the family {model.family!r} cannot be updated by {family!r}: use its own family, or fit anew."
+        )
+    if not len(new):
+        raise LearningError("0 new examples to learn from: pass at least 1, or keep the model as it is.")
+    given, known = set(new.X.columns), set(model.feature_names)
+    if given != known:
+        raise LearningError(
+            f"The model learned from {len(known)} features, the new rows have {len(given)}; only the rows have "
+            f"{_listed(given - known)}, only the model has {_listed(known - given)}. Train in full: a feature can "
+            "be neither added to a model nor taken from it."
+        )
+    both = set(new.ids) & set(past.ids)
+    if both:
+        raise LearningError(
+            f"{len(both)} rows are both new and past, such as {min(both)}: they would count twice. "
+            "Pass as new only what the model has not learned from."
+        )
+
+
+def unseen(model: FittedModel, new: Examples) -> np.ndarray:
+    """Positions of the rows decided no earlier than the model's last label became known: they may judge it."""
+    return np.flatnonzero(new.decision_time >= model.known_until)
+
+
+def latest_label(*parts: Examples) -> pd.Timestamp:
+    """When the last label of all parts together became known."""
+    return max(part.label_time.max() for part in parts if len(part))
+
 
 def require_order(train: Examples, validation: Examples) -> None:
     """Refuse parts from which a family would learn what it could not have known.
@@ -142,6 +202,10 @@ def require_order(train: Examples, validation: Examples) -> None:
             f"A label of train was known at {known}, after validation began at {start}: "
             "purge such rows (dataset.splits does)."
         )
+
+
+def _listed(names: set[str]) -> str:
+    return ", ".join(sorted(names)) or "none"
 
 
 def checked_params(model: type[ParamsModel], params: Params, family: str) -> ParamsModel:
