@@ -59,11 +59,10 @@ class Forecasts:
     y: np.ndarray
 
     def followed_by(self, newer: "Forecasts") -> "Forecasts":
-        """The newest of both together, as many as there are here or in `newer`, whichever are more."""
+        """The newest of both together, as many as the larger of the two has."""
         kept = max(len(self.score), len(newer.score))
-        return Forecasts(
-            np.concatenate([self.score, newer.score])[-kept:], np.concatenate([self.y, newer.y])[-kept:]
-        )
+        score, y = np.concatenate([self.score, newer.score]), np.concatenate([self.y, newer.y])
+        return Forecasts(score[-kept:], y[-kept:])
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,18 +114,30 @@ def learn_forward(
 
 
 def learn_on(
-    known: ForwardProbability, past: Examples, new: Examples, spec: ProbabilitySpec, seed: int, threads: int
+    known: ForwardProbability,
+    parts: tuple[Examples, Examples, Examples],
+    spec: ProbabilitySpec,
+    seed: int,
+    threads: int,
 ) -> tuple[ForwardView, ForwardProbability]:
-    """New rows as `known` forecasts them, and the probability that past and new rows teach for what comes next.
+    """New rows as `known` forecast them, and the probability for what comes next.
 
     Args:
-        known: fitted on rows before `new`.
+        known: fitted before.
+        parts: rows `known` has learned from, new rows, and those of the new ones decided after all it knows: the
+            last are viewed and calibrate, the first two teach.
+        spec: of the learners.
+        seed: of the learners.
+        threads: threads the fit may use.
     """
-    opinions = known.opinions(feature_matrix(new.X, tuple(past.X.columns)))
-    order = np.argsort(new.decision_time.to_numpy(), kind="stable")
-    newer = Forecasts(common_score(opinions)[order], new.y[order])
-    view = ForwardView(new, known.of(opinions))
-    return view, _forward(_pooled(past, new), known.forecasts.followed_by(newer), spec, seed, threads)
+    past, new, ahead = parts
+    opinions = known.opinions(feature_matrix(ahead.X, tuple(new.X.columns)))
+    order = np.argsort(ahead.decision_time.to_numpy(), kind="stable")
+    newer = Forecasts(common_score(opinions)[order], ahead.y[order])
+    return (
+        ForwardView(ahead, known.of(opinions)),
+        _forward(_pooled(past, new), known.forecasts.followed_by(newer), spec, seed, threads),
+    )
 
 
 def fit_learners(examples: Examples, spec: ProbabilitySpec, seed: int, threads: int) -> dict[str, BaseLearner]:

@@ -18,15 +18,14 @@ An update does the same one step later: the window of rows that judges agents mo
 it joins the world they play, and they go on from where they were.
 """
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pandas as pd
 
 from cleverbetter_dagster.betting.segments import FloatArray
 from cleverbetter_dagster.dataset.examples import Examples
-from cleverbetter_dagster.errors import LearningError
 from cleverbetter_dagster.learning.agent_features import AgentFeatures
 from cleverbetter_dagster.learning.agent_probability import (
     ForwardProbability,
@@ -47,7 +46,10 @@ from cleverbetter_dagster.learning.family import (
     Report,
     checked_params,
     feature_matrix,
+    latest_label,
     require_order,
+    require_update,
+    unseen,
 )
 
 if TYPE_CHECKING:
@@ -87,6 +89,7 @@ class FittedRlAgent(FittedModel):
     judged: Decisions
     agents: tuple[Agent, ...]
     chosen: Agent | None
+    known_until: pd.Timestamp
 
     def _describe(self, values: np.ndarray) -> dict[str, np.ndarray]:
         opinions = self.forecast.opinions(values)
@@ -178,39 +181,45 @@ class RlAgent:
         features = AgentFeatures.fit(feature_matrix(earlier.examples.X, names), names, chosen.staking)
         played, judged = features.decisions(earlier), features.decisions(later)
         agents = train_agents(played, judged, chosen, seed)
-        return FittedRlAgent(names, chosen, forecast, features, played, judged, agents, best_agent(agents))
+        return FittedRlAgent(
+            names,
+            chosen,
+            forecast,
+            features,
+            played,
+            judged,
+            agents,
+            best_agent(agents),
+            latest_label(train, validation),
+        )
 
-    def update(
-        self, model: FittedModel, new: Examples, past: Examples, seed: int, threads: int
-    ) -> FittedRlAgent:
-        """Go on learning from `new` rows: every agent with its old worlds and newer ones, the probability with all.
+    def update(self, model: FittedModel, new: Examples, past: Examples, seed: int, threads: int) -> FittedRlAgent:
+        """Go on from `model`: its agents with their old worlds and newer ones, the probability with all rows.
 
-        The learners are fitted again on `past` and `new`, which is cheap; the calibrator moves on to the forecasts the
-        model made of `new`. Agents play on gently, and only those checkpoints replace them that are worth more on
-        rows nobody played.
-
-        Args:
-            model: is not changed.
-            new: rows it has not learned from.
-            past: those it has.
-            seed: of the agents' further play and the learners.
-            threads: threads the fit may use.
+        The learners are fitted again on `past` and `new`, which is cheap; the calibrator moves on to what the model
+        forecast of rows it could not know (`unseen`). Agents play on gently, and a checkpoint replaces an agent only
+        where it is worth more on rows nobody has played.
 
         Raises:
-            LearningError: the model is of another family, a part is empty or lacks features.
+            LearningError: as `require_update`; or past and new rows together are of one class.
         """
-        if not isinstance(model, FittedRlAgent):
-            raise LearningError(f"A model of family {model.family} cannot go on as {self.name}: train one anew.")
-        if not len(new) or not len(past):
-            raise LearningError(f"{len(new)} new rows and {len(past)} past ones: neither may be empty.")
-        view, forecast = learn_on(model.forecast, past, new, model.params.probability, seed, threads)
-        newest = len(model.judged.first)
-        moved, judged = model.judged.joined(model.features.decisions(view)).cut(newest)
-        played = model.played.joined(moved)
-        if model.agents:
-            agents = refresh_agents(model.agents, played, judged, model.params, seed)
-        else:
-            agents = train_agents(played, judged, model.params, seed)
-        return FittedRlAgent(
-            model.feature_names, model.params, forecast, model.features, played, judged, agents, best_agent(agents)
+        require_update(self.name, model, new, past)
+        known = cast(FittedRlAgent, model)
+        ahead = new.take(unseen(known, new))
+        view, forecast = learn_on(known.forecast, (past, new, ahead), known.params.probability, seed, threads)
+        moved, judged = known.judged.joined(known.features.decisions(view)).cut(len(known.judged.first))
+        played = known.played.joined(moved)
+        agents = (
+            refresh_agents(known.agents, played, judged, known.params, seed)
+            if known.agents
+            else train_agents(played, judged, known.params, seed)
+        )
+        return replace(
+            known,
+            known_until=max(known.known_until, latest_label(new)),
+            forecast=forecast,
+            played=played,
+            judged=judged,
+            agents=agents,
+            chosen=best_agent(agents),
         )
