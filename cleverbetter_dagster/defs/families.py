@@ -1,18 +1,21 @@
 """One branch of the graph a model family: study, model, evaluation. A family in the catalogue gets one by itself."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from typing import Any
 
 import dagster as dg
 import pyarrow as pa
+from pydantic import create_model
 
 from cleverbetter_dagster.betting.staking import StakingSpec
 from cleverbetter_dagster.defs.failures import RETRY_PASSING_FAULTS, clear_failures
-from cleverbetter_dagster.defs.metadata import interval, page, picture, table
+from cleverbetter_dagster.defs.metadata import interval, number, page, picture, table
 from cleverbetter_dagster.defs.partitions import by_month, history_input
 from cleverbetter_dagster.defs.resources import Deployment
 from cleverbetter_dagster.evaluation.bootstrap import BootstrapSpec
 from cleverbetter_dagster.evaluation.leaderboard import METRICS, LeaderboardRow
+from cleverbetter_dagster.evaluation.staking_comparison import StakingVerdict
 from cleverbetter_dagster.learning.family import Family
 from cleverbetter_dagster.learning.tuning import StudySpec
 from cleverbetter_dagster.services.datasets import rebuild_each
@@ -34,6 +37,16 @@ class StudyConfig(StudySpec, dg.Config):
     """How the parameters are searched for; 0 trials keep the family's defaults, judged on temporal folds."""
 
 
+def study_config(family: Family) -> type[StudyConfig]:
+    """`StudyConfig` with the family's own defaults."""
+    fields: dict[str, Any] = {}
+    for name, default in family.study_defaults.items():
+        field = copy(StudyConfig.model_fields[name])
+        field.default = default
+        fields[name] = (field.annotation, field)
+    return create_model(f"{family.name.title().replace('_', '')}StudyConfig", __base__=StudyConfig, **fields)
+
+
 class EvaluationConfig(StakingSpec, dg.Config):
     """How probabilities become stakes."""
 
@@ -44,6 +57,8 @@ def family_assets(family: Family, partitions: dg.MonthlyPartitionsDefinition) ->
 
 
 def _study(family: Family, partitions: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
+    Config = study_config(family)
+
     @dg.asset(
         name=f"{family.name}_study",
         **by_month(partitions),
@@ -61,12 +76,12 @@ def _study(family: Family, partitions: dg.MonthlyPartitionsDefinition) -> dg.Ass
     )
     def study(
         context: dg.AssetExecutionContext,
-        config: StudyConfig,
+        config: Config,  # type: ignore[valid-type]
         deployment: Deployment,
         rows: dict[str, pa.Table],
         temporal_split: dict[str, SplitRecord],
     ) -> Iterator[dg.MaterializeResult]:
-        spec = StudySpec(**config.model_dump())
+        spec = StudySpec(**config.model_dump())  # type: ignore[attr-defined]
         studies: dict[str, StudyRecord] = {}
 
         def tell(month: str) -> Watch:
@@ -233,13 +248,42 @@ def _evaluation_metadata(judged: Evaluation) -> dict[str, dg.MetadataValue | flo
     }
     found |= {f"{name}_95%": interval(getattr(row, name)) for name in HEADLINE}
     pictures = [picture(png, name) for name, png in judged.pictures.items()]
+    verdict = judged.model.staking_verdict
+    staking: dict[str, dg.MetadataValue | float | int | str] = {}
+    if verdict is not None:
+        staking = {"staking": staking_page([verdict]), "stakes_earn_their_place": str(verdict.earns_its_place)}
     return {
         "report": page(board_table(judged.board), *pictures),
+        **staking,
         **found,
         "dagster/row_count": row.n_rows,
         "model": f"{judged.model.family} v{judged.model.version}",
         "mlflow_run_id": judged.model.run_id,
     }
+
+
+def staking_page(verdicts: Sequence[StakingVerdict]) -> dg.MetadataValue:
+    """An agent's stakes beside rules of thumb, a table for each probability the rules rely on, and what follows."""
+    parts: list[str] = []
+    for verdict in verdicts:
+        parts.append(f"Rules on the probability of **{verdict.probability_of}**, agent over {verdict.seeds} seeds:")
+        parts.append(
+            table(
+                [
+                    {
+                        "stakes": row.name,
+                        "final bankroll": number(row.final_bankroll),
+                        "growth": interval(row.growth),
+                        "max drawdown": interval(row.max_drawdown),
+                        "risk of ruin": number(row.risk_of_ruin),
+                        "agent's monthly log growth above": interval(verdict.advantages.get(row.name)),
+                    }
+                    for row in verdict.rows
+                ]
+            )
+        )
+        parts.append("\n".join(f"- {sentence}" for _, sentence in verdict.findings()))
+    return page(*parts)
 
 
 def board_table(board: list[LeaderboardRow]) -> str:

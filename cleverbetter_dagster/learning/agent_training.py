@@ -224,7 +224,9 @@ def _layers_of(model: "PPO") -> tuple[list[Any], list[Any]]:
     """Linear layers of the actor and of the critic, in order."""
     network: Any = model.policy
     body = network.mlp_extractor
-    actor, critic = ([layer for layer in part if hasattr(layer, "weight")] for part in (body.policy_net, body.value_net))
+    actor, critic = (
+        [layer for layer in part if hasattr(layer, "weight")] for part in (body.policy_net, body.value_net)
+    )
     return [*actor, network.action_net], [*critic, network.value_net]
 
 

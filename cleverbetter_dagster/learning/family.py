@@ -116,6 +116,10 @@ class Family(Protocol):
     def description(self) -> str:
         """One or two sentences on how the family learns."""
 
+    @property
+    def study_defaults(self) -> Params:
+        """Fields of `tuning_spec.StudySpec` whose default is another for this family; mostly none."""
+
     def default_params(self) -> dict[str, Any]:
         """Every hyperparameter of the family at its default."""
 

@@ -19,6 +19,7 @@ it joins the world they play, and they go on from where they were.
 """
 
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -149,6 +150,8 @@ class RlAgent:
         "Agents trained with PPO in a betting world made of past rows choose how much of the Kelly stake on a "
         "calibrated probability to place; later rows decide which agent is used, or that none is."
     )
+
+    study_defaults: Params = MappingProxyType({"metric": "growth", "n_trials": 20, "timeout_seconds": 300})
 
     def default_params(self) -> dict[str, Any]:
         """The fields of `RlAgentParams`, each at its default.

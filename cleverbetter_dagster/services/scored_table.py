@@ -43,7 +43,7 @@ def scored_frame(
         stake = stakes_of(said, frame, staking, frame[DECISION_TIME])
     columns: dict[str, Any] = {MODEL: name, "probability": probability, "stake": stake}
     columns |= {column: said[column].to_numpy() for column in ("score", "confidence", KELLY_SHARE) if column in said}
-    for seed, share in (agents.items() if agents is not None else ()):
+    for seed, share in agents.items() if agents is not None else ():
         columns[f"{AGENT_STAKE}{seed}"] = stakes_by_share(
             share.to_numpy(), probability, frame, staking, frame[DECISION_TIME]
         )
