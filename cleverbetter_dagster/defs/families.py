@@ -1,6 +1,6 @@
 """One branch of the graph a model family: study, model, evaluation. A family in the catalogue gets one by itself."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from copy import copy
 from typing import Any
 
@@ -10,12 +10,11 @@ from pydantic import create_model
 
 from cleverbetter_dagster.betting.staking import StakingSpec
 from cleverbetter_dagster.defs.failures import RETRY_PASSING_FAULTS, clear_failures
-from cleverbetter_dagster.defs.metadata import interval, number, page, picture, table
+from cleverbetter_dagster.defs.metadata import interval, page, picture, staking_page, table
 from cleverbetter_dagster.defs.partitions import by_month, history_input
 from cleverbetter_dagster.defs.resources import Deployment
 from cleverbetter_dagster.evaluation.bootstrap import BootstrapSpec
 from cleverbetter_dagster.evaluation.leaderboard import METRICS, LeaderboardRow
-from cleverbetter_dagster.evaluation.staking_comparison import StakingVerdict
 from cleverbetter_dagster.learning.family import Family
 from cleverbetter_dagster.learning.tuning import StudySpec
 from cleverbetter_dagster.services.datasets import rebuild_each
@@ -260,30 +259,6 @@ def _evaluation_metadata(judged: Evaluation) -> dict[str, dg.MetadataValue | flo
         "model": f"{judged.model.family} v{judged.model.version}",
         "mlflow_run_id": judged.model.run_id,
     }
-
-
-def staking_page(verdicts: Sequence[StakingVerdict]) -> dg.MetadataValue:
-    """An agent's stakes beside rules of thumb, a table for each probability the rules rely on, and what follows."""
-    parts: list[str] = []
-    for verdict in verdicts:
-        parts.append(f"Rules on the probability of **{verdict.probability_of}**, agent over {verdict.seeds} seeds:")
-        parts.append(
-            table(
-                [
-                    {
-                        "stakes": row.name,
-                        "final bankroll": number(row.final_bankroll),
-                        "growth": interval(row.growth),
-                        "max drawdown": interval(row.max_drawdown),
-                        "risk of ruin": number(row.risk_of_ruin),
-                        "agent's monthly log growth above": interval(verdict.advantages.get(row.name)),
-                    }
-                    for row in verdict.rows
-                ]
-            )
-        )
-        parts.append("\n".join(f"- {sentence}" for _, sentence in verdict.findings()))
-    return page(*parts)
 
 
 def board_table(board: list[LeaderboardRow]) -> str:

@@ -29,7 +29,7 @@ Report = dict[str, float | int | str]
 
 PROBABILITY, SCORE, CONFIDENCE = "probability", "score", "confidence"
 KELLY_SHARE = "kelly_share"
-"""Share of the full Kelly stake, 0..1, by a model that chooses it; of others it follows from the run's configuration."""
+"""Share of the full Kelly stake, 0..1, by a model that chooses it; of others it is run configuration."""
 DECISION_THRESHOLD = 0.5
 
 

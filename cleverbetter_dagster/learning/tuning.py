@@ -1,7 +1,8 @@
 """Searching hyperparameters inside the past: one Optuna study, cheap trials, the defaults always among them.
 
 The study is Optuna's; here is what makes it resumable, shareable, prunable and warm-startable. How a setting is
-judged is in `tuning_scores` (`tuning_stack` for the ensemble, `tuning_agent` for the staker), what is searched in `tuning_space`.
+judged is in `tuning_scores` (`tuning_stack` for the ensemble, `tuning_agent` for the staker), what is searched in
+`tuning_space`.
 """
 
 from collections.abc import Callable, Mapping

@@ -30,7 +30,7 @@ class StudySpec(BaseModel):
     )
     timeout_seconds: float | None = Field(900, gt=0, description="start no trial after so long; none: no limit")
     metric: Metric = Field(
-        "auc", description="what the folds are scored by; growth, the log growth of stakes, is for rl_agent"
+        "auc", description="what the folds are scored by; growth: of its own stakes, for a family that has them"
     )
     n_folds: int = Field(3, ge=1, le=20, description="forward folds, all in the later half of the examples")
     embargo_days: float = Field(0.0, ge=0.0, allow_inf_nan=False, description="as in the dataset's spec")

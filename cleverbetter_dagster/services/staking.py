@@ -1,4 +1,4 @@
-"""From what a model says to stakes, one way for test rows and for live strategies; and what its own staking is worth."""
+"""From what a model says to stakes, the same for test rows and live strategies; and what its own stakes are worth."""
 
 from typing import Any
 
@@ -66,7 +66,7 @@ def judge_staking(
     Raises:
         DataError: the rows are not the same.
     """
-    agents = [name for name in scored if name.startswith(AGENT_STAKE) and scored[name].notna().all()]
+    agents = [name for name in scored.columns if name.startswith(AGENT_STAKE) and scored[name].notna().all()]
     if not agents:
         return None
     name = str(forecast["model"].iloc[0])
