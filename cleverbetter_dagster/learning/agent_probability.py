@@ -6,9 +6,9 @@ predicted fold by fold, validation by what train teaches, and what comes after b
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
-import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 from scipy.special import expit
 from threadpoolctl import threadpool_limits
@@ -21,10 +21,13 @@ from cleverbetter_dagster.learning.base_learners import (
     BaseParams,
     base_probabilities,
     require_both_classes,
+    updated_base_learners,
+    weigh_base_learners,
 )
 from cleverbetter_dagster.learning.calibration import Calibrator, fit_calibrator
 from cleverbetter_dagster.learning.family import feature_matrix
 from cleverbetter_dagster.learning.shrunk_logistic import log_odds
+from cleverbetter_dagster.learning.tuning_scores import pooled
 
 LEARNERS = ("lightgbm", "logistic")
 
@@ -52,25 +55,10 @@ class ProbabilitySpec(BaseModel):
 
 
 @dataclass(frozen=True, eq=False)
-class Forecasts:
-    """Raw probabilities of rows, each by learners that had not seen it, in order of time; with what came, float[n]."""
-
-    score: np.ndarray
-    y: np.ndarray
-
-    def followed_by(self, newer: "Forecasts") -> "Forecasts":
-        """The newest of both together, as many as the larger of the two has."""
-        kept = max(len(self.score), len(newer.score))
-        score, y = np.concatenate([self.score, newer.score]), np.concatenate([self.y, newer.y])
-        return Forecasts(score[-kept:], y[-kept:])
-
-
-@dataclass(frozen=True, eq=False)
 class ForwardProbability:
-    """Fitted learners, the forecasts that calibrate their common score, and the calibrator those teach."""
+    """Fitted learners, and the calibrator of their common score."""
 
     learners: Mapping[str, BaseLearner]
-    forecasts: Forecasts
     calibrator: Calibrator
 
     def opinions(self, values: np.ndarray) -> np.ndarray:
@@ -80,6 +68,18 @@ class ForwardProbability:
     def of(self, opinions: np.ndarray) -> np.ndarray:
         """Calibrated probabilities, float[n]."""
         return self.calibrator.probability(common_score(opinions))
+
+    def updated(self, values: np.ndarray, y: np.ndarray, judging: np.ndarray) -> Self:
+        """The probability after further rows.
+
+        Args:
+            values: features of the rows, float[n, k]; y: their labels, [n].
+            judging: positions of those decided later than all that was learned from, in order of time: as the learners
+                forecast them so far, they take the place of the calibrator's oldest rows.
+        """
+        score = common_score(self.opinions(values[judging])) if len(judging) else np.empty(0)
+        calibrator = self.calibrator.updated(score, y[judging])
+        return type(self)(updated_base_learners(self.learners, values, y), calibrator)
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,35 +109,10 @@ def learn_forward(
     past = fit_learners(train, spec, seed, threads)
     score = common_score(base_probabilities(past, feature_matrix(validation.X, names)))
     later = ForwardView(validation, calibrator.probability(score))
-    forecasts = Forecasts(score, validation.y)
-    return earlier, later, _forward(_pooled(train, validation), forecasts, spec, seed, threads)
-
-
-def learn_on(
-    known: ForwardProbability,
-    parts: tuple[Examples, Examples, Examples],
-    spec: ProbabilitySpec,
-    seed: int,
-    threads: int,
-) -> tuple[ForwardView, ForwardProbability]:
-    """New rows as `known` forecast them, and the probability for what comes next.
-
-    Args:
-        known: fitted before.
-        parts: rows `known` has learned from, new rows, and those of the new ones decided after all it knows: the
-            last are viewed and calibrate, the first two teach.
-        spec: of the learners.
-        seed: of the learners.
-        threads: threads the fit may use.
-    """
-    past, new, ahead = parts
-    opinions = known.opinions(feature_matrix(ahead.X, tuple(new.X.columns)))
-    order = np.argsort(ahead.decision_time.to_numpy(), kind="stable")
-    newer = Forecasts(common_score(opinions)[order], ahead.y[order])
-    return (
-        ForwardView(ahead, known.of(opinions)),
-        _forward(_pooled(past, new), known.forecasts.followed_by(newer), spec, seed, threads),
-    )
+    both = pooled(train, validation)
+    learners = fit_learners(both, spec, seed, threads)
+    weigh_base_learners(learners, feature_matrix(both.X, names), both.y)
+    return earlier, later, ForwardProbability(learners, fit_calibrator(score, validation.y))
 
 
 def fit_learners(examples: Examples, spec: ProbabilitySpec, seed: int, threads: int) -> dict[str, BaseLearner]:
@@ -172,14 +147,3 @@ def _view_of_train(train: Examples, spec: ProbabilitySpec, seed: int, threads: i
         probability = np.append(probability, calibrator.probability(raw))
         seen, score = np.append(seen, fold), np.append(score, raw)
     return ForwardView(train.take(seen), probability), fit_calibrator(score, train.y[seen])
-
-
-def _forward(
-    examples: Examples, forecasts: Forecasts, spec: ProbabilitySpec, seed: int, threads: int
-) -> ForwardProbability:
-    learners = fit_learners(examples, spec, seed, threads)
-    return ForwardProbability(learners, forecasts, fit_calibrator(forecasts.score, forecasts.y))
-
-
-def _pooled(earlier: Examples, later: Examples) -> Examples:
-    return Examples(pd.concat([earlier.frame, later.frame], ignore_index=True))

@@ -9,18 +9,25 @@ What sees what, with validation later than train:
     4 choice of one agent           -                                    validation, as predicted by train alone
     5 probability for later rows    train and validation                 validation, as predicted by train alone
 
+An update begins with these, and goes on with new rows, of which the unseen are those decided when all that the model
+knows was known:
+
+    step                            takes in                             judged or calibrated on
+    6 probability                   all new rows                         unseen rows, for as many of the oldest
+    7 agents, which go on           rows that leave step 8, rehearsing   -
+                                    all they ever played
+    8 choice of one agent           -                                    the newest rows, unseen ones included, as
+                                                                         predicted before; as many times as in step 4
+
 An agent that is worth no more than doing nothing in step 4 is not used: it then stakes nothing. When a row is
 scored, the agent sees it as its first decision, with neutral own play: nothing won, lost or committed yet. That
 keeps rows independent of each other. What it says is `kelly_share`; whoever stakes the rows of one decision time
 together gives it to `betting.staking.allocate`, as step 4 does.
-
-An update does the same one step later: the window of rows that judges agents moves on to the new rows, what leaves
-it joins the world they play, and they go on from where they were.
 """
 
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -30,10 +37,10 @@ from cleverbetter_dagster.dataset.examples import Examples
 from cleverbetter_dagster.learning.agent_features import AgentFeatures
 from cleverbetter_dagster.learning.agent_probability import (
     ForwardProbability,
+    ForwardView,
     ProbabilitySpec,
     common_score,
     learn_forward,
-    learn_on,
 )
 from cleverbetter_dagster.learning.agent_training import Agent, AgentSpec, best_agent, refresh_agents, train_agents
 from cleverbetter_dagster.learning.decisions import Decisions
@@ -91,6 +98,7 @@ class FittedRlAgent(FittedModel):
     agents: tuple[Agent, ...]
     chosen: Agent | None
     known_until: pd.Timestamp
+    updated_rows: int = 0
 
     def _describe(self, values: np.ndarray) -> dict[str, np.ndarray]:
         opinions = self.forecast.opinions(values)
@@ -136,6 +144,7 @@ class FittedRlAgent(FittedModel):
             "agent_steps_trained": 0 if self.chosen is None else self.chosen.steps_trained,
             "played_rows": len(self.played),
             "judged_rows": len(self.judged),
+            "updated_rows": self.updated_rows,
             "calibration_method": self.forecast.calibrator.method,
             "calibration_rows": self.forecast.calibrator.rows,
         }
@@ -196,33 +205,29 @@ class RlAgent:
             latest_label(train, validation),
         )
 
-    def update(self, model: FittedModel, new: Examples, past: Examples, seed: int, threads: int) -> FittedRlAgent:
-        """Go on from `model`: its agents with their old worlds and newer ones, the probability with all rows.
-
-        The learners are fitted again on `past` and `new`, which is cheap; the calibrator moves on to what the model
-        forecast of rows it could not know (`unseen`). Agents play on gently, and a checkpoint replaces an agent only
-        where it is worth more on rows nobody has played.
+    def update(self, model: FittedModel, new: Examples, past: Examples, seed: int, threads: int) -> FittedRlAgent:  # noqa: ARG002 - one thread suffices
+        """Take the last three steps of the module's table; what the agents rehearse is in the model, not in `past`.
 
         Raises:
-            LearningError: as `require_update`; or past and new rows together are of one class.
+            LearningError: as `Family.update`.
         """
-        require_update(self.name, model, new, past)
-        known = cast(FittedRlAgent, model)
-        ahead = new.take(unseen(known, new))
-        view, forecast = learn_on(known.forecast, (past, new, ahead), known.params.probability, seed, threads)
-        moved, judged = known.judged.joined(known.features.decisions(view)).cut(len(known.judged.first))
-        played = known.played.joined(moved)
-        agents = (
-            refresh_agents(known.agents, played, judged, known.params, seed)
-            if known.agents
-            else train_agents(played, judged, known.params, seed)
-        )
+        before = require_update(FittedRlAgent, model, new, past)
+        values, ahead = feature_matrix(new.X, before.feature_names), unseen(before, new)
+        ahead = ahead[np.argsort(new.decision_time.to_numpy()[ahead], kind="stable")]
+        forecast, judged, played = before.forecast.updated(values, new.y, ahead), before.judged, before.played
+        if len(ahead):
+            probability = before.forecast.of(before.forecast.opinions(values[ahead]))
+            fresh = before.features.decisions(ForwardView(new.take(ahead), probability))
+            moved, judged = judged.joined(fresh).cut(len(judged.first))
+            played = played.joined(moved)
+        agents = refresh_agents(before.agents, played, judged, before.params, seed)
         return replace(
-            known,
-            known_until=max(known.known_until, latest_label(new)),
+            before,
             forecast=forecast,
             played=played,
             judged=judged,
             agents=agents,
             chosen=best_agent(agents),
+            known_until=max(before.known_until, latest_label(new)),
+            updated_rows=before.updated_rows + len(new),
         )
