@@ -80,7 +80,11 @@ def kelly_fraction(mean: ArrayLike, variance: ArrayLike) -> FloatArray:
 
 
 def allocate(
-    mean: ArrayLike, variance: ArrayLike, spec: StakingSpec | None = None, group: ArrayLike | None = None
+    mean: ArrayLike,
+    variance: ArrayLike,
+    spec: StakingSpec | None = None,
+    group: ArrayLike | None = None,
+    share: ArrayLike | None = None,
 ) -> FloatArray:
     """Fractional Kelly stakes of many strategies at once, each capped, together bounded.
 
@@ -95,20 +99,30 @@ def allocate(
         spec: the bounds.
         group: decision time of each strategy, shape (n,); stakes are bounded together within a group. By default all
             belong to one.
+        share: how much of its capped stake each strategy gets, 0..1, shape (n,); by default all of it. What is left
+            of one strategy goes to the next best edge where the bound binds.
 
     Returns:
         Fractions of the bankroll, shape (n,), >= 0; 0 where the mean is <= 0 or either is unknown (NaN).
+
+    >>> spec = StakingSpec(kelly_fraction=1.0, max_stake_fraction=0.8)
+    >>> allocate([0.2, 0.1], [0.16, 0.19], spec).round(9).tolist()
+    [0.75, 0.25]
+    >>> allocate([0.2, 0.1], [0.16, 0.19], spec, share=[0.5, 1.0]).round(9).tolist()
+    [0.4, 0.5]
     """
     spec = spec or StakingSpec()
     m, v = np.asarray(mean, dtype=np.float64), np.asarray(variance, dtype=np.float64)
+    whole = np.ones(len(m)) if share is None else np.asarray(share, dtype=np.float64)
     _check_within(v, "variance", 0.0, np.inf)
+    _check_within(whole, "share", 0.0, 1.0)
     known = (m > 0) & np.isfinite(v)
     edge, second_moment = np.where(known, m, 0.0), np.where(known, v + m**2, 1.0).clip(_LEAST_SECOND_MOMENT)
     index = _group_index(group, len(m))
 
     def priced(price: FloatArray) -> FloatArray:
         full = np.maximum(edge - price[index], 0.0) / second_moment
-        return np.minimum(spec.kelly_fraction * full, spec.max_stake_fraction)
+        return whole * np.minimum(spec.kelly_fraction * full, spec.max_stake_fraction)
 
     return priced(_price_of_bankroll(priced, edge, index, spec.max_total_fraction))
 

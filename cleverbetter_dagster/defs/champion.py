@@ -9,7 +9,7 @@ from cleverbetter_dagster.betting.staking import StakingSpec
 from cleverbetter_dagster.dataset.as_of import AsOf
 from cleverbetter_dagster.defs.failures import RETRY_PASSING_FAULTS, clear_failures
 from cleverbetter_dagster.defs.families import EvaluationConfig, board_table
-from cleverbetter_dagster.defs.metadata import number, page, picture, table
+from cleverbetter_dagster.defs.metadata import number, page, picture, staking_page, table
 from cleverbetter_dagster.defs.partitions import by_month, history_input
 from cleverbetter_dagster.defs.resources import Deployment
 from cleverbetter_dagster.evaluation.gate import PromotionPolicy
@@ -135,9 +135,15 @@ def _strategy_predictions(partitions: dg.MonthlyPartitionsDefinition) -> dg.Asse
 
 
 def _comparison_metadata(comparison: Comparison) -> dict[str, dg.MetadataValue | str]:
-    pictures = [picture(png, name) for name, png in comparison.pictures.items()]
+    record, pictures = comparison.record, [picture(png, name) for name, png in comparison.pictures.items()]
+    found: dict[str, dg.MetadataValue | str] = {}
+    if record.passed_over:
+        lines = [f"- **{family}**: {reason}" for family, reasons in record.passed_over.items() for reason in reasons]
+        found["passed_over"] = page("\n".join(lines))
+    found |= {f"staking_of_{family}": staking_page(record.staking_verdicts(family)) for family in record.staking}
     return {
-        "challenger": comparison.record.challenger,
+        "challenger": record.challenger,
+        **found,
         "leaderboard": page(board_table(comparison.board), *pictures),
     }
 

@@ -1,15 +1,16 @@
 """One branch of the graph a model family: study, model, evaluation. A family in the catalogue gets one by itself."""
 
 from collections.abc import Iterator, Mapping
+from copy import copy
 from typing import Any
 
 import dagster as dg
 import pyarrow as pa
-from pydantic import Field
+from pydantic import Field, create_model
 
 from cleverbetter_dagster.betting.staking import StakingSpec
 from cleverbetter_dagster.defs.failures import RETRY_PASSING_FAULTS, clear_failures
-from cleverbetter_dagster.defs.metadata import interval, number, page, picture, table
+from cleverbetter_dagster.defs.metadata import interval, number, page, picture, staking_page, table
 from cleverbetter_dagster.defs.partitions import by_month, history_input
 from cleverbetter_dagster.defs.resources import Deployment
 from cleverbetter_dagster.errors import DataError
@@ -37,6 +38,16 @@ class StudyConfig(StudySpec, dg.Config):
     """How the parameters are searched for; 0 trials keep the family's defaults, judged on temporal folds."""
 
 
+def study_config(family: Family) -> type[StudyConfig]:
+    """`StudyConfig` with the family's own defaults."""
+    fields: dict[str, Any] = {}
+    for name, default in family.study_defaults.items():
+        field = copy(StudyConfig.model_fields[name])
+        field.default = default
+        fields[name] = (field.annotation, field)
+    return create_model(f"{family.name.title().replace('_', '')}StudyConfig", __base__=StudyConfig, **fields)
+
+
 class TrainingConfig(dg.Config):
     """How the model comes to be."""
 
@@ -59,6 +70,8 @@ def family_assets(family: Family, partitions: dg.MonthlyPartitionsDefinition) ->
 
 
 def _study(family: Family, partitions: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
+    Config = study_config(family)
+
     @dg.asset(
         name=f"{family.name}_study",
         **by_month(partitions),
@@ -76,12 +89,12 @@ def _study(family: Family, partitions: dg.MonthlyPartitionsDefinition) -> dg.Ass
     )
     def study(
         context: dg.AssetExecutionContext,
-        config: StudyConfig,
+        config: Config,  # type: ignore[valid-type]
         deployment: Deployment,
         rows: dict[str, pa.Table],
         temporal_split: dict[str, SplitRecord],
     ) -> Iterator[dg.MaterializeResult]:
-        spec = StudySpec(**config.model_dump())
+        spec = StudySpec(**config.model_dump())  # type: ignore[attr-defined]
         studies: dict[str, StudyRecord] = {}
 
         def tell(month: str) -> Watch:
@@ -282,8 +295,13 @@ def _evaluation_metadata(judged: Evaluation) -> dict[str, dg.MetadataValue | flo
     }
     found |= {f"{name}_95%": interval(getattr(row, name)) for name in HEADLINE}
     pictures = [picture(png, name) for name, png in judged.pictures.items()]
+    verdict = judged.model.staking_verdict
+    staking: dict[str, dg.MetadataValue | float | int | str] = {}
+    if verdict is not None:
+        staking = {"staking": staking_page([verdict]), "stakes_earn_their_place": str(verdict.earns_its_place)}
     return {
         "report": page(board_table(judged.board), luck_table(judged.luck), *pictures),
+        **staking,
         **found,
         **{name: value for name, value in judged.luck.metrics().items() if value is not None},
         "dagster/row_count": row.n_rows,

@@ -8,6 +8,7 @@ from typing import Any
 import dagster as dg
 
 from cleverbetter_dagster.evaluation.bootstrap import Interval
+from cleverbetter_dagster.evaluation.staking_comparison import StakingVerdict
 
 
 def page(*parts: str) -> dg.MetadataValue:
@@ -52,3 +53,27 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     lines = ["| " + " | ".join(heads) + " |", "|" + " --- |" * len(heads)]
     lines += ["| " + " | ".join(str(row[head]) for head in heads) + " |" for row in rows]
     return "\n".join(lines)
+
+
+def staking_page(verdicts: Sequence[StakingVerdict]) -> dg.MetadataValue:
+    """An agent's stakes beside rules of thumb, a table for each probability the rules rely on, and what follows."""
+    parts: list[str] = []
+    for verdict in verdicts:
+        parts.append(f"Rules on the probability of **{verdict.probability_of}**, agent over {verdict.seeds} seeds:")
+        parts.append(
+            table(
+                [
+                    {
+                        "stakes": row.name,
+                        "final bankroll": number(row.final_bankroll),
+                        "growth": interval(row.growth),
+                        "max drawdown": interval(row.max_drawdown),
+                        "risk of ruin": number(row.risk_of_ruin),
+                        "agent's monthly log growth above": interval(verdict.advantages.get(row.name)),
+                    }
+                    for row in verdict.rows
+                ]
+            )
+        )
+        parts.append("\n".join(f"- {sentence}" for _, sentence in verdict.findings()))
+    return page(*parts)

@@ -95,15 +95,15 @@ class BlockBootstrap:
             None with a single month, where the rows do not define it, or fewer than half the resamples do.
         """
         point = float(statistic(np.ones((1, self.n_months)))[0])
-        return self._expanded_percentiles(statistic(self.weights), point)
+        return self.expanded_percentiles(statistic(self.weights), point)
 
     def interval_of_sequence(self, statistic: Statistic, monthly: FloatArray) -> Interval | None:
         """Like `interval`, of a statistic of the resampled sequence of monthly values, shape (k,
         n_months)."""
         point = float(statistic(monthly[None, :])[0])
-        return self._expanded_percentiles(statistic(monthly[self.draws]), point)
+        return self.expanded_percentiles(statistic(monthly[self.draws]), point)
 
-    def _expanded_percentiles(self, samples: FloatArray, point: float) -> Interval | None:
+    def expanded_percentiles(self, samples: FloatArray, point: float) -> Interval | None:
         """Percentiles further out than the level says, by the ratio of Student's t to the normal quantile.
 
         Plain percentiles are too narrow on few blocks. Source: Hesterberg (2015), "What Teachers Should Know

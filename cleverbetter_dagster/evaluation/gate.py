@@ -1,6 +1,6 @@
 """Whether a challenger may become champion: a verdict with its reasons, from paired intervals."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 
 import numpy as np
@@ -11,6 +11,7 @@ from cleverbetter_dagster.evaluation.bootstrap import BlockBootstrap, BootstrapS
 from cleverbetter_dagster.evaluation.classification import brier_terms, log_loss_terms
 from cleverbetter_dagster.evaluation.month_statistics import auc_statistic, mean_statistic
 from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
+from cleverbetter_dagster.evaluation.staking_comparison import StakingVerdict
 
 GateMetric = Literal["brier", "log_loss", "roc_auc"]
 
@@ -63,13 +64,14 @@ def judge(
     champion: ScoredRows | None,
     baselines: Mapping[str, ScoredRows],
     policy: PromotionPolicy | None = None,
+    staking: Sequence[StakingVerdict] = (),
 ) -> Verdict:
     """Judge a challenger against the champion and every baseline on the same test rows.
 
     It is promoted only where there are at least `min_months` of rows, the interval of its loss minus the
     champion's ends at or below `tolerance` (it is not worse), and the interval of its loss minus each
     baseline's lies wholly below 0 (it is better). Without a champion the baselines decide; without a baseline
-    nothing is promoted.
+    nothing is promoted. A challenger that stakes by itself must also earn its place in every verdict of `staking`.
 
     Raises:
         InvalidInput: the models were not scored on the same rows.
@@ -88,6 +90,8 @@ def judge(
         comparison = compare(challenger, rows, name, policy)
         comparisons.append(comparison)
         findings.append(_better(comparison))
+    for verdict in staking:
+        findings.extend(verdict.findings())
     return Verdict(
         promote=all(passed for passed, _ in findings),
         reasons=tuple(reason for _, reason in findings),

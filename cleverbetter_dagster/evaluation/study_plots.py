@@ -7,7 +7,7 @@ from matplotlib.ticker import MaxNLocator
 
 from cleverbetter_dagster.evaluation.plots import INK, MODEL, MUTED, _figure, _finish, _png
 
-TITLES = {"auc": "AUC", "brier": "Brier score", "log_loss": "log loss"}
+TITLES = {"auc": "AUC", "brier": "Brier score", "log_loss": "log loss", "growth": "log growth per decision time"}
 
 
 def optimisation_history(

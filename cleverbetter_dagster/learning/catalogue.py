@@ -7,8 +7,11 @@ from cleverbetter_dagster.errors import UnknownFamily
 from cleverbetter_dagster.learning.classifier import Classifier
 from cleverbetter_dagster.learning.ensemble import Ensemble
 from cleverbetter_dagster.learning.family import Family
+from cleverbetter_dagster.learning.rl_agent import RlAgent
 
-FAMILIES: Mapping[str, Family] = MappingProxyType({family.name: family for family in (Ensemble(), Classifier())})
+FAMILIES: Mapping[str, Family] = MappingProxyType(
+    {family.name: family for family in (Ensemble(), Classifier(), RlAgent())}
+)
 
 
 def get_family(name: str) -> Family:

@@ -23,6 +23,7 @@ log-odds are shifted back by that weight, so that even the raw score is a probab
 """
 
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -124,6 +125,8 @@ class Classifier:
         "A multilayer perceptron whose heads share most weights, trained with a calibration term, stopped on "
         "later rows and calibrated on rows later still."
     )
+
+    study_defaults: Params = MappingProxyType({})
 
     def default_params(self) -> dict[str, Any]:
         """The fields of `NetworkParams`, each at its default.

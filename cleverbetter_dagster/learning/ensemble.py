@@ -23,6 +23,7 @@ scaled, imputed or binned outside a step; an update keeps scaling, imputing and 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -146,6 +147,8 @@ class Ensemble:
         "Extra trees, histogram boosting, LightGBM and logistic regression, weighed by a meta-learner on "
         "predictions made forward in time and calibrated on later rows."
     )
+
+    study_defaults: Params = MappingProxyType({})
 
     def default_params(self) -> dict[str, Any]:
         """The fields of `EnsembleParams`, each at its default.

@@ -28,6 +28,8 @@ Report = dict[str, float | int | str]
 """Flat facts about a fit by name, for a tracker."""
 
 PROBABILITY, SCORE, CONFIDENCE = "probability", "score", "confidence"
+KELLY_SHARE = "kelly_share"
+"""Share of the full Kelly stake, 0..1, by a model that chooses it; of others it is run configuration."""
 DECISION_THRESHOLD = 0.5
 
 
@@ -70,8 +72,8 @@ class FittedModel(abc.ABC):
 
         Returns:
             float64 frame with the index of `X`: `probability`, calibrated, and `score`, raw, both in (0, 1);
-            `confidence`, from 0 (the model's parts contradict each other) to 1 (they agree). A family may add
-            columns, such as a `stake` in bankroll fractions.
+            `confidence`, from 0 (the model's parts contradict each other) to 1 (they agree). A family that stakes
+            by itself adds `kelly_share`.
 
         Raises:
             LearningError: a feature is missing or infinite.
@@ -80,6 +82,13 @@ class FittedModel(abc.ABC):
         if len(values):
             return pd.DataFrame(self._describe(values), index=X.index)
         return pd.DataFrame(columns=[PROBABILITY, SCORE, CONFIDENCE], index=X.index, dtype=np.float64)
+
+    def agent_shares(self, X: pd.DataFrame) -> pd.DataFrame | None:  # noqa: ARG002 - most models have none
+        """`kelly_share` by each of the agents that were trained, one column a seed; None where there are none.
+
+        A model that stakes by itself is judged over all its seeds, not by the one it chose.
+        """
+        return None
 
     def predict_proba(self, X: pd.DataFrame) -> np.ndarray:
         """Calibrated probabilities as scikit-learn lays them out: float[n, 2], columns P(0) and P(1)."""
@@ -109,6 +118,10 @@ class Family(Protocol):
     @property
     def description(self) -> str:
         """One or two sentences on how the family learns."""
+
+    @property
+    def study_defaults(self) -> Params:
+        """Fields of `tuning_spec.StudySpec` whose default is another for this family; mostly none."""
 
     def default_params(self) -> dict[str, Any]:
         """Every hyperparameter of the family at its default."""

@@ -1,7 +1,8 @@
 """Searching hyperparameters inside the past: one Optuna study, cheap trials, the defaults always among them.
 
 The study is Optuna's; here is what makes it resumable, shareable, prunable and warm-startable. How a setting is
-judged is in `tuning_scores` (and `tuning_stack` for the ensemble), what is searched in `tuning_space`.
+judged is in `tuning_scores` (`tuning_stack` for the ensemble, `tuning_agent` for the staker), what is searched in
+`tuning_space`.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,8 +11,11 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from cleverbetter_dagster.dataset.examples import Examples
+from cleverbetter_dagster.errors import LearningError
 from cleverbetter_dagster.learning.ensemble import Ensemble
 from cleverbetter_dagster.learning.family import Family
+from cleverbetter_dagster.learning.rl_agent import RlAgent
+from cleverbetter_dagster.learning.tuning_agent import AgentScorer
 from cleverbetter_dagster.learning.tuning_scores import FitScorer, Scorer, pooled, temporal_cv_score
 from cleverbetter_dagster.learning.tuning_space import edges, searched_space, suggested, within
 from cleverbetter_dagster.learning.tuning_spec import FoldScores, Progress, StudyPlace, StudyResult, StudySpec
@@ -73,7 +77,15 @@ def run_study(
 
 
 def scorer_for(family: Family, examples: Examples, spec: StudySpec) -> Scorer:
-    """The cheapest scorer there is for the family."""
+    """The cheapest scorer there is for the family.
+
+    Raises:
+        LearningError: the family cannot be scored by the metric.
+    """
+    if type(family) is RlAgent:
+        return AgentScorer(examples, spec, anchor={**family.default_params(), **spec.params})
+    if spec.metric == "growth":
+        raise LearningError(f"{family.name} does not stake by itself and has no growth: take auc, brier or log_loss.")
     if type(family) is Ensemble:
         return StackScorer(examples, spec, anchor={**family.default_params(), **spec.params})
     return FitScorer(family, examples, spec)

@@ -79,6 +79,13 @@ def scoring_folds(examples: Examples, spec: StudySpec) -> list[tuple[np.ndarray,
     return folds
 
 
+def fold_parts(past: Examples, spec: StudySpec) -> tuple[Examples, Examples]:
+    """A fold's past as a small as_of has it: train and validation."""
+    embargo = pd.Timedelta(days=spec.embargo_days)
+    train, validation = temporal_folds(past.decision_time, past.label_time, VALIDATION_BLOCKS - 1, embargo)[-1]
+    return past.take(train), past.take(validation)
+
+
 class FitScorer:
     """Fits the family as it will be fitted for good, once a fold. Works for every family."""
 
@@ -98,10 +105,8 @@ class FitScorer:
 
     def _fold(self, number: int, params: Params) -> OneFold:
         fit, score = self.folds[number]
-        past, fold = self.examples.take(fit), self.examples.take(score)
-        embargo = pd.Timedelta(days=self.spec.embargo_days)
-        within = temporal_folds(past.decision_time, past.label_time, VALIDATION_BLOCKS - 1, embargo)[-1]
-        train, validation = past.take(within[0]), past.take(within[1])
+        fold = self.examples.take(score)
+        train, validation = fold_parts(self.examples.take(fit), self.spec)
         model = self.family.fit(train, validation, params, self.spec.seed, self.spec.threads)
         known = pooled(train, validation)
         probabilities = [model.predict_proba(part.X)[:, 1] for part in (fold, known)]

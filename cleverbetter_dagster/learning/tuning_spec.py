@@ -11,7 +11,10 @@ from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
 
-Metric = Literal["auc", "brier", "log_loss"]
+Metric = Literal["auc", "brier", "log_loss", "growth"]
+"""What a study goes by. `growth`: log growth per decision time, of families that stake by themselves."""
+
+HIGHER_IS_BETTER: tuple[Metric, ...] = ("auc", "growth")
 
 
 class StudySpec(BaseModel):
@@ -26,7 +29,9 @@ class StudySpec(BaseModel):
         description="settings to judge where an earlier month's best give the start; 0: always start cold",
     )
     timeout_seconds: float | None = Field(900, gt=0, description="start no trial after so long; none: no limit")
-    metric: Metric = Field("auc", description="what the folds are scored by; brier and log_loss are minimised")
+    metric: Metric = Field(
+        "auc", description="what the folds are scored by; growth: of its own stakes, for a family that has them"
+    )
     n_folds: int = Field(3, ge=1, le=20, description="forward folds, all in the later half of the examples")
     embargo_days: float = Field(0.0, ge=0.0, allow_inf_nan=False, description="as in the dataset's spec")
     prune: bool = Field(True, description="stop a trial whose first folds are worse than the median's")
@@ -51,7 +56,7 @@ class StudySpec(BaseModel):
     @property
     def maximises(self) -> bool:
         """Whether more of the metric is better."""
-        return self.metric == "auc"
+        return self.metric in HIGHER_IS_BETTER
 
     @property
     def direction(self) -> Literal["maximize", "minimize"]:
@@ -67,6 +72,7 @@ class FoldScores:
         auc, brier, log_loss: on the fold.
         train_auc: of the same model on the rows it was fitted on.
         rows: scored rows.
+        growth: log growth per decision time of a model's own stakes; empty where it has none.
         chosen: hyperparameters settled while scoring, such as boosting rounds found by stopping early.
     """
 
@@ -76,6 +82,7 @@ class FoldScores:
     train_auc: tuple[float, ...]
     rows: tuple[int, ...]
     chosen: Mapping[str, Any] = field(default_factory=dict)
+    growth: tuple[float, ...] = ()
 
     def mean(self, metric: Metric) -> float:
         """Plain mean over folds: each stands for a stretch of time, however many rows it has."""

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from cleverbetter_dagster.betting.staking import StakingSpec
 from cleverbetter_dagster.evaluation.allocation import allocation_of
-from cleverbetter_dagster.evaluation.bootstrap import BootstrapSpec
+from cleverbetter_dagster.evaluation.bootstrap import BootstrapSpec, Interval
 from cleverbetter_dagster.evaluation.classification import classification_metrics
 from cleverbetter_dagster.evaluation.leaderboard import METRICS, LeaderboardRow, leaderboard
 from cleverbetter_dagster.evaluation.plots import (
@@ -18,6 +18,7 @@ from cleverbetter_dagster.evaluation.plots import (
     roc_plot,
 )
 from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
+from cleverbetter_dagster.evaluation.staking_comparison import StakingVerdict
 from cleverbetter_dagster.learning.baselines import BASELINES
 from cleverbetter_dagster.learning.family import FittedModel
 from cleverbetter_dagster.learning.tuning import pooled
@@ -25,6 +26,7 @@ from cleverbetter_dagster.services.datasets import Dataset
 from cleverbetter_dagster.services.luck import luck_of
 from cleverbetter_dagster.services.records import EvaluatedModel, LuckRecord, ModelRecord
 from cleverbetter_dagster.services.scored_table import scored_by_model, scored_frame, scored_table, signed
+from cleverbetter_dagster.services.staking import judge_staking, rows_of
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.model_package import load_model
 from cleverbetter_dagster.store.registry import Registry
@@ -56,6 +58,8 @@ def evaluate(
     pictures = draw(model, scored, record.family)
     luck = luck_of(table, record.family, record.trials)
     metrics = metrics_of(scored[record.family], next(row for row in board if row.name == record.family))
+    own = rows_of(table, record.family)
+    verdict = judge_staking(own, own, staking)
     metrics |= luck.metrics()
     version = record.parent_version if record.is_parents_own else None
     if version is None:
@@ -64,18 +68,27 @@ def evaluate(
             for name, png in pictures.items():
                 run.log_file(f"plots/{name}.png", png)
             run.log_json("leaderboard.json", {"rows": [row.model_dump(mode="json") for row in board]})
+            if verdict is not None:
+                run.log_metrics(staking_metrics(verdict))
+                run.log_json("staking.json", verdict)
         version = Registry(settings).register(record.run_id, record.family)
-    evaluated = EvaluatedModel(**record.model_dump(), version=version, headline=metrics)
+    evaluated = EvaluatedModel(
+        **record.model_dump(), version=version, headline=metrics, staking=staking, staking_verdict=verdict
+    )
     return Evaluation(evaluated, signed(table, evaluated), board, pictures, luck)
 
 
 def score_test_rows(models: dict[str, FittedModel], dataset: Dataset, staking: StakingSpec) -> pa.Table:
     """The test rows as `models` and every baseline see them; baselines are fitted on train and validation."""
     parts = dataset.parts
-    frames = [scored_frame(name, parts.test, model.describe(parts.test.X), staking) for name, model in models.items()]
+    X = parts.test.X
+    frames = [
+        scored_frame(name, parts.test, model.describe(X), staking, model.agent_shares(X))
+        for name, model in models.items()
+    ]
     past = pooled(parts.train, parts.validation)
     for name, baseline in BASELINES.items():
-        probability = baseline.fit(past).predict_proba(parts.test.X)[:, 1]
+        probability = baseline.fit(past).predict_proba(X)[:, 1]
         frames.append(scored_frame(name, parts.test, pd.DataFrame({"probability": probability}), staking))
     return scored_table(frames)
 
@@ -85,9 +98,27 @@ def metrics_of(rows: ScoredRows, board_row: LeaderboardRow) -> dict[str, float |
     found: dict[str, float | None] = dict(classification_metrics(rows.label, rows.probability).model_dump())
     found |= {f"betting_{name}": value for name, value in allocation_of(rows).metrics.model_dump().items()}
     for name in METRICS:
-        interval = getattr(board_row, name)
-        if interval is not None:
-            found |= {f"{name}_low": interval.low, f"{name}_high": interval.high}
+        ends = _ends(name, getattr(board_row, name))
+        found |= {key: value for key, value in ends.items() if key != name}
+    return found
+
+
+def _ends(name: str, interval: Interval | None) -> dict[str, float | None]:
+    if interval is None:
+        return {}
+    return {name: interval.point, f"{name}_low": interval.low, f"{name}_high": interval.high}
+
+
+def staking_metrics(verdict: StakingVerdict) -> dict[str, float | None]:
+    """The figures of a staking comparison under the names they have in MLflow."""
+    found: dict[str, float | None] = {"staking_earns_its_place": float(verdict.earns_its_place)}
+    for row in verdict.rows:
+        found[f"staking_{row.name}_final_bankroll"] = row.final_bankroll
+        found[f"staking_{row.name}_risk_of_ruin"] = row.risk_of_ruin
+        found |= _ends(f"staking_{row.name}_growth", row.growth)
+        found |= _ends(f"staking_{row.name}_max_drawdown", row.max_drawdown)
+    for rule, advantage in verdict.advantages.items():
+        found |= _ends(f"staking_monthly_log_growth_over_{rule}", advantage)
     return found
 
 

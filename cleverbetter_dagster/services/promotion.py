@@ -44,7 +44,7 @@ def decide(
     if standing is not None and standing.model == (challenger.family, challenger.version):
         ledger.reconcile(settings, Registry(settings))  # a crash may have come between the ledger and the alias
         return Decision(_record("kept", ["It is the champion already."], challenger, standing), None)
-    verdict = _judge(settings, challenger, standing, dataset, policy)
+    verdict = _judge(settings, comparison, standing, dataset, policy)
     decision = ledger.Decision(
         family=challenger.family,
         version=challenger.version,
@@ -67,17 +67,19 @@ def decide(
 
 def _judge(
     settings: Settings,
-    challenger: EvaluatedModel,
+    comparison: ComparisonRecord,
     standing: ledger.LedgerEntry | None,
     dataset: Dataset,
     policy: PromotionPolicy,
 ) -> Verdict:
+    challenger = comparison.models[comparison.challenger]
     models = {CHALLENGER: load_model(settings, challenger.model_uri).fitted}
     if standing is not None:
         models[CHAMPION] = load_model(settings, f"models:/{standing.family}/{standing.version}").fitted
     scored = scored_by_model([score_test_rows(models, dataset, StakingSpec())])
     baselines = {name: scored[name] for name in BASELINES}
-    return judge(scored[CHALLENGER], scored.get(CHAMPION), baselines, policy)
+    verdicts = comparison.staking_verdicts(comparison.challenger)
+    return judge(scored[CHALLENGER], scored.get(CHAMPION), baselines, policy, verdicts)
 
 
 def _record(

@@ -5,8 +5,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 
+from cleverbetter_dagster.betting.staking import StakingSpec
 from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.dataset.splits import TemporalSplit
+from cleverbetter_dagster.evaluation.staking_comparison import StakingVerdict
 
 Action = Literal["promoted", "refused", "kept"]
 Training = Literal["full", "incremental"]
@@ -96,19 +98,38 @@ class ModelRecord(Record):
 
 
 class EvaluatedModel(ModelRecord):
-    """A model that was judged on its test rows and registered."""
+    """A model that was judged on its test rows and registered.
+
+    Attributes:
+        staking: bounds on the stakes it was judged with.
+        staking_verdict: its own stakes beside rules on its own probability; None where it does not stake by itself.
+    """
 
     version: int
     headline: dict[str, float | None]
+    staking: StakingSpec = StakingSpec()
+    staking_verdict: StakingVerdict | None = None
 
 
 class ComparisonRecord(Record):
-    """The leaderboard of one as_of, best first, and the model that challenges the champion."""
+    """The leaderboard of one as_of, best first, and the model that challenges the champion.
+
+    Attributes:
+        staking: by family that stakes by itself, its stakes beside rules on the ensemble's probability.
+        passed_over: by family that would have challenged, why it does not.
+    """
 
     as_of: str
     leaderboard: list[dict[str, Any]]
     models: dict[str, EvaluatedModel]
     challenger: str
+    staking: dict[str, StakingVerdict] = {}
+    passed_over: dict[str, list[str]] = {}
+
+    def staking_verdicts(self, family: str) -> list[StakingVerdict]:
+        """Every verdict on the stakes a family places by itself; none where it leaves them to Kelly."""
+        found = (self.models[family].staking_verdict, self.staking.get(family))
+        return [verdict for verdict in found if verdict is not None]
 
 
 class ChampionRecord(Record):

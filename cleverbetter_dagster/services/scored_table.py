@@ -6,41 +6,47 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from cleverbetter_dagster.betting.staking import StakingSpec, equal_stakes, stakes_from_probability
+from cleverbetter_dagster.betting.staking import StakingSpec, equal_stakes
 from cleverbetter_dagster.dataset.estimates import SHRUNK_GAIN, SHRUNK_LOSS
 from cleverbetter_dagster.dataset.examples import Examples
 from cleverbetter_dagster.dataset.labels import DECISION_TIME, LABEL, NEXT_ROI
 from cleverbetter_dagster.dataset.schema import ID, METHOD, STRATEGY
 from cleverbetter_dagster.errors import DataError
 from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
+from cleverbetter_dagster.learning.family import KELLY_SHARE
 from cleverbetter_dagster.services.records import EvaluatedModel
+from cleverbetter_dagster.services.staking import AGENT_STAKE, stakes_by_share, stakes_of
 
 MODEL = "model"
 MODEL_METADATA = b"cleverbetter.model"
-CARRIED = [ID, STRATEGY, METHOD, DECISION_TIME, LABEL, NEXT_ROI]
+CARRIED = [ID, STRATEGY, METHOD, DECISION_TIME, LABEL, NEXT_ROI, SHRUNK_GAIN, SHRUNK_LOSS]
 
 
-def scored_frame(name: str, examples: Examples, said: pd.DataFrame, staking: StakingSpec) -> pd.DataFrame:
+def scored_frame(
+    name: str, examples: Examples, said: pd.DataFrame, staking: StakingSpec, agents: pd.DataFrame | None = None
+) -> pd.DataFrame:
     """What a model said about `examples`, with the stake that follows.
 
     Args:
         name: of the model.
         examples: rows to be judged on.
-        said: `FittedModel.describe` of them, same index: at least `probability`; a `stake` of the model's own is kept.
-        staking: turns probabilities into stakes where the model does not stake itself.
+        said: `FittedModel.describe` of them: at least `probability`.
+        staking: the bounds on stakes.
+        agents: `FittedModel.agent_shares` of them, if the model has any: a column of stakes for each.
     """
     frame = examples.frame
     probability = said["probability"].to_numpy()
-    if "stake" in said:
-        stake = said["stake"].to_numpy()
-    elif len(np.unique(probability)) == 1:
+    if KELLY_SHARE not in said and len(np.unique(probability)) == 1:
         # One probability for all says nothing about any strategy: equal stakes are its honest allocation.
         stake = equal_stakes(np.ones(len(frame), dtype=bool), staking, frame[DECISION_TIME])
     else:
-        magnitudes = (frame[SHRUNK_GAIN].to_numpy(), frame[SHRUNK_LOSS].to_numpy())
-        stake = stakes_from_probability(probability, magnitudes, staking, frame[DECISION_TIME])
+        stake = stakes_of(said, frame, staking, frame[DECISION_TIME])
     columns: dict[str, Any] = {MODEL: name, "probability": probability, "stake": stake}
-    columns |= {column: said[column].to_numpy() for column in ("score", "confidence") if column in said}
+    columns |= {column: said[column].to_numpy() for column in ("score", "confidence", KELLY_SHARE) if column in said}
+    for seed, share in agents.items() if agents is not None else ():
+        columns[f"{AGENT_STAKE}{seed}"] = stakes_by_share(
+            share.to_numpy(), probability, frame, staking, frame[DECISION_TIME]
+        )
     return frame[CARRIED].assign(**columns)
 
 

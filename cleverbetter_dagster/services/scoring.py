@@ -2,15 +2,17 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
-from cleverbetter_dagster.betting.staking import StakingSpec, allocate, return_moments
+from cleverbetter_dagster.betting.staking import StakingSpec, return_moments
 from cleverbetter_dagster.dataset.as_of import AsOf
 from cleverbetter_dagster.dataset.estimates import SHRUNK_GAIN, SHRUNK_LOSS
 from cleverbetter_dagster.dataset.labels import DECISION_TIME
 from cleverbetter_dagster.dataset.panel import build_panel
 from cleverbetter_dagster.dataset.schema import COMPOSITE_SCORE, ID, METHOD, STRATEGY
 from cleverbetter_dagster.services.records import PredictionsRecord
+from cleverbetter_dagster.services.staking import stakes_of
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store import ledger
 from cleverbetter_dagster.store.model_package import StrategyModel, load_model
@@ -74,11 +76,11 @@ def predict(rows: pd.DataFrame, as_of: AsOf, model: StrategyModel, staking: Stak
     """
     newest = newest_rows(rows, as_of, model)
     said = model.fitted.describe(newest)
-    mean, variance = return_moments(said["probability"], newest[SHRUNK_GAIN], newest[SHRUNK_LOSS])
+    mean, _ = return_moments(said["probability"], newest[SHRUNK_GAIN], newest[SHRUNK_LOSS])
     eligible = _eligible(newest, model)
-    stake = allocate(pd.Series(mean).where(eligible.to_numpy()), variance, staking)
-    if "stake" in said:
-        stake = said["stake"].where(eligible, 0.0).to_numpy()
+    # What is not eligible has no place in the bound on the sum either.
+    stake = np.zeros(len(newest))
+    stake[eligible] = stakes_of(said[eligible], newest[eligible], staking)
     predictions = pd.DataFrame(
         {
             "strategy_id": newest[STRATEGY],
@@ -93,8 +95,8 @@ def predict(rows: pd.DataFrame, as_of: AsOf, model: StrategyModel, staking: Stak
     return predictions.sort_values(["recommended_stake", "probability"], ascending=False, ignore_index=True)
 
 
-def _eligible(newest: pd.DataFrame, model: StrategyModel) -> pd.Series:
+def _eligible(newest: pd.DataFrame, model: StrategyModel) -> np.ndarray:
     minimum = model.spec.min_composite_score
     if minimum is None:
-        return pd.Series(True, index=newest.index)
-    return newest[COMPOSITE_SCORE] >= minimum
+        return np.ones(len(newest), dtype=bool)
+    return (newest[COMPOSITE_SCORE] >= minimum).to_numpy()

@@ -14,6 +14,7 @@ from cleverbetter_dagster.errors import DatabaseUnavailable
 from cleverbetter_dagster.evaluation.study_plots import optimisation_history, parameter_importances
 from cleverbetter_dagster.learning.catalogue import get_family
 from cleverbetter_dagster.learning.tuning import Progress, StudyPlace, StudyResult, StudySpec, pooled, run_study
+from cleverbetter_dagster.learning.tuning_spec import HIGHER_IS_BETTER
 from cleverbetter_dagster.services.datasets import Dataset
 from cleverbetter_dagster.services.records import StudyRecord
 from cleverbetter_dagster.settings import Settings
@@ -169,9 +170,8 @@ def _settled(
 
 
 def _pictures(record: StudyRecord, result: StudyResult) -> dict[str, bytes]:
-    history = optimisation_history(
-        result.history, record.default_value or 0.0, record.metric, maximise=record.metric == "auc"
-    )
+    maximise = record.metric in HIGHER_IS_BETTER
+    history = optimisation_history(result.history, record.default_value or 0.0, record.metric, maximise=maximise)
     pictures = {"optimisation history": history}
     if result.importances:
         pictures["parameter importances"] = parameter_importances(result.importances, record.metric)

@@ -34,9 +34,11 @@ BRANCH = ["temporal_split", *FAMILY_ASSETS]
 TRAIN = [*BRANCH, "model_comparison", "champion", "strategy_predictions"]
 NO_FILTER = {"temporal_split": {"min_composite_score": None}}
 QUICK = {"max_epochs": 3, "heads": 2, "width": 8}
+FEW_STEPS = {"agents": 2, "total_steps": 1024, "checkpoints": 1, "rollout_steps": 16, "n_folds": 1}
 ONE_FOLD = {
     "ensemble_study": {"n_folds": 1, "n_trials": 0},
     "classifier_study": {"n_folds": 1, "n_trials": 0, "params": QUICK},
+    "rl_agent_study": {"n_folds": 1, "n_trials": 0, "params": FEW_STEPS},
 }
 EASY_GATE = {"champion": {"level": 0.55, "min_months": 2}}
 

@@ -31,6 +31,14 @@ SMALL = {
         "max_epochs": 12,
         "patience": 4,
     },
+    "rl_agent": {
+        "n_folds": 2,
+        "agents": 2,
+        "total_steps": 2048,
+        "checkpoints": 1,
+        "rollout_steps": 16,
+        "epochs": 1,
+    },
 }
 """Parameters of every family that fit in a fraction of a second."""
 

@@ -1,0 +1,187 @@
+"""Does an agent's staking earn its place? Its stakes beside rules of thumb on the same rows.
+
+Intervals come from resampled months, or blocks of them, which are histories that began and went on otherwise; the
+agent's are over its seeds as well, each resample drawing one of them.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+from pydantic import BaseModel, ConfigDict, Field
+
+from cleverbetter_dagster.betting.performance import finite_vector
+from cleverbetter_dagster.betting.segments import FloatArray
+from cleverbetter_dagster.betting.staking import StakingSpec, allocate, equal_stakes, return_moments
+from cleverbetter_dagster.errors import InvalidInput
+from cleverbetter_dagster.evaluation.allocation import monthly_returns, simulate_allocation
+from cleverbetter_dagster.evaluation.bootstrap import BlockBootstrap, BootstrapSpec, Interval, Statistic
+from cleverbetter_dagster.evaluation.month_statistics import growth_of, max_drawdown_of
+
+AGENT, SHRUNKEN_KELLY, HALF_KELLY = "agent", "shrunken_kelly", "half_kelly"
+TO_BEAT = (SHRUNKEN_KELLY, HALF_KELLY)
+"""Rules an agent must beat to be promoted: a page of arithmetic that knows its mean is uncertain, and a habit."""
+
+LEAST_WEALTH = 1e-6
+"""Share of a month's first bankroll below which a loss counts as no worse: the logarithm of nothing is infinite."""
+
+
+class ComparisonSpec(BootstrapSpec):
+    """How stakes are compared."""
+
+    ruin_level: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    """Share of the first bankroll at or below which a history counts as ruined."""
+    evidence_windows: Annotated[float, Field(gt=0)] = 12.0
+    """Windows an edge counts as estimated from, for shrunken Kelly."""
+
+
+class StakingRow(BaseModel):
+    """One way of staking in figures: fractions of the first bankroll, with intervals where there are two months."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    final_bankroll: float
+    growth: Interval | None
+    max_drawdown: Interval | None
+    risk_of_ruin: float = Field(ge=0, le=1, description="share of resampled histories that fall to the ruin level")
+
+
+class StakingVerdict(BaseModel):
+    """The comparison, and whether the agent earns its place."""
+
+    model_config = ConfigDict(frozen=True)
+
+    probability_of: str
+    """The model on whose probability the rules stake."""
+    seeds: int
+    rows: tuple[StakingRow, ...]
+    advantages: dict[str, Interval | None]
+    """By rule: mean monthly log growth of the agent, over its seeds, less the rule's; paired by month."""
+
+    @property
+    def earns_its_place(self) -> bool:
+        """Whether the agent beats every rule of `TO_BEAT`."""
+        return all(passed for passed, _ in self.findings())
+
+    def findings(self) -> tuple[tuple[bool, str], ...]:
+        """For every rule of `TO_BEAT`, whether the agent beats it, and a sentence with the numbers."""
+        return tuple(self._finding(rule) for rule in TO_BEAT)
+
+    def _finding(self, rule: str) -> tuple[bool, str]:
+        found = self.advantages[rule]
+        against = f"{rule.replace('_', ' ')} on the probability of {self.probability_of}"
+        if found is None:
+            return False, f"The agent's stakes cannot be compared with {against}: the test rows span a single month."
+        passed = found.low > 0
+        verdict = f"beats {against}" if passed else f"not shown to beat {against}"
+        return passed, (
+            f"The agent's stakes add {found} of log growth a month to it over {self.seeds} seeds: {verdict} "
+            "(the lower end must be above 0)."
+        )
+
+
+class StakedRows(NamedTuple):
+    """Rows with what rules of staking need to know, each of shape (n,)."""
+
+    decision_time: pd.DatetimeIndex
+    probability: FloatArray
+    gain: FloatArray
+    loss: FloatArray
+    next_roi: FloatArray
+
+
+def rule_stakes(rows: StakedRows, staking: StakingSpec, evidence_windows: float) -> dict[str, FloatArray]:
+    """Stakes of the rules an agent is compared with, float[n] each, within the bounds of `staking`.
+
+    Shrunken Kelly multiplies every mean by m^2 / (m^2 + s^2), s^2 being its estimation variance, here that of a mean
+    over `evidence_windows`. Source: Baker and McHale (2013), "Optimal Betting Under Parameter Uncertainty",
+    Decision Analysis 10(3).
+    """
+    mean, variance = return_moments(rows.probability, rows.gain, rows.loss)
+    known = np.nan_to_num(mean) != 0
+    trust = np.divide(mean**2, mean**2 + variance / evidence_windows, out=np.zeros(len(mean)), where=known)
+
+    def kelly(share: float, edge: FloatArray) -> FloatArray:
+        # The mean is doubted, not the spread: the second moment stays as it is.
+        doubted = variance + mean**2 - edge**2
+        return allocate(edge, doubted, staking.model_copy(update={"kelly_fraction": share}), rows.decision_time)
+
+    return {
+        "flat": equal_stakes(np.ones(len(mean), dtype=bool), staking, rows.decision_time),
+        "full_kelly": kelly(1.0, mean),
+        HALF_KELLY: kelly(0.5, mean),
+        "quarter_kelly": kelly(0.25, mean),
+        SHRUNKEN_KELLY: kelly(1.0, mean * trust),
+        "nothing": np.zeros(len(mean)),
+    }
+
+
+def compare_staking(
+    rows: StakedRows,
+    agent_stakes: ArrayLike,
+    rules: Mapping[str, FloatArray],
+    probability_of: str,
+    spec: ComparisonSpec | None = None,
+) -> StakingVerdict:
+    """Judge an agent's stakes beside `rules`.
+
+    Args:
+        rows: what is staked on.
+        agent_stakes: fractions of the bankroll, shape (seeds, n).
+        rules: stakes of every rule, as `rule_stakes` gives them; those of `TO_BEAT` among them.
+        probability_of: the model whose probability the rules rely on, for the record.
+        spec: resamples, level, seed and the level of ruin.
+
+    Raises:
+        InvalidInput: a length differs, a value is not finite, or a rule to beat is missing.
+    """
+    spec = spec or ComparisonSpec()
+    if missing := [name for name in TO_BEAT if name not in rules]:
+        raise InvalidInput(f"No {' and no '.join(missing)} among {', '.join(rules)}: take the rules of rule_stakes.")
+    bootstrap = BlockBootstrap(rows.decision_time, spec)
+    seeds = np.stack([_monthly(rows, stake) for stake in np.atleast_2d(np.asarray(agent_stakes))])
+    monthly = {name: _monthly(rows, stake)[None, :] for name, stake in rules.items()}
+    return StakingVerdict(
+        probability_of=probability_of,
+        seeds=len(seeds),
+        rows=tuple(_row(name, values, bootstrap, spec) for name, values in ({AGENT: seeds} | monthly).items()),
+        advantages={
+            name: _interval(bootstrap, _log(seeds) - _log(values), lambda months: months.mean(axis=1))
+            for name, values in monthly.items()
+        },
+    )
+
+
+def _monthly(rows: StakedRows, stake: ArrayLike) -> FloatArray:
+    result = simulate_allocation(rows.decision_time, stake, finite_vector(rows.next_roi, "next_roi"))
+    return monthly_returns(result.decision_time, result.period_return)
+
+
+def _log(returns: FloatArray) -> FloatArray:
+    return np.log(np.maximum(1.0 + returns, LEAST_WEALTH))
+
+
+def _row(name: str, seeds: FloatArray, bootstrap: BlockBootstrap, spec: ComparisonSpec) -> StakingRow:
+    lowest = np.cumprod(1.0 + _resampled(bootstrap, seeds), axis=1).min(axis=1)
+    return StakingRow(
+        name=name,
+        final_bankroll=float(np.mean(np.prod(1.0 + seeds, axis=1))),
+        growth=_interval(bootstrap, seeds, growth_of),
+        max_drawdown=_interval(bootstrap, seeds, max_drawdown_of),
+        risk_of_ruin=float(np.mean(lowest <= spec.ruin_level)),
+    )
+
+
+def _resampled(bootstrap: BlockBootstrap, seeds: FloatArray) -> FloatArray:
+    """Resampled sequences of months, each of one drawn seed, float[resamples, months]; `seeds` float[seeds, months]."""
+    drawn = np.random.default_rng(bootstrap.spec.seed).integers(0, len(seeds), len(bootstrap.draws))
+    return seeds[drawn[:, None], bootstrap.draws]
+
+
+def _interval(bootstrap: BlockBootstrap, seeds: FloatArray, statistic: Statistic) -> Interval | None:
+    """Interval over months and seeds; its point is the mean over the seeds."""
+    samples = statistic(_resampled(bootstrap, seeds))
+    return bootstrap.expanded_percentiles(samples, float(statistic(seeds).mean()))
