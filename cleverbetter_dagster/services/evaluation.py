@@ -9,6 +9,8 @@ from cleverbetter_dagster.betting.staking import StakingSpec
 from cleverbetter_dagster.evaluation.allocation import allocation_of
 from cleverbetter_dagster.evaluation.bootstrap import BootstrapSpec
 from cleverbetter_dagster.evaluation.classification import classification_metrics
+from cleverbetter_dagster.evaluation.drift import values_moved
+from cleverbetter_dagster.evaluation.finding import Finding
 from cleverbetter_dagster.evaluation.leaderboard import METRICS, LeaderboardRow, leaderboard
 from cleverbetter_dagster.evaluation.plots import (
     bankroll_plot,
@@ -19,11 +21,12 @@ from cleverbetter_dagster.evaluation.plots import (
 )
 from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
 from cleverbetter_dagster.learning.baselines import BASELINES
-from cleverbetter_dagster.learning.family import FittedModel
+from cleverbetter_dagster.learning.family import SCORE, FittedModel
 from cleverbetter_dagster.learning.tuning import pooled
 from cleverbetter_dagster.services.datasets import Dataset
 from cleverbetter_dagster.services.records import EvaluatedModel, ModelRecord
 from cleverbetter_dagster.services.scored_table import scored_by_model, scored_frame, scored_table, signed
+from cleverbetter_dagster.services.split_checks import newest_panel
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.model_package import load_model
 from cleverbetter_dagster.store.registry import Registry
@@ -38,6 +41,13 @@ class Evaluation:
     table: pa.Table
     board: list[LeaderboardRow]
     pictures: dict[str, bytes]
+    score_drift: Finding
+    """Whether the newest rows' scores are distributed as the training rows'."""
+
+    @property
+    def scored(self) -> dict[str, ScoredRows]:
+        """The test rows as the model and every baseline scored them, by name."""
+        return scored_by_model([self.table])
 
 
 def evaluate(
@@ -57,7 +67,7 @@ def evaluate(
         run.log_json("leaderboard.json", {"rows": [row.model_dump(mode="json") for row in board]})
     version = Registry(settings).register(record.run_id, record.family, {"as_of": record.as_of})
     evaluated = EvaluatedModel(**record.model_dump(), version=version, headline=metrics)
-    return Evaluation(evaluated, signed(table, evaluated), board, pictures)
+    return Evaluation(evaluated, signed(table, evaluated), board, pictures, score_drift(model, dataset))
 
 
 def score_test_rows(models: dict[str, FittedModel], dataset: Dataset, staking: StakingSpec) -> pa.Table:
@@ -69,6 +79,14 @@ def score_test_rows(models: dict[str, FittedModel], dataset: Dataset, staking: S
         probability = baseline.fit(past).predict_proba(parts.test.X)[:, 1]
         frames.append(scored_frame(name, parts.test, pd.DataFrame({"probability": probability}), staking))
     return scored_table(frames)
+
+
+def score_drift(model: FittedModel, dataset: Dataset) -> Finding:
+    """Whether a model scores the newest row of every live strategy as it scores its training rows."""
+    before, newest = dataset.parts.train.X, newest_panel(dataset)
+    return values_moved(
+        model.describe(before)[SCORE], model.describe(newest)[SCORE], "scores of training rows and of the newest rows"
+    )
 
 
 def metrics_of(rows: ScoredRows, board_row: LeaderboardRow) -> dict[str, float | None]:

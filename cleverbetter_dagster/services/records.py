@@ -1,5 +1,6 @@
 """What one asset hands to the next: small frozen records, kept as JSON and read back as they were."""
 
+from datetime import datetime
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, JsonValue
@@ -100,6 +101,7 @@ class ChampionRecord(Record):
     challenger_version: int
     champion_family: str | None
     champion_version: int | None
+    champion_as_of: str | None = None
 
 
 class PredictionsRecord(Record):
@@ -111,3 +113,4 @@ class PredictionsRecord(Record):
     strategies: int
     staked: int
     total_stake_fraction: float
+    newest_decision: datetime | None = None
