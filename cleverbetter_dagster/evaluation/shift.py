@@ -1,4 +1,8 @@
-"""How far a distribution has moved, as an effect size: with many rows, a p-value calls every trifle a change."""
+"""Whether features or scores of newer rows have shifted, as an effect size.
+
+With many rows a p-value calls every trifle a shift. The newest rows are few, one a strategy, for which an index over
+ten bins is noise; the distance of distribution functions needs no bins.
+"""
 
 from collections.abc import Collection
 
@@ -35,13 +39,13 @@ def distribution_distance(before: ArrayLike, after: ArrayLike) -> float | None:
     return float(np.abs(gaps).max())
 
 
-def features_moved(before: pd.DataFrame, after: pd.DataFrame, moving: Collection[str] = ()) -> Finding:
-    """Whether no feature has moved by a large effect between two sets of rows.
+def features_shifted(before: pd.DataFrame, after: pd.DataFrame, moving: Collection[str] = ()) -> Finding:
+    """Whether no feature has shifted by a large effect between two sets of rows.
 
     Args:
         before: features of the rows learned from.
         after: features of newer rows.
-        moving: features that move by their nature, such as a count of windows; they are left out.
+        moving: features that shift by their nature, such as a count of windows; they are left out.
     """
     shared = [name for name in before.columns if name in after.columns and name not in moving]
     found = {name: distribution_distance(before[name], after[name]) for name in shared}
@@ -53,16 +57,16 @@ def features_moved(before: pd.DataFrame, after: pd.DataFrame, moving: Collection
     largest = f"the largest distance is {ordered[0][1]:.2f}, of {ordered[0][0]}"
     return Finding(
         passed=not moved,
-        told=f"{len(moved)} of {len(measured)} features moved by more than {LARGE_EFFECT}: {', '.join(moved)}."
+        told=f"{len(moved)} of {len(measured)} features shifted by more than {LARGE_EFFECT}: {', '.join(moved)}."
         if moved
-        else f"None of {len(measured)} features moved by more than {LARGE_EFFECT}; {largest}.",
+        else f"None of {len(measured)} features shifted by more than {LARGE_EFFECT}; {largest}.",
         facts={"moved": len(moved), "bound": LARGE_EFFECT, "rows_before": len(before), "rows_after": len(after)}
         | {f"distance of {name}": distance for name, distance in ordered[:SHOWN_FEATURES]},
     )
 
 
-def values_moved(before: ArrayLike, after: ArrayLike, what: str) -> Finding:
-    """Whether one quantity, named for the sentence, has not moved by a large effect."""
+def values_shifted(before: ArrayLike, after: ArrayLike, what: str) -> Finding:
+    """Whether one quantity, named for the sentence, has not shifted by a large effect."""
     distance = distribution_distance(before, after)
     sizes = len(np.asarray(before)), len(np.asarray(after))
     if distance is None:

@@ -5,12 +5,12 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from cleverbetter_dagster.evaluation.drift import (
+from cleverbetter_dagster.evaluation.shift import (
     FEWEST_ROWS,
     LARGE_EFFECT,
     distribution_distance,
-    features_moved,
-    values_moved,
+    features_shifted,
+    values_shifted,
 )
 
 RNG = np.random.default_rng(1)
@@ -36,12 +36,12 @@ def test_missing_values_are_left_out() -> None:
 
 
 def test_rows_of_the_same_world_pass_and_a_feature_that_grows_by_nature_is_left_out() -> None:
-    assert features_moved(BEFORE, AFTER, GROWS).passed
-    assert not features_moved(BEFORE, AFTER).passed
+    assert features_shifted(BEFORE, AFTER, GROWS).passed
+    assert not features_shifted(BEFORE, AFTER).passed
 
 
 def test_a_planted_shift_is_found_and_the_feature_named() -> None:
-    found = features_moved(BEFORE, AFTER.assign(volume=AFTER["volume"] + 1.0), GROWS)
+    found = features_shifted(BEFORE, AFTER.assign(volume=AFTER["volume"] + 1.0), GROWS)
     assert not found.passed
     assert "volume" in found.told
     assert "odds" not in found.told
@@ -50,11 +50,11 @@ def test_a_planted_shift_is_found_and_the_feature_named() -> None:
 def test_a_shift_of_a_tenth_of_a_deviation_on_many_rows_passes_though_its_p_value_is_tiny() -> None:
     many, moved = RNG.normal(0, 1, 50_000), RNG.normal(0.1, 1, 50_000)
     assert stats.ks_2samp(many, moved).pvalue < 1e-20
-    assert values_moved(many, moved, "scores of then and now").passed
+    assert values_shifted(many, moved, "scores of then and now").passed
 
 
 def test_few_rows_tell_nothing_whatever_they_are() -> None:
-    found = values_moved(np.zeros(1000), np.ones(FEWEST_ROWS - 1), "scores")
+    found = values_shifted(np.zeros(1000), np.ones(FEWEST_ROWS - 1), "scores")
     assert found.passed
     assert "too few" in found.told
-    assert not values_moved(np.zeros(1000), np.ones(FEWEST_ROWS), "scores").passed
+    assert not values_shifted(np.zeros(1000), np.ones(FEWEST_ROWS), "scores").passed
