@@ -1,12 +1,13 @@
 """After the families: the leaderboard of an as_of, the champion, and what the champion says of every strategy."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import dagster as dg
 import pyarrow as pa
 
 from cleverbetter_dagster.betting.staking import StakingSpec
 from cleverbetter_dagster.dataset.as_of import AsOf
+from cleverbetter_dagster.defs.checks import check_results, check_specs
 from cleverbetter_dagster.defs.failures import RETRY_PASSING_FAULTS, clear_failures
 from cleverbetter_dagster.defs.families import EvaluationConfig, board_table
 from cleverbetter_dagster.defs.metadata import number, page, picture, staking_page, table
@@ -15,6 +16,7 @@ from cleverbetter_dagster.defs.resources import Deployment
 from cleverbetter_dagster.evaluation.gate import PromotionPolicy
 from cleverbetter_dagster.services.comparison import Comparison, compare_families
 from cleverbetter_dagster.services.datasets import rebuild_each, rows_until
+from cleverbetter_dagster.services.evaluation_checks import CHAMPION_RULES, PREDICTION_RULES
 from cleverbetter_dagster.services.promotion import Decision, decide
 from cleverbetter_dagster.services.records import (
     ChampionRecord,
@@ -77,6 +79,7 @@ def _champion(partitions: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition
         ),
         code_version="1",
         retry_policy=RETRY_PASSING_FAULTS,
+        check_specs=check_specs(CHAMPION_RULES, "champion"),
     )
     def champion(
         context: dg.AssetExecutionContext,
@@ -85,7 +88,7 @@ def _champion(partitions: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition
         rows: dict[str, pa.Table],
         temporal_split: dict[str, SplitRecord],
         model_comparison: dict[str, ComparisonRecord],
-    ) -> dict[str, ChampionRecord]:
+    ) -> Iterator[dg.MaterializeResult]:
         policy, lineage = PromotionPolicy(**config.model_dump()), Lineage(context.run_id)
         decided: dict[str, ChampionRecord] = {}
         with clear_failures():
@@ -94,7 +97,7 @@ def _champion(partitions: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition
                 context.log.info("\n".join([f"{month}: {decision.record.action}", *decision.record.reasons]))
                 context.add_asset_metadata(_decision_metadata(decision), partition_key=month)
                 decided[month] = decision.record
-        return decided
+        yield dg.MaterializeResult(value=decided, check_results=check_results(CHAMPION_RULES, decided))
 
     return champion
 
@@ -113,6 +116,7 @@ def _strategy_predictions(partitions: dg.MonthlyPartitionsDefinition) -> dg.Asse
         ),
         code_version="1",
         retry_policy=RETRY_PASSING_FAULTS,
+        check_specs=check_specs(PREDICTION_RULES, "strategy_predictions"),
     )
     def strategy_predictions(
         context: dg.AssetExecutionContext,
@@ -120,7 +124,7 @@ def _strategy_predictions(partitions: dg.MonthlyPartitionsDefinition) -> dg.Asse
         deployment: Deployment,
         rows: dict[str, pa.Table],
         champion: dict[str, ChampionRecord],
-    ) -> dict[str, PredictionsRecord]:
+    ) -> Iterator[dg.MaterializeResult]:
         staking = StakingSpec(**config.model_dump())
         written: dict[str, PredictionsRecord] = {}
         with clear_failures():
@@ -129,7 +133,7 @@ def _strategy_predictions(partitions: dg.MonthlyPartitionsDefinition) -> dg.Asse
                 predictions = predict_and_write(deployment.settings(), rows_until(rows, as_of), as_of, staking)
                 context.add_asset_metadata(_prediction_metadata(predictions), partition_key=month)
                 written[month] = predictions.record
-        return written
+        yield dg.MaterializeResult(value=written, check_results=check_results(PREDICTION_RULES, written))
 
     return strategy_predictions
 

@@ -9,6 +9,7 @@ import pyarrow as pa
 from pydantic import Field, create_model
 
 from cleverbetter_dagster.betting.staking import StakingSpec
+from cleverbetter_dagster.defs.checks import check_results, check_specs
 from cleverbetter_dagster.defs.failures import RETRY_PASSING_FAULTS, clear_failures
 from cleverbetter_dagster.defs.metadata import interval, number, page, picture, staking_page, table
 from cleverbetter_dagster.defs.partitions import by_month, history_input
@@ -20,6 +21,7 @@ from cleverbetter_dagster.learning.family import Family
 from cleverbetter_dagster.learning.tuning import StudySpec
 from cleverbetter_dagster.services.datasets import rebuild_each
 from cleverbetter_dagster.services.evaluation import Evaluation, evaluate
+from cleverbetter_dagster.services.evaluation_checks import EVALUATION_RULES, MODEL_RULES
 from cleverbetter_dagster.services.incremental import update
 from cleverbetter_dagster.services.records import LuckRecord, ModelRecord, SplitRecord, StudyRecord, Training
 from cleverbetter_dagster.services.training import Lineage, train
@@ -179,6 +181,10 @@ def _evaluation(family: Family, partitions: dg.MonthlyPartitionsDefinition) -> d
         ),
         code_version="1",
         retry_policy=RETRY_PASSING_FAULTS,
+        check_specs=[
+            *check_specs(MODEL_RULES, f"{family.name}_evaluation"),
+            *check_specs(EVALUATION_RULES, f"{family.name}_evaluation"),
+        ],
     )
     def evaluation(
         context: dg.AssetExecutionContext,
@@ -187,15 +193,20 @@ def _evaluation(family: Family, partitions: dg.MonthlyPartitionsDefinition) -> d
         rows: dict[str, pa.Table],
         temporal_split: dict[str, SplitRecord],
         models: dict[str, ModelRecord],
-    ) -> dict[str, pa.Table]:
+    ) -> Iterator[dg.MaterializeResult]:
         staking = StakingSpec(**config.model_dump())
-        tables: dict[str, pa.Table] = {}
+        judged: dict[str, Evaluation] = {}
         with clear_failures():
             for month, dataset in rebuild_each(rows, temporal_split):
-                judged = evaluate(deployment.settings(), models[month], dataset, staking, BootstrapSpec())
-                tables[month] = judged.table
-                context.add_asset_metadata(_evaluation_metadata(judged), partition_key=month)
-        return tables
+                judged[month] = evaluate(deployment.settings(), models[month], dataset, staking, BootstrapSpec())
+                context.add_asset_metadata(_evaluation_metadata(judged[month]), partition_key=month)
+        yield dg.MaterializeResult(
+            value={month: one.table for month, one in judged.items()},
+            check_results=[
+                *check_results(MODEL_RULES, {month: one.scored[family.name] for month, one in judged.items()}),
+                *check_results(EVALUATION_RULES, judged),
+            ],
+        )
 
     return evaluation
 

@@ -1,61 +1,25 @@
 """Rows in: the two upstream tables, the rows of each month, and the temporal split of each as_of."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import dagster as dg
 import pyarrow as pa
 
 from cleverbetter_dagster.dataset.as_of import AsOf
-from cleverbetter_dagster.dataset.examples import check_enough
 from cleverbetter_dagster.dataset.spec import DatasetSpec
+from cleverbetter_dagster.defs.checks import check_results, check_specs
 from cleverbetter_dagster.defs.failures import RETRY_PASSING_FAULTS, clear_failures
 from cleverbetter_dagster.defs.metadata import page, picture
 from cleverbetter_dagster.defs.partitions import by_month, history_input
 from cleverbetter_dagster.defs.resources import Deployment
-from cleverbetter_dagster.errors import NotEnoughRows
 from cleverbetter_dagster.evaluation.plots import split_timeline
 from cleverbetter_dagster.services.datasets import Dataset, plan_split, rows_until
 from cleverbetter_dagster.services.loading import MonthLoad, MonthLoader
-from cleverbetter_dagster.services.split_checks import (
-    LATE_RUN_DAYS,
-    MOST_BULK_ROWS,
-    bulk_share,
-    late_labels,
-    timeline,
-)
+from cleverbetter_dagster.services.row_checks import ROW_RULES
+from cleverbetter_dagster.services.split_checks import SPLIT_RULES, timeline
 
 GROUP = "rows"
 UPSTREAM = "upstream"
-
-SPLIT_CHECKS = [
-    dg.AssetCheckSpec(
-        "enough_examples",
-        asset="temporal_split",
-        blocking=True,
-        description=(
-            "At least min_examples (1,000) labelled rows, as the training guide "
-            "asks. Otherwise: load more history, "
-            "lower min_composite_score, or lower min_examples if a rough model is wanted anyway."
-        ),
-    ),
-    dg.AssetCheckSpec(
-        "no_label_after_split",
-        asset="temporal_split",
-        blocking=True,
-        description=(
-            "Every label a part is fitted on was known when the next part starts, and before the as_of month ended."
-        ),
-    ),
-    dg.AssetCheckSpec(
-        "decision_times_agree",
-        asset="temporal_split",
-        description=(
-            "run_date lies within a month of end_date for most rows. Otherwise the "
-            "history was backtested in "
-            "bulk, and decision_time=run_date would order nothing: keep end_date."
-        ),
-    ),
-]
 
 
 class SplitConfig(DatasetSpec, dg.Config):
@@ -93,16 +57,7 @@ def training_rows(partitions: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefini
         ),
         code_version="1",
         retry_policy=RETRY_PASSING_FAULTS,
-        check_specs=[
-            dg.AssetCheckSpec(
-                "rows_are_plausible",
-                asset="training_rows",
-                description=(
-                    "No row of the months had to be quarantined. Otherwise: look into the table "
-                    "cleverbetter.quarantine, repair upstream, load again."
-                ),
-            )
-        ],
+        check_specs=check_specs(ROW_RULES, "training_rows"),
     )
     def training_rows(context: dg.AssetExecutionContext, deployment: Deployment) -> Iterator[dg.MaterializeResult]:
         with clear_failures():
@@ -112,7 +67,7 @@ def training_rows(partitions: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefini
                 loads[month] = loader.load(AsOf.parse(month))
                 context.add_asset_metadata(_month_metadata(loads[month]), partition_key=month)
         tables = {month: load.table for month, load in loads.items()}
-        yield dg.MaterializeResult(value=tables, check_results=[_plausible(loads)])
+        yield dg.MaterializeResult(value=tables, check_results=check_results(ROW_RULES, loads))
 
     return training_rows
 
@@ -130,7 +85,7 @@ def temporal_split(partitions: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefin
             "known after the month is in it."
         ),
         code_version="1",
-        check_specs=SPLIT_CHECKS,
+        check_specs=check_specs(SPLIT_RULES, "temporal_split"),
     )
     def temporal_split(
         context: dg.AssetExecutionContext, config: SplitConfig, training_rows: dict[str, pa.Table]
@@ -145,11 +100,7 @@ def temporal_split(partitions: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefin
                 context.add_asset_metadata(_split_metadata(dataset), partition_key=month)
         yield dg.MaterializeResult(
             value={month: dataset.record for month, dataset in datasets.items()},
-            check_results=[
-                _enough(datasets),
-                _no_label_after_split(datasets),
-                _decision_times_agree(datasets),
-            ],
+            check_results=check_results(SPLIT_RULES, datasets),
         )
 
     return temporal_split
@@ -170,16 +121,6 @@ def _month_metadata(load: MonthLoad) -> dict[str, dg.MetadataValue | int | str]:
     return facts
 
 
-def _plausible(loads: Mapping[str, MonthLoad]) -> dg.AssetCheckResult:
-    quarantined = {month: load.quarantined for month, load in loads.items() if load.quarantined}
-    return dg.AssetCheckResult(
-        check_name="rows_are_plausible",
-        passed=not quarantined,
-        severity=dg.AssetCheckSeverity.WARN,
-        metadata={"quarantined_rows": sum(quarantined.values()), "months": ", ".join(quarantined) or "none"},
-    )
-
-
 def _split_metadata(dataset: Dataset) -> dict[str, dg.MetadataValue | int | str]:
     split = dataset.record.split
     return {
@@ -195,43 +136,3 @@ def _split_metadata(dataset: Dataset) -> dict[str, dg.MetadataValue | int | str]
         "data_hash": dataset.record.data_hash,
         "timeline": page(picture(split_timeline(timeline(dataset)), "split timeline")),
     }
-
-
-def _enough(datasets: Mapping[str, Dataset]) -> dg.AssetCheckResult:
-    usable = {month: dataset.record.split.usable_rows for month, dataset in datasets.items()}
-    fewest = min(usable, key=lambda month: usable[month])
-    spec = datasets[fewest].record.spec
-    refusal = None
-    try:
-        check_enough(usable[fewest], spec)
-    except NotEnoughRows as error:
-        refusal = str(error)
-    return dg.AssetCheckResult(
-        check_name="enough_examples",
-        passed=refusal is None,
-        description=refusal or f"{usable[fewest]} usable examples as of {fewest}, {spec.min_examples} needed.",
-        metadata={"usable_examples": usable[fewest], "needed": spec.min_examples, "as_of": fewest},
-    )
-
-
-def _no_label_after_split(datasets: Mapping[str, Dataset]) -> dg.AssetCheckResult:
-    late = {month: late_labels(dataset) for month, dataset in datasets.items()}
-    return dg.AssetCheckResult(
-        check_name="no_label_after_split",
-        passed=not any(late.values()),
-        metadata={
-            "late_labels": sum(late.values()),
-            "months": ", ".join(m for m, n in late.items() if n) or "none",
-        },
-    )
-
-
-def _decision_times_agree(datasets: Mapping[str, Dataset]) -> dg.AssetCheckResult:
-    share = max(bulk_share(dataset.panel) for dataset in datasets.values())
-    return dg.AssetCheckResult(
-        check_name="decision_times_agree",
-        passed=share <= MOST_BULK_ROWS,
-        severity=dg.AssetCheckSeverity.WARN,
-        description=f"{share:.1%} of the rows were run more than {LATE_RUN_DAYS} days after their window ended.",
-        metadata={"late_share": share},
-    )

@@ -9,6 +9,7 @@ from cleverbetter_dagster.betting.staking import StakingSpec
 from cleverbetter_dagster.evaluation.allocation import allocation_of
 from cleverbetter_dagster.evaluation.bootstrap import BootstrapSpec, Interval
 from cleverbetter_dagster.evaluation.classification import classification_metrics
+from cleverbetter_dagster.evaluation.finding import Finding
 from cleverbetter_dagster.evaluation.leaderboard import METRICS, LeaderboardRow, leaderboard
 from cleverbetter_dagster.evaluation.plots import (
     bankroll_plot,
@@ -18,14 +19,16 @@ from cleverbetter_dagster.evaluation.plots import (
     roc_plot,
 )
 from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
+from cleverbetter_dagster.evaluation.shift import values_shifted
 from cleverbetter_dagster.evaluation.staking_comparison import StakingVerdict
 from cleverbetter_dagster.learning.baselines import BASELINES
-from cleverbetter_dagster.learning.family import FittedModel
+from cleverbetter_dagster.learning.family import SCORE, FittedModel
 from cleverbetter_dagster.learning.tuning import pooled
 from cleverbetter_dagster.services.datasets import Dataset
 from cleverbetter_dagster.services.luck import luck_of
 from cleverbetter_dagster.services.records import EvaluatedModel, LuckRecord, ModelRecord
 from cleverbetter_dagster.services.scored_table import scored_by_model, scored_frame, scored_table, signed
+from cleverbetter_dagster.services.split_checks import newest_panel
 from cleverbetter_dagster.services.staking import judge_staking, rows_of
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.model_package import load_model
@@ -42,6 +45,13 @@ class Evaluation:
     board: list[LeaderboardRow]
     pictures: dict[str, bytes]
     luck: LuckRecord
+    score_drift: Finding
+    """Whether the newest rows' scores are distributed as the training rows'."""
+
+    @property
+    def scored(self) -> dict[str, ScoredRows]:
+        """The test rows as the model and every baseline scored them, by name."""
+        return scored_by_model([self.table])
 
 
 def evaluate(
@@ -75,7 +85,7 @@ def evaluate(
     evaluated = EvaluatedModel(
         **record.model_dump(), version=version, headline=metrics, staking=staking, staking_verdict=verdict
     )
-    return Evaluation(evaluated, signed(table, evaluated), board, pictures, luck)
+    return Evaluation(evaluated, signed(table, evaluated), board, pictures, luck, score_drift(model, dataset))
 
 
 def score_test_rows(models: dict[str, FittedModel], dataset: Dataset, staking: StakingSpec) -> pa.Table:
@@ -91,6 +101,12 @@ def score_test_rows(models: dict[str, FittedModel], dataset: Dataset, staking: S
         probability = baseline.fit(past).predict_proba(X)[:, 1]
         frames.append(scored_frame(name, parts.test, pd.DataFrame({"probability": probability}), staking))
     return scored_table(frames)
+
+
+def score_drift(model: FittedModel, dataset: Dataset) -> Finding:
+    """Whether a model scores the newest row of every live strategy as it scores its training rows."""
+    known, newest = model.describe(dataset.parts.train.X)[SCORE], model.describe(newest_panel(dataset))[SCORE]
+    return values_shifted(known, newest, "scores of the newest rows and of the training rows")
 
 
 def metrics_of(rows: ScoredRows, board_row: LeaderboardRow) -> dict[str, float | None]:

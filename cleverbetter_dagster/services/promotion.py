@@ -7,8 +7,11 @@ from cleverbetter_dagster.evaluation.gate import PromotionPolicy, Verdict, judge
 from cleverbetter_dagster.learning.baselines import BASELINES
 from cleverbetter_dagster.services.datasets import Dataset
 from cleverbetter_dagster.services.evaluation import score_test_rows
+from cleverbetter_dagster.services.evaluation_checks import MODEL_RULES
 from cleverbetter_dagster.services.records import Action, ChampionRecord, ComparisonRecord, EvaluatedModel
+from cleverbetter_dagster.services.rules import broken_guards
 from cleverbetter_dagster.services.scored_table import scored_by_model
+from cleverbetter_dagster.services.split_checks import SPLIT_RULES
 from cleverbetter_dagster.services.training import Lineage
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store import ledger
@@ -36,8 +39,10 @@ def decide(
 ) -> Decision:
     """Judge the challenger of an as_of and promote it, or record why not.
 
-    It is judged against the champion that stood at its as_of, both scored anew on the challenger's test rows, which
-    both have in their future: the champion's as_of is no later, and splits only move forward.
+    It is refused where a check that guards promotion does not hold, looked into anew, so that starting `champion`
+    alone gets round none of them. It is judged against the champion that stood at its as_of, both scored anew on the
+    challenger's test rows, which both have in their future: the champion's as_of is no later, and splits only move
+    forward.
     """
     challenger = comparison.models[comparison.challenger]
     standing = ledger.champion_at(settings, comparison.as_of)
@@ -79,7 +84,11 @@ def _judge(
     scored = scored_by_model([score_test_rows(models, dataset, StakingSpec())])
     baselines = {name: scored[name] for name in BASELINES}
     verdicts = comparison.staking_verdicts(comparison.challenger)
-    return judge(scored[CHALLENGER], scored.get(CHAMPION), baselines, policy, verdicts)
+    verdict = judge(scored[CHALLENGER], scored.get(CHAMPION), baselines, policy, verdicts)
+    broken = [*broken_guards(SPLIT_RULES, dataset), *broken_guards(MODEL_RULES, scored[CHALLENGER])]
+    if not broken:
+        return verdict
+    return verdict.model_copy(update={"promote": False, "reasons": (*broken, *verdict.reasons)})
 
 
 def _record(
@@ -93,4 +102,5 @@ def _record(
         challenger_version=challenger.version,
         champion_family=champion.family if champion else None,
         champion_version=champion.version if champion else None,
+        champion_as_of=champion.as_of if champion else None,
     )

@@ -142,6 +142,7 @@ class ChampionRecord(Record):
     challenger_version: int
     champion_family: str | None
     champion_version: int | None
+    champion_as_of: str | None = None
 
 
 class PredictionsRecord(Record):
@@ -153,6 +154,7 @@ class PredictionsRecord(Record):
     strategies: int
     staked: int
     total_stake_fraction: float
+    newest_decision: datetime | None = None
 
 
 class LuckRecord(Record):

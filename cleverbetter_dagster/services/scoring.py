@@ -12,14 +12,12 @@ from cleverbetter_dagster.dataset.labels import DECISION_TIME
 from cleverbetter_dagster.dataset.panel import build_panel
 from cleverbetter_dagster.dataset.schema import COMPOSITE_SCORE, ID, METHOD, STRATEGY
 from cleverbetter_dagster.services.records import PredictionsRecord
+from cleverbetter_dagster.services.split_checks import LIVE_DAYS
 from cleverbetter_dagster.services.staking import stakes_of
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store import ledger
 from cleverbetter_dagster.store.model_package import StrategyModel, load_model
 from cleverbetter_dagster.store.predictions import TYPES, ScoredBy, write_predictions
-
-LIVE_DAYS = 62
-"""A strategy whose newest window ended longer ago than this, at the end of as_of, is no longer run."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +50,7 @@ def predict_and_write(settings: Settings, rows: pd.DataFrame, as_of: AsOf, staki
         strategies=len(frame),
         staked=int((stake > 0).sum()),
         total_stake_fraction=float(stake.sum()),
+        newest_decision=None if frame.empty else frame["decision_time"].max(),
     )
     return Predictions(record, frame)
 

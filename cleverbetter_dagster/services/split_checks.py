@@ -3,13 +3,29 @@
 import pandas as pd
 
 from cleverbetter_dagster.dataset.as_of import AsOf
+from cleverbetter_dagster.dataset.examples import check_enough
+from cleverbetter_dagster.dataset.features import feature_columns
 from cleverbetter_dagster.dataset.labels import DECISION_TIME, LABEL
-from cleverbetter_dagster.dataset.schema import COMPOSITE_SCORE, END_DATE, ID, RUN_DATE
+from cleverbetter_dagster.dataset.schema import COMPOSITE_SCORE, END_DATE, ID, METHOD, RUN_DATE, STRATEGY
 from cleverbetter_dagster.dataset.splits import PARTS
+from cleverbetter_dagster.errors import NotEnoughRows
+from cleverbetter_dagster.evaluation.finding import Finding
+from cleverbetter_dagster.evaluation.leaks import HIGHEST_FEATURE_AUC, strongest_feature
+from cleverbetter_dagster.evaluation.shift import features_shifted, values_shifted
 from cleverbetter_dagster.services.datasets import Dataset
+from cleverbetter_dagster.services.rules import Rule
 
 LATE_RUN_DAYS = 31
 MOST_BULK_ROWS = 0.05
+SMALLEST_CLASS = 0.1
+NEWEST_MONTHS = 3
+"""Composite scores of the last months are compared with those of the months before."""
+
+LIVE_DAYS = 62
+"""A strategy whose newest window ended longer ago than this, at the end of as_of, is no longer run."""
+
+GROWS_WITH_TIME = ("windows_seen",)
+"""A count of a strategy's windows: newer rows have more of them by its nature."""
 
 
 def late_labels(dataset: Dataset) -> int:
@@ -35,6 +51,23 @@ def bulk_share(panel: pd.DataFrame) -> float:
     return float(((panel[RUN_DATE] - panel[END_DATE]) > pd.Timedelta(days=LATE_RUN_DAYS)).mean())
 
 
+def unpurged_labels(dataset: Dataset) -> int:
+    """Examples that stand in two parts, or whose label was known less than the embargo before the next part starts."""
+    parts, embargo = dataset.parts, pd.Timedelta(days=dataset.record.spec.embargo_days)
+    neighbours = ((parts.train, parts.validation), (parts.validation, parts.test))
+    close = sum(int((part.label_time > then.decision_time.min() - embargo).sum()) for part, then in neighbours)
+    shared = pd.concat([parts.train.ids, parts.validation.ids, parts.test.ids]).duplicated().sum()
+    return close + int(shared)
+
+
+def newest_panel(dataset: Dataset) -> pd.DataFrame:
+    """The newest row of every strategy still run at the end of as_of, of those that pass the quality filter."""
+    panel = dataset.panel.drop_duplicates([STRATEGY, METHOD], keep="last")
+    end, minimum = AsOf.parse(dataset.record.as_of).end, dataset.record.spec.min_composite_score
+    live = panel[DECISION_TIME] >= end - pd.Timedelta(days=LIVE_DAYS)
+    return panel[live if minimum is None else live & (panel[COMPOSITE_SCORE] >= minimum)]
+
+
 def timeline(dataset: Dataset) -> pd.DataFrame:
     """Examples by month of decision, as `evaluation.plots.split_timeline` draws them.
 
@@ -54,3 +87,118 @@ def timeline(dataset: Dataset) -> pd.DataFrame:
     months = panel[DECISION_TIME].dt.tz_localize(None).dt.to_period("M").dt.to_timestamp().dt.tz_localize("UTC")
     counts = pd.crosstab(months[is_example], part_of.to_numpy()[is_example])
     return counts.reindex(columns=[*PARTS, "purged"], fill_value=0)
+
+
+def _enough(dataset: Dataset) -> Finding:
+    usable, spec = dataset.record.split.usable_rows, dataset.record.spec
+    facts: dict[str, float | int | str] = {"usable_examples": usable, "needed": spec.min_examples}
+    try:
+        check_enough(usable, spec)
+    except NotEnoughRows as error:
+        return Finding(passed=False, told=str(error), facts=facts)
+    return Finding(passed=True, told=f"{usable} usable examples, {spec.min_examples} needed.", facts=facts)
+
+
+def _no_late_label(dataset: Dataset) -> Finding:
+    late = late_labels(dataset)
+    return Finding(passed=not late, told=f"{late} labels were known too late.", facts={"late_labels": late})
+
+
+def _purge_holds(dataset: Dataset) -> Finding:
+    left, purged = unpurged_labels(dataset), dataset.record.split.purged_rows
+    told = f"{purged} examples were purged; {left} more should have been."
+    return Finding(passed=not left, told=told, facts={"unpurged": left, "purged": purged})
+
+
+def _decision_times_agree(dataset: Dataset) -> Finding:
+    share = bulk_share(dataset.panel)
+    told = f"{share:.1%} of the rows were run more than {LATE_RUN_DAYS} days after their window ended."
+    return Finding(passed=share <= MOST_BULK_ROWS, told=told, facts={"late_share": share, "bound": MOST_BULK_ROWS})
+
+
+def _no_leaking_feature(dataset: Dataset) -> Finding:
+    return strongest_feature(dataset.parts.validation.X, dataset.parts.validation.y)
+
+
+def _balanced(dataset: Dataset) -> Finding:
+    parts = dataset.parts
+    share = {name: float(getattr(parts, name).y.mean()) for name in PARTS}
+    passed = all(SMALLEST_CLASS <= one <= 1 - SMALLEST_CLASS for one in share.values())
+    listed = ", ".join(f"{one:.1%} of {name}" for name, one in share.items())
+    told = f"Profitable next windows: {listed}; {SMALLEST_CLASS:.0%} to {1 - SMALLEST_CLASS:.0%} passes."
+    return Finding(passed=passed, told=told, facts={f"profitable share of {name}": one for name, one in share.items()})
+
+
+def _features_stay(dataset: Dataset) -> Finding:
+    newest = newest_panel(dataset)
+    return features_shifted(dataset.parts.train.X, newest[feature_columns(newest)], GROWS_WITH_TIME)
+
+
+def _composite_scores_stay(dataset: Dataset) -> Finding:
+    panel = dataset.panel
+    new = panel[DECISION_TIME] >= AsOf.parse(dataset.record.as_of).end - pd.DateOffset(months=NEWEST_MONTHS)
+    month, score = panel[DECISION_TIME].dt.strftime("%Y-%m"), panel[COMPOSITE_SCORE]
+    what = f"composite scores of the last {NEWEST_MONTHS} months and of those before"
+    found = values_shifted(score[~new], score[new], what)
+    means = {f"mean in {key}": float(mean) for key, mean in score.groupby(month).mean().tail(12).items()}
+    return found.model_copy(update={"facts": found.facts | means})
+
+
+SPLIT_RULES = (
+    Rule[Dataset](
+        "enough_examples",
+        "At least min_examples (1,000) labelled rows, as the training guide asks.",
+        "load more history, lower min_composite_score, or lower min_examples if a rough model is wanted anyway.",
+        _enough,
+        guards=True,
+    ),
+    Rule[Dataset](
+        "no_label_after_split",
+        "Every label a part is fitted on was known when the next part starts, and before the as_of month ended.",
+        "check for data leakage: materialise temporal_split again; if it stays, the split is broken.",
+        _no_late_label,
+        guards=True,
+    ),
+    Rule[Dataset](
+        "purge_holds",
+        "No example stands in two parts, and every label was known embargo_days before the next part starts.",
+        "check for data leakage: materialise temporal_split again; if it stays, the purge is broken.",
+        _purge_holds,
+        guards=True,
+    ),
+    Rule[Dataset](
+        "no_feature_is_too_good_to_be_true",
+        f"No single feature ranks the validation labels with an AUC above {HIGHEST_FEATURE_AUC}.",
+        "check for data leakage: it is a leak, not a triumph. Find out how that column knows the next window, and "
+        "take it out of ml_features.",
+        _no_leaking_feature,
+        guards=True,
+    ),
+    Rule[Dataset](
+        "classes_are_balanced",
+        f"In every part between {SMALLEST_CLASS:.0%} and {1 - SMALLEST_CLASS:.0%} of the next windows are profitable.",
+        "class imbalance makes for a low validation AUC: choose another return_threshold or min_composite_score, or "
+        "load more history.",
+        _balanced,
+    ),
+    Rule[Dataset](
+        "features_have_not_drifted",
+        "No feature of the strategies' newest rows is distributed unlike the training rows' by a large effect.",
+        "find out whether the market or upstream's computation changed; in the first case train on newer rows, in "
+        "the second repair them.",
+        _features_stay,
+    ),
+    Rule[Dataset](
+        "composite_scores_have_not_drifted",
+        f"Composite scores of the last {NEWEST_MONTHS} months are distributed as those before.",
+        "monitor composite scores: find out whether upstream's scoring changed, and choose min_composite_score anew.",
+        _composite_scores_stay,
+    ),
+    Rule[Dataset](
+        "decision_times_agree",
+        "run_date lies within a month of end_date for most rows.",
+        "the history was backtested in bulk, and decision_time=run_date would order nothing: keep end_date.",
+        _decision_times_agree,
+    ),
+)
+"""What should hold of a split; where one that guards does not, nothing is trained and nothing promoted."""

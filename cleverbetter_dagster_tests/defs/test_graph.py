@@ -73,11 +73,22 @@ def test_partitions_include_the_current_unfinished_month() -> None:
     assert monthly("2015-01").get_last_partition_key() == pd.Timestamp.now(tz="UTC").strftime("%Y-%m")
 
 
-def test_the_checks_that_guard_training_block_it() -> None:
+def test_the_checks_that_guard_training_and_promotion_block_them() -> None:
     blocking = {
         check.name for spec in GRAPH.asset_check_keys for check in [spec] if GRAPH.get_check_spec(spec).blocking
     }
-    assert blocking == {"enough_examples", "no_label_after_split"}
+    assert blocking == {
+        "enough_examples",
+        "no_label_after_split",
+        "purge_holds",
+        "no_feature_is_too_good_to_be_true",
+        "model_is_not_too_good_to_be_true",
+    }
+
+
+def test_every_check_says_what_to_do_where_it_does_not_hold() -> None:
+    for check in GRAPH.asset_check_keys:
+        assert "Otherwise:" in str(GRAPH.get_check_spec(check).description), check
 
 
 def test_a_further_family_gets_its_branch_from_the_factory_alone() -> None:

@@ -240,3 +240,26 @@ def test_a_row_that_cannot_be_right_is_quarantined_and_the_rest_of_its_month_is_
     with psycopg_connect(deployment, "state") as connection:
         entry = connection.execute("SELECT status, column_name, value FROM quarantine WHERE row_id = %s", [row_id])
         assert entry.fetchall() == [("repaired", "win_rate", "1.7")]
+
+
+def test_an_auc_beyond_belief_fails_its_check_and_nothing_follows(
+    deployment: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cleverbetter_dagster.evaluation.leaks.HIGHEST_MODEL_AUC", 0.6)
+    result = run(["classifier_evaluation", "model_comparison"], (AS_OF, AS_OF), raise_on_error=False)
+    assert not result.success
+    assert not checks(result)["model_is_not_too_good_to_be_true"]
+    assert not [event for event in result.all_events if event.is_step_success and event.step_key == "model_comparison"]
+
+
+def test_starting_the_champion_alone_gets_round_no_guard_and_the_refusal_is_in_the_ledger(
+    deployment: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cleverbetter_dagster.evaluation.leaks.HIGHEST_MODEL_AUC", 0.6)
+    before = ledger.champion(deployment)
+    assert run(["model_comparison"], (AS_OF, AS_OF)).success
+    assert run(["champion"], (AS_OF, AS_OF), EASY_GATE).success
+    refusal = ledger.history(deployment, 1)[0]
+    assert (refusal.action, refusal.as_of) == ("refused", AS_OF)
+    assert refusal.reason.startswith("The check model_is_not_too_good_to_be_true failed.")
+    assert ledger.champion(deployment) == before

@@ -1,0 +1,45 @@
+"""What a check is: a fact about something, the remedy where it does not hold, and how to find out."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from cleverbetter_dagster.evaluation.finding import Finding
+
+Subject = TypeVar("Subject")
+
+
+@dataclass(frozen=True)
+class Rule(Generic[Subject]):
+    """A fact about a subject of one month, looked into by `find`.
+
+    Attributes:
+        name: the fact as an identifier, such as `no_label_after_split`.
+        fact: the fact as a sentence.
+        remedy: what to do where it does not hold; continues "Otherwise:".
+        guards: whether nothing may be promoted, nor anything follow, where it does not hold.
+    """
+
+    name: str
+    fact: str
+    remedy: str
+    find: Callable[[Subject], Finding]
+    guards: bool = False
+
+    @property
+    def description(self) -> str:
+        return f"{self.fact} Otherwise: {self.remedy}"
+
+
+def broken_guards(rules: Iterable[Rule[Subject]], subject: Subject) -> list[str]:
+    """What the guarding rules that do not hold of `subject` found, a sentence each, with the remedy."""
+    found = [(rule, rule.find(subject)) for rule in rules if rule.guards]
+    return [
+        f"The check {rule.name} failed. {finding.told} {_sentence(rule.remedy)}"
+        for rule, finding in found
+        if not finding.passed
+    ]
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]

@@ -1,0 +1,209 @@
+"""Every rule holds of a sound world and fails on its planted fault."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from cleverbetter_dagster.dataset.examples import Examples
+from cleverbetter_dagster.dataset.schema import rows_schema
+from cleverbetter_dagster.dataset.spec import DatasetSpec
+from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
+from cleverbetter_dagster.services.datasets import Dataset
+from cleverbetter_dagster.services.evaluation_checks import CHAMPION_RULES, MODEL_RULES, PREDICTION_RULES
+from cleverbetter_dagster.services.loading import MonthLoad
+from cleverbetter_dagster.services.records import ChampionRecord, PredictionsRecord
+from cleverbetter_dagster.services.row_checks import ROW_RULES
+from cleverbetter_dagster.services.rules import Rule, broken_guards
+from cleverbetter_dagster.services.split_checks import SPLIT_RULES
+
+LENIENT = DatasetSpec(min_composite_score=None)
+
+
+def failing(rules: tuple[Rule, ...], subject: object) -> set[str]:
+    return {rule.name for rule in rules if not rule.find(subject).passed}
+
+
+# --- rows
+
+
+@pytest.fixture(scope="module")
+def month(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows[rows["end_date"].dt.strftime("%Y-%m") == "2023-03"].reset_index(drop=True)
+
+
+def load(frame: pd.DataFrame, quarantined: int = 0) -> MonthLoad:
+    market = [column for column in frame if column.startswith("ml_")]
+    return MonthLoad(pa.Table.from_pandas(frame, schema=rows_schema(market), preserve_index=False), quarantined)
+
+
+def some(frame: pd.DataFrame, share: float) -> np.ndarray:
+    return np.arange(len(frame)) < share * len(frame)
+
+
+ROW_FAULTS: dict[str, Callable[[pd.DataFrame], MonthLoad]] = {
+    "rows_are_plausible": lambda month: load(month, quarantined=1),
+    "values_are_measured": lambda month: load(month.assign(ml_avg_odds=month["ml_avg_odds"].mask(some(month, 0.3)))),
+    "windows_stand_once": lambda month: load(
+        pd.concat([month, month[some(month, 0.1)].assign(id=lambda again: again["id"] + "b")])
+    ),
+}
+
+
+def test_the_rows_of_a_month_pass(month: pd.DataFrame) -> None:
+    assert failing(ROW_RULES, load(month)) == set()
+
+
+def test_a_month_without_rows_passes() -> None:
+    assert failing(ROW_RULES, MonthLoad(rows_schema().empty_table(), 0)) == set()
+
+
+@pytest.mark.parametrize("name", [rule.name for rule in ROW_RULES])
+def test_a_fault_in_the_rows_fails_its_rule_and_no_other(name: str, month: pd.DataFrame) -> None:
+    assert failing(ROW_RULES, ROW_FAULTS[name](month)) == {name}
+
+
+def test_a_column_of_sentinels_is_not_measured(month: pd.DataFrame) -> None:
+    assert failing(ROW_RULES, load(month.assign(profit_factor=999.0))) == {"values_are_measured"}
+
+
+# --- split
+
+
+def with_part(dataset: Dataset, part: str, **columns: object) -> Dataset:
+    frame = getattr(dataset.parts, part).frame.assign(**columns)
+    return replace(dataset, parts=replace(dataset.parts, **{part: Examples(frame)}))
+
+
+def _few(dataset: Dataset) -> Dataset:
+    spec = dataset.record.spec.model_copy(update={"min_examples": 1_000_000})
+    return replace(dataset, record=dataset.record.model_copy(update={"spec": spec}))
+
+
+def _late(dataset: Dataset) -> Dataset:
+    start = dataset.parts.validation.decision_time.min()
+    return with_part(dataset, "train", label_time=lambda part: part["label_time"].mask(some(part, 0.01), start + HOUR))
+
+
+def _embargo_ignored(dataset: Dataset) -> Dataset:
+    spec = dataset.record.spec.model_copy(update={"embargo_days": 40.0})
+    return replace(dataset, record=dataset.record.model_copy(update={"spec": spec}))
+
+
+def _leak(dataset: Dataset) -> Dataset:
+    noise = np.random.default_rng(0).normal(0, 0.2, len(dataset.parts.validation))
+    return with_part(dataset, "validation", ml_avg_odds=dataset.parts.validation.y + noise)
+
+
+def _one_sided(dataset: Dataset) -> Dataset:
+    return with_part(dataset, "validation", label=lambda part: np.where(some(part, 0.95), 0.0, 1.0))
+
+
+def _drifted(dataset: Dataset) -> Dataset:
+    return with_part(dataset, "train", ml_avg_odds=lambda part: part["ml_avg_odds"] + 50)
+
+
+def _rescored(dataset: Dataset) -> Dataset:
+    panel = dataset.panel
+    recent = panel["decision_time"] >= panel["decision_time"].max() - pd.Timedelta(days=60)
+    return replace(dataset, panel=panel.assign(composite_score=panel["composite_score"] + 0.3 * recent))
+
+
+def _bulk(dataset: Dataset) -> Dataset:
+    return replace(dataset, panel=dataset.panel.assign(run_date=dataset.panel["end_date"] + pd.Timedelta(days=90)))
+
+
+HOUR = pd.Timedelta(hours=1)
+SPLIT_FAULTS: dict[str, tuple[Callable[[Dataset], Dataset], set[str]]] = {
+    "enough_examples": (_few, set()),
+    "no_label_after_split": (_late, {"purge_holds"}),
+    "purge_holds": (_embargo_ignored, set()),
+    "no_feature_is_too_good_to_be_true": (_leak, set()),
+    "classes_are_balanced": (_one_sided, set()),
+    "features_have_not_drifted": (_drifted, set()),
+    "composite_scores_have_not_drifted": (_rescored, set()),
+    "decision_times_agree": (_bulk, set()),
+}
+
+
+def test_a_sound_split_passes(dataset: Dataset) -> None:
+    assert failing(SPLIT_RULES, dataset) == set()
+
+
+@pytest.mark.parametrize("name", [rule.name for rule in SPLIT_RULES])
+def test_a_fault_in_the_split_fails_its_rule(name: str, dataset: Dataset) -> None:
+    plant, also = SPLIT_FAULTS[name]
+    assert failing(SPLIT_RULES, plant(dataset)) == {name} | also
+
+
+def test_a_row_in_two_parts_breaks_the_purge(dataset: Dataset) -> None:
+    shared = dataset.parts.test.frame.head(1)
+    twice = Examples(pd.concat([dataset.parts.validation.frame, shared]))
+    assert "purge_holds" in failing(SPLIT_RULES, replace(dataset, parts=replace(dataset.parts, validation=twice)))
+
+
+def test_broken_guards_are_told_with_the_remedy_and_warnings_are_not_guards(dataset: Dataset) -> None:
+    assert broken_guards(SPLIT_RULES, dataset) == []
+    assert broken_guards(SPLIT_RULES, _drifted(dataset)) == []
+    (told,) = broken_guards(SPLIT_RULES, _leak(dataset))
+    assert told.startswith("The check no_feature_is_too_good_to_be_true failed.")
+    assert "ml_avg_odds" in told
+    assert "a leak, not a triumph" in told
+
+
+# --- model, champion, predictions
+
+
+def scored(probability: np.ndarray, label: np.ndarray) -> ScoredRows:
+    times = pd.date_range("2023-01-01", periods=len(label), freq="D", tz="UTC")
+    return ScoredRows(times, label.astype(float), label * 0.1, probability)
+
+
+def test_a_model_that_knows_the_outcome_fails_and_an_honest_one_passes() -> None:
+    rng = np.random.default_rng(0)
+    label = rng.random(500) < 0.4
+    honest = np.clip(0.4 + 0.1 * label + rng.normal(0, 0.15, 500), 0, 1)
+    leaking = np.clip(0.1 + 0.8 * label + rng.normal(0, 0.05, 500), 0, 1)
+    assert failing(MODEL_RULES, scored(honest, label)) == set()
+    assert failing(MODEL_RULES, scored(leaking, label)) == {"model_is_not_too_good_to_be_true"}
+
+
+CHAMPION = ChampionRecord(
+    as_of="2023-06",
+    action="refused",
+    reasons=[],
+    challenger_family="ensemble",
+    challenger_version=2,
+    champion_family="ensemble",
+    champion_version=1,
+    champion_as_of="2022-12",
+)
+
+
+@pytest.mark.parametrize(("stands_at", "stale"), [("2022-12", False), ("2022-11", True), (None, True)])
+def test_a_champion_is_stale_after_half_a_year(stands_at: str | None, stale: bool) -> None:
+    record = CHAMPION.model_copy(update={"champion_as_of": stands_at})
+    assert failing(CHAMPION_RULES, record) == ({"champion_is_not_stale"} if stale else set())
+
+
+PREDICTED = PredictionsRecord(
+    as_of="2023-06",
+    family="ensemble",
+    version=1,
+    strategies=10,
+    staked=3,
+    total_stake_fraction=0.1,
+    newest_decision=datetime(2023, 6, 29, tzinfo=UTC),
+)
+
+
+def test_predictions_that_rest_on_old_rows_or_on_no_champion_are_not_fresh() -> None:
+    assert failing(PREDICTION_RULES, PREDICTED) == set()
+    old = PREDICTED.model_copy(update={"newest_decision": datetime(2023, 5, 15, tzinfo=UTC)})
+    none = PREDICTED.model_copy(update={"newest_decision": None, "family": None, "strategies": 0})
+    assert failing(PREDICTION_RULES, old) == {"predictions_are_fresh"}
+    assert failing(PREDICTION_RULES, none) == {"predictions_are_fresh"}
