@@ -15,6 +15,7 @@ from cleverbetter_dagster.cli.api import api
 from cleverbetter_dagster.cli.demo import demo
 from cleverbetter_dagster.cli.down import down
 from cleverbetter_dagster.cli.import_rows import import_rows
+from cleverbetter_dagster.cli.simulate_retraining import simulate_retraining
 from cleverbetter_dagster.cli.status import status
 from cleverbetter_dagster.cli.up import up
 from cleverbetter_dagster.errors import CleverBetterError
@@ -32,6 +33,7 @@ app.command()(down)
 app.command()(status)
 app.command()(api)
 app.command("import")(import_rows)
+app.command("simulate-retraining")(simulate_retraining)
 
 
 def _show_version(wanted: bool) -> None:

@@ -7,10 +7,13 @@ rows stay unseen: an update is refused where the parent knows more than was know
 
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from cleverbetter_dagster.dataset.examples import Examples
+from cleverbetter_dagster.dataset.learned import LearnedRows
 from cleverbetter_dagster.dataset.spec import DatasetSpec
+from cleverbetter_dagster.dataset.splits import Partition
 from cleverbetter_dagster.errors import LearningError, ModelNotFound, RegistryError
 from cleverbetter_dagster.learning.catalogue import get_family
 from cleverbetter_dagster.learning.family import FittedModel
@@ -63,8 +66,8 @@ def incremental_train(
     Raises:
         LearningError: as `Family.update`.
     """
-    past = new.take(pd.RangeIndex(0).to_numpy()) if past is None else past
-    return get_family(model.family).update(model, new, past, seed, threads)
+    rehearsed = new.take(np.arange(0)) if past is None else past
+    return get_family(model.family).update(model, new, rehearsed, seed, threads)
 
 
 def update(
@@ -121,17 +124,22 @@ def landing_of(parent: Parent, dataset: Dataset) -> Landing:
     Raises:
         LearningError: the parent knows labels that were not known when the test rows begin.
     """
-    split, known = dataset.parts.split, parent.fitted.known_until
+    split, known = dataset.record.split, parent.fitted.known_until
     border = pd.Timestamp(split.test_start) - pd.Timedelta(days=split.embargo_days)
     if known > border:
         raise LearningError(
             f"{_name(parent.version)} has learned labels known until {known}, but the test rows of "
             f"{dataset.record.as_of} may only be judged by models that know none after {border}. {REMEDY}."
         )
-    examples = pooled(dataset.parts.train, dataset.parts.validation)
-    learned = parent.origin.learned.among(examples)
-    new, past = examples.take((~learned).nonzero()[0]), examples.take(learned.nonzero()[0])
-    return Landing(new, past, lost=len(parent.origin.learned) - len(past))
+    return new_to(parent.origin.learned, dataset.parts)
+
+
+def new_to(learned: LearnedRows, parts: Partition) -> Landing:
+    """Train and validation, told apart by what has been learned from."""
+    examples = pooled(parts.train, parts.validation)
+    known = learned.among(examples)
+    past = examples.take(np.flatnonzero(known))
+    return Landing(examples.take(np.flatnonzero(~known)), past, lost=len(learned) - len(past))
 
 
 def _require_same_spec(version: ModelVersion, spec: DatasetSpec, wanted: DatasetSpec) -> None:

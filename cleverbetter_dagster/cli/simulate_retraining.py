@@ -1,0 +1,71 @@
+"""`cleverbetter simulate-retraining`: history replayed through ways of retraining, cost beside quality."""
+
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from cleverbetter_dagster.evaluation.bootstrap import Interval
+    from cleverbetter_dagster.services.replay import ReplaySpec
+    from cleverbetter_dagster.services.replay_table import PolicyRow
+
+
+def simulate_retraining(
+    first: Annotated[str, typer.Option("--from", metavar="YYYY-MM", help="First month a model is fitted at.")],
+    last: Annotated[str, typer.Option("--to", metavar="YYYY-MM", help="Last month; judged on the one after.")],
+    family: Annotated[str, typer.Option(help="Model family, with its default parameters.")] = "ensemble",
+    min_composite_score: Annotated[
+        float, typer.Option(help="Rows scoring below are neither learned from nor judged.")
+    ] = 0.3,
+    every_row: Annotated[bool, typer.Option("--every-row", help="Take rows of any composite score.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the table as JSON.")] = False,
+) -> None:
+    """Replay the database's rows month by month: never, monthly, incremental or on-drift retraining. Writes nothing."""
+    from cleverbetter_dagster.cli.progress import import_progress
+    from cleverbetter_dagster.dataset.spec import DatasetSpec
+    from cleverbetter_dagster.services.replay import ReplaySpec, landed_rows, replay
+    from cleverbetter_dagster.services.replay_table import policy_rows
+    from cleverbetter_dagster.settings import load_settings
+
+    settings = load_settings()
+    dataset = DatasetSpec(min_composite_score=None if every_row else min_composite_score)
+    spec = ReplaySpec(family=family, first=first, last=last, dataset=dataset)
+    with import_progress(Console(stderr=True)) as progress:
+        progress("Reading rows", 0.0)
+        rows = landed_rows(settings)
+        progress("Reading rows", 1.0)
+        table = policy_rows(replay(rows, spec, settings.threads, lambda done: progress("Replaying", done)))
+    if as_json:
+        typer.echo(json.dumps([row.model_dump(mode="json") for row in table], indent=2))
+    else:
+        show_policies(table, spec, Console())
+
+
+def show_policies(rows: list["PolicyRow"], spec: "ReplaySpec", console: Console) -> None:
+    """The table, and how to read it."""
+    from cleverbetter_dagster.services.replay import POLICIES
+    from cleverbetter_dagster.services.replay_table import YARDSTICK
+
+    judged = f"judged on {rows[0].rows:,} rows of the {rows[0].months} months after each"
+    title = f"{spec.family}, {spec.first} to {spec.last}, {judged}; 95% intervals"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for head in ("policy", "fits", "updates", "CPU s", "AUC", "lost", "Brier", "lost", "log growth a month"):
+        table.add_column(head, justify="left" if head == "policy" else "right", no_wrap=True)
+    for row in rows:
+        costs = (str(row.fits), str(row.updates), f"{row.cpu_seconds:.1f}")
+        quality = (row.roc_auc, row.auc_lost, row.brier, row.brier_lost, row.log_growth)
+        table.add_row(row.policy, *costs, *(_cell(interval) for interval in quality))
+    console.print(table)
+    lines = [f"  {row.policy:12} {POLICIES[row.policy]}" for row in rows]
+    lost = f"lost: worse than {YARDSTICK} by, on the same rows; an interval that reaches 0 shows no difference"
+    console.print("\n".join([*lines, lost]), highlight=False)
+
+
+def _cell(interval: "Interval | None") -> str:
+    if interval is None:
+        return "–"
+    return f"{interval.point:.4f}\n[dim]{interval.low:.4f} to {interval.high:.4f}[/]"
