@@ -7,13 +7,11 @@ from fastapi.responses import RedirectResponse
 
 from cleverbetter_dagster.api.dagster_runs import DagsterRuns
 from cleverbetter_dagster.api.failures import answer_failures
-from cleverbetter_dagster.api.guard import Guard, TokenGuard
+from cleverbetter_dagster.api.guard import MOST_BODY_BYTES, Guard, TokenGuard
 from cleverbetter_dagster.api.health import health
 from cleverbetter_dagster.api.models import models
 from cleverbetter_dagster.api.training_jobs import training_jobs
 from cleverbetter_dagster.settings import Settings, load_settings
-
-MOST_BODY_BYTES = 64 * 1024
 
 DESCRIPTION = """Train models, follow training jobs, read the champion and its predictions, promote and roll back.
 

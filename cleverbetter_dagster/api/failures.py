@@ -12,7 +12,7 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import DBAPIError
 
 from cleverbetter_dagster.api.dagster_runs import DagsterDown, JobEnded, NoSuchJob, TooManyJobs
-from cleverbetter_dagster.defs.requests import problems_from
+from cleverbetter_dagster.defs.requests import TrainingRequest, problems_from
 from cleverbetter_dagster.errors import (
     CleverBetterError,
     DatabaseError,
@@ -46,8 +46,9 @@ def answer_failures(app: FastAPI) -> None:
     """Let `app` answer every error as JSON."""
 
     @app.exception_handler(RequestValidationError)
-    def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
-        return _problems(problems_from(error.errors()))
+    def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+        training = request.url.path.endswith("/models/train")
+        return _problems(problems_from(error.errors(), TrainingRequest.__name__ if training else ""))
 
     @app.exception_handler(InvalidRequest)
     def refused(_: Request, error: InvalidRequest) -> JSONResponse:
