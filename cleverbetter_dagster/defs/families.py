@@ -5,19 +5,22 @@ from typing import Any
 
 import dagster as dg
 import pyarrow as pa
+from pydantic import Field
 
 from cleverbetter_dagster.betting.staking import StakingSpec
 from cleverbetter_dagster.defs.failures import RETRY_PASSING_FAULTS, clear_failures
 from cleverbetter_dagster.defs.metadata import interval, page, picture, table
 from cleverbetter_dagster.defs.partitions import by_month, history_input
 from cleverbetter_dagster.defs.resources import Deployment
+from cleverbetter_dagster.errors import DataError
 from cleverbetter_dagster.evaluation.bootstrap import BootstrapSpec
 from cleverbetter_dagster.evaluation.leaderboard import METRICS, LeaderboardRow
 from cleverbetter_dagster.learning.family import Family
 from cleverbetter_dagster.learning.tuning import StudySpec
 from cleverbetter_dagster.services.datasets import rebuild_each
 from cleverbetter_dagster.services.evaluation import Evaluation, evaluate
-from cleverbetter_dagster.services.records import ModelRecord, SplitRecord, StudyRecord
+from cleverbetter_dagster.services.incremental import update
+from cleverbetter_dagster.services.records import ModelRecord, SplitRecord, StudyRecord, Training
 from cleverbetter_dagster.services.training import Lineage, train
 from cleverbetter_dagster.services.tuning import WIDEST_GAP, Settled, Watch, settle_params
 
@@ -32,6 +35,18 @@ HEADLINE = ("roc_auc", "brier", "roi", "growth")
 
 class StudyConfig(StudySpec, dg.Config):
     """How the parameters are searched for; 0 trials keep the family's defaults, judged on temporal folds."""
+
+
+class TrainingConfig(dg.Config):
+    """How the model comes to be."""
+
+    training: Training = Field(
+        default="full",
+        description=(
+            "full: fit anew with the month's study. incremental: go on from the newest registered version of this "
+            "as_of or an earlier one, with its hyperparameters and only what it has not learned from; no study is read."
+        ),
+    )
 
 
 class EvaluationConfig(StakingSpec, dg.Config):
@@ -86,20 +101,21 @@ def _model(family: Family, partitions: dg.MonthlyPartitionsDefinition) -> dg.Ass
     @dg.asset(
         name=f"{family.name}_model",
         **by_month(partitions),
-        ins={"rows": history_input(), "studies": dg.AssetIn(f"{family.name}_study")},
+        ins={"rows": history_input(), "studies": _study_input(family)},
         group_name=family.name,
         kinds={"mlflow"},
         pool=f"{family.name}_training",
         description=(
             f"The {family.title} fitted on train and validation of the as_of month, kept in "
-            f"an MLflow run of its own. "
+            f"an MLflow run of its own; or its newest version, updated with what is new (training: incremental). "
             f"{family.description}"
         ),
-        code_version="1",
+        code_version="2",
         retry_policy=RETRY_PASSING_FAULTS,
     )
     def model(
         context: dg.AssetExecutionContext,
+        config: TrainingConfig,
         deployment: Deployment,
         mlflow: dg.ResourceParam[Any],
         rows: dict[str, pa.Table],
@@ -110,11 +126,30 @@ def _model(family: Family, partitions: dg.MonthlyPartitionsDefinition) -> dg.Ass
         models: dict[str, ModelRecord] = {}
         with clear_failures():
             for month, dataset in rebuild_each(rows, temporal_split):
-                models[month], fitted = train(deployment.settings(), dataset, studies[month], lineage)
+                if config.training == "incremental":
+                    models[month], fitted = update(deployment.settings(), family.name, dataset, lineage)
+                else:
+                    study = _study_of(family, month, studies)
+                    models[month], fitted = train(deployment.settings(), dataset, study, lineage)
+                context.log.info(_told(models[month]))
                 context.add_asset_metadata(_model_metadata(models[month], fitted.report()), partition_key=month)
         return models
 
     return model
+
+
+def _study_input(family: Family) -> dg.AssetIn:
+    """The study of the same month; an incremental run needs none."""
+    return dg.AssetIn(f"{family.name}_study", metadata={"may_lack_partitions": True})
+
+
+def _study_of(family: Family, month: str, studies: Mapping[str, StudyRecord]) -> StudyRecord:
+    if month not in studies:
+        raise DataError(
+            f"There is no {family.name}_study of {month}: materialise it with the model, or set training: incremental "
+            "to go on from the newest registered version."
+        )
+    return studies[month]
 
 
 def _evaluation(family: Family, partitions: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
@@ -215,9 +250,23 @@ def _study_metadata(found: Settled) -> dict[str, dg.MetadataValue | float | int 
     }
 
 
+def _told(model: ModelRecord) -> str:
+    if model.training == "full":
+        return f"{model.family} {model.as_of}: fitted anew on {model.fitted_rows:,} rows"
+    parent = f"{model.family} v{model.parent_version}"
+    if model.is_parents_own:
+        return f"{model.family} {model.as_of}: no new rows since {parent}, which therefore stands as it is"
+    return f"{model.family} {model.as_of}: {parent} and {model.rows_added:,} new rows"
+
+
 def _model_metadata(model: ModelRecord, report: dict) -> dict[str, dg.MetadataValue | float | int | str]:
     return {
         "fitted_rows": model.fitted_rows,
+        "training": model.training,
+        "parent": f"{model.family} v{model.parent_version}" if model.parent_version else "none",
+        "rows_added": model.rows_added,
+        "rows_lost": model.rows_lost,
+        "watermark": str(model.watermark),
         "data_hash": model.data_hash,
         "mlflow_run_id": model.run_id,
         "model_uri": model.model_uri,

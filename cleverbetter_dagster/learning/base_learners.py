@@ -3,9 +3,14 @@
 Every learner takes NaN, preprocesses inside its own fit, and answers each row by itself with the same bits
 wherever the row stands: no sums whose order depends on threads, no matrix products whose rounding depends on
 the position.
+
+After `weigh`, a fitted learner knows how much evidence its parts rest on, and `updated` adds rows to it without
+looking at the earlier ones: trees keep their splits and move their leaves, the linear model moves its weights.
 """
 
+import copy
 from collections.abc import Callable, Mapping
+from typing import Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -18,6 +23,16 @@ from sklearn.preprocessing import FunctionTransformer, RobustScaler
 from threadpoolctl import threadpool_limits
 
 from cleverbetter_dagster.errors import LearningError
+from cleverbetter_dagster.learning.leaf_evidence import (
+    forest_with,
+    histogram_index,
+    histogram_leaves,
+    histogram_with,
+    lightgbm_index,
+    lightgbm_leaves,
+    lightgbm_with,
+)
+from cleverbetter_dagster.learning.shrunk_logistic import curvature, take_in
 
 OUTLIER_CLIP = 5.0
 """Interquartile ranges from the median beyond which a scaled feature says no more to a linear model."""
@@ -59,6 +74,14 @@ class ForestLearner:
         # Threads would add up the trees' votes in the order they finish, and round differently each time.
         self.model.n_jobs = 1
 
+    def weigh(self, X: np.ndarray, y: np.ndarray) -> None:
+        """Nothing to do: a forest's leaves know how many rows they hold."""
+
+    def updated(self, X: np.ndarray, y: np.ndarray) -> Self:
+        fresh = copy.copy(self)
+        fresh.model = forest_with(self.model, X, y)
+        return fresh
+
     def probability(self, X: np.ndarray) -> np.ndarray:
         return self.model.predict_proba(X)[:, 1]
 
@@ -87,6 +110,15 @@ class HistogramLearner:
         # scikit-learn 1.9 cannot bin a column without a single value; early folds have some.
         self.measured = ~np.isnan(X).all(axis=0)
         self.model.fit(X[:, self.measured], y)
+
+    def weigh(self, X: np.ndarray, y: np.ndarray) -> None:  # noqa: ARG002 - weights do not depend on labels
+        self.leaves = histogram_leaves(self.model, X[:, self.measured])
+
+    def updated(self, X: np.ndarray, y: np.ndarray) -> Self:
+        fresh, index = copy.copy(self), histogram_index(self.model, X[:, self.measured])
+        fresh.leaves = self.leaves.updated(index, y, self.model.learning_rate, self.model.l2_regularization)
+        fresh.model = histogram_with(self.model, fresh.leaves.steps)
+        return fresh
 
     def probability(self, X: np.ndarray) -> np.ndarray:
         return self.model.predict_proba(X[:, self.measured])[:, 1]
@@ -120,13 +152,22 @@ class LightGBMLearner:
         )
 
     def fit(self, X: np.ndarray, y: np.ndarray) -> None:
-        self.model.fit(X, y)
+        self.booster = self.model.fit(X, y).booster_
+
+    def weigh(self, X: np.ndarray, y: np.ndarray) -> None:
+        self.leaves = lightgbm_leaves(self.booster, X, y)
+
+    def updated(self, X: np.ndarray, y: np.ndarray) -> Self:
+        fresh, index = copy.copy(self), lightgbm_index(self.booster, X)
+        fresh.leaves = self.leaves.updated(index, y, self.model.learning_rate, self.model.reg_lambda)
+        fresh.booster = lightgbm_with(self.booster, fresh.leaves)
+        return fresh
 
     def probability(self, X: np.ndarray) -> np.ndarray:
-        return np.asarray(self.model.booster_.predict(X, num_threads=1))
+        return np.asarray(self.booster.predict(X, num_threads=1))
 
     def importance(self) -> np.ndarray | None:
-        return self.model.booster_.feature_importance("gain")
+        return self.booster.feature_importance("gain")
 
 
 class LogisticLearner:
@@ -142,6 +183,18 @@ class LogisticLearner:
 
     def fit(self, X: np.ndarray, y: np.ndarray) -> None:
         self.model.fit(self.scaler.fit_transform(X), y)
+
+    def weigh(self, X: np.ndarray, y: np.ndarray) -> None:  # noqa: ARG002 - curvature does not depend on labels
+        self.theta = np.append(self.model.coef_[0], self.model.intercept_)
+        penalty = np.diag([*np.full(len(self.theta) - 1, 1.0 / self.model.C), 0.0])
+        self.precision = penalty + curvature(self.theta, self.scaler.transform(X))
+
+    def updated(self, X: np.ndarray, y: np.ndarray) -> Self:
+        fresh = copy.copy(self)
+        fresh.theta, fresh.precision = take_in(self.theta, self.precision, self.scaler.transform(X), y)
+        fresh.model = copy.copy(self.model)
+        fresh.model.coef_, fresh.model.intercept_ = fresh.theta[None, :-1], fresh.theta[-1:]
+        return fresh
 
     def probability(self, X: np.ndarray) -> np.ndarray:
         terms = np.ascontiguousarray(self.scaler.transform(X) * self.model.coef_[0])
@@ -201,6 +254,22 @@ def fit_base_learners(
         for learner in learners.values():
             learner.fit(X, y)
     return learners
+
+
+def weigh_base_learners(learners: Mapping[str, BaseLearner], X: np.ndarray, y: np.ndarray) -> None:
+    """Make learners, just fitted on these rows, ready for `updated_base_learners`."""
+    with threadpool_limits(1):
+        for learner in learners.values():
+            learner.weigh(X, y)
+
+
+def updated_base_learners(learners: Mapping[str, BaseLearner], X: np.ndarray, y: np.ndarray) -> dict[str, BaseLearner]:
+    """The learners after further rows, of whatever classes; those given stay as they are.
+
+    On one thread: there is too little to do for more.
+    """
+    with threadpool_limits(1):
+        return {name: learner.updated(X, y) for name, learner in learners.items()}
 
 
 def base_probabilities(learners: Mapping[str, BaseLearner], X: np.ndarray) -> np.ndarray:

@@ -4,7 +4,7 @@ The rows a calibrator is fitted on must be decided later than those its model wa
 to that.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -27,12 +27,33 @@ class Calibrator:
     `sigmoid` is Platt scaling of the log-odds. `isotonic` is the mean of the sigmoid and an isotonic
     regression: the steps of the second alone would tie strategies that the model tells apart and call some
     outcomes certain.
+
+    Attributes:
+        score: scores of the rows it was fitted on, in order of time, float[n]; `y` their labels, [n].
     """
 
     method: Method
     sigmoid: ShrunkLogistic
     isotonic: IsotonicRegression | None
-    rows: int
+    score: np.ndarray = field(compare=False, repr=False)
+    y: np.ndarray = field(compare=False, repr=False)
+
+    @property
+    def rows(self) -> int:
+        """How many rows it was fitted on."""
+        return len(self.y)
+
+    def updated(self, score: np.ndarray, y: np.ndarray) -> "Calibrator":
+        """The calibrator after later rows: they take the place of as many of the oldest.
+
+        Args:
+            score: of rows decided later than all before, by a model that had not seen their labels; float[n].
+            y: their labels, [n].
+        """
+        if not len(y):
+            return self
+        first = min(len(y), self.rows)
+        return fit_calibrator(np.concatenate([self.score[first:], score]), np.concatenate([self.y[first:], y]))
 
     def probability(self, score: np.ndarray) -> np.ndarray:
         """Probabilities of raw scores, float[n]."""
@@ -56,6 +77,6 @@ def fit_calibrator(score: np.ndarray, y: np.ndarray) -> Calibrator:
     sigmoid = ShrunkLogistic.fit(log_odds(score)[:, None], y, guess=[1.0], penalty=IDENTITY_PULL)
     positives = int(y.sum())
     if min(positives, len(y) - positives) < ISOTONIC_ROWS_PER_CLASS:
-        return Calibrator("sigmoid", sigmoid, None, len(y))
+        return Calibrator("sigmoid", sigmoid, None, score, y)
     isotonic = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(score, y)
-    return Calibrator("isotonic", sigmoid, isotonic, len(y))
+    return Calibrator("isotonic", sigmoid, isotonic, score, y)

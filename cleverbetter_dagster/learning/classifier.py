@@ -10,12 +10,19 @@ of a part is known before the next part begins:
     4 final encoder          all of train and validation     -
     5 final network          all of train and validation     nothing: repeats the epochs and rates of step 2
 
-A prediction is steps 4, 5 and 3. The calibrator's rows are later than all that step 2 has seen, and no row is
-ever judged by weights that saw its label. The loss weighs the rarer class; log-odds are shifted back by that
-weight, so that even the raw score is a probability.
+An update begins with these, and goes on with new rows:
+
+    step                     takes in                                    its rows were predicted by
+    6 calibrator             unseen rows, for as many of its oldest      step 5, before the update
+    7 network                all new rows, and a sample of past ones     -
+
+Unseen rows are those decided when all that the model knows was known. The encoder stays, and so do the batch
+norms' statistics. A prediction is steps 4, 5 and 3. The calibrator's rows are later than all that the network which
+predicted them had seen, and no row is ever judged by weights that saw its label. The loss weighs the rarer class;
+log-odds are shifted back by that weight, so that even the raw score is a probability.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,7 +31,6 @@ from threadpoolctl import threadpool_limits
 
 from cleverbetter_dagster.dataset.examples import Examples
 from cleverbetter_dagster.dataset.splits import temporal_folds
-from cleverbetter_dagster.errors import LearningError
 from cleverbetter_dagster.learning.base_learners import require_both_classes
 from cleverbetter_dagster.learning.calibration import Calibrator, fit_calibrator
 from cleverbetter_dagster.learning.family import (
@@ -36,7 +42,10 @@ from cleverbetter_dagster.learning.family import (
     Report,
     checked_params,
     feature_matrix,
+    latest_label,
     require_order,
+    require_update,
+    unseen,
 )
 from cleverbetter_dagster.learning.network import InputEncoder, Network, Rows
 from cleverbetter_dagster.learning.network_training import (
@@ -54,7 +63,7 @@ LARGEST_SPREAD = 0.5
 """Standard deviation of probabilities of which half are 0 and half are 1: none is larger."""
 
 REPLAY_ROWS = 2000
-"""Rows a fitted model remembers, drawn evenly from those it was fitted on, to rehearse when it is fine-tuned."""
+"""Rows a fitted model remembers, drawn evenly from those it was fitted on, to rehearse when it is updated."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +86,8 @@ class FittedClassifier(FittedModel):
     memory: Rows
     importance: np.ndarray
     facts: Report
+    known_until: pd.Timestamp
+    updated_rows: int = 0
 
     def _describe(self, values: np.ndarray) -> dict[str, np.ndarray]:
         with threadpool_limits(1):
@@ -98,6 +109,7 @@ class FittedClassifier(FittedModel):
     def report(self) -> Report:
         return {
             **self.facts,
+            "updated_rows": self.updated_rows,
             "calibration_method": self.calibrator.method,
             "calibration_rows": self.calibrator.rows,
         }
@@ -165,39 +177,35 @@ class Classifier:
             memory=memory,
             importance=_importance(final, network, memory),
             facts=_facts(past, len(stopping)),
+            known_until=latest_label(train, validation),
         )
 
+    def update(self, model: FittedModel, new: Examples, past: Examples, seed: int, threads: int) -> FittedClassifier:  # noqa: ARG002 - see network_training
+        """Take the last two steps of the module's table, at a fraction of the learning rate.
 
-def fine_tune(fitted: FittedClassifier, examples: Examples, seed: int, threads: int) -> FittedClassifier:  # noqa: ARG001 - see network_training
-    """Go on learning from new examples at a fraction of the learning rate, rehearsing remembered rows.
+        As many rows as the model remembers are rehearsed, drawn from `past`, or where that is empty from its memory.
 
-    Scaling, calibration and the batch norms' statistics stay as they are; the memory takes in the new rows.
-
-    Args:
-        fitted: stays as it is.
-        examples: labelled rows, as a rule later than those `fitted` was fitted on.
-        seed: of the order of rows, dropout and the rehearsal.
-        threads: as in `Classifier.fit`.
-
-    Raises:
-        LearningError: a feature is missing or infinite, or there are no examples.
-    """
-    if not len(examples):
-        raise LearningError("0 new examples to learn from: pass at least 1, or keep the model as it is.")
-    new = Rows(feature_matrix(examples.X, fitted.feature_names), examples.y)
-    rehearsed = new.joined(fitted.memory)
-    network = fine_tuned_network(fitted.network, _encoded(fitted.encoder, rehearsed), fitted.params, seed)
-    memory = rehearsed.sample(REPLAY_ROWS, np.random.default_rng(seed))
-    return FittedClassifier(
-        feature_names=fitted.feature_names,
-        params=fitted.params,
-        encoder=fitted.encoder,
-        network=network,
-        calibrator=fitted.calibrator,
-        memory=memory,
-        importance=_importance(fitted.encoder, network, memory),
-        facts={**fitted.facts, "fine_tuned_rows": int(fitted.facts.get("fine_tuned_rows", 0)) + len(examples)},
-    )
+        Raises:
+            LearningError: as `Family.update`.
+        """
+        before, rng = require_update(FittedClassifier, model, new, past), np.random.default_rng(seed)
+        names, judging = before.feature_names, unseen(before, new)
+        fresh = Rows(feature_matrix(new.X, names), new.y)
+        learned = Rows(feature_matrix(past.X, names), past.y) if len(past) else before.memory
+        scored = _encoded(before.encoder, fresh.take(judging))
+        score = before.network.head_probabilities(scored.values).mean(axis=1)
+        rehearsed = fresh.joined(learned.sample(REPLAY_ROWS, rng))
+        network = fine_tuned_network(before.network, _encoded(before.encoder, rehearsed), before.params, seed)
+        memory = fresh.joined(learned).sample(REPLAY_ROWS, rng)
+        return replace(
+            before,
+            network=network,
+            calibrator=before.calibrator.updated(score, scored.y),
+            memory=memory,
+            importance=_importance(before.encoder, network, memory),
+            known_until=max(before.known_until, latest_label(new)),
+            updated_rows=before.updated_rows + len(new),
+        )
 
 
 def _encoded(encoder: InputEncoder, rows: Rows) -> Rows:

@@ -9,13 +9,20 @@ What sees what, with validation later than train and every label known before th
     4 calibrator             validation                                      steps 3 and 2
     5 final base learners    all of train and validation                     -
 
-A prediction is step 5, then 2, then 4. No row is ever predicted by a learner that saw its label, and the
-calibrator's rows are all later than those of the meta-learner. Nothing is scaled, imputed or binned outside a
-step.
+A prediction is step 5, then 2, then 4. An update begins with these, and goes on with new rows:
+
+    step                     takes in                                        its rows were predicted by
+    6 calibrator             unseen rows, for as many of its oldest          steps 5 and 2, before the update
+    7 meta-learner           unseen rows                                     step 5, before the update
+    8 base learners          all new rows                                    -
+
+Unseen rows are those decided when all that the model knows was known. No row is ever predicted by a learner that
+saw its label, and the calibrator's rows are all later than those the scores it maps were learned from. Nothing is
+scaled, imputed or binned outside a step; an update keeps scaling, imputing and splits as they are.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,6 +37,8 @@ from cleverbetter_dagster.learning.base_learners import (
     BaseParams,
     base_probabilities,
     fit_base_learners,
+    updated_base_learners,
+    weigh_base_learners,
 )
 from cleverbetter_dagster.learning.calibration import Calibrator, fit_calibrator
 from cleverbetter_dagster.learning.family import (
@@ -41,7 +50,10 @@ from cleverbetter_dagster.learning.family import (
     Report,
     checked_params,
     feature_matrix,
+    latest_label,
     require_order,
+    require_update,
+    unseen,
 )
 from cleverbetter_dagster.learning.shrunk_logistic import ShrunkLogistic, log_odds
 
@@ -87,6 +99,8 @@ class FittedEnsemble(FittedModel):
     meta: ShrunkLogistic
     calibrator: Calibrator
     meta_rows: int
+    known_until: pd.Timestamp
+    updated_rows: int = 0
 
     def _describe(self, values: np.ndarray) -> dict[str, np.ndarray]:
         opinions = base_probabilities(self.learners, values)
@@ -117,6 +131,7 @@ class FittedEnsemble(FittedModel):
             **{f"meta_weight_{name}": weight for name, weight in weights.items()},
             "meta_intercept": self.meta.intercept,
             "meta_rows": self.meta_rows,
+            "updated_rows": self.updated_rows,
             "calibration_method": self.calibrator.method,
             "calibration_rows": self.calibrator.rows,
         }
@@ -176,7 +191,32 @@ class Ensemble:
         calibrator = fit_calibrator(score, validation.y)
         everything, labels = np.vstack([known, later]), np.concatenate([train.y, validation.y])
         final = fit_base_learners(everything, labels, chosen, seed, threads)
-        return FittedEnsemble(names, final, meta, calibrator, meta_rows=len(oof.positions))
+        weigh_base_learners(final, everything, labels)
+        known_until = latest_label(train, validation)
+        return FittedEnsemble(names, final, meta, calibrator, len(oof.positions), known_until)
+
+    def update(self, model: FittedModel, new: Examples, past: Examples, seed: int, threads: int) -> FittedEnsemble:  # noqa: ARG002 - nothing is drawn, and one thread suffices
+        """Take the last three steps of the module's table; the past is not looked at again.
+
+        Raises:
+            LearningError: as `Family.update`.
+        """
+        before = require_update(FittedEnsemble, model, new, past)
+        values, y, judging = feature_matrix(new.X, before.feature_names), new.y, unseen(before, new)
+        meta, calibrator = before.meta, before.calibrator
+        if len(judging):
+            opinions = log_odds(base_probabilities(before.learners, values[judging]))
+            calibrator = calibrator.updated(meta.probability(opinions), y[judging])
+            meta = meta.updated(opinions, y[judging])
+        return replace(
+            before,
+            learners=updated_base_learners(before.learners, values, y),
+            meta=meta,
+            calibrator=calibrator,
+            meta_rows=before.meta_rows + len(judging),
+            known_until=max(before.known_until, latest_label(new)),
+            updated_rows=before.updated_rows + len(new),
+        )
 
 
 def predict_forward(examples: Examples, params: EnsembleParams, seed: int, threads: int) -> OutOfFold:

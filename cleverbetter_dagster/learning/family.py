@@ -34,9 +34,9 @@ DECISION_THRESHOLD = 0.5
 class FittedModel(abc.ABC):
     """A model that estimates P(the strategy's next window beats the return threshold), row by row.
 
-    A subclass says what it needs (`family`, `feature_names`) and knows (`known_until`), and implements `_describe`, `feature_importance`
-    and `report`. The rest follows from them. Answers depend on each row alone, never on its neighbours, and a
-    model survives pickling bit by bit.
+    A subclass says what it needs (`family`, `feature_names`) and knows (`known_until`), and implements `_describe`,
+    `feature_importance` and `report`. The rest follows from them. Answers depend on each row alone, never on its
+    neighbours, and a model survives pickling bit by bit.
 
     Attributes:
         known_until: latest label time, UTC, of the rows it was fitted on or updated with: it knows nothing later.
@@ -89,6 +89,9 @@ class FittedModel(abc.ABC):
     def predict(self, X: pd.DataFrame) -> np.ndarray:
         """The likelier class of each row: int8[n], 1 from a probability of 0.5."""
         return (self.describe(X)[PROBABILITY].to_numpy() >= DECISION_THRESHOLD).astype(np.int8)
+
+
+Fitted = TypeVar("Fitted", bound=FittedModel)
 
 
 @runtime_checkable
@@ -147,16 +150,17 @@ class Family(Protocol):
         """
 
 
-def require_update(family: str, model: FittedModel, new: Examples, past: Examples) -> None:
-    """Refuse an update that could not mean anything.
+def require_update(kind: type[Fitted], model: FittedModel, new: Examples, past: Examples) -> Fitted:
+    """The model to be updated, as one of its family's kind; an update that could not mean anything is refused.
 
     Raises:
         LearningError: the model is of another family or of other features than the new rows; there are no new
             rows; or a row is both new and past.
     """
-    if model.family != family:
+    if not isinstance(model, kind):
         raise LearningError(
-            f"A model of the family {model.family!r} cannot be updated by {family!r}: use its own family, or fit anew."
+            f"A model of the family {model.family!r} cannot be updated by {kind.family!r}: use its own family, or "
+            "fit anew."
         )
     if not len(new):
         raise LearningError("0 new examples to learn from: pass at least 1, or keep the model as it is.")
@@ -173,6 +177,7 @@ def require_update(family: str, model: FittedModel, new: Examples, past: Example
             f"{len(both)} rows are both new and past, such as {min(both)}: they would count twice. "
             "Pass as new only what the model has not learned from."
         )
+    return model
 
 
 def unseen(model: FittedModel, new: Examples) -> np.ndarray:

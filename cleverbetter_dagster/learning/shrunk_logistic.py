@@ -1,10 +1,11 @@
 """Logistic regression with non-negative weights, shrunk toward a guess: small enough to trust on few rows.
 
-The meta-learner of the ensemble and the sigmoid calibrator are both this model; only the guess differs.
+The meta-learner of the ensemble and the sigmoid calibrator are both this model; only the guess differs. Rows that
+come later are added by `take_in`, which needs the earlier ones no more.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 import numpy as np
@@ -27,12 +28,54 @@ def log_odds(probability: np.ndarray) -> np.ndarray:
     return np.log(clipped) - np.log1p(-clipped)
 
 
+def take_in(
+    theta: np.ndarray, precision: np.ndarray, z: np.ndarray, y: np.ndarray, lowest: float | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Add rows to a logistic regression of which only the optimum and its curvature are kept.
+
+    Minimises the summed log loss of the rows plus half the squared distance from `theta` in the metric
+    `precision`: the Laplace approximation of all rows together (Spiegelhalter, Lauritzen, Networks 20, 1990).
+
+    Args:
+        theta: weights and, last, the intercept, float[k + 1].
+        precision: curvature there, float[k + 1, k + 1], positive definite.
+        z: float[n, k], finite; y: labels 0 or 1, [n].
+        lowest: bound of the weights.
+
+    Returns:
+        The new optimum and the curvature there.
+    """
+
+    def loss(at: np.ndarray) -> tuple[float, np.ndarray]:
+        margin = (z * at[:-1]).sum(axis=1) + at[-1]
+        residual, away = expit(margin) - y, at - theta
+        pull = (precision * away).sum(axis=1)
+        value = np.logaddexp(0.0, margin).sum() - (y * margin).sum() + 0.5 * (away * pull).sum()
+        return value, np.append((residual[:, None] * z).sum(axis=0), residual.sum()) + pull
+
+    bounds = [(lowest, None)] * (len(theta) - 1) + [(None, None)]
+    found = minimize(loss, theta, jac=True, method="L-BFGS-B", bounds=bounds).x
+    return found, precision + curvature(found, z)
+
+
+def curvature(theta: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """Second derivative of the summed log loss by `theta`, float[k + 1, k + 1], for rows `z`, float[n, k]."""
+    rows = np.column_stack([z, np.ones(len(z))])
+    probability = expit((rows * theta).sum(axis=1))
+    return (rows * (probability * (1.0 - probability))[:, None]).T @ rows
+
+
 @dataclass(frozen=True)
 class ShrunkLogistic:
-    """P(y = 1) = expit(intercept + weights . z), weights >= 0."""
+    """P(y = 1) = expit(intercept + weights . z), weights >= 0.
+
+    Attributes:
+        precision: curvature of the loss at the weights and the intercept, float[k + 1, k + 1].
+    """
 
     weights: tuple[float, ...]
     intercept: float
+    precision: np.ndarray = field(compare=False, repr=False)
 
     @classmethod
     def fit(cls, z: np.ndarray, y: np.ndarray, guess: Sequence[float], penalty: float) -> Self:
@@ -47,19 +90,16 @@ class ShrunkLogistic:
             guess: k weights >= 0 to shrink to.
             penalty: >= 0; the pull of the guess. A row pulls with about 0.2 z^2.
         """
-        start = np.array([*guess, 0.0])
-        pull = np.array([*np.full(len(guess), penalty), INTERCEPT_PENALTY])
+        pull = np.diag([*np.full(len(guess), penalty), INTERCEPT_PENALTY])
+        return cls._of(*take_in(np.array([*guess, 0.0]), pull, z, y, lowest=0.0))
 
-        def loss(theta: np.ndarray) -> tuple[float, np.ndarray]:
-            margin = (z * theta[:-1]).sum(axis=1) + theta[-1]
-            residual = expit(margin) - y
-            away = theta - start
-            value = np.logaddexp(0.0, margin).sum() - (y * margin).sum() + 0.5 * (pull * away**2).sum()
-            return value, np.append((residual[:, None] * z).sum(axis=0), residual.sum()) + pull * away
+    def updated(self, z: np.ndarray, y: np.ndarray) -> Self:
+        """The model after further rows, as if fitted on them and on all before."""
+        return self._of(*take_in(np.array([*self.weights, self.intercept]), self.precision, z, y, lowest=0.0))
 
-        bounds = [(0.0, None)] * len(guess) + [(None, None)]
-        found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds)
-        return cls(tuple(map(float, found.x[:-1])), float(found.x[-1]))
+    @classmethod
+    def _of(cls, theta: np.ndarray, precision: np.ndarray) -> Self:
+        return cls(tuple(map(float, theta[:-1])), float(theta[-1]), precision)
 
     def margin(self, z: np.ndarray) -> np.ndarray:
         """Log-odds of each row of `z`, float[n].

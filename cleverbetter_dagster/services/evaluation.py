@@ -43,19 +43,24 @@ class Evaluation:
 def evaluate(
     settings: Settings, record: ModelRecord, dataset: Dataset, staking: StakingSpec, bootstrap: BootstrapSpec
 ) -> Evaluation:
-    """Score the test rows with the stored model, log what came out to the model's run, and register the model."""
+    """Score the test rows with the stored model, log what came out to the model's run, and register the model.
+
+    A version that stands unchanged at a later as_of is judged anew; its run keeps telling of its own as_of.
+    """
     model = load_model(settings, record.model_uri).fitted
     table = score_test_rows({record.family: model}, dataset, staking)
     scored = scored_by_model([table])
     board = leaderboard(scored, bootstrap)
     pictures = draw(model, scored, record.family)
     metrics = metrics_of(scored[record.family], next(row for row in board if row.name == record.family))
-    with reopen_run(settings, record.run_id) as run:
-        run.log_metrics(metrics)
-        for name, png in pictures.items():
-            run.log_file(f"plots/{name}.png", png)
-        run.log_json("leaderboard.json", {"rows": [row.model_dump(mode="json") for row in board]})
-    version = Registry(settings).register(record.run_id, record.family, {"as_of": record.as_of})
+    version = record.parent_version if record.is_parents_own else None
+    if version is None:
+        with reopen_run(settings, record.run_id) as run:
+            run.log_metrics(metrics)
+            for name, png in pictures.items():
+                run.log_file(f"plots/{name}.png", png)
+            run.log_json("leaderboard.json", {"rows": [row.model_dump(mode="json") for row in board]})
+        version = Registry(settings).register(record.run_id, record.family)
     evaluated = EvaluatedModel(**record.model_dump(), version=version, headline=metrics)
     return Evaluation(evaluated, signed(table, evaluated), board, pictures)
 

@@ -1,5 +1,6 @@
 """What one asset hands to the next: small frozen records, kept as JSON and read back as they were."""
 
+from datetime import datetime
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, JsonValue
@@ -8,6 +9,7 @@ from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.dataset.splits import TemporalSplit
 
 Action = Literal["promoted", "refused", "kept"]
+Training = Literal["full", "incremental"]
 
 
 class Record(BaseModel):
@@ -60,7 +62,16 @@ class StudyRecord(Record):
 
 
 class ModelRecord(Record):
-    """A fitted model as it lies in MLflow."""
+    """A fitted model as it lies in MLflow.
+
+    Attributes:
+        fitted_rows: examples it has learned from, by its ancestors too.
+        training: whether it was fitted anew or goes on from `parent_version`, the version of its family before.
+        rows_added: examples it learned from itself. Where a parent had nothing to add, it is the parent's own model,
+            standing at a later as_of.
+        rows_lost: examples its ancestors learned from that are gone, or no longer what they were.
+        watermark: latest label time it knows.
+    """
 
     family: str
     as_of: str
@@ -72,6 +83,16 @@ class ModelRecord(Record):
     seed: int
     data_hash: str
     fitted_rows: int
+    training: Training = "full"
+    parent_version: int | None = None
+    rows_added: int = 0
+    rows_lost: int = 0
+    watermark: datetime | None = None
+
+    @property
+    def is_parents_own(self) -> bool:
+        """Whether it is a registered version already, to which nothing could be added."""
+        return self.parent_version is not None and not self.rows_added
 
 
 class EvaluatedModel(ModelRecord):

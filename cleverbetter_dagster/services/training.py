@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 
+from cleverbetter_dagster.dataset.learned import LearnedRows
 from cleverbetter_dagster.learning.catalogue import get_family
 from cleverbetter_dagster.learning.family import FittedModel
 from cleverbetter_dagster.services.datasets import Dataset
-from cleverbetter_dagster.services.records import ModelRecord, StudyRecord
+from cleverbetter_dagster.services.records import ModelRecord, StudyRecord, Training
 from cleverbetter_dagster.settings import Settings
-from cleverbetter_dagster.store.model_package import StrategyModel, log_model
-from cleverbetter_dagster.store.tracking import RunSpec, start_run
+from cleverbetter_dagster.store.model_package import Origin, StrategyModel, log_model
+from cleverbetter_dagster.store.tracking import ModelRun, RunSpec, start_run
 
 
 @dataclass(frozen=True)
@@ -19,34 +20,59 @@ class Lineage:
     parent_run_id: str | None = None
 
 
+@dataclass(frozen=True)
+class Ancestry:
+    """What a model was made from: nothing but rows, or a parent and the rows that were new to it."""
+
+    training: Training
+    parent_version: int | None
+    rows_added: int
+    rows_lost: int
+
+
 def train(
     settings: Settings, dataset: Dataset, study: StudyRecord, lineage: Lineage | None = None
 ) -> tuple[ModelRecord, FittedModel]:
     """Fit a family on train and validation, and keep the model in an MLflow run of its own."""
-    lineage = lineage or Lineage()
-    family, parts, record = get_family(study.family), dataset.parts, dataset.record
-    spec = RunSpec(
-        family=study.family,
+    family, parts = get_family(study.family), dataset.parts
+    origin = Origin(study.params, study.seed, study.trials, LearnedRows.of([parts.train, parts.validation]))
+    with start_run(settings, run_spec(study.family, dataset, origin, lineage)) as run:
+        model = family.fit(parts.train, parts.validation, study.params, study.seed, settings.threads)
+        ancestry = Ancestry("full", None, rows_added=len(origin.learned), rows_lost=0)
+        return keep(run, model, dataset, origin, ancestry), model
+
+
+def run_spec(family: str, dataset: Dataset, origin: Origin, lineage: Lineage | None) -> RunSpec:
+    """What is known of a model before it is fitted or updated."""
+    lineage, record = lineage or Lineage(), dataset.record
+    return RunSpec(
+        family=family,
         as_of=record.as_of,
         data_hash=record.data_hash,
-        params={**study.params, "seed": study.seed, "dataset": record.spec.model_dump()},
-        tags={"trials": str(study.trials)},
+        params={**origin.params, "seed": origin.seed, "dataset": record.spec.model_dump()},
+        tags={"trials": str(origin.trials)},
         dagster_run_id=lineage.dagster_run_id,
         parent_run_id=lineage.parent_run_id,
     )
-    with start_run(settings, spec) as run:
-        model = family.fit(parts.train, parts.validation, study.params, study.seed, settings.threads)
-        logged = log_model(run, StrategyModel(model, record.spec))
-        run.log_json("split.json", record)
+
+
+def keep(run: ModelRun, model: FittedModel, dataset: Dataset, origin: Origin, ancestry: Ancestry) -> ModelRecord:
+    """Keep a model in its run, with the split it was made by and what it was made from."""
+    logged = log_model(run, StrategyModel(model, dataset.record.spec, origin))
+    run.log_json("split.json", dataset.record)
+    tags = {**vars(ancestry), "watermark": model.known_until.isoformat()}
+    run.set_tags({name: str(value) for name, value in tags.items() if value is not None})
     return ModelRecord(
-        family=study.family,
-        as_of=record.as_of,
+        family=model.family,
+        as_of=dataset.record.as_of,
         run_id=run.run_id,
         model_uri=logged.model_uri,
         sha256=logged.sha256,
-        params=study.params,
-        trials=study.trials,
-        seed=study.seed,
-        data_hash=record.data_hash,
-        fitted_rows=len(parts.train) + len(parts.validation),
-    ), model
+        params=dict(origin.params),
+        trials=origin.trials,
+        seed=origin.seed,
+        data_hash=dataset.record.data_hash,
+        fitted_rows=len(origin.learned),
+        watermark=model.known_until,
+        **vars(ancestry),
+    )

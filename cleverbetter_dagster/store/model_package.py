@@ -9,7 +9,7 @@ import pickle
 import tempfile
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,8 @@ from urllib.request import url2pathname
 
 import pandas as pd
 
+from cleverbetter_dagster.dataset.examples import Examples
+from cleverbetter_dagster.dataset.learned import LearnedRows
 from cleverbetter_dagster.dataset.panel import feature_frame
 from cleverbetter_dagster.dataset.schema import (
     ALIASES,
@@ -34,7 +36,7 @@ from cleverbetter_dagster.dataset.schema import (
 )
 from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.errors import DataError, ModelNotFound, ModelTampered
-from cleverbetter_dagster.learning.family import CONFIDENCE, PROBABILITY, SCORE, FittedModel
+from cleverbetter_dagster.learning.family import CONFIDENCE, PROBABILITY, SCORE, FittedModel, Params
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.tracking import ModelRun, mlflow_client
 
@@ -53,11 +55,36 @@ MAY_BE_ABSENT = (*OPTIONAL, METHOD, *ALIASES[ROI])
 
 
 @dataclass(frozen=True)
+class Origin:
+    """How a model came to be, and what a successor needs to go on from it.
+
+    Attributes:
+        params: hyperparameters it was fitted with.
+        seed: of the fit.
+        trials: settings judged before these hyperparameters were chosen.
+        learned: the examples it has learned from.
+    """
+
+    params: Params
+    seed: int
+    trials: int
+    learned: LearnedRows
+
+    def after(self, new: Examples) -> "Origin":
+        """The origin of the model that has learned from `new` as well."""
+        return replace(self, learned=self.learned.joined(new))
+
+
+@dataclass(frozen=True)
 class StrategyModel:
-    """A fitted model, the spec its features were made by, and their names: raw rows in, probabilities out."""
+    """A fitted model, the spec its features were made by, and their names: raw rows in, probabilities out.
+
+    `origin` is None for a model that nobody is to go on from.
+    """
 
     fitted: FittedModel
     spec: DatasetSpec
+    origin: Origin | None = None
 
     @property
     def feature_names(self) -> tuple[str, ...]:

@@ -28,7 +28,10 @@ OWNER_TAG = "cleverbetter"
 OWNER = "family"
 """Registered models that carry this tag are ours; others on the same server are never touched."""
 
-COPIED_TAGS = ("family", "as_of", "data_hash", "git_commit", "dagster.run_id", SHA256_TAG)
+LINEAGE_TAGS = ("training", "parent_version", "rows_added", "rows_lost", "watermark")
+"""What a version was made from; see `services.records.ModelRecord`."""
+
+COPIED_TAGS = ("family", "as_of", "data_hash", "git_commit", "dagster.run_id", SHA256_TAG, *LINEAGE_TAGS)
 """Tags of a run that its version carries as well."""
 
 REGISTRATION_LOCK = "mlflow registration"

@@ -14,10 +14,11 @@ from sklearn.metrics import roc_auc_score
 
 from cleverbetter_dagster.dataset.examples import Examples
 from cleverbetter_dagster.dataset.splits import temporal_folds
-from cleverbetter_dagster.errors import LearningError, NotEnoughRows
+from cleverbetter_dagster.errors import NotEnoughRows
 from cleverbetter_dagster.learning import classifier
-from cleverbetter_dagster.learning.classifier import REPLAY_ROWS, Classifier, FittedClassifier, fine_tune
+from cleverbetter_dagster.learning.classifier import Classifier, FittedClassifier
 from cleverbetter_dagster.learning.network_training import NetworkParams
+from cleverbetter_dagster.learning.tuning import pooled
 from cleverbetter_dagster_tests.learning.conftest import SMALL
 
 PARAMS = SMALL["classifier"]
@@ -194,29 +195,26 @@ def later_and_earlier(partition) -> tuple[FittedClassifier, Examples]:
     return fitted(partition), Examples(new.frame.assign(ml_avg_odds=new.frame["ml_avg_odds"] + 3.0))
 
 
-def test_fine_tuning_learns_the_new_rows_and_does_not_forget_the_old(partition):
+def test_an_update_learns_the_new_rows_and_does_not_forget_the_old(partition):
     model, new = later_and_earlier(partition)
-    tuned = fine_tune(model, new, seed=0, threads=1)
+    tuned = Classifier().update(model, new, nothing(partition), seed=0, threads=1)
     for old in (partition.train, partition.validation):
         assert auc(tuned, old) >= auc(model, old) - 0.01
     assert auc(tuned, new) > auc(model, new)
+    assert tuned.encoder is model.encoder
 
 
-def test_fine_tuning_leaves_the_given_model_as_it_was_and_is_deterministic(partition):
-    model, new = later_and_earlier(partition)
-    before = pickle.dumps(model)
-    left, right = (fine_tune(model, new, seed=4, threads=1).describe(new.X) for _ in range(2))
-    assert pickle.dumps(model) == before
-    pd.testing.assert_frame_equal(left, right, check_exact=True)
+def test_an_updated_model_remembers_new_rows_and_rows_of_the_past_it_is_given(partition, monkeypatch):
+    monkeypatch.setattr(classifier, "REPLAY_ROWS", 300)
+    model, past = fitted(partition), pooled(partition.train, partition.validation)
+    assert len(model.memory) == 300 < len(past)
+    updated = Classifier().update(model, partition.test, past, 0, 1)
+    numbers = {tuple(row) for row in updated.memory.values}
+    share = len(numbers & {tuple(row) for row in partition.test.X.to_numpy()}) / 300
+    # Drawn evenly: new rows are remembered by their share of all rows.
+    assert share == pytest.approx(len(partition.test) / (len(partition.test) + len(past)), abs=0.1)
+    assert len(updated.memory) == 300
 
 
-def test_a_fine_tuned_model_remembers_new_rows_and_counts_them(partition):
-    model, new = later_and_earlier(partition)
-    twice = fine_tune(fine_tune(model, new, 0, 1), new, 0, 1)
-    assert twice.report()["fine_tuned_rows"] == 2 * len(new)
-    assert len(twice.memory) == min(REPLAY_ROWS, len(model.memory) + 2 * len(new))
-
-
-def test_fine_tuning_on_nothing_is_refused(partition, model):
-    with pytest.raises(LearningError, match="0 new examples"):
-        fine_tune(model, partition.test.take(np.array([], dtype=int)), 0, 1)
+def nothing(partition) -> Examples:
+    return partition.test.take(np.array([], dtype=int))

@@ -52,7 +52,8 @@ class Reader:
 def two_readers(weights: tuple[float, float]) -> FittedEnsemble:
     calibrator = fit_calibrator(np.array([]), np.array([]))
     learners = {"left": Reader(0), "right": Reader(1)}
-    return FittedEnsemble(("a", "b"), learners, ShrunkLogistic(weights, 0.0), calibrator, meta_rows=0)
+    meta = ShrunkLogistic(weights, 0.0, np.eye(3))
+    return FittedEnsemble(("a", "b"), learners, meta, calibrator, 0, pd.Timestamp(0, tz="UTC"))
 
 
 def test_score_blends_log_odds_and_confidence_falls_with_the_spread():

@@ -36,7 +36,7 @@ def test_without_rows_the_guess_stands():
 
 
 def test_a_row_worked_by_hand():
-    model = ShrunkLogistic((0.5, 2.0), intercept=-1.0)
+    model = ShrunkLogistic((0.5, 2.0), intercept=-1.0, precision=np.eye(3))
     assert model.margin(np.array([[2.0, 1.0]])).tolist() == [2.0]
     assert model.probability(np.array([[2.0, 0.0]])).tolist() == [0.5]
 
