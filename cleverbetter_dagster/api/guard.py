@@ -21,7 +21,10 @@ WRITING = ("POST", "PUT", "PATCH", "DELETE")
 
 
 class Guard:
-    """ASGI middleware: refuses by host, origin and content type, before anything else looks at a request."""
+    """ASGI middleware: refuses by host, origin, content type and announced size, before anything else looks.
+
+    What a body of no announced size holds is counted by Starlette's own middleware as it is read.
+    """
 
     def __init__(self, app: ASGIApp, any_host: bool) -> None:
         """`any_host`: whether names other than this machine's may be used, as behind a proxy."""
