@@ -25,7 +25,7 @@ from cleverbetter_dagster.errors import RegistryError
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store import ledger_table
 from cleverbetter_dagster.store.database import advisory_lock, psycopg_connect
-from cleverbetter_dagster.store.ledger_table import Decision, LedgerEntry, ensure_ledger, ledger_exists
+from cleverbetter_dagster.store.ledger_table import Decision, LedgerEntry, Reign, ensure_ledger, ledger_exists
 
 DECISION_LOCK = "champion"
 
@@ -122,6 +122,24 @@ def history(settings: Settings, limit: int = 100) -> list[LedgerEntry]:
     """The latest decisions, newest first."""
     with _reading(settings) as connection:
         return ledger_table.select_history(connection, limit) if connection else []
+
+
+def reigns(settings: Settings) -> list[Reign]:
+    """Which decision made *the* champion when, oldest first."""
+    with _reading(settings) as connection:
+        return ledger_table.select_reigns(connection) if connection else []
+
+
+def promotion_of(settings: Settings, family: str, version: int) -> LedgerEntry | None:
+    """The last promotion of a model, whether or not it stands by now; None where it never was promoted."""
+    with _reading(settings) as connection:
+        return ledger_table.select_promotion(connection, (family, version)) if connection else None
+
+
+def last_decision(settings: Settings, decision: Decision) -> LedgerEntry | None:
+    """The newest row about the model of `decision` at its as_of."""
+    with _reading(settings) as connection:
+        return ledger_table.select_last(connection, decision) if connection else None
 
 
 def champion_line(settings: Settings) -> str | None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from cleverbetter_dagster.errors import ModelNotFound, RegistryError
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.database import advisory_lock, psycopg_connect
-from cleverbetter_dagster.store.model_package import SHA256_TAG
+from cleverbetter_dagster.store.model_files import OWNER, OWNER_TAG, SHA256_TAG
 from cleverbetter_dagster.store.tracking import mlflow_client
 
 if TYPE_CHECKING:
@@ -24,10 +24,6 @@ Stage = Literal["None", "Staging", "Production", "Archived"]
 
 CHAMPION = "champion"
 STAGE_TAG = "stage"
-OWNER_TAG = "cleverbetter"
-OWNER = "family"
-"""Registered models that carry this tag are ours; others on the same server are never touched."""
-
 COPIED_TAGS = ("family", "as_of", "data_hash", "git_commit", "dagster.run_id", SHA256_TAG)
 """Tags of a run that its version carries as well."""
 
