@@ -2,6 +2,7 @@
 
 CleverBetterError
 ├── SettingsError          an environment variable cannot be used
+├── InvalidRequest         a request that cannot be carried out, with the fields at fault
 ├── DatabaseError          the database cannot serve us
 │   ├── DatabaseUnavailable    not reachable (worth trying again)
 │   ├── EmbeddedServerError    the embedded PostgreSQL cannot be started or used
@@ -19,6 +20,9 @@ CleverBetterError
     └── GateRefused            a model may not become champion
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 
 class CleverBetterError(Exception):
     """Root of every error this package raises on purpose."""
@@ -26,6 +30,29 @@ class CleverBetterError(Exception):
 
 class SettingsError(CleverBetterError):
     """An environment variable or configuration value cannot be used."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong with one field of a request, and what to do about it."""
+
+    field: str
+    message: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.message}; {self.remedy}"
+
+
+class InvalidRequest(CleverBetterError, ValueError):
+    """A request that cannot be carried out. `problems` has every field at fault.
+
+    A `ValueError` as well, so that Pydantic gathers it with what else is wrong.
+    """
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__("\n".join(map(str, problems)))
+        self.problems = tuple(problems)
 
 
 class DatabaseError(CleverBetterError):

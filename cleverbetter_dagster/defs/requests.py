@@ -1,0 +1,265 @@
+"""A request to train a family, and the Dagster runs it comes down to. The command line and the REST API share it.
+
+Pure: nothing here reads a database, a clock or the environment, and nothing is launched.
+"""
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from cleverbetter_dagster.betting.staking import StakingSpec
+from cleverbetter_dagster.dataset.as_of import AsOf
+from cleverbetter_dagster.dataset.spec import DatasetSpec
+from cleverbetter_dagster.defs.jobs import LOAD_ROWS, RETRAIN
+from cleverbetter_dagster.errors import DataError, InvalidRequest, Problem, UnknownFamily
+from cleverbetter_dagster.learning.catalogue import FAMILIES, get_family
+from cleverbetter_dagster.learning.tuning_spec import StudySpec
+
+MOST_TRIALS = 1000
+LONGEST_NAME = 60
+"""Of a field as a refusal repeats it."""
+
+JOB_ID_TAG = "cleverbetter/job_id"
+"""The runs of one request share it; dagster.yaml runs them one after the other."""
+
+FAMILY_TAG, AS_OF_TAG, ROLE_TAG = "cleverbetter/family", "cleverbetter/as_of", "cleverbetter/role"
+TRAINING, ROWS = "training", "rows"
+RANGE_START_TAG, RANGE_END_TAG = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+PRIORITY_TAG = "dagster/priority"
+
+SPECS: Mapping[str, type[BaseModel]] = {
+    "temporal_split": DatasetSpec,
+    "{family}_study": StudySpec,
+    "{family}_evaluation": StakingSpec,
+}
+"""Whose fields the options of `config` are, by the asset that is given them. A name that two share goes to both."""
+
+SET_BY_REQUEST = {"n_trials": "give n_trials beside config, not inside it"}
+
+OPTIONS = tuple(sorted({name for spec in SPECS.values() for name in spec.model_fields} - SET_BY_REQUEST.keys()))
+"""Every option that `config` may hold."""
+
+
+class TrainingRequest(BaseModel):
+    """Train one family as of one month. Fields and options that nobody knows are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, protected_namespaces=())
+
+    model_type: str = Field(description=f"family to train: {', '.join(FAMILIES)}", examples=list(FAMILIES))
+    as_of: str | None = Field(
+        None, description="month to train as of, YYYY-MM; null: the newest with rows", examples=["2023-11"]
+    )
+    config: dict[str, Any] = Field(
+        {},
+        description=f"options of dataset, study and stakes: {', '.join(OPTIONS)}",
+        examples=[{"min_composite_score": 0.5}],
+    )
+    hyperparameter_search: bool = Field(False, description="search hyperparameters; false: the family's defaults")
+    n_trials: int = Field(100, ge=1, le=MOST_TRIALS, description=f"settings the search judges, 1 to {MOST_TRIALS}")
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any]) -> Self:
+        """The request these values make.
+
+        Raises:
+            InvalidRequest: with every field that is wrong, why, and what to do.
+        """
+        try:
+            return cls.model_validate(dict(values))
+        except ValidationError as error:
+            raise InvalidRequest(problems_of(error)) from None
+
+    @field_validator("model_type")
+    @classmethod
+    def _is_in_catalogue(cls, name: str) -> str:
+        try:
+            return get_family(name).name
+        except UnknownFamily as error:
+            raise ValueError(str(error)) from None
+
+    @field_validator("as_of")
+    @classmethod
+    def _is_a_month(cls, key: str | None) -> str | None:
+        try:
+            return AsOf.parse(key).key if key is not None else None
+        except DataError as error:
+            raise ValueError(str(error)) from None
+
+    @field_validator("config")
+    @classmethod
+    def _fits_the_specs(cls, options: dict[str, Any]) -> dict[str, Any]:
+        found = [problem for name in options if (problem := _unknown(name))] + _not_json(options)
+        for spec in SPECS.values():
+            try:
+                spec.model_validate(_fields_of(spec, options))
+            except ValidationError as error:
+                found += problems_of(error, "config.")
+        if found:
+            raise InvalidRequest(found)
+        return options
+
+    @model_validator(mode="after")
+    def _names_hyperparameters_of_the_family(self) -> Self:
+        known = get_family(self.model_type).default_params()
+        remedy = f"use one of: {', '.join(known)}"
+        found = [
+            Problem(f"config.{option}.{name[:LONGEST_NAME]}", f"no hyperparameter of {self.model_type}", remedy)
+            for option in ("params", "space")
+            for name in self.config.get(option, {})
+            if name not in known
+        ]
+        if found:
+            raise InvalidRequest(found)
+        return self
+
+    def month(self, months: Collection[str]) -> str:
+        """The month to train as of, given the months that have rows.
+
+        Raises:
+            InvalidRequest: there are no rows yet, or none up to `as_of`, or `as_of` lies beyond the newest.
+        """
+        if not months:
+            remedy = "import rows first (`cleverbetter import --help`) or check DATABASE_URL"
+            raise InvalidRequest([Problem("as_of", "no month has any rows to train on", remedy)])
+        first, last = min(months), max(months)
+        if self.as_of is None:
+            return last
+        if not first <= self.as_of <= last:
+            told = f"{self.as_of} is outside the months that have rows, {first} to {last}"
+            raise InvalidRequest([Problem("as_of", told, f"give a month from {first} to {last}")])
+        return self.as_of
+
+    def run_config(self) -> dict[str, Any]:
+        """What the assets of the family are configured with: the options given, the rest at its default."""
+        config = {asset.format(family=self.model_type): _validated(spec, self.config) for asset, spec in SPECS.items()}
+        study = config[f"{self.model_type}_study"]
+        study["n_trials"] = self.n_trials if self.hyperparameter_search else 0
+        # Who names a number of trials wants that many, also where an earlier month gives the start.
+        study.setdefault("n_trials_warm", study["n_trials"])
+        return {"ops": {asset: {"config": values} for asset, values in config.items() if values}}
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One run to launch: a job, those of its assets to materialise, over which months, how.
+
+    Attributes:
+        months: first and last, `YYYY-MM`; the same for a single one.
+        tags: what the run is known by, the range of months included.
+    """
+
+    job: str
+    assets: tuple[str, ...]
+    months: tuple[str, str]
+    tags: Mapping[str, str]
+    run_config: Mapping[str, Any]
+
+
+def launches(
+    request: TrainingRequest, job_id: str, months: Collection[str], loaded: Collection[str]
+) -> tuple[Launch, ...]:
+    """The runs of a request, in order: the rows that were never loaded, where there are any; then the training.
+
+    Args:
+        request: what to train.
+        job_id: by `job_id`; the runs share it as a tag.
+        months: those that have rows, `YYYY-MM`.
+        loaded: those whose partition of `training_rows` is materialised.
+
+    Raises:
+        InvalidRequest: as `TrainingRequest.month`.
+    """
+    as_of, family = request.month(months), request.model_type
+    branch = (f"{family}_study", f"{family}_model", f"{family}_evaluation")
+    shared = {JOB_ID_TAG: job_id, FAMILY_TAG: family, AS_OF_TAG: as_of}
+    training = Launch(
+        job=RETRAIN,
+        assets=("training_rows", "temporal_split", *branch),
+        months=(as_of, as_of),
+        tags={**shared, ROLE_TAG: TRAINING, **_range_tags(as_of, as_of)},
+        run_config=request.run_config(),
+    )
+    absent = _absent(min(months), as_of, loaded)
+    if not absent:
+        return (training,)
+    first, last = absent[0], absent[-1]
+    rows_tags = {**shared, ROLE_TAG: ROWS, PRIORITY_TAG: "1", **_range_tags(first, last)}
+    return Launch(LOAD_ROWS, ("training_rows",), (first, last), rows_tags, {}), training
+
+
+def job_id(family: str, unix_seconds: float) -> str:
+    """The id of a request made at that time, as the guide writes it.
+
+    >>> job_id("ensemble", 1234567890.1234)
+    'train_ensemble_1234567890.123'
+    """
+    return f"train_{family}_{unix_seconds:.3f}"
+
+
+def problems_of(error: ValidationError, prefix: str = "") -> list[Problem]:
+    """What Pydantic found, field by field, with what to do about it."""
+    found: list[Problem] = []
+    for one in error.errors(include_url=False):
+        cause = (one.get("ctx") or {}).get("error")
+        if isinstance(cause, InvalidRequest):
+            found += cause.problems
+            continue
+        name = ".".join(map(str, one["loc"]))
+        field = f"{prefix}{name}" or "config"
+        told = one["msg"].removeprefix("Value error, ")
+        found.append(Problem(field.rstrip("."), f"{told} (got {_short(one['input'])})", _remedy(error.title, name)))
+    return found
+
+
+def _unknown(name: str) -> Problem | None:
+    if name in SET_BY_REQUEST:
+        return Problem(f"config.{name}", f"{name} is no option of config", SET_BY_REQUEST[name])
+    if name in OPTIONS:
+        return None
+    return Problem(f"config.{name[:LONGEST_NAME]}", "there is no such option", f"use one of: {', '.join(OPTIONS)}")
+
+
+def _remedy(title: str, name: str) -> str:
+    models: tuple[type[BaseModel], ...] = (*SPECS.values(), TrainingRequest)
+    model = next((model for model in models if model.__name__ == title), TrainingRequest)
+    field = model.model_fields.get(name.partition(".")[0])
+    if field is None:
+        return f"use one of: {', '.join(model.model_fields)}"
+    return field.description or "correct the value, or leave the option out for its default"
+
+
+def _short(value: Any, length: int = 100) -> str:
+    text = repr(value)
+    return text if len(text) <= length else f"{text[:length]}..."
+
+
+def _fields_of(spec: type[BaseModel], options: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if name in spec.model_fields and name in OPTIONS}
+
+
+def _validated(spec: type[BaseModel], options: Mapping[str, Any]) -> dict[str, Any]:
+    given = _fields_of(spec, options)
+    return spec.model_validate(given).model_dump(mode="json", include=set(given))
+
+
+def _not_json(options: Mapping[str, Any]) -> list[Problem]:
+    try:
+        json.dumps(options, allow_nan=False)
+    except (ValueError, TypeError) as error:
+        return [Problem("config", f"holds what JSON cannot: {error}", "give finite numbers, texts, lists and objects")]
+    return []
+
+
+def _absent(first: str, as_of: str, loaded: Collection[str]) -> list[str]:
+    """Months from the first with rows up to the one before `as_of` that were never loaded; that one always is."""
+    known = set(loaded)
+    before = pd.period_range(first, as_of, freq="M").strftime("%Y-%m")[:-1]
+    return [month for month in before if month not in known]
+
+
+def _range_tags(first: str, last: str) -> dict[str, str]:
+    return {RANGE_START_TAG: first, RANGE_END_TAG: last}

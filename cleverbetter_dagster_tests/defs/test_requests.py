@@ -1,0 +1,154 @@
+"""What a training request comes down to: job, assets, months, tags and configuration, or a refusal that says why."""
+
+from typing import Any
+
+import dagster as dg
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from cleverbetter_dagster.definitions import defs
+from cleverbetter_dagster.defs.requests import (
+    JOB_ID_TAG,
+    MOST_TRIALS,
+    OPTIONS,
+    RANGE_END_TAG,
+    RANGE_START_TAG,
+    TrainingRequest,
+    job_id,
+    launches,
+)
+from cleverbetter_dagster.errors import InvalidRequest
+from cleverbetter_dagster.learning.catalogue import FAMILIES
+
+GUIDE = {
+    "model_type": "ensemble",
+    "config": {"min_composite_score": 0.5},
+    "hyperparameter_search": True,
+    "n_trials": 50,
+}
+MONTHS = ["2023-01", "2023-02", "2023-04"]
+JOB = "train_ensemble_1234567890.123"
+
+
+def problems(values: dict[str, Any]) -> dict[str, str]:
+    with pytest.raises(InvalidRequest) as refused:
+        TrainingRequest.parse(values)
+    return {problem.field: f"{problem.message}; {problem.remedy}" for problem in refused.value.problems}
+
+
+def test_the_guides_request_trains_the_branch_of_its_family_as_of_the_newest_month() -> None:
+    (launch,) = launches(TrainingRequest.parse(GUIDE), JOB, MONTHS, ["2023-01", "2023-02", "2023-03"])
+    assert (launch.job, launch.months) == ("retrain", ("2023-04", "2023-04"))
+    assert launch.assets == (
+        "training_rows",
+        "temporal_split",
+        "ensemble_study",
+        "ensemble_model",
+        "ensemble_evaluation",
+    )
+    assert launch.tags[JOB_ID_TAG] == JOB
+    assert (launch.tags[RANGE_START_TAG], launch.tags[RANGE_END_TAG]) == ("2023-04", "2023-04")
+    assert launch.run_config == {
+        "ops": {
+            "temporal_split": {"config": {"min_composite_score": 0.5}},
+            "ensemble_study": {"config": {"n_trials": 50, "n_trials_warm": 50}},
+        }
+    }
+
+
+def test_months_never_loaded_are_loaded_first_the_one_without_rows_between_them_included() -> None:
+    rows, training = launches(TrainingRequest.parse(GUIDE), JOB, MONTHS, ["2023-01"])
+    assert (rows.job, rows.assets, rows.months) == ("load_rows", ("training_rows",), ("2023-02", "2023-03"))
+    assert (rows.tags[RANGE_START_TAG], rows.tags[RANGE_END_TAG]) == rows.months
+    assert rows.tags[JOB_ID_TAG] == training.tags[JOB_ID_TAG]
+    assert training.months == ("2023-04", "2023-04")
+
+
+def test_months_after_as_of_are_not_needed() -> None:
+    request = TrainingRequest.parse(GUIDE | {"as_of": "2023-01"})
+    (training,) = launches(request, JOB, MONTHS, [])
+    assert training.months == ("2023-01", "2023-01")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("search", [True, False])
+def test_dagster_takes_what_is_launched(family: str, search: bool) -> None:
+    config = {"min_composite_score": None, "min_examples": 500, "embargo_days": 2, "kelly_fraction": 1, "seed": 3}
+    request = TrainingRequest.parse({"model_type": family, "config": config, "hyperparameter_search": search})
+    for launch in launches(request, JOB, MONTHS, []):
+        job = defs.resolve_job_def(launch.job)
+        keys = [dg.AssetKey(asset) for asset in launch.assets]
+        chosen = job.get_subset(asset_selection=set(keys))
+        assert {key.to_user_string() for key in chosen.asset_layer.executable_asset_keys} == set(launch.assets)
+        assert dg.validate_run_config(chosen, dict(launch.run_config))
+
+
+def test_an_option_two_specs_share_goes_to_both_and_stakes_to_the_evaluation() -> None:
+    request = TrainingRequest.parse({"model_type": "classifier", "config": {"embargo_days": 2, "kelly_fraction": 0.5}})
+    ops = request.run_config()["ops"]
+    assert ops["temporal_split"]["config"] == {"embargo_days": 2.0}
+    assert ops["classifier_study"]["config"] == {"embargo_days": 2.0, "n_trials": 0, "n_trials_warm": 0}
+    assert ops["classifier_evaluation"]["config"] == {"kelly_fraction": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "told"),
+    [
+        ({"model_type": "oracle"}, "model_type", "ensemble, classifier"),
+        ({"n_trials": 0}, "n_trials", f"1 to {MOST_TRIALS}"),
+        ({"n_trials": MOST_TRIALS + 1}, "n_trials", f"1 to {MOST_TRIALS}"),
+        ({"n_trials": "50"}, "n_trials", "valid integer"),
+        ({"trials": 5}, "trials", "use one of: model_type"),
+        ({"as_of": "2023-13"}, "as_of", "YYYY-MM"),
+        ({"config": {"min_composite": 1}}, "config.min_composite", "min_composite_score"),
+        ({"config": {"n_trials": 5}}, "config.n_trials", "beside config"),
+        ({"config": {"kelly_fraction": 2}}, "config.kelly_fraction", "less than or equal to 1"),
+        ({"config": {"embargo_days": float("nan")}}, "config", "finite"),
+        ({"config": {"train_fraction": 0.9}}, "config", "leaves no test rows"),
+        ({"config": {"params": {"depth": 3}}}, "config.params.depth", "max_depth"),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_remedy(change: dict[str, Any], field: str, told: str) -> None:
+    assert told in problems(GUIDE | change)[field]
+
+
+def test_everything_wrong_is_told_at_once() -> None:
+    found = problems({"model_type": "oracle", "n_trials": 0, "config": {"foo": 1, "kelly_fraction": 2}})
+    assert set(found) == {"model_type", "n_trials", "config.foo", "config.kelly_fraction"}
+
+
+@pytest.mark.parametrize("as_of", ["2022-12", "2023-05"])
+def test_a_month_outside_the_rows_is_refused(as_of: str) -> None:
+    with pytest.raises(InvalidRequest, match="2023-01 to 2023-04"):
+        TrainingRequest.parse(GUIDE | {"as_of": as_of}).month(MONTHS)
+
+
+def test_without_rows_nothing_is_launched() -> None:
+    with pytest.raises(InvalidRequest, match="import rows first"):
+        launches(TrainingRequest.parse(GUIDE), JOB, [], [])
+
+
+def test_a_request_cannot_be_changed() -> None:
+    with pytest.raises(ValidationError):
+        TrainingRequest.parse(GUIDE).n_trials = 3
+
+
+OPTION_VALUES = st.none() | st.floats() | st.text(max_size=3)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.dictionaries(st.sampled_from((*OPTIONS, "n_trials", "foo")), OPTION_VALUES, max_size=4))
+def test_any_options_make_a_request_dagster_takes_or_a_refusal(config: dict[str, Any]) -> None:
+    try:
+        request = TrainingRequest.parse({"model_type": "ensemble", "config": config})
+    except InvalidRequest:
+        return
+    branch = {dg.AssetKey(f"ensemble_{part}") for part in ("study", "model", "evaluation")}
+    job = defs.resolve_job_def("retrain").get_subset(asset_selection={dg.AssetKey("temporal_split"), *branch})
+    assert dg.validate_run_config(job, request.run_config())
+
+
+def test_ids_are_written_as_in_the_guide() -> None:
+    assert job_id("ensemble", 1234567890.123) == JOB
