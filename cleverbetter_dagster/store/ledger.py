@@ -29,6 +29,9 @@ from cleverbetter_dagster.store.ledger_table import Decision, LedgerEntry, Reign
 
 DECISION_LOCK = "champion"
 
+OUTDATED = "outdated"
+"""Key of the evidence of a refusal whose verdict was reached against a champion of yesterday."""
+
 
 class ChampionMirror(Protocol):
     """What shows the champion to the world: `registry.Registry`."""
@@ -136,10 +139,10 @@ def promotion_of(settings: Settings, family: str, version: int) -> LedgerEntry |
         return ledger_table.select_promotion(connection, (family, version)) if connection else None
 
 
-def last_decision(settings: Settings, decision: Decision) -> LedgerEntry | None:
-    """The newest row about the model of `decision` at its as_of."""
+def last_judged(settings: Settings, family: str, version: int, as_of: str) -> LedgerEntry | None:
+    """The newest promotion or refusal of a model at its as_of."""
     with _reading(settings) as connection:
-        return ledger_table.select_last(connection, decision) if connection else None
+        return ledger_table.select_judged(connection, (family, version), as_of) if connection else None
 
 
 def champion_line(settings: Settings) -> str | None:
@@ -186,7 +189,7 @@ def _judged_too_early(decision: Decision, against: LedgerEntry | None, now: Ledg
         f"judged against {_name(against)}, but {_name(now)} is champion at {decision.as_of} by now; judge it again. "
         f"It would have been promoted: {decision.reason}"
     )
-    return replace(decision, reason=reason)
+    return replace(decision, reason=reason, evidence={**decision.evidence, OUTDATED: True})
 
 
 def _withdrawn(decision: Decision) -> Decision:

@@ -180,6 +180,16 @@ def select_promotion(connection: psycopg.Connection, model: tuple[str, int]) -> 
     )
 
 
+def select_judged(connection: psycopg.Connection, model: tuple[str, int], as_of: str) -> LedgerEntry | None:
+    """The newest row by which a model was promoted or refused at an as_of."""
+    return _one(
+        connection,
+        """SELECT * FROM promotions WHERE (family, version) = (%s, %s) AND as_of = %s AND action <> 'rolled_back'
+           ORDER BY id DESC LIMIT 1""",
+        *(*model, as_of),
+    )
+
+
 def select_reigns(connection: psycopg.Connection) -> list[Reign]:
     """Who was *the* champion when, oldest first: `standing_champions` as it was after each decision."""
     cursor = connection.cursor(row_factory=class_row(LedgerEntry))
