@@ -44,7 +44,7 @@ def decide(
     if standing is not None and standing.model == (challenger.family, challenger.version):
         ledger.reconcile(settings, Registry(settings))  # a crash may have come between the ledger and the alias
         return Decision(_record("kept", ["It is the champion already."], challenger, standing), None)
-    verdict = _judge(settings, challenger, standing, dataset, policy)
+    verdict = judge_anew(settings, challenger.model_uri, standing, dataset, policy)
     decision = ledger.Decision(
         family=challenger.family,
         version=challenger.version,
@@ -65,14 +65,15 @@ def decide(
     return Decision(_record(action, reasons, challenger, champion), verdict)
 
 
-def _judge(
+def judge_anew(
     settings: Settings,
-    challenger: EvaluatedModel,
+    model_uri: str,
     standing: ledger.LedgerEntry | None,
     dataset: Dataset,
     policy: PromotionPolicy,
 ) -> Verdict:
-    models = {CHALLENGER: load_model(settings, challenger.model_uri).fitted}
+    """The gate's verdict on a model, scored beside `standing` and every baseline on the test rows of `dataset`."""
+    models = {CHALLENGER: load_model(settings, model_uri).fitted}
     if standing is not None:
         models[CHAMPION] = load_model(settings, f"models:/{standing.family}/{standing.version}").fitted
     scored = scored_by_model([score_test_rows(models, dataset, StakingSpec())])
