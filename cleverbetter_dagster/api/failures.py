@@ -80,5 +80,6 @@ def _unexpected(_: Request, __: Exception) -> JSONResponse:
 
 
 def _problems(problems: tuple[Problem, ...] | list[Problem]) -> JSONResponse:
-    told = [{"field": one.field, "message": one.message, "remedy": one.remedy} for one in problems]
+    # A name that was sent may hold half of a surrogate pair, which no answer could be encoded with.
+    told = [{name: str(text).encode(errors="replace").decode() for name, text in vars(one).items()} for one in problems]
     return JSONResponse({"detail": told}, 422)

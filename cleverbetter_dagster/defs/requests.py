@@ -8,7 +8,6 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from cleverbetter_dagster.betting.staking import StakingSpec
@@ -266,10 +265,13 @@ def _validated(spec: type[BaseModel], options: Mapping[str, Any]) -> dict[str, A
 
 
 def _not_json(options: Mapping[str, Any]) -> list[Problem]:
+    """Values that could not be stored with a run: numbers that are not finite, NUL, half of a surrogate pair."""
     try:
-        json.dumps(options, allow_nan=False)
+        stored = json.dumps(options, allow_nan=False, ensure_ascii=False).encode()
     except (ValueError, TypeError) as error:
-        return [Problem("config", f"holds what JSON cannot: {error}", "give finite numbers, texts, lists and objects")]
+        return [Problem("config", f"cannot be stored: {error}", "give finite numbers, texts, lists and objects")]
+    if rb"\u0000" in stored:
+        return [Problem("config", "cannot be stored: it holds NUL characters", "leave them out")]
     return []
 
 

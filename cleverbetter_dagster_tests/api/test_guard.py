@@ -107,7 +107,19 @@ def test_a_large_body_is_refused_announced_or_not(open_api: Api) -> None:
 
 
 @pytest.mark.parametrize(
-    "body", ["{", "[" * 60_000, "[]", "null", '{"model_type": "ensemble", "n_trials": NaN}', "\ud83d"]
+    "body",
+    [
+        r'{"model_type": "\ud83d"}',
+        r'{"model_type": "ensemble", "\ud83d": 1}',
+        r'{"model_type": "ensemble", "config": {"\ud83d": 1, "params": {"max_depth": "\ud83d"}}}',
+        r'{"model_type": "ensemble", "config": {"params": {"max_depth": "\u0000"}}}',
+        "{",
+        "[" * 60_000,
+        "[]",
+        "null",
+        '{"model_type": "ensemble", "n_trials": NaN}',
+        "\ud83d",
+    ],
 )
 def test_what_is_no_request_is_refused_as_json(open_api: Api, body: str) -> None:
     answer = requests.post(
