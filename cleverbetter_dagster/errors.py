@@ -10,12 +10,14 @@ CleverBetterError
 ├── DataError              rows that cannot be used
 │   ├── ImportFileError        a file cannot be read at all
 │   ├── NotEnoughRows          fewer examples than a model needs
+│   ├── NotStored              what was asked for was never stored
 │   └── InvalidInput           numbers handed to a calculation that it cannot use
 ├── LearningError          a model cannot be fitted or applied
 │   └── UnknownFamily          no such model family in the catalogue
 └── RegistryError          the model registry refuses
     ├── ModelNotFound          no such model, version or champion
-    └── ModelTampered          a stored model differs from its recorded hash
+    ├── ModelTampered          a stored model differs from its recorded hash
+    └── GateRefused            a model may not become champion
 """
 
 from collections.abc import Sequence
@@ -81,6 +83,10 @@ class NotEnoughRows(DataError):
     """Fewer examples than a model needs."""
 
 
+class NotStored(DataError):
+    """What was asked for was never stored: an evaluation, predictions, an entry of the quarantine."""
+
+
 class InvalidInput(DataError):
     """Numbers handed to a calculation that it cannot use: wrong length, not finite, out of bounds."""
 
@@ -103,3 +109,7 @@ class ModelNotFound(RegistryError):
 
 class ModelTampered(RegistryError):
     """A stored model differs from its recorded hash."""
+
+
+class GateRefused(RegistryError):
+    """A model may not become champion: the gate, or a decision made meanwhile, stands against it."""

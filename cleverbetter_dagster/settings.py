@@ -1,8 +1,10 @@
 """The one reader of the environment. Nothing here opens a connection or writes a file."""
 
 import os
+import re
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -11,6 +13,17 @@ from cleverbetter_dagster.errors import SettingsError
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 STATE_FOLDER = ".cleverbetter"
+
+DEFAULT = "shown_default"
+"""What the table of settings says of a default that is no fixed value."""
+
+DATABASE_URLS = ("database_url", "dagster_database_url", "optuna_database_url", "state_database_url")
+"""Fields that hold the URL of a database."""
+
+UNREADABLE_URL = "what cannot be read as a URL"
+
+TABLE_NAME = r"^[^.\x00]{1,63}(\.[^.\x00]{1,63})?$"
+"""A table, or a schema and a table, as PostgreSQL can hold them."""
 
 
 def default_home() -> Path:
@@ -28,32 +41,111 @@ def default_home() -> Path:
 
 
 class Settings(BaseSettings):
-    """Every setting, its environment variable (the alias), default and meaning."""
+    """Every setting, its environment variable (the alias), default and meaning.
+
+    `cleverbetter settings` shows what stands here as a table. What may hold a password is kept out of `repr`.
+    """
 
     # The prefix is for the fields' own names, which are looked up beside the aliases: `home` must not mean HOME.
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True, env_prefix="CLEVERBETTER_")
+    model_config = SettingsConfigDict(
+        frozen=True, extra="ignore", populate_by_name=True, env_prefix="CLEVERBETTER_", env_ignore_empty=True
+    )
 
-    home: Path = Field(default_factory=default_home, validation_alias="DAGSTER_HOME")
-    database_url: SecretStr | None = Field(None, validation_alias="DATABASE_URL")
-    dagster_database_url: SecretStr | None = Field(None, validation_alias="DAGSTER_DATABASE_URL")
-    optuna_database_url: SecretStr | None = Field(None, validation_alias="OPTUNA_DATABASE_URL")
-    state_database_url: SecretStr | None = Field(None, validation_alias="CLEVERBETTER_STATE_DATABASE_URL")
-    mlflow_tracking_uri: str | None = Field(None, validation_alias="MLFLOW_TRACKING_URI")
-    mlflow_experiment_name: str = Field("clever-better", validation_alias="MLFLOW_EXPERIMENT_NAME")
-    artefacts_url: str | None = Field(None, validation_alias="CLEVERBETTER_ARTEFACTS_URL")
-    results_table: str = Field("backtest_results", validation_alias="CLEVERBETTER_RESULTS_TABLE")
-    features_table: str = Field("ml_features", validation_alias="CLEVERBETTER_FEATURES_TABLE")
-    first_month: str = Field("2015-01", validation_alias="CLEVERBETTER_FIRST_MONTH", pattern=r"^\d{4}-(0[1-9]|1[0-2])$")
-    threads: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, validation_alias="CLEVERBETTER_THREADS")
-    dagster_port: int = Field(3000, ge=1, le=65535, validation_alias="CLEVERBETTER_DAGSTER_PORT")
-    mlflow_port: int = Field(5000, ge=1, le=65535, validation_alias="CLEVERBETTER_MLFLOW_PORT")
+    home: Path = Field(
+        default_factory=default_home,
+        validation_alias="DAGSTER_HOME",
+        description="where `dagster.yaml` and all state (`.cleverbetter/`) are",
+        json_schema_extra={DEFAULT: "this folder; for an installed wheel `~/.local/share/cleverbetter`"},
+    )
+    database_url: SecretStr | None = Field(
+        None,
+        validation_alias="DATABASE_URL",
+        description="PostgreSQL with the rows, and everything else in schemas of its own",
+        json_schema_extra={DEFAULT: "embedded PostgreSQL"},
+    )
+    dagster_database_url: SecretStr | None = Field(
+        None,
+        validation_alias="DAGSTER_DATABASE_URL",
+        description="another database for Dagster's own storage",
+        json_schema_extra={DEFAULT: "`DATABASE_URL`"},
+    )
+    optuna_database_url: SecretStr | None = Field(
+        None,
+        validation_alias="OPTUNA_DATABASE_URL",
+        description="another database for the studies",
+        json_schema_extra={DEFAULT: "`DATABASE_URL`"},
+    )
+    state_database_url: SecretStr | None = Field(
+        None,
+        validation_alias="CLEVERBETTER_STATE_DATABASE_URL",
+        description="another database for ledger, quarantine and predictions",
+        json_schema_extra={DEFAULT: "`DATABASE_URL`"},
+    )
+    mlflow_tracking_uri: str | None = Field(
+        None,
+        validation_alias="MLFLOW_TRACKING_URI",
+        description="an MLflow tracking server, or another database",
+        json_schema_extra={DEFAULT: "the database"},
+        repr=False,
+    )
+    mlflow_experiment_name: str = Field(
+        "clever-better", validation_alias="MLFLOW_EXPERIMENT_NAME", description="the MLflow experiment of all runs"
+    )
+    artefacts_url: str | None = Field(
+        None,
+        validation_alias="CLEVERBETTER_ARTEFACTS_URL",
+        description="Parquet and JSON of the assets: a folder or any fsspec URL",
+        json_schema_extra={DEFAULT: "`.cleverbetter/artefacts`"},
+        repr=False,
+    )
+    results_table: str = Field(
+        "backtest_results",
+        validation_alias="CLEVERBETTER_RESULTS_TABLE",
+        description="the table of backtests, with a schema if need be",
+        pattern=TABLE_NAME,
+    )
+    features_table: str = Field(
+        "ml_features",
+        validation_alias="CLEVERBETTER_FEATURES_TABLE",
+        description="the table of market features, with a schema if need be",
+        pattern=TABLE_NAME,
+    )
+    first_month: str = Field(
+        "2015-01",
+        validation_alias="CLEVERBETTER_FIRST_MONTH",
+        description="first monthly partition",
+        pattern=r"^\d{4}-(0[1-9]|1[0-2])$",
+    )
+    threads: int = Field(
+        default_factory=lambda: os.cpu_count() or 1,
+        ge=1,
+        validation_alias="CLEVERBETTER_THREADS",
+        description="threads a fit may use",
+        json_schema_extra={DEFAULT: "number of cores"},
+    )
+    dagster_port: int = Field(
+        3000,
+        ge=1,
+        le=65535,
+        validation_alias="CLEVERBETTER_DAGSTER_PORT",
+        description="port of Dagster's UI under `cleverbetter up`",
+    )
+    mlflow_port: int = Field(
+        5000,
+        ge=1,
+        le=65535,
+        validation_alias="CLEVERBETTER_MLFLOW_PORT",
+        description="port of MLflow's UI under `cleverbetter up`",
+    )
     api_port: int = Field(
         8000, ge=1, le=65535, validation_alias="CLEVERBETTER_API_PORT", description="port of the REST API"
     )
     api_token: SecretStr | None = Field(
         None,
         validation_alias="CLEVERBETTER_API_TOKEN",
-        description="token that writing calls of the REST API take; unset, it serves this machine alone",
+        min_length=16,
+        description="token that writing calls of the REST API take",
+        json_schema_extra={DEFAULT: "none: the API serves this machine alone"},
     )
     api_max_queued: int = Field(
         20,
@@ -65,6 +157,7 @@ class Settings(BaseSettings):
         None,
         validation_alias="CLEVERBETTER_DAGSTER_URL",
         description="where Dagster's web UI is, for the REST API",
+        json_schema_extra={DEFAULT: "this machine, `CLEVERBETTER_DAGSTER_PORT`"},
         pattern=r"^https?://[^/@]+$",
     )
 
@@ -73,15 +166,7 @@ class Settings(BaseSettings):
     def _absolute(cls, home: Path) -> Path:
         return home.expanduser().resolve()
 
-    @field_validator(
-        "database_url",
-        "dagster_database_url",
-        "optuna_database_url",
-        "state_database_url",
-        "api_token",
-        "dagster_url",
-        mode="before",
-    )
+    @field_validator(*DATABASE_URLS, mode="before")
     @classmethod
     def _blank_is_unset(cls, url: str | None) -> str | None:
         return url or None
@@ -110,10 +195,57 @@ def load_settings() -> Settings:
     """The settings of this process.
 
     Raises:
-        SettingsError: a variable cannot be used; the message names it.
+        SettingsError: a variable cannot be used; the message names it, and shows its value where that can be no secret.
     """
     try:
-        return Settings()
+        settings = Settings()
     except ValidationError as error:
-        lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']} (got {e.get('input')!r})" for e in error.errors()]
+        lines = [_told(dict(found)) for found in error.errors(include_url=False)]
         raise SettingsError("Cannot use the environment:\n  " + "\n  ".join(lines)) from None
+    for field in DATABASE_URLS:
+        secret: SecretStr | None = getattr(settings, field)
+        if secret is not None:
+            check_postgres_url(secret.get_secret_value(), variable_of(field))
+    return settings
+
+
+def check_postgres_url(text: str, variable: str) -> None:
+    """Refuse what is no PostgreSQL URL at a glance; whether it can be read to its end is seen when it is used.
+
+    Raises:
+        SettingsError: the message names `variable` and shows no part of a password.
+    """
+    match = re.match(r"([A-Za-z0-9]+)(\+\w+)?://", text)
+    if match is None or match[1] not in ("postgresql", "postgres"):
+        raise SettingsError(not_postgres(variable, f"a URL of {match[1]!r}" if match else UNREADABLE_URL))
+
+
+def not_postgres(variable: str, found: str) -> str:
+    """The message for a variable that holds something else than a PostgreSQL URL."""
+    return (
+        f"{variable} holds {found}. A PostgreSQL URL is needed: "
+        "postgresql://user:password@host:5432/database, special characters of the password percent-encoded."
+    )
+
+
+def variable_of(field: str) -> str:
+    """The environment variable of a field of `Settings`."""
+    return str(Settings.model_fields[field].validation_alias)
+
+
+def may_hold_a_secret(field: str) -> bool:
+    """Whether the value of a field is never to be shown.
+
+    >>> may_hold_a_secret("database_url"), may_hold_a_secret("mlflow_tracking_uri"), may_hold_a_secret("threads")
+    (True, True, False)
+    """
+    found = Settings.model_fields[field]
+    return not found.repr or "Secret" in str(found.annotation)
+
+
+def _told(error: dict[str, Any]) -> str:
+    name = str(error["loc"][0]) if error["loc"] else ""
+    field = next((field for field in Settings.model_fields if name in (field, variable_of(field))), None)
+    got = "" if field is None or may_hold_a_secret(field) else f" (got {error.get('input')!r})"
+    meaning = f" ({Settings.model_fields[field].description})" if field else ""
+    return f"{variable_of(field) if field else name}{meaning}: {error['msg']}{got}"

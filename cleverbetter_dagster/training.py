@@ -14,17 +14,16 @@ from pydantic import Field, SecretStr, field_validator
 
 from cleverbetter_dagster.dataset.as_of import AsOf
 from cleverbetter_dagster.dataset.examples import Examples, check_enough
-from cleverbetter_dagster.dataset.schema import ID
 from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.dataset.splits import Partition
 from cleverbetter_dagster.errors import InvalidInput, NotEnoughRows
 from cleverbetter_dagster.learning.catalogue import get_family
 from cleverbetter_dagster.learning.family import Params
-from cleverbetter_dagster.learning.tuning import StudySpec
+from cleverbetter_dagster.learning.tuning import StudySpec, pooled
 from cleverbetter_dagster.services.datasets import Dataset, plan_split
 from cleverbetter_dagster.services.example_frames import examples_of, frames_of
 from cleverbetter_dagster.services.loading import load_history
-from cleverbetter_dagster.services.trained_model import TrainedModel
+from cleverbetter_dagster.services.trained_model import TrainedModel, fit, learned_and_new, update
 from cleverbetter_dagster.services.tuning import settle_params
 from cleverbetter_dagster.settings import Settings, load_settings
 
@@ -121,7 +120,8 @@ class TrainingPipeline:
             LearningError: as the family's `fit`.
         """
         dataset = self._with_parts(X_train, y_train, X_val, y_val)
-        return await asyncio.to_thread(self._fit, dataset, model_type, dict(params or {}))
+        seed, threads = self.config.seed, self.config.settings().threads
+        return await asyncio.to_thread(fit, dataset, model_type, dict(params or {}), seed, threads)
 
     async def hyperparameter_search(
         self,
@@ -166,32 +166,24 @@ class TrainingPipeline:
             X_new, y_new: as `new_examples` returns them, or rows of frames of the last `preprocess_data`.
 
         Raises:
-            InvalidInput: rows this pipeline did not preprocess, or not one that is new to the model.
+            InvalidInput: rows this pipeline did not preprocess, or that the model has learned from already.
             LearningError: the update is refused; see `learning.family.require_update`.
         """
         dataset = self._standing()
         new = examples_of(dataset.panel, X_new, y_new, "X_new")
-        past = existing_model.past(dataset.panel)
-        family, settings = get_family(existing_model.family), self.config.settings()
-        fitted = await asyncio.to_thread(
-            family.update, existing_model.fitted, new, past, existing_model.seed, settings.threads
-        )
-        learned = frozenset(past.ids) | frozenset(new.ids)
-        return replace(existing_model, fitted=fitted, record=dataset.record, learned=learned)
+        known, _ = learned_and_new(existing_model, new)
+        if len(known):
+            raise InvalidInput(
+                f"{len(known)} of {len(new)} rows of X_new were learned from already, such as {known.ids.iloc[0]!r}: "
+                "pass only new ones; new_examples(existing_model) gives them."
+            )
+        return await asyncio.to_thread(update, existing_model, new, dataset, self.config.settings().threads)
 
     def new_examples(self, existing_model: TrainedModel) -> tuple[pd.DataFrame, pd.Series]:
         """The labelled rows before the test part that a model has not learned from, for `incremental_train`."""
-        dataset = self._standing()
-        known = set(existing_model.past(dataset.panel).ids)
-        frames = [part.frame for part in (dataset.parts.train, dataset.parts.validation)]
-        rows = pd.concat(frames)
-        return frames_of(Examples(rows[~rows[ID].isin(known)]))
-
-    def _fit(self, dataset: Dataset, model_type: str, params: dict[str, Any]) -> TrainedModel:
-        family, parts, seed = get_family(model_type), dataset.parts, self.config.seed
-        fitted = family.fit(parts.train, parts.validation, params, seed, self.config.settings().threads)
-        learned = frozenset(parts.train.ids) | frozenset(parts.validation.ids)
-        return TrainedModel(fitted, dataset.record, {**family.default_params(), **params}, seed, learned)
+        parts = self._standing().parts
+        _, new = learned_and_new(existing_model, pooled(parts.train, parts.validation))
+        return frames_of(new)
 
     def _with_parts(self, X_train: pd.DataFrame, y_train: ArrayLike, X_val: pd.DataFrame, y_val: ArrayLike) -> Dataset:
         """The standing dataset with these rows as its train and validation parts, and a hash that says so."""

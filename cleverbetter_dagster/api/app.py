@@ -4,16 +4,15 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 from fastapi.responses import RedirectResponse
+from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 
 from cleverbetter_dagster.api.dagster_runs import DagsterRuns
 from cleverbetter_dagster.api.failures import answer_failures
-from cleverbetter_dagster.api.guard import Guard, TokenGuard
+from cleverbetter_dagster.api.guard import MOST_BODY_BYTES, Guard, TokenGuard
 from cleverbetter_dagster.api.health import health
 from cleverbetter_dagster.api.models import models
 from cleverbetter_dagster.api.training_jobs import training_jobs
 from cleverbetter_dagster.settings import Settings, load_settings
-
-MOST_BODY_BYTES = 64 * 1024
 
 DESCRIPTION = """Train models, follow training jobs, read the champion and its predictions, promote and roll back.
 
@@ -28,7 +27,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         title="cleverbetter",
         version=version("cleverbetter-dagster"),
         description=DESCRIPTION,
-        max_body_size=MOST_BODY_BYTES,
         redoc_url=None,
     )
     writing = TokenGuard(settings)
@@ -36,6 +34,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(models(settings, writing))
     app.include_router(health(settings))
     app.add_api_route("/", lambda: RedirectResponse("/docs"), include_in_schema=False)
+    app.add_middleware(RequestBodyLimitMiddleware, max_body_size=MOST_BODY_BYTES)
     app.add_middleware(Guard, any_host=settings.api_token is not None)
     answer_failures(app)
     return app

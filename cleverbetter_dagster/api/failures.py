@@ -12,7 +12,7 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import DBAPIError
 
 from cleverbetter_dagster.api.dagster_runs import DagsterDown, JobEnded, NoSuchJob, TooManyJobs
-from cleverbetter_dagster.defs.requests import problems_from
+from cleverbetter_dagster.defs.requests import TrainingRequest, problems_from
 from cleverbetter_dagster.errors import (
     CleverBetterError,
     DatabaseError,
@@ -46,8 +46,9 @@ def answer_failures(app: FastAPI) -> None:
     """Let `app` answer every error as JSON."""
 
     @app.exception_handler(RequestValidationError)
-    def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
-        return _problems(problems_from(error.errors()))
+    def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+        training = request.url.path.endswith("/models/train")
+        return _problems(problems_from(error.errors(), TrainingRequest.__name__ if training else ""))
 
     @app.exception_handler(InvalidRequest)
     def refused(_: Request, error: InvalidRequest) -> JSONResponse:
@@ -79,5 +80,6 @@ def _unexpected(_: Request, __: Exception) -> JSONResponse:
 
 
 def _problems(problems: tuple[Problem, ...] | list[Problem]) -> JSONResponse:
-    told = [{"field": one.field, "message": one.message, "remedy": one.remedy} for one in problems]
+    # A name that was sent may hold half of a surrogate pair, which no answer could be encoded with.
+    told = [{name: str(text).encode(errors="replace").decode() for name, text in vars(one).items()} for one in problems]
     return JSONResponse({"detail": told}, 422)

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer
 
 JobStatus = Literal["pending", "running", "completed", "failed", "cancelled"]
 
@@ -153,12 +153,25 @@ class Health(Message):
     parts: dict[str, str] = {}
 
 
+def _storable(text: str) -> str:
+    if "\0" in text or text.encode(errors="replace").decode() != text:
+        raise ValueError("holds characters no database stores: NUL, or half of a surrogate pair")
+    return text
+
+
+Reason = Annotated[
+    str,
+    Field(min_length=1, max_length=1000, pattern=r"\S", description="one sentence, kept in the ledger"),
+    AfterValidator(_storable),
+]
+
+
 class PromotionBody(BaseModel):
     """Why a version is to be champion."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    reason: str = Field(min_length=1, max_length=1000, description="one sentence, kept in the ledger")
+    reason: Reason
     override_gate: bool = Field(False, description="promote a version that the gate refused; the ledger records that")
 
 
@@ -167,7 +180,7 @@ class RollbackBody(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    reason: str = Field(min_length=1, max_length=1000, description="one sentence, kept in the ledger")
+    reason: Reason
 
 
 Responses = dict[int | str, dict[str, Any]]

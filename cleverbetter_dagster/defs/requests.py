@@ -98,7 +98,8 @@ class TrainingRequest(BaseModel):
             try:
                 spec.model_validate(_fields_of(spec, options))
             except ValidationError as error:
-                found += problems_of(error, "config.")
+                told = {problem.field for problem in found}
+                found += [problem for problem in problems_of(error, "config.") if problem.field not in told]
         if found:
             raise InvalidRequest(found)
         return options
@@ -226,7 +227,10 @@ def problems_from(
         name = ".".join(place[1:] if place[:1] in HTTP_PARTS else place)
         field = f"{prefix}{name}".rstrip(".") or (place[0] if place else "request")
         told = str(one["msg"]).removeprefix("Value error, ")
-        found.append(Problem(field, f"{told} (got {_short(one.get('input'))})", _remedy(title, name)))
+        if one["type"] == "json_invalid":
+            found.append(Problem("body", f"is no JSON: {cause}, at character {name}", "send one JSON object"))
+        elif field not in (problem.field for problem in found):  # an option two specs share is wrong once
+            found.append(Problem(field, f"{told} (got {_short(one.get('input'))})", _remedy(title, name)))
     return found
 
 
@@ -242,9 +246,9 @@ def _remedy(title: str, name: str) -> str:
     models: tuple[type[BaseModel], ...] = (*SPECS.values(), TrainingRequest)
     model = next((model for model in models if model.__name__ == title), TrainingRequest)
     field = model.model_fields.get(name.partition(".")[0])
-    if field is None:
+    if title == TrainingRequest.__name__ and field is None:
         return f"use one of: {', '.join(model.model_fields)}"
-    return field.description or "correct the value, or leave the option out for its default"
+    return (field and field.description) or "correct the value, or leave it out for its default"
 
 
 def _short(value: Any, length: int = 100) -> str:
@@ -262,10 +266,13 @@ def _validated(spec: type[BaseModel], options: Mapping[str, Any]) -> dict[str, A
 
 
 def _not_json(options: Mapping[str, Any]) -> list[Problem]:
+    """Values that could not be stored with a run: numbers that are not finite, NUL, half of a surrogate pair."""
     try:
-        json.dumps(options, allow_nan=False)
+        stored = json.dumps(options, allow_nan=False, ensure_ascii=False).encode()
     except (ValueError, TypeError) as error:
-        return [Problem("config", f"holds what JSON cannot: {error}", "give finite numbers, texts, lists and objects")]
+        return [Problem("config", f"cannot be stored: {error}", "give finite numbers, texts, lists and objects")]
+    if rb"\u0000" in stored:
+        return [Problem("config", "cannot be stored: it holds NUL characters", "leave them out")]
     return []
 
 

@@ -1,9 +1,11 @@
 """Who is champion: the challenger of an as_of against the champion of that time, and what the ledger records of it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cleverbetter_dagster.betting.staking import StakingSpec
 from cleverbetter_dagster.evaluation.gate import PromotionPolicy, Verdict, judge
+from cleverbetter_dagster.evaluation.staking_comparison import StakingVerdict
 from cleverbetter_dagster.learning.baselines import BASELINES
 from cleverbetter_dagster.services.datasets import Dataset
 from cleverbetter_dagster.services.evaluation import score_test_rows
@@ -12,6 +14,7 @@ from cleverbetter_dagster.services.records import Action, ChampionRecord, Compar
 from cleverbetter_dagster.services.rules import broken_guards
 from cleverbetter_dagster.services.scored_table import scored_by_model
 from cleverbetter_dagster.services.split_checks import SPLIT_RULES
+from cleverbetter_dagster.services.staking import judge_staking, rows_of
 from cleverbetter_dagster.services.training import Lineage
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store import ledger
@@ -49,7 +52,8 @@ def decide(
     if standing is not None and standing.model == (challenger.family, challenger.version):
         ledger.reconcile(settings, Registry(settings))  # a crash may have come between the ledger and the alias
         return Decision(_record("kept", ["It is the champion already."], challenger, standing), None)
-    verdict = _judge(settings, comparison, standing, dataset, policy)
+    verdicts = comparison.staking_verdicts(comparison.challenger)
+    verdict = judge_anew(settings, challenger.model_uri, standing, dataset, policy, verdicts)
     decision = ledger.Decision(
         family=challenger.family,
         version=challenger.version,
@@ -70,21 +74,29 @@ def decide(
     return Decision(_record(action, reasons, challenger, champion), verdict)
 
 
-def _judge(
+def judge_anew(
     settings: Settings,
-    comparison: ComparisonRecord,
+    model_uri: str,
     standing: ledger.LedgerEntry | None,
     dataset: Dataset,
     policy: PromotionPolicy,
+    staking: Sequence[StakingVerdict] | None = None,
 ) -> Verdict:
-    challenger = comparison.models[comparison.challenger]
-    models = {CHALLENGER: load_model(settings, challenger.model_uri).fitted}
+    """The gate's verdict on a model, scored beside `standing` and every baseline on the test rows of `dataset`.
+
+    Args:
+        staking: verdicts on the stakes it places by itself, if it does; None judges them here.
+    """
+    models = {CHALLENGER: load_model(settings, model_uri).fitted}
     if standing is not None:
         models[CHAMPION] = load_model(settings, f"models:/{standing.family}/{standing.version}").fitted
-    scored = scored_by_model([score_test_rows(models, dataset, StakingSpec())])
+    table = score_test_rows(models, dataset, StakingSpec())
+    scored = scored_by_model([table])
     baselines = {name: scored[name] for name in BASELINES}
-    verdicts = comparison.staking_verdicts(comparison.challenger)
-    verdict = judge(scored[CHALLENGER], scored.get(CHAMPION), baselines, policy, verdicts)
+    if staking is None:
+        own = rows_of(table, CHALLENGER)
+        staking = [found] if (found := judge_staking(own, own, StakingSpec())) else []
+    verdict = judge(scored[CHALLENGER], scored.get(CHAMPION), baselines, policy, staking)
     broken = [*broken_guards(SPLIT_RULES, dataset), *broken_guards(MODEL_RULES, scored[CHALLENGER])]
     if not broken:
         return verdict

@@ -1,24 +1,24 @@
 """A fitted model with where it came from: what a notebook holds between fitting, registering and updating."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
 from cleverbetter_dagster.dataset.examples import Examples
-from cleverbetter_dagster.dataset.schema import ID
-from cleverbetter_dagster.dataset.splits import apply_split
-from cleverbetter_dagster.learning.family import FittedModel, Report
-from cleverbetter_dagster.learning.tuning import pooled
-from cleverbetter_dagster.services.records import SplitRecord
+from cleverbetter_dagster.dataset.labels import LABEL
+from cleverbetter_dagster.dataset.learned import LearnedRows
+from cleverbetter_dagster.errors import RegistryError
+from cleverbetter_dagster.learning.catalogue import get_family
+from cleverbetter_dagster.learning.family import FittedModel, Params
+from cleverbetter_dagster.services.datasets import Dataset
+from cleverbetter_dagster.services.incremental import incremental_train
+from cleverbetter_dagster.services.training import Ancestry, keep, run_spec
 from cleverbetter_dagster.settings import Settings
-from cleverbetter_dagster.store.model_package import StrategyModel, load_model, log_model
+from cleverbetter_dagster.store.model_package import Origin, load_model
 from cleverbetter_dagster.store.registry import ModelVersion, Registry
-from cleverbetter_dagster.store.tracking import RunSpec, mlflow_client, start_run
-
-SPLIT_FILE = "split.json"
+from cleverbetter_dagster.store.tracking import start_run
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,20 +27,25 @@ class TrainedModel:
 
     Attributes:
         fitted: the model itself.
-        record: the split of the rows it was fitted on.
-        params: every hyperparameter it was fitted with.
-        learned: ids of the rows it learned from; None means train and validation of `record`.
+        origin: hyperparameters, seed, and the rows it has learned from.
+        ancestry: what it was made from.
+        dataset: the rows and the split it stands at; None for one loaded from the registry, which is there already.
     """
 
     fitted: FittedModel
-    record: SplitRecord
-    params: Mapping[str, Any]
-    seed: int
-    learned: frozenset[str] | None = field(default=None, repr=False)
+    origin: Origin
+    ancestry: Ancestry
+    dataset: Dataset | None
 
     @property
     def family(self) -> str:
+        """Name of its family, which is its name in the registry."""
         return self.fitted.family
+
+    @property
+    def params(self) -> Params:
+        """Every hyperparameter it was fitted with."""
+        return self.origin.params
 
     def predict(self, X: pd.DataFrame) -> np.ndarray:
         """As `FittedModel.predict`."""
@@ -58,44 +63,60 @@ class TrainedModel:
         """As `FittedModel.feature_importance`."""
         return self.fitted.feature_importance()
 
-    def report(self) -> Report:
-        """As `FittedModel.report`."""
-        return self.fitted.report()
 
-    def past(self, panel: pd.DataFrame) -> Examples:
-        """The rows of a panel the model has learned from, of the same or of a later as_of."""
-        if self.learned is not None:
-            return Examples(panel[panel[ID].isin(self.learned)])
-        parts = apply_split(panel, self.record.split)
-        return pooled(parts.train, parts.validation)
+def fit(dataset: Dataset, family_name: str, params: Params, seed: int, threads: int) -> TrainedModel:
+    """Fit a family on train and validation of a dataset; hyperparameters left out take their defaults."""
+    family, parts = get_family(family_name), dataset.parts
+    chosen = {**family.default_params(), **params}
+    fitted = family.fit(parts.train, parts.validation, chosen, seed, threads)
+    origin = Origin(chosen, seed, 1, LearnedRows.of([parts.train, parts.validation]))
+    return TrainedModel(fitted, origin, Ancestry("full", None, len(origin.learned), 0), dataset)
+
+
+def learned_and_new(model: TrainedModel, examples: Examples) -> tuple[Examples, Examples]:
+    """The examples the model has learned from, and the others."""
+    learned = model.origin.learned.among(examples)
+    return examples.take(np.flatnonzero(learned)), examples.take(np.flatnonzero(~learned))
+
+
+def update(model: TrainedModel, new: Examples, dataset: Dataset, threads: int) -> TrainedModel:
+    """The model after new examples of a dataset's panel, rehearsing those of it that it has learned from."""
+    panel = dataset.panel
+    past, _ = learned_and_new(model, Examples(panel[panel[LABEL].notna()]))
+    fitted = incremental_train(model.fitted, new, past, model.origin.seed, threads)
+    lost = len(model.origin.learned) - len(past)
+    ancestry = Ancestry("incremental", model.ancestry.parent_version, len(new), lost)
+    return replace(model, fitted=fitted, origin=model.origin.after(new), ancestry=ancestry, dataset=dataset)
 
 
 def register_trained(
     settings: Settings, model: TrainedModel, metrics: Mapping[str, float | None], tags: Mapping[str, str]
 ) -> int:
-    """Keep a model in an MLflow run of its own, with its metrics, and register it as its family's next version."""
-    spec = RunSpec(
-        family=model.family,
-        as_of=model.record.as_of,
-        data_hash=model.record.data_hash,
-        params={**model.params, "seed": model.seed, "dataset": model.record.spec.model_dump()},
-        tags=tags,
-    )
-    with start_run(settings, spec) as run:
-        log_model(run, StrategyModel(model.fitted, model.record.spec))
-        run.log_json(SPLIT_FILE, model.record)
+    """Keep a model in an MLflow run of its own, with its metrics, and register it as its family's next version.
+
+    Raises:
+        RegistryError: it was loaded from the registry and not changed since.
+    """
+    if model.dataset is None:
+        raise RegistryError(f"This {model.family} comes from the registry unchanged; it is registered already.")
+    with start_run(settings, run_spec(model.family, model.dataset, model.origin, None)) as run:
+        run.set_tags(tags)
+        keep(run, model.fitted, model.dataset, model.origin, model.ancestry)
         run.log_metrics(metrics)
     return Registry(settings).register(run.run_id, model.family)
 
 
 def load_trained(settings: Settings, version: ModelVersion) -> TrainedModel:
-    """A registered version with the lineage its run recorded; its hash is checked before it is opened."""
-    from mlflow.artifacts import load_dict
+    """A registered version with its lineage; its hash is checked before it is opened.
 
-    client = mlflow_client(settings)
-    run = client.get_run(version.run_id)
-    record = load_dict(f"{run.info.artifact_uri}/{SPLIT_FILE}")
-    seed = int(run.data.params.get("seed", 0))
-    params = {name: value for name, value in run.data.params.items() if name not in ("seed", "dataset")}
+    Raises:
+        ModelNotFound, ModelTampered: as `load_model`.
+        RegistryError: it does not say which rows it has learned from.
+    """
     packed = load_model(settings, version.model_uri)
-    return TrainedModel(packed.fitted, SplitRecord.model_validate(record), params, seed)
+    if packed.origin is None:
+        raise RegistryError(
+            f"{version.family} v{version.version} does not say which rows it has learned from; train it again."
+        )
+    ancestry = Ancestry("full", version.version, len(packed.origin.learned), 0)
+    return TrainedModel(packed.fitted, packed.origin, ancestry, None)

@@ -18,7 +18,7 @@ from fsspec.implementations.local import LocalFileSystem
 from pydantic import BaseModel
 from pydantic_core import to_json
 
-from cleverbetter_dagster.errors import DataError
+from cleverbetter_dagster.errors import DataError, NotStored
 
 
 class ArtefactStore:
@@ -53,6 +53,14 @@ class ArtefactStore:
     def exists(self, path: str) -> bool:
         """Whether the artefact `path` was written."""
         return bool(self._filesystem.isfile(self._place(path)))
+
+    def names(self, folder: str, suffix: str) -> list[str]:
+        """What lies in `folder` below the base and ends in `suffix`, without it, sorted; none where it is missing."""
+        place = self._place(folder)
+        if not self._filesystem.isdir(place):
+            return []
+        found = (posixpath.basename(str(path).rstrip("/")) for path in self._filesystem.ls(place, detail=False))
+        return sorted(name.removesuffix(suffix) for name in found if name.endswith(suffix))
 
     def write_table(self, path: str, table: pa.Table) -> None:
         """Store `table` as Parquet (zstd), replacing what was there."""
@@ -106,7 +114,7 @@ class ArtefactStore:
         return record
 
     def _place(self, path: str) -> str:
-        if path.startswith("/") or ".." in path.split("/"):
+        if path.startswith("/") or not {"..", "."}.isdisjoint(path.split("/")) or "\0" in path or "\\" in path:
             raise DataError(f"An artefact path is relative and stays below the base, got {path!r}.")
         return posixpath.join(self._root, path)
 
@@ -114,7 +122,7 @@ class ArtefactStore:
         try:
             return bytes(self._filesystem.cat_file(self._place(path)))
         except FileNotFoundError as error:
-            raise DataError(
+            raise NotStored(
                 f"There is no artefact {self.url(path)}. Materialise the asset and partition that writes it."
             ) from error
 

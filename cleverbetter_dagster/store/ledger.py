@@ -25,9 +25,12 @@ from cleverbetter_dagster.errors import RegistryError
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store import ledger_table
 from cleverbetter_dagster.store.database import advisory_lock, psycopg_connect
-from cleverbetter_dagster.store.ledger_table import Decision, LedgerEntry, ensure_ledger, ledger_exists
+from cleverbetter_dagster.store.ledger_table import Decision, LedgerEntry, Reign, ensure_ledger, ledger_exists
 
 DECISION_LOCK = "champion"
+
+OUTDATED = "outdated"
+"""Key of the evidence of a refusal whose verdict was reached against a champion of yesterday."""
 
 
 class ChampionMirror(Protocol):
@@ -124,6 +127,24 @@ def history(settings: Settings, limit: int = 100) -> list[LedgerEntry]:
         return ledger_table.select_history(connection, limit) if connection else []
 
 
+def reigns(settings: Settings) -> list[Reign]:
+    """Which decision made *the* champion when, oldest first."""
+    with _reading(settings) as connection:
+        return ledger_table.select_reigns(connection) if connection else []
+
+
+def promotion_of(settings: Settings, family: str, version: int) -> LedgerEntry | None:
+    """The last promotion of a model, whether or not it stands by now; None where it never was promoted."""
+    with _reading(settings) as connection:
+        return ledger_table.select_promotion(connection, (family, version)) if connection else None
+
+
+def last_judged(settings: Settings, family: str, version: int, as_of: str) -> LedgerEntry | None:
+    """The newest promotion or refusal of a model at its as_of."""
+    with _reading(settings) as connection:
+        return ledger_table.select_judged(connection, (family, version), as_of) if connection else None
+
+
 def champion_line(settings: Settings) -> str | None:
     """The champion in a line for people, such as `ensemble v3 (as of 2023-12), promoted 2024-01-02 10:11 UTC`."""
     entry = champion(settings)
@@ -168,7 +189,7 @@ def _judged_too_early(decision: Decision, against: LedgerEntry | None, now: Ledg
         f"judged against {_name(against)}, but {_name(now)} is champion at {decision.as_of} by now; judge it again. "
         f"It would have been promoted: {decision.reason}"
     )
-    return replace(decision, reason=reason)
+    return replace(decision, reason=reason, evidence={**decision.evidence, OUTDATED: True})
 
 
 def _withdrawn(decision: Decision) -> Decision:

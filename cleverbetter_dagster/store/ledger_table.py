@@ -105,6 +105,21 @@ class LedgerEntry(Decision):
         return self.previous_family, self.previous_version
 
 
+@dataclass(frozen=True)
+class Reign:
+    """A time during which one decision made *the* champion.
+
+    Attributes:
+        entry: that decision.
+        since: when it came to stand last of all; later than it was made where a rollback brought it back.
+        until: when another took its place; None: it is champion now.
+    """
+
+    entry: LedgerEntry
+    since: datetime
+    until: datetime | None
+
+
 def ensure_ledger(connection: psycopg.Connection) -> None:
     """Create the table and its views where they are missing, whoever else does so at the same time."""
     if ledger_exists(connection):
@@ -153,6 +168,48 @@ def select_withdrawn(connection: psycopg.Connection, model: tuple[str, int]) -> 
            ORDER BY id DESC LIMIT 1""",
         *model,
     )
+
+
+def select_promotion(connection: psycopg.Connection, model: tuple[str, int]) -> LedgerEntry | None:
+    """The last promotion of a model, whether or not it stands; None where it never was promoted."""
+    return _one(
+        connection,
+        """SELECT * FROM promotions WHERE (family, version) = (%s, %s) AND action = 'promoted'
+           ORDER BY id DESC LIMIT 1""",
+        *model,
+    )
+
+
+def select_judged(connection: psycopg.Connection, model: tuple[str, int], as_of: str) -> LedgerEntry | None:
+    """The newest row by which a model was promoted or refused at an as_of."""
+    return _one(
+        connection,
+        """SELECT * FROM promotions WHERE (family, version) = (%s, %s) AND as_of = %s AND action <> 'rolled_back'
+           ORDER BY id DESC LIMIT 1""",
+        *(*model, as_of),
+    )
+
+
+def select_reigns(connection: psycopg.Connection) -> list[Reign]:
+    """Who was *the* champion when, oldest first: `standing_champions` as it was after each decision."""
+    cursor = connection.cursor(row_factory=class_row(LedgerEntry))
+    entries = {entry.id: entry for entry in cursor.execute("SELECT * FROM promotions WHERE action <> 'refused'")}
+    found = connection.execute(
+        """SELECT e.id, c.id FROM promotions e, LATERAL (
+               SELECT p.id FROM promotions p
+               WHERE p.id <= e.id AND p.action <> 'refused' AND NOT EXISTS (
+                   SELECT FROM promotions b
+                   WHERE b.action = 'rolled_back' AND b.id > p.id AND b.id <= e.id AND b.as_of <= p.as_of
+                       AND (b.as_of < p.as_of OR (b.previous_family, b.previous_version) = (p.family, p.version)))
+               ORDER BY p.as_of DESC, p.id DESC LIMIT 1) c
+           WHERE e.action <> 'refused' ORDER BY e.id"""
+    ).fetchall()
+    changes = [pair for pair, before in zip(found, [(0, 0), *found], strict=False) if pair[1] != before[1]]
+    ends = [*(entries[decided].decided_at for decided, _ in changes[1:]), None]
+    return [
+        Reign(entries[champion], entries[decided].decided_at, end)
+        for (decided, champion), end in zip(changes, ends, strict=True)
+    ]
 
 
 def select_last(connection: psycopg.Connection, decision: Decision) -> LedgerEntry | None:

@@ -1,10 +1,9 @@
 """A fitted model packed with everything needed to use it on raw rows, as an MLflow `pyfunc` model.
 
-A packed model is code when it is loaded (a pickle), so its files are hashed before they leave this process, and
-what was read is compared with that hash before anything of it is run. MLflow is imported inside functions.
+A packed model is code when it is loaded (a pickle), so its files are hashed before they leave this process;
+`model_files` compares what is read with that hash before anything of it is run. MLflow is imported inside functions.
 """
 
-import hashlib
 import pickle
 import tempfile
 import warnings
@@ -13,8 +12,6 @@ from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlparse
-from urllib.request import url2pathname
 
 import pandas as pd
 
@@ -35,18 +32,20 @@ from cleverbetter_dagster.dataset.schema import (
     market_columns,
 )
 from cleverbetter_dagster.dataset.spec import DatasetSpec
-from cleverbetter_dagster.errors import DataError, ModelNotFound, ModelTampered
+from cleverbetter_dagster.errors import DataError, ModelTampered
 from cleverbetter_dagster.learning.family import CONFIDENCE, PROBABILITY, SCORE, FittedModel, Params
 from cleverbetter_dagster.settings import Settings
+from cleverbetter_dagster.store.model_files import (
+    SHA256_TAG,
+    contents_sha256,
+    files_below,
+    files_of_model,
+    verified_files,
+)
 from cleverbetter_dagster.store.tracking import ModelRun, mlflow_client
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
     from mlflow.models import ModelSignature
-
-SHA256_TAG = "model_sha256"
-WRITTEN_BY_MLFLOW = ("registered_model_meta",)
-"""What `mlflow.pyfunc.load_model` leaves beside a model it loads by name; nothing in it is run."""
 
 PICKLE = "model.pkl"
 PICKLE_IN_PACKAGE = f"data/{PICKLE}"
@@ -165,7 +164,7 @@ def log_model(run: ModelRun, model: StrategyModel) -> PackedModel:
                 # Named here, or MLflow spends five seconds on finding them out.
                 pip_requirements=[f"{name}=={version(name)}" for name in REQUIREMENTS],
             )
-        sha256 = contents_sha256(_contents(folder))
+        sha256 = contents_sha256(files_below(folder))
         client.log_model_artifacts(logged.model_id, str(folder))
     client.set_logged_model_tags(logged.model_id, {SHA256_TAG: sha256})
     client.finalize_logged_model(logged.model_id, "READY")
@@ -180,37 +179,18 @@ def load_model(settings: Settings, model_uri: str) -> StrategyModel:
     Raises:
         ModelNotFound: there is no such model, or its files are gone.
         ModelTampered: its files are not those that were logged, or no hash was recorded for them.
+        RegistryError: it is registered by somebody else, or its files are elsewhere than our models' are.
     """
-    from mlflow.exceptions import MlflowException
-
-    client = mlflow_client(settings)
-    try:
-        location, recorded = _location(client, model_uri)
-        contents = _fetched(client, location)
-    except (MlflowException, OSError) as error:
-        raise ModelNotFound(
-            f"Cannot fetch the model {model_uri!r}: {error}. Check its name and version, and that the artefacts "
-            "of MLflow were not moved or deleted; otherwise train it again."
-        ) from error
-    found = contents_sha256(contents)
-    if found != recorded:
-        raise ModelTampered(
-            f"The files of {model_uri!r} at {location} have the SHA-256 {found}, but {recorded or 'none'} was "
-            "recorded when it was logged. They were changed or damaged and are not loaded; train the model again."
-        )
-    return _unpickled(contents[PICKLE_IN_PACKAGE])
+    return _unpickled(verified_files(mlflow_client(settings), model_uri)[PICKLE_IN_PACKAGE])
 
 
-def contents_sha256(contents: Mapping[str, bytes]) -> str:
-    """SHA-256 over files, given as content by relative path, whatever their order.
+def check_model(settings: Settings, model_uri: str) -> str:
+    """The recorded hash of a model whose files are there and agree with it; nothing of them is run.
 
-    >>> contents_sha256({"a": b"1", "b": b"2"}) == contents_sha256({"b": b"2", "a": b"1"})
-    True
+    Raises:
+        RegistryError: as `load_model`.
     """
-    digest = hashlib.sha256()
-    for name in sorted(contents):
-        digest.update(f"{name}\0{hashlib.sha256(contents[name]).hexdigest()}\n".encode())
-    return digest.hexdigest()
+    return contents_sha256(verified_files(mlflow_client(settings), model_uri))
 
 
 def signature(model: StrategyModel) -> "ModelSignature":
@@ -234,8 +214,22 @@ def signature(model: StrategyModel) -> "ModelSignature":
 
 
 def _load_pyfunc(data_path: str) -> StrategyModel:
-    """What `mlflow.pyfunc.load_model` calls to open the package."""
-    return _unpickled(Path(data_path).read_bytes())
+    """What `mlflow.pyfunc.load_model` calls to open the package, whose hash is asked of the server MLflow works with.
+
+    Raises:
+        ModelTampered: as `load_model`, also where no tracking server is known that could have recorded the hash.
+    """
+    import mlflow
+    from mlflow.models import Model
+
+    folder = Path(data_path).parent.parent
+    if not mlflow.is_tracking_uri_set():
+        raise ModelTampered(
+            f"No hash to compare {folder} with: a packed model is code, so it is opened only where its hash was "
+            "recorded. Set MLFLOW_TRACKING_URI to the server it was logged to."
+        )
+    model_id = Model.load(str(folder)).model_id
+    return _unpickled(files_of_model(mlflow.MlflowClient(), str(model_id), folder)[PICKLE_IN_PACKAGE])
 
 
 def _unpickled(content: bytes) -> StrategyModel:
@@ -243,40 +237,6 @@ def _unpickled(content: bytes) -> StrategyModel:
     if not isinstance(model, StrategyModel):
         raise ModelTampered(f"The package holds a {type(model).__name__}, not a StrategyModel; train the model again.")
     return model
-
-
-def _location(client: "MlflowClient", model_uri: str) -> tuple[str, str | None]:
-    """Where the files of a model are, and their recorded hash."""
-    scheme, _, name = model_uri.partition(":/")
-    if scheme != "models" or not name:
-        raise ModelNotFound(
-            f"{model_uri!r} names no model; use models:/<id>, /<family>/<version> or /<family>@<alias>."
-        )
-    if "@" not in name and "/" not in name:
-        logged = client.get_logged_model(name)
-        return logged.artifact_location, logged.tags.get(SHA256_TAG)
-    if "@" in name:
-        found = client.get_model_version_by_alias(*name.split("@", 1))
-    else:
-        found = client.get_model_version(*name.split("/", 1))
-    return client.get_model_version_download_uri(found.name, found.version), found.tags.get(SHA256_TAG)
-
-
-def _fetched(client: "MlflowClient", location: str) -> dict[str, bytes]:
-    from mlflow.artifacts import download_artifacts
-
-    if location.startswith("file:"):
-        return _contents(Path(url2pathname(urlparse(location).path)))
-    with tempfile.TemporaryDirectory() as scratch:
-        return _contents(Path(download_artifacts(location, dst_path=scratch, tracking_uri=client.tracking_uri)))
-
-
-def _contents(folder: Path) -> dict[str, bytes]:
-    """Every file below `folder`, by its relative path."""
-    files = [file for file in folder.rglob("*") if file.is_file() and file.name not in WRITTEN_BY_MLFLOW]
-    if not files:
-        raise FileNotFoundError(f"there are no files in {folder}")
-    return {file.relative_to(folder).as_posix(): file.read_bytes() for file in files}
 
 
 def _canonical(values: pd.Series) -> pd.Series:

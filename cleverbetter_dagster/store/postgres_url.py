@@ -6,6 +6,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from cleverbetter_dagster.errors import SettingsError
+from cleverbetter_dagster.settings import UNREADABLE_URL, not_postgres
 
 DRIVER = "postgresql+psycopg2"
 
@@ -22,16 +23,13 @@ def parsed(text: str, variable: str) -> URL:
     try:
         url = make_url(text)
     except (ArgumentError, ValueError):
-        found = "what cannot be read as a URL"
+        found = UNREADABLE_URL
     else:
         found = f"a URL of {url.get_backend_name()!r}"
         # An '@' left in the host is the rest of a password that was not encoded.
         if url.get_backend_name() in ("postgresql", "postgres") and "@" not in (url.host or ""):
             return url.set(drivername=DRIVER)
-    raise SettingsError(
-        f"{variable} holds {found}. A PostgreSQL URL is needed: "
-        "postgresql://user:password@host:5432/database, special characters of the password percent-encoded."
-    )
+    raise SettingsError(not_postgres(variable, found))
 
 
 def searching(url: URL, schema: str) -> URL:

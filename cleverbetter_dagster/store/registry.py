@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from cleverbetter_dagster.errors import ModelNotFound, RegistryError
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.database import advisory_lock, psycopg_connect
-from cleverbetter_dagster.store.model_package import SHA256_TAG
+from cleverbetter_dagster.store.model_files import OWNER, OWNER_TAG, SHA256_TAG
 from cleverbetter_dagster.store.tracking import mlflow_client
 
 if TYPE_CHECKING:
@@ -24,10 +24,6 @@ Stage = Literal["None", "Staging", "Production", "Archived"]
 
 CHAMPION = "champion"
 STAGE_TAG = "stage"
-OWNER_TAG = "cleverbetter"
-OWNER = "family"
-"""Registered models that carry this tag are ours; others on the same server are never touched."""
-
 LINEAGE_TAGS = ("training", "parent_version", "rows_added", "rows_lost", "watermark")
 """What a version was made from; see `services.records.ModelRecord`."""
 

@@ -173,6 +173,25 @@ def reopen_run(settings: Settings, run_id: str) -> Iterator[ModelRun]:
         yield run
 
 
+def read_run_json(settings: Settings, run_id: str, path: str) -> dict[str, Any]:
+    """What `ModelRun.log_json` kept as the artefact `path` of a run.
+
+    Raises:
+        ModelNotFound: MLflow has no such run, or the run no such artefact.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        with tempfile.TemporaryDirectory() as scratch:
+            file = mlflow_client(settings).download_artifacts(run_id, path, scratch)
+            found: dict[str, Any] = json.loads(Path(file).read_text())
+    except (MlflowException, OSError, ValueError) as error:
+        raise ModelNotFound(
+            f"The MLflow run {run_id} has no readable {path}: {error}. Train the model again."
+        ) from error
+    return found
+
+
 def tracking_uri(settings: Settings) -> str:
     """Where MLflow keeps runs: `MLFLOW_TRACKING_URI`, else the one database. May hold a password."""
     if settings.mlflow_tracking_uri is None:

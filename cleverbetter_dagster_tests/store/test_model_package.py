@@ -2,9 +2,10 @@
 
 import os
 import pickle
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -14,19 +15,20 @@ import pytest
 
 from cleverbetter_dagster.dataset.panel import build_panel
 from cleverbetter_dagster.dataset.spec import DatasetSpec
-from cleverbetter_dagster.errors import DataError, ModelNotFound, ModelTampered
+from cleverbetter_dagster.errors import DataError, ModelNotFound, ModelTampered, RegistryError
 from cleverbetter_dagster.learning.family import FittedModel
 from cleverbetter_dagster.settings import REPOSITORY, Settings
+from cleverbetter_dagster.store.database import psycopg_connect
+from cleverbetter_dagster.store.model_files import contents_sha256, files_below
 from cleverbetter_dagster.store.model_package import (
     PackedModel,
     StrategyModel,
     canonical_rows,
-    contents_sha256,
     load_model,
     log_model,
 )
 from cleverbetter_dagster.store.registry import Registry
-from cleverbetter_dagster.store.tracking import RunSpec, mlflow_client, start_run
+from cleverbetter_dagster.store.tracking import RunSpec, mlflow_client, start_run, tracking_uri
 
 FEATURES = ("win_rate", "ewm_roi", "ml_avg_odds", "shrunk_return")
 
@@ -166,6 +168,7 @@ def test_a_fresh_process_answers_bit_by_bit_as_before(tracked: Settings, packed:
             **os.environ,
             "DAGSTER_HOME": str(tracked.home),
             "DATABASE_URL": tracked.database_url.get_secret_value(),
+            "MLFLOW_TRACKING_URI": tracking_uri(tracked),
             "PYTHONPATH": str(REPOSITORY),
         },
         cwd=tmp_path,
@@ -178,7 +181,20 @@ def test_a_fresh_process_answers_bit_by_bit_as_before(tracked: Settings, packed:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.pickle", "rows.pickle", "theirs.pickle"]
 
 
-def test_the_signature_names_required_and_optional_columns(tracked: Settings, packed: PackedModel) -> None:
+@pytest.fixture
+def mlflow_of_tracked(tracked: Settings) -> Iterator[None]:
+    """MLflow's own functions meet the deployment's server in this process, as they do where a person has set it."""
+    import mlflow
+
+    mlflow.set_tracking_uri(tracking_uri(tracked))
+    yield
+    mlflow.set_tracking_uri(None)
+    os.environ.pop("MLFLOW_TRACKING_URI", None)  # MLflow leaves it there
+
+
+def test_the_signature_names_required_and_optional_columns(
+    tracked: Settings, packed: PackedModel, mlflow_of_tracked: None
+) -> None:
     import mlflow
     from mlflow.exceptions import MlflowException
 
@@ -224,6 +240,83 @@ def test_a_changed_model_is_refused_before_anything_of_it_runs(tracked: Settings
     with pytest.raises(ModelTampered, match=f"{packed.sha256} was recorded"):
         load_model(tracked, packed.model_uri)
     assert not (tmp_path / "sprung").exists()
+
+
+def test_mlflows_own_loading_refuses_a_changed_model_too(
+    tracked: Settings, tmp_path: Path, mlflow_of_tracked: None
+) -> None:
+    import mlflow
+
+    with start_run(tracked, RunSpec("ensemble", "2023-06", "abc")) as run:
+        packed = log_model(run, MODEL)
+    assert mlflow.pyfunc.load_model(packed.model_uri).predict(raw_rows()).shape == (30, 3)
+    (files_of(tracked, packed) / "data" / "model.pkl").write_bytes(pickle.dumps(Trap(tmp_path / "sprung")))
+    with pytest.raises(ModelTampered):
+        mlflow.pyfunc.load_model(packed.model_uri)
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_a_folder_whose_hash_nobody_recorded_is_not_opened(tracked: Settings, packed: PackedModel) -> None:
+    import mlflow
+
+    with pytest.raises(ModelTampered, match="Set MLFLOW_TRACKING_URI"):
+        mlflow.pyfunc.load_model(str(files_of(tracked, packed)))
+
+
+def version_of_a_trap(settings: Settings, name: str, folder: Path, tags: dict[str, str]) -> str:
+    """A version that leads to a package whose hash is right, and that runs a command when it is unpickled."""
+    with start_run(settings, RunSpec("ensemble", "2023-06", "abc")) as run:
+        source = files_of(settings, log_model(run, MODEL))
+    shutil.copytree(source, folder / "package")
+    (folder / "package" / "data" / "model.pkl").write_bytes(pickle.dumps(Trap(folder / "sprung")))
+    sha256 = contents_sha256(files_below(folder / "package"))
+    client = mlflow_client(settings)
+    client.create_registered_model(name, tags=tags)
+    created = client.create_model_version(
+        name, (folder / "package").as_uri(), run.run_id, tags={"model_sha256": sha256}
+    )
+    return f"models:/{name}/{created.version}"
+
+
+def test_a_version_that_leads_to_a_foreign_folder_is_not_opened(empty_registry: Settings, tmp_path: Path) -> None:
+    uri = version_of_a_trap(empty_registry, "ensemble", tmp_path, {"cleverbetter": "family"})
+    with pytest.raises(RegistryError, match="which no run of ours logged"):
+        load_model(empty_registry, uri)
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_a_registered_model_of_somebody_else_is_not_opened(empty_registry: Settings, tmp_path: Path) -> None:
+    uri = version_of_a_trap(empty_registry, "theirs", tmp_path, {})
+    with pytest.raises(RegistryError, match="a registered model of somebody else"):
+        load_model(empty_registry, uri)
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_a_logged_model_that_was_led_elsewhere_is_not_opened(empty_registry: Settings, tmp_path: Path) -> None:
+    version_of_a_trap(empty_registry, "theirs", tmp_path, {})
+    with start_run(empty_registry, RunSpec("ensemble", "2023-06", "abc")) as run:
+        packed = log_model(run, MODEL)
+    model_id, package = packed.model_uri.removeprefix("models:/"), tmp_path / "package"
+    mlflow_client(empty_registry).set_logged_model_tags(
+        model_id, {"model_sha256": contents_sha256(files_below(package))}
+    )
+    with psycopg_connect(empty_registry, "mlflow", autocommit=True) as connection:
+        changed = connection.execute(
+            "UPDATE logged_models SET artifact_location = %s WHERE model_id = %s", [package.as_uri(), model_id]
+        )
+        assert changed.rowcount == 1
+    with pytest.raises(RegistryError, match="outside of its experiment"):
+        load_model(empty_registry, packed.model_uri)
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_a_version_whose_hash_is_not_its_models_is_not_opened(empty_registry: Settings) -> None:
+    with start_run(empty_registry, RunSpec("ensemble", "2023-06", "abc")) as run:
+        log_model(run, MODEL)
+    Registry(empty_registry).register(run.run_id, "ensemble")
+    mlflow_client(empty_registry).set_model_version_tag("ensemble", "1", "model_sha256", "0" * 64)
+    with pytest.raises(ModelTampered, match="One of them was changed"):
+        load_model(empty_registry, "models:/ensemble/1")
 
 
 @pytest.mark.parametrize("name", ["MLmodel", "requirements.txt", "added.py"])

@@ -1,0 +1,76 @@
+"""What the assets stored, for those who ask outside of a Dagster run: commands, the API, a decision by hand."""
+
+import pandas as pd
+import pyarrow as pa
+
+from cleverbetter_dagster.dataset.as_of import AsOf
+from cleverbetter_dagster.errors import NotStored
+from cleverbetter_dagster.learning.catalogue import FAMILIES, get_family
+from cleverbetter_dagster.services.records import ComparisonRecord
+from cleverbetter_dagster.settings import Settings
+from cleverbetter_dagster.store.artefacts import ArtefactStore
+
+ROWS, SPLIT, COMPARISON = "training_rows", "temporal_split", "model_comparison"
+TABLES = (ROWS, *(f"{family}_evaluation" for family in FAMILIES))
+"""Assets stored as Parquet; the others are JSON."""
+
+
+def stored_months(settings: Settings, asset: str) -> list[str]:
+    """The months of which `asset` was materialised, in order of time."""
+    return ArtefactStore(settings.artefacts_base).names(asset, _suffix(asset))
+
+
+def is_stored(settings: Settings, asset: str, as_of: AsOf) -> bool:
+    """Whether `asset` was materialised for the month."""
+    return ArtefactStore(settings.artefacts_base).exists(_path(asset, as_of.key))
+
+
+def stored_rows(settings: Settings, as_of: AsOf) -> dict[str, pa.Table]:
+    """The materialised `training_rows` of every month up to `as_of`, by month."""
+    store = ArtefactStore(settings.artefacts_base)
+    months = [month for month in store.names(ROWS, ".parquet") if month <= as_of.key]
+    return {month: store.read_tables([_path(ROWS, month)]) for month in months}
+
+
+def stored_evaluation(settings: Settings, family: str, as_of: AsOf) -> pa.Table:
+    """The scored test rows of a family at `as_of`, signed with the model they judge.
+
+    Raises:
+        UnknownFamily: there is no such family.
+        NotStored: it was never evaluated as of that month.
+    """
+    return ArtefactStore(settings.artefacts_base).read_tables(
+        [_path(f"{get_family(family).name}_evaluation", as_of.key)]
+    )
+
+
+def stored_comparison(settings: Settings, as_of: AsOf | None = None) -> ComparisonRecord:
+    """The leaderboard of `as_of`, or of the newest month that has one.
+
+    Raises:
+        NotStored: there is none.
+    """
+    if as_of is None:
+        months = stored_months(settings, COMPARISON)
+        if not months:
+            raise NotStored("No month has a leaderboard yet. Run the job `retrain`, or `cleverbetter backfill`.")
+        as_of = AsOf.parse(months[-1])
+    store = ArtefactStore(settings.artefacts_base)
+    return ComparisonRecord.model_validate(store.read_json(_path(COMPARISON, as_of.key)))
+
+
+def months_between(first: AsOf, last: AsOf) -> list[str]:
+    """Every month from `first` to `last`, both included.
+
+    >>> months_between(AsOf.parse("2023-11"), AsOf.parse("2024-01"))
+    ['2023-11', '2023-12', '2024-01']
+    """
+    return list(pd.period_range(first.key, last.key, freq="M").strftime("%Y-%m"))
+
+
+def _suffix(asset: str) -> str:
+    return ".parquet" if asset in TABLES else ".json"
+
+
+def _path(asset: str, month: str) -> str:
+    return f"{asset}/{month}{_suffix(asset)}"

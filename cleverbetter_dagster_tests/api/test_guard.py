@@ -1,0 +1,156 @@
+"""Who is let in: the token, this machine's names, pages of other sites, and bodies."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+import requests
+from pydantic import SecretStr
+
+from cleverbetter_dagster.cli.api import check_host
+from cleverbetter_dagster.errors import SettingsError
+from cleverbetter_dagster.settings import Settings
+from cleverbetter_dagster.store.home import prepare_home
+from cleverbetter_dagster_tests.api.conftest import Api, served
+
+TOKEN = "correct horse battery staple"
+WRITING = [
+    "/api/v1/models/train",
+    "/api/v1/models/training/x/cancel",
+    "/api/v1/models/ensemble/versions/1/promote",
+    "/api/v1/models/rollback",
+]
+AWAY = SecretStr("postgresql://ann:Tr0ub4dor@127.0.0.1:1/racing")
+
+
+@pytest.fixture(scope="module")
+def away(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """A deployment, also in the environment, whose database is away."""
+    settings = Settings(home=tmp_path_factory.mktemp("away"), database_url=AWAY)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DAGSTER_HOME", str(prepare_home(settings)))
+        patch.setenv("DATABASE_URL", AWAY.get_secret_value())
+        yield settings
+
+
+@pytest.fixture(scope="module")
+def open_api(away: Settings) -> Iterator[Api]:
+    """Its API without a token."""
+    with served(away) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def closed_api(away: Settings) -> Iterator[Api]:
+    """Its API with a token."""
+    with served(away.model_copy(update={"api_token": SecretStr(TOKEN)})) as running:
+        yield running
+
+
+@pytest.mark.parametrize("path", WRITING)
+@pytest.mark.parametrize(
+    "given", [None, "Bearer wrong", f"Basic {TOKEN}", f"Bearer {TOKEN}x", "Bearer ", "Bearer \xe9"]
+)
+def test_writing_takes_the_token(closed_api: Api, path: str, given: str | None) -> None:
+    headers = {"Authorization": given.encode("latin-1")} if given is not None else {}
+    answer = closed_api.post(path, {"reason": "r", "model_type": "ensemble"}, headers=headers)
+    assert answer.status_code == 401
+    assert TOKEN not in answer.text
+
+
+@pytest.mark.parametrize("path", WRITING)
+def test_with_the_token_the_call_goes_on(closed_api: Api, path: str) -> None:
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    answer = closed_api.post(path, {"reason": "r", "model_type": "ensemble"}, headers=headers)
+    assert answer.status_code not in (401, 403)
+
+
+def test_with_a_token_any_name_may_be_used(closed_api: Api) -> None:
+    assert closed_api.get("/api/v1/health", headers={"Host": "betting.example"}).status_code == 200
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:42000", "127.0.0.1.evil.example", "10.0.0.1", "[", ""])
+def test_without_a_token_a_name_that_is_not_this_machines_is_refused(open_api: Api, host: str) -> None:
+    assert open_api.get("/api/v1/health", headers={"Host": host}).status_code == 403
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1:80", "[::1]:8000"])
+def test_this_machines_names_are_served(open_api: Api, host: str) -> None:
+    assert open_api.get("/api/v1/health", headers={"Host": host}).status_code == 200
+
+
+@pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://127.0.0.1:1", "http://localhost"])
+@pytest.mark.parametrize("path", WRITING)
+def test_a_page_of_another_site_can_write_nothing(open_api: Api, path: str, origin: str) -> None:
+    assert open_api.post(path, headers={"Origin": origin}).status_code == 403
+
+
+def test_a_page_of_this_api_may_write(open_api: Api) -> None:
+    body = {"model_type": "oracle"}
+    assert open_api.post("/api/v1/models/train", body, headers={"Origin": open_api.url}).status_code == 422
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""])
+def test_a_body_a_form_could_send_is_refused(open_api: Api, kind: str) -> None:
+    body = json.dumps({"model_type": "ensemble"})
+    answer = requests.post(f"{open_api.url}/api/v1/models/train", data=body, headers={"Content-Type": kind}, timeout=30)
+    assert answer.status_code == 415
+
+
+def test_a_large_body_is_refused_announced_or_not(open_api: Api) -> None:
+    large = b'{"model_type": "' + b"x" * 70_000 + b'"}'
+    headers = {"Content-Type": "application/json"}
+    for body in (large, iter([large])):
+        answer = requests.post(f"{open_api.url}/api/v1/models/train", data=body, headers=headers, timeout=30)
+        assert answer.status_code == 413
+        assert "detail" in answer.json()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        r'{"model_type": "\ud83d"}',
+        r'{"model_type": "ensemble", "\ud83d": 1}',
+        r'{"model_type": "ensemble", "config": {"\ud83d": 1, "params": {"max_depth": "\ud83d"}}}',
+        r'{"model_type": "ensemble", "config": {"params": {"max_depth": "\u0000"}}}',
+        "{",
+        "[" * 60_000,
+        "[]",
+        "null",
+        '{"model_type": "ensemble", "n_trials": NaN}',
+        "\ud83d",
+    ],
+)
+def test_what_is_no_request_is_refused_as_json(open_api: Api, body: str) -> None:
+    answer = requests.post(
+        f"{open_api.url}/api/v1/models/train",
+        data=body.encode("utf-8", "surrogatepass"),
+        headers={"Content-Type": "application/json"},
+        timeout=30,
+    )
+    assert answer.status_code in (400, 422)
+    assert "detail" in answer.json()
+
+
+@pytest.mark.parametrize("path", ["models", "models/champion", "models/training", "predictions", "models/training/x"])
+def test_a_database_away_is_503_and_its_password_is_not_shown(open_api: Api, path: str) -> None:
+    answer = open_api.get(f"/api/v1/{path}")
+    assert answer.status_code == 503
+    assert "Tr0ub4dor" not in answer.text
+    assert "Traceback" not in answer.text
+
+
+def test_the_api_lives_although_the_database_is_away_but_is_not_ready(open_api: Api) -> None:
+    assert open_api.get("/api/v1/health").json()["status"] == "ok"
+    ready = open_api.get("/api/v1/ready")
+    assert ready.status_code == 503
+    assert "Cannot use the database" in ready.json()["parts"]["database"]
+    assert "Tr0ub4dor" not in ready.text
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.0.5", "betting.example"])
+def test_without_a_token_only_loopback_is_listened_at(host: str) -> None:
+    with pytest.raises(SettingsError, match="CLEVERBETTER_API_TOKEN"):
+        check_host(Settings(), host)
+    check_host(Settings(api_token=SecretStr(TOKEN)), host)
+    check_host(Settings(), "127.0.0.1")
