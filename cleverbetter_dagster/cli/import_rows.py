@@ -11,7 +11,7 @@ from rich.table import Table
 if TYPE_CHECKING:
     from cleverbetter_dagster.store.importer import ImportReport
 
-LOOK = "SELECT * FROM cleverbetter.quarantine WHERE status = 'pending'"
+LOOK = "cleverbetter quarantine list"
 """How to see what was not loaded."""
 
 MOST_REASONS = 20
@@ -68,8 +68,8 @@ def _show_reasons(report: "ImportReport", console: Console) -> None:
     console.print(table)
     console.print(
         f"{report.quarantined:,} of {report.rows_read:,} rows were not loaded, the others were. To see them, with "
-        f"file, line and value:\n  {LOOK}\nCorrect them and import again: what is loaded is left alone, and what is "
-        "corrected counts as repaired.",
+        f"file, line and value:\n  {LOOK}\nCorrect them there (`cleverbetter quarantine repair --help`), or in the "
+        "file and import it again: what is loaded is left alone, and what is corrected counts as repaired.",
         highlight=False,
         soft_wrap=True,
     )

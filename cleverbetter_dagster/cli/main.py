@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from cleverbetter_dagster.cli import promotion, settings_table
+from cleverbetter_dagster.cli import promotion, quarantine, settings_table
 from cleverbetter_dagster.cli.api import api
 from cleverbetter_dagster.cli.demo import demo
 from cleverbetter_dagster.cli.down import down
@@ -78,6 +78,7 @@ app.command(
         "cleverbetter import --results new.csv.gz --json",
     ),
 )(import_rows)
+app.add_typer(quarantine.app, name="quarantine", rich_help_panel=ROWS)
 app.command(
     rich_help_panel=CHAMPION,
     epilog=_examples(

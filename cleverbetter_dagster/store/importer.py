@@ -4,12 +4,16 @@ Each file is one transaction: interrupted, nothing of it is there, and importing
 bounded by a batch, whatever the file's length.
 """
 
+import json
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import date
 from itertools import chain
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -109,8 +113,8 @@ def import_files(
     ensure_source_tables(settings)
     layout = resolve_source(settings)
     files = [
-        *([_opened(results, lambda first: _result_intake(settings, results, first, layout))] if results else []),
-        *([_opened(features, lambda first: _feature_intake(settings, features, first, layout))] if features else []),
+        *([_opened(results, lambda first: result_intake(settings, results, first, layout))] if results else []),
+        *([_opened(features, lambda first: feature_intake(settings, features, first, layout))] if features else []),
     ]
     return ImportReport(tuple(_import(settings, file, progress or _unseen) for file in files))
 
@@ -150,14 +154,20 @@ def _opened(path: Path, intake_for: Callable[[pa.Table], Intake]) -> _File:
     return _File(path, first.table.column_names, chain([first], batches), intake_for(first.table))
 
 
-def _result_intake(settings: Settings, path: Path, first: pa.Table, layout: SourceLayout) -> Intake:
+def result_intake(settings: Settings, path: Path, first: pa.Table, layout: SourceLayout) -> Intake:
+    """How backtest rows of the file `path`, which begins with `first`, become rows of the results table."""
     with psycopg_connect(settings, "rows", autocommit=True) as connection:
         columns = relation_columns(connection, layout.results)
     target = Target(layout.results, columns, layout.columns[ID].name)
     return ResultIntake(path, first.column_names, target, layout.columns)
 
 
-def _feature_intake(settings: Settings, path: Path, first: pa.Table, layout: SourceLayout) -> Intake:
+def feature_intake(settings: Settings, path: Path, first: pa.Table, layout: SourceLayout) -> Intake:
+    """How market features of the file `path`, which begins with `first`, become rows of the features table.
+
+    Raises:
+        SchemaError: there is no such table.
+    """
     features = layout.features
     if features is None:
         raise SchemaError(
@@ -236,9 +246,20 @@ def _aligned(table: pa.Table, names: list[str]) -> pa.Table:
 
 
 def _raw(table: pa.Table, positions: np.ndarray) -> list[str]:
-    """Rows as the file has them, as JSON."""
-    lines = table.take(pa.array(positions)).to_pandas().to_json(orient="records", lines=True, date_format="iso")
-    return [line[:LONGEST_RAW] for line in lines.splitlines()]
+    """Rows as the file has them, as JSON that loses no digit, so that a row can be repaired from it."""
+    rows = table.take(pa.array(positions)).to_pylist()
+    return [json.dumps(_jsonable(row), default=str)[:LONGEST_RAW] for row in rows]
+
+
+def _jsonable(value: Any) -> Any:
+    """NaN and infinity as texts, which JSON lacks and `conversion` reads; instants as ISO 8601."""
+    if isinstance(value, dict):
+        return {str(key): _jsonable(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_jsonable(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}[str(value)]
+    return value.isoformat() if isinstance(value, date) else value
 
 
 def _unseen(_: str, __: float) -> None:

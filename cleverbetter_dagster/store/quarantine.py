@@ -1,6 +1,7 @@
 """Rows that cannot be right, kept with file, line, column, value and reason until they are repaired.
 
-Nobody deletes from this table: an entry is `pending` until a good row with its id arrives, then `repaired`.
+Nobody deletes from this table: an entry is `pending` until a good row with its id arrives, then `repaired`. What a
+person corrected stays repaired, with the correction, also where the same wrong row is met again.
 """
 
 from collections.abc import Collection, Iterator
@@ -41,13 +42,20 @@ CREATE TABLE IF NOT EXISTS quarantine (
 CREATE INDEX IF NOT EXISTS quarantine_pending ON quarantine (table_name, row_id) WHERE status = 'pending';
 COMMENT ON TABLE quarantine IS 'One row per reason why a row of a file or table cannot be right. The fingerprint '
     'leaves the line out, so that the same row met again is the same entry.';
+ALTER TABLE quarantine ADD COLUMN IF NOT EXISTS correction jsonb;
+COMMENT ON COLUMN quarantine.correction IS 'Column and new value of what was corrected by hand before the row was loaded.';
 """
+
+_EXISTS = """SELECT EXISTS (SELECT FROM pg_attribute
+    WHERE attrelid = to_regclass('quarantine') AND attname = 'correction' AND NOT attisdropped)"""
 
 _ADD = """
 INSERT INTO quarantine (source, table_name, line, row_id, column_name, value, reason, raw)
 SELECT * FROM unnest(
     %s::text[], %s::text[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[])
-ON CONFLICT (fingerprint) DO UPDATE SET status = 'pending', repaired_at = NULL, line = excluded.line"""
+ON CONFLICT (fingerprint) DO UPDATE SET line = excluded.line,
+    status = CASE WHEN quarantine.correction IS NULL THEN 'pending' ELSE quarantine.status END,
+    repaired_at = CASE WHEN quarantine.correction IS NULL THEN NULL ELSE quarantine.repaired_at END"""
 
 # Which of two contents of one id is right is not settled by meeting one of them in some other file again.
 _REPAIR = """
@@ -72,7 +80,7 @@ def open_quarantine(settings: Settings) -> Iterator[psycopg.Connection]:
         CleverBetterError: as `psycopg_connect`.
     """
     with psycopg_connect(settings, "state", autocommit=True) as connection:
-        if connection.execute("SELECT to_regclass('quarantine')").fetchone() == (None,):
+        if connection.execute(_EXISTS).fetchone() != (True,):
             with advisory_lock(connection, TABLE_LOCK):
                 connection.execute(DDL)
         yield connection
