@@ -3,6 +3,7 @@
 import os
 from functools import cached_property
 from pathlib import Path
+from zoneinfo import available_timezones
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -47,6 +48,17 @@ class Settings(BaseSettings):
     threads: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, validation_alias="CLEVERBETTER_THREADS")
     dagster_port: int = Field(3000, ge=1, le=65535, validation_alias="CLEVERBETTER_DAGSTER_PORT")
     mlflow_port: int = Field(5000, ge=1, le=65535, validation_alias="CLEVERBETTER_MLFLOW_PORT")
+    automation: bool | None = Field(None, validation_alias="CLEVERBETTER_AUTOMATION")
+    timezone: str = Field("UTC", validation_alias="CLEVERBETTER_TIMEZONE")
+    weekly_update_cron: str = Field("0 5 * * 1", validation_alias="CLEVERBETTER_WEEKLY_UPDATE_CRON")
+    monthly_training_cron: str = Field("0 2 2 * *", validation_alias="CLEVERBETTER_MONTHLY_TRAINING_CRON")
+    daily_predictions_cron: str = Field("0 7 * * *", validation_alias="CLEVERBETTER_DAILY_PREDICTIONS_CRON")
+    poll_seconds: int = Field(30, ge=1, validation_alias="CLEVERBETTER_POLL_SECONDS")
+    min_new_rows: int = Field(100, ge=1, validation_alias="CLEVERBETTER_MIN_NEW_ROWS")
+    longest_wait_minutes: float = Field(30, ge=0, validation_alias="CLEVERBETTER_LONGEST_WAIT_MINUTES")
+    reconcile_minutes: float = Field(60, ge=0, validation_alias="CLEVERBETTER_RECONCILE_MINUTES")
+    recent_days: int = Field(7, ge=1, validation_alias="CLEVERBETTER_RECENT_DAYS")
+    months_back: int = Field(0, ge=0, validation_alias="CLEVERBETTER_MONTHS_BACK")
 
     @field_validator("home")
     @classmethod
@@ -57,6 +69,13 @@ class Settings(BaseSettings):
     @classmethod
     def _blank_is_unset(cls, url: str | None) -> str | None:
         return url or None
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, zone: str) -> str:
+        if zone not in available_timezones():
+            raise ValueError("no such time zone; write one of the IANA names, such as Australia/Sydney")
+        return zone
 
     @property
     def state_folder(self) -> Path:
