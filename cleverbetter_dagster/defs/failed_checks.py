@@ -38,9 +38,8 @@ def failed_checks_sensor(settings: Settings) -> dg.SensorDefinition:
         settings, failed = deployment.settings(), failed_checks(context.instance)
         champion, as_of = ledger.champion(settings), newest_with_rows(read_taken(settings))
         if not failed or champion is None or as_of is None:
-            return dg.SensorResult(
-                skip_reason=f"No failed check of {champion or 'a champion'} among {', '.join(WATCHED)}."
-            )
+            watched = ", ".join(WATCHED)
+            return dg.SensorResult(skip_reason=f"Of {champion or 'a champion'} none of these checks failed: {watched}.")
         causes = [f"{check} {month} {champion}" for check, month in failed.items()]
         answered: list[str] = json.loads(context.cursor or "[]")
         new = [cause for cause in causes if cause not in answered]

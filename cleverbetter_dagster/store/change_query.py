@@ -66,22 +66,20 @@ def recent(layout: SourceLayout) -> sql.Composed:
     Takes `months` and `marks` (transaction ids as text, one a month), the `mark` of all other months (null: every
     row counts), and `days`: how far back `created_at` counts as lately. Without that column all rows do.
     """
-    parts: dict[str, sql.Composable] = {
-        "ages": sql.SQL("age(r.xmin)"),
-        "xmins": sql.SQL("r.xmin::text"),
-        "join": sql.SQL(""),
-    }
+    ages, xmins = sql.SQL("age(r.xmin)"), sql.SQL("r.xmin::text")
+    join: sql.Composable = sql.SQL("")
     if features := layout.features:
+        ages, xmins = sql.SQL("least(age(r.xmin), age(f.xmin))"), sql.SQL("r.xmin::text, f.xmin::text")
         row_id, key = joined_on(layout, features)
         join = sql.SQL("LEFT JOIN {} f ON {} = {}").format(features.relation.identifier, key, row_id)
-        ages, xmins = "least(age(r.xmin), age(f.xmin))", "r.xmin::text, f.xmin::text"
-        parts = {"ages": sql.SQL(ages), "xmins": sql.SQL(xmins), "join": join}
     return sql.SQL(_RECENT).format(
         instant=decision_time_utc(layout),
         id=_name(layout.columns[ID]),
         results=layout.results.identifier,
         where=_lately(layout),
-        **parts,
+        ages=ages,
+        xmins=xmins,
+        join=join,
     )
 
 

@@ -38,7 +38,8 @@ FROM pg_current_snapshot() s"""
 
 _KINDS = """
 WITH RECURSIVE parts(oid) AS (
-    SELECT unnest(%(tables)s::regclass[])::oid UNION SELECT inhrelid FROM pg_inherits JOIN parts ON inhparent = parts.oid)
+    SELECT unnest(%(tables)s::regclass[])::oid
+    UNION SELECT inhrelid FROM pg_inherits JOIN parts ON inhparent = parts.oid)
 SELECT array_agg(DISTINCT relkind::text) FROM pg_class JOIN parts USING (oid)"""
 
 _NO_XMIN = (psycopg.errors.FeatureNotSupported, psycopg.errors.UndefinedColumn)
