@@ -57,7 +57,7 @@ class _Tick:
 
     def judge(self, *, complete: bool) -> tuple[Verdict, Standing]:
         self.found, self.memory = observe(self._settings, self.memory, self._now, complete=complete)
-        where = standing(self._settings, self.found)
+        where = standing(self._settings, self.found, self.memory)
         untrained = where.loaded_as_of is not None and (
             where.taking is None or not succeeded(self._instance, where.taking.run_id)
         )

@@ -111,7 +111,8 @@ def training_rows(partitions: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefini
     )
     def training_rows(context: dg.AssetExecutionContext, deployment: Deployment) -> Iterator[Any]:
         settings, asked = deployment.settings(), context.partition_keys
-        selected = {key.to_user_string() for key in context.selected_asset_keys}
+        # Of the whole run; the context itself knows only what this step materialises.
+        selected = {key.to_user_string() for key in context.job_def.asset_layer.selected_asset_keys}
         with clear_failures():
             load = load_months(settings, asked, catch_up="temporal_split" in selected)
             for month in asked:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 import dagster as dg
 from dagster import DagsterRunStatus as Status
+from dagster._core.errors import DagsterAssetCheckFailedError
 
 from cleverbetter_dagster.services.retraining import PastRun
 
@@ -50,9 +51,14 @@ def _past(instance: dg.DagsterInstance, record: dg.RunRecord) -> PastRun:
 
 
 def _needs_change(instance: dg.DagsterInstance, run_id: str) -> bool:
-    """Whether a step gave up by `dg.Failure`, as `failures.clear_failures` does where waiting cures nothing."""
-    for entry in instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_FAILURE):
-        event = entry.dagster_event
-        if event is not None and event.step_failure_data.user_failure_data is not None:
-            return True
-    return False
+    """Whether a step gave up where waiting cures nothing: by `dg.Failure` (see `failures`) or by a blocking check."""
+    failures = [
+        entry.dagster_event.step_failure_data
+        for entry in instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
+        if entry.dagster_event is not None
+    ]
+    return any(
+        failure.user_failure_data is not None
+        or (failure.error is not None and failure.error.cls_name == DagsterAssetCheckFailedError.__name__)
+        for failure in failures
+    )

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
@@ -13,8 +13,8 @@ from cleverbetter_dagster.defs.jobs import INCREMENTAL, PREDICT, RETRAIN, increm
 from cleverbetter_dagster.defs.resources import Deployment
 from cleverbetter_dagster.defs.runs import CAUSE, succeeded
 from cleverbetter_dagster.errors import SettingsError
-from cleverbetter_dagster.services.landing import newest_with_rows, reconcile
-from cleverbetter_dagster.services.watching import standing
+from cleverbetter_dagster.services.landing import newest_with_rows
+from cleverbetter_dagster.services.watching import Memory, observe, standing
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.taken import read_taken
 
@@ -103,8 +103,8 @@ def _schedule(calendar: _Calendar, settings: Settings) -> dg.ScheduleDefinition:
 
 
 def _newest_unless_trained(context: dg.ScheduleEvaluationContext, settings: Settings) -> AsOfOrReason:
-    found = reconcile(settings)
-    where = standing(settings, found)
+    found, memory = observe(settings, Memory(), datetime.now(UTC), complete=True)
+    where = standing(settings, found, memory)
     if where.as_of is None:
         return dg.SkipReason("There are no rows.")
     if not found.changed and where.taking is not None and succeeded(context.instance, where.taking.run_id):

@@ -40,31 +40,34 @@ class Found:
     out_of_reach: Mapping[str, int] = field(default_factory=dict)
 
 
-def glance(settings: Settings) -> Found:
+def glance(settings: Settings, noted: Mapping[str, MonthTaken] | None = None) -> Found:
     """What arrived lately. Falls back to comparing contents where transaction ids cannot be read or trusted.
+
+    Args:
+        noted: what earlier looks saw of months that are not loaded yet; `changed` is what came after that.
 
     Raises:
         CleverBetterError: as `resolve_source` and `open_look`.
     """
-    layout, taken = resolve_source(settings), read_taken(settings)
+    layout, taken, days = resolve_source(settings), read_taken(settings), settings.recent_days
+    known = {**taken, **(noted or {})}
     with open_look(settings, layout) as look:
-        if distrust := _distrust(look.moment, taken):
+        if distrust := _distrust(look.moment, known):
             return _compared(settings, look, taken, distrust)
-        days = settings.recent_days
-        recent = look.recent({month: known.mark for month, known in taken.items()}, None, days)
+        recent = look.recent({month: seen.mark for month, seen in known.items()}, None, days)
         if recent is None:
             digests = look.digests(look.recent_months(days))
             changed = {
-                month: _difference(digest.rows, taken.get(month))
+                month: _difference(digest.rows, known.get(month))
                 for month, digest in digests.items()
-                if month not in taken or taken[month].digest != digest
+                if month not in known or known[month].digest != digest
             }
             return _found(settings, changed, "contents of the months that got rows lately", taken, complete=False)
     nobody = MonthTaken(EMPTY, "", 0, Ahead())
     changed = {
-        month: max(ahead.rows - taken.get(month, nobody).ahead.rows, 1)
+        month: max(ahead.rows - known.get(month, nobody).ahead.rows, 1)
         for month, ahead in recent.items()
-        if ahead != taken.get(month, nobody).ahead
+        if ahead != known.get(month, nobody).ahead
     }
     return _found(settings, changed, f"rows of the last {days} days written since", taken, complete=False)
 
