@@ -5,16 +5,20 @@ from typing import Any
 import dagster as dg
 
 from cleverbetter_dagster.defs.champion import champion_assets
+from cleverbetter_dagster.defs.failed_checks import failed_checks_sensor
 from cleverbetter_dagster.defs.families import family_assets
 from cleverbetter_dagster.defs.io_manager import ArtefactIOManager
 from cleverbetter_dagster.defs.jobs import EXECUTOR, jobs
+from cleverbetter_dagster.defs.new_rows import new_rows_sensor
 from cleverbetter_dagster.defs.partitions import monthly
 from cleverbetter_dagster.defs.resources import Deployment, mlflow_run
 from cleverbetter_dagster.defs.rows import row_assets
+from cleverbetter_dagster.defs.schedules import schedules
 from cleverbetter_dagster.learning.catalogue import FAMILIES
 from cleverbetter_dagster.settings import load_settings
 
-partitions = monthly(load_settings().first_month)
+settings = load_settings()
+partitions = monthly(settings.first_month)
 
 assets: list[Any] = [
     *row_assets(partitions),
@@ -25,6 +29,8 @@ assets: list[Any] = [
 defs = dg.Definitions(
     assets=assets,
     jobs=jobs(partitions),
+    schedules=schedules(list(FAMILIES), settings),
+    sensors=[new_rows_sensor(list(FAMILIES), settings), failed_checks_sensor(settings)],
     resources={"io_manager": ArtefactIOManager(), "deployment": Deployment(), "mlflow": mlflow_run},
     executor=EXECUTOR,
 )

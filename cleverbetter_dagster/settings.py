@@ -5,6 +5,7 @@ import re
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from zoneinfo import available_timezones
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -160,6 +161,59 @@ class Settings(BaseSettings):
         json_schema_extra={DEFAULT: "this machine, `CLEVERBETTER_DAGSTER_PORT`"},
         pattern=r"^https?://[^/@]+$",
     )
+    automation: bool | None = Field(
+        None,
+        validation_alias="CLEVERBETTER_AUTOMATION",
+        description="whether schedules and sensors run by themselves",
+        json_schema_extra={DEFAULT: "on under `cleverbetter up`, otherwise off"},
+    )
+    timezone: str = Field(
+        "UTC", validation_alias="CLEVERBETTER_TIMEZONE", description="IANA time zone of the schedules"
+    )
+    weekly_update_cron: str = Field(
+        "0 5 * * 1", validation_alias="CLEVERBETTER_WEEKLY_UPDATE_CRON", description="when models take in new rows"
+    )
+    monthly_training_cron: str = Field(
+        "0 2 2 * *",
+        validation_alias="CLEVERBETTER_MONTHLY_TRAINING_CRON",
+        description="when the month just closed is trained on in full, with tuning",
+    )
+    daily_predictions_cron: str = Field(
+        "0 7 * * *", validation_alias="CLEVERBETTER_DAILY_PREDICTIONS_CRON", description="when predictions are renewed"
+    )
+    poll_seconds: int = Field(
+        30, ge=1, validation_alias="CLEVERBETTER_POLL_SECONDS", description="seconds between two looks for new rows"
+    )
+    min_new_rows: int = Field(
+        100,
+        ge=1,
+        validation_alias="CLEVERBETTER_MIN_NEW_ROWS",
+        description="new rows after which models are updated at once",
+    )
+    longest_wait_minutes: float = Field(
+        30,
+        ge=0,
+        validation_alias="CLEVERBETTER_LONGEST_WAIT_MINUTES",
+        description="minutes after which fewer new rows are enough",
+    )
+    reconcile_minutes: float = Field(
+        60,
+        ge=0,
+        validation_alias="CLEVERBETTER_RECONCILE_MINUTES",
+        description="minutes between two full comparisons, which notice deletes and old imports as well",
+    )
+    recent_days: int = Field(
+        7,
+        ge=1,
+        validation_alias="CLEVERBETTER_RECENT_DAYS",
+        description="days of `created_at` that a routine look reads",
+    )
+    months_back: int = Field(
+        0,
+        ge=0,
+        validation_alias="CLEVERBETTER_MONTHS_BACK",
+        description="months before the newest in which a change leads to an update; 0 is all",
+    )
 
     @field_validator("home")
     @classmethod
@@ -170,6 +224,13 @@ class Settings(BaseSettings):
     @classmethod
     def _blank_is_unset(cls, url: str | None) -> str | None:
         return url or None
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, zone: str) -> str:
+        if zone not in available_timezones():
+            raise ValueError("no such time zone; write one of the IANA names, such as Australia/Sydney")
+        return zone
 
     @property
     def state_folder(self) -> Path:

@@ -85,7 +85,10 @@ def code_service(settings: Settings, folder: Path) -> Service:
         *(sys.executable, "-m", "dagster", "code-server", "start", "--socket", str(socket_path), "-m", MODULE),
         *("--location-name", MODULE, "--use-python-environment-entry-point"),
     )
-    return Service("Dagster code", command, lambda: _accepts(socket_path), _log(settings, "code"))
+    # Here sensors and schedules run by themselves, unless somebody said no.
+    environment = {"CLEVERBETTER_AUTOMATION": "off" if settings.automation is False else "on"}
+    log = _log(settings, "code")
+    return Service("Dagster code", command, lambda: _accepts(socket_path), log, environment=environment)
 
 
 def webserver_service(settings: Settings, folder: Path, port: int) -> Service:

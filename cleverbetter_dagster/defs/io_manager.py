@@ -14,7 +14,8 @@ from cleverbetter_dagster.store.artefacts import ArtefactStore
 class ArtefactIOManager(dg.ConfigurableIOManager):
     """Stores `{partition: pa.Table | record}` and loads the same mapping, one entry for each partition.
 
-    Assets return a mapping over the months of their run, and take mappings annotated `dict[str, pa.Table]` or
+    Assets return a mapping over the months of their run (and over others, with the metadata `may_add_partitions`),
+    and take mappings annotated `dict[str, pa.Table]` or
     `dict[str, SomeRecord]`, so that a run over one month and a run over a range are the same code.
     """
 
@@ -26,7 +27,8 @@ class ArtefactIOManager(dg.ConfigurableIOManager):
 
     def handle_output(self, context: dg.OutputContext, obj: Mapping[str, Any]) -> None:
         expected = set(context.asset_partition_keys)
-        if set(obj) != expected:
+        added = set(obj) - expected if (context.definition_metadata or {}).get("may_add_partitions") else set()
+        if set(obj) != expected | added:
             raise dg.DagsterInvariantViolationError(
                 f"{context.asset_key.to_user_string()} returned months {sorted(obj)}, the run asked "
                 f"for {sorted(expected)}"

@@ -1,5 +1,6 @@
-"""Jobs people start by name, and how their steps are run."""
+"""Jobs people, schedules and sensors start by name, which of them exclude each other, and how their steps are run."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import dagster as dg
@@ -8,6 +9,15 @@ from cleverbetter_dagster.defs.rows import UPSTREAM
 
 LOAD_ROWS = "load_rows"
 RETRAIN = "retrain"
+INCREMENTAL = "incremental"
+PREDICT = "predict"
+
+LANE = "cleverbetter/lane"
+"""Tag of a run's kind of work. `dagster.yaml` lets one run of the lane `training` go at a time: each may load rows
+again, under the feet of another. Predictions have a lane of their own, so no tuning makes them wait."""
+
+TRAINING_LANE = {LANE: "training"}
+PREDICTION_LANE = {LANE: "predictions", "dagster/priority": "10"}
 
 EXECUTOR = dg.multiprocess_executor.configured(
     {
@@ -28,23 +38,42 @@ EXECUTOR = dg.multiprocess_executor.configured(
 
 
 def jobs(partitions: dg.MonthlyPartitionsDefinition) -> list[Any]:
-    """`load_rows` for the rows of months, `retrain` for everything that follows from them at an as_of month."""
-    rows = dg.AssetSelection.assets("training_rows")
+    """All jobs; each runs at a month, or over a range of months."""
     everything = dg.AssetSelection.all() - dg.AssetSelection.groups(UPSTREAM)
-    return [
-        dg.define_asset_job(
-            LOAD_ROWS,
-            rows,
-            partitions_def=partitions,
-            description="Loads and validates the rows of the chosen months. Launch it over a range to load history.",
+    described: dict[str, tuple[dg.AssetSelection, dict[str, str], str]] = {
+        LOAD_ROWS: (
+            dg.AssetSelection.assets("training_rows"),
+            TRAINING_LANE,
+            "Loads and validates the rows of the chosen months. Launch it over a range to load history.",
         ),
-        dg.define_asset_job(
-            RETRAIN,
+        RETRAIN: (
             everything,
-            partitions_def=partitions,
-            description=(
-                "Loads the month's rows, then splits, trains, evaluates, compares, promotes "
-                "and predicts as of that month."
-            ),
+            TRAINING_LANE,
+            "Loads the month's rows and those of every earlier month that changed, then splits, tunes, trains, "
+            "evaluates, compares, promotes and predicts as of that month.",
         ),
+        INCREMENTAL: (
+            everything,
+            TRAINING_LANE,
+            "As retrain, without tuning: every family is updated from its current version with the rows that are new. "
+            "Requested by itself when rows land.",
+        ),
+        PREDICT: (
+            dg.AssetSelection.assets("strategy_predictions"),
+            PREDICTION_LANE,
+            "Scores every live strategy with the champion as of the month, from the rows that are loaded. Passes by "
+            "whatever trains.",
+        ),
+    }
+    return [
+        dg.define_asset_job(name, selection, partitions_def=partitions, tags=tags, description=description)
+        for name, (selection, tags, description) in described.items()
     ]
+
+
+def incremental_config(families: Iterable[str]) -> dict[str, Any]:
+    """Run configuration of the job `incremental`: nothing is searched, models go on from their current version."""
+    ops: dict[str, Any] = {}
+    for family in families:
+        ops[f"{family}_study"] = {"config": {"n_trials": 0, "n_folds": 1}}
+    return {"ops": ops}

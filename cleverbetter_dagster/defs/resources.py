@@ -41,4 +41,11 @@ def mlflow_run(context: dg.InitResourceContext) -> Iterator[Any]:
     try:
         yield run
     finally:
-        run.end_run()
+        run.end_run("FAILED" if _a_step_failed(context) else "FINISHED")
+
+
+def _a_step_failed(context: dg.InitResourceContext) -> bool:
+    """Whether a step of this run gave up. dagster-mlflow would call the run finished all the same."""
+    if context.instance is None or context.run_id is None:
+        return False
+    return bool(context.instance.all_logs(context.run_id, of_type=dg.DagsterEventType.STEP_FAILURE))

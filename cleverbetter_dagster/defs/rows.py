@@ -1,6 +1,7 @@
 """Rows in: the two upstream tables, the rows of each month, and the temporal split of each as_of."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import dagster as dg
 import pyarrow as pa
@@ -14,9 +15,10 @@ from cleverbetter_dagster.defs.partitions import by_month, history_input
 from cleverbetter_dagster.defs.resources import Deployment
 from cleverbetter_dagster.evaluation.plots import split_timeline
 from cleverbetter_dagster.services.datasets import Dataset, plan_split, rows_until
-from cleverbetter_dagster.services.loading import MonthLoad, MonthLoader
+from cleverbetter_dagster.services.loading import MonthLoad, load_months
 from cleverbetter_dagster.services.row_checks import ROW_RULES
 from cleverbetter_dagster.services.split_checks import SPLIT_RULES, timeline
+from cleverbetter_dagster.store.taken import record_taken
 
 GROUP = "rows"
 UPSTREAM = "upstream"
@@ -51,23 +53,34 @@ def training_rows(partitions: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefini
         deps=["backtest_results", "ml_features"],
         group_name=GROUP,
         kinds={"postgres", "parquet"},
+        pool=GROUP,
+        metadata={"may_add_partitions": True},
         description=(
             "One row per backtest window that ended in the month, validated. Rows that "
-            "cannot be right go to quarantine."
+            "cannot be right go to quarantine. In a run that goes on to training, every earlier month whose rows "
+            "changed since it was loaded is loaded again as well."
         ),
-        code_version="1",
+        code_version="2",
         retry_policy=RETRY_PASSING_FAULTS,
         check_specs=check_specs(ROW_RULES, "training_rows"),
     )
-    def training_rows(context: dg.AssetExecutionContext, deployment: Deployment) -> Iterator[dg.MaterializeResult]:
+    def training_rows(context: dg.AssetExecutionContext, deployment: Deployment) -> Iterator[Any]:
+        settings, asked = deployment.settings(), context.partition_keys
+        # Of the whole run; the context itself knows only what this step materialises.
+        selected = {key.to_user_string() for key in context.job_def.asset_layer.selected_asset_keys}
         with clear_failures():
-            loader = MonthLoader(deployment.settings())
-            loads: dict[str, MonthLoad] = {}
-            for month in context.partition_keys:
-                loads[month] = loader.load(AsOf.parse(month))
-                context.add_asset_metadata(_month_metadata(loads[month]), partition_key=month)
-        tables = {month: load.table for month, load in loads.items()}
-        yield dg.MaterializeResult(value=tables, check_results=check_results(ROW_RULES, loads))
+            load = load_months(settings, asked, catch_up="temporal_split" in selected)
+            for month in asked:
+                context.add_asset_metadata(_month_metadata(load.months[month]), partition_key=month)
+        tables = {month: loaded.table for month, loaded in load.months.items()}
+        yield dg.MaterializeResult(value=tables, check_results=check_results(ROW_RULES, load.months))
+        # Dagster comes back here once the rows are stored; before that nothing was taken.
+        for month in sorted(tables.keys() - set(asked)):
+            yield dg.AssetMaterialization(
+                "training_rows", partition=month, metadata=_month_metadata(load.months[month])
+            )
+        with clear_failures():
+            record_taken(settings, load.taken, context.run_id, max(asked) if "champion" in selected else None)
 
     return training_rows
 

@@ -1,5 +1,9 @@
-"""The rows of a month, from the database to validated Arrow; rows that cannot be right go to quarantine."""
+"""The rows of months, from the database to validated Arrow; rows that cannot be right go to quarantine.
 
+All months of one load are read in one snapshot of the database, the one in which their digests are taken.
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -10,10 +14,13 @@ from cleverbetter_dagster.dataset.as_of import AsOf
 from cleverbetter_dagster.dataset.schema import END_DATE, ID
 from cleverbetter_dagster.errors import NotEnoughRows
 from cleverbetter_dagster.services.datasets import rows_until
+from cleverbetter_dagster.services.landing import differing, reachable, seen_now
 from cleverbetter_dagster.settings import Settings
-from cleverbetter_dagster.store.layout import resolve_source
+from cleverbetter_dagster.store.changes import Ahead, open_look
+from cleverbetter_dagster.store.layout import SourceLayout, resolve_source
 from cleverbetter_dagster.store.loader import LoadedRows, load_rows, month_counts
 from cleverbetter_dagster.store.quarantine import add, mark_repaired, open_quarantine, pending_ids
+from cleverbetter_dagster.store.taken import EMPTY, MonthTaken, read_taken
 
 
 @dataclass(frozen=True)
@@ -53,32 +60,65 @@ def load_history(settings: Settings, as_of: str | None = None) -> pd.DataFrame:
             f"No rows up to {as_of or 'now'}: {found}. Import some (`cleverbetter import --help`), "
             "or check DATABASE_URL."
         )
-    loader = MonthLoader(settings)
-    wanted = pd.period_range(months[0], last, freq="M").strftime("%Y-%m")
-    return rows_until({month: loader.load(AsOf.parse(month)).table for month in wanted}, AsOf.parse(last))
+    load = load_months(settings, list(pd.period_range(months[0], last, freq="M").strftime("%Y-%m")))
+    return rows_until({month: loaded.table for month, loaded in load.months.items()}, AsOf.parse(last))
 
 
-class MonthLoader:
-    """Loads months from the tables of one deployment, whose layout is looked up once."""
+@dataclass(frozen=True)
+class Load:
+    """The months of one load, and what `taken.record_taken` is to say of them once they are stored."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._layout = resolve_source(settings)
-        self._now = pd.Timestamp.now(tz="UTC")
+    months: Mapping[str, MonthLoad]
+    taken: Mapping[str, MonthTaken]
 
-    def load(self, month: AsOf) -> MonthLoad:
-        """The rows of `month`; what cannot be right is put into quarantine under the table's name."""
-        loaded = load_rows(self._settings, self._layout, month.start, month.end, self._now)
-        self._keep_account(loaded)
-        return MonthLoad(loaded.rows, int(loaded.violations["position"].nunique()))
 
-    def _keep_account(self, loaded: LoadedRows) -> None:
-        source, violations = str(self._layout.results), loaded.violations
-        with open_quarantine(self._settings) as connection:
-            waiting = pending_ids(connection)
-            if waiting:
-                good = pc.filter(loaded.rows[ID], pc.is_in(loaded.rows[ID], pa.array(waiting, pa.string())))
-                mark_repaired(connection, source, good.to_pylist())
-            if len(violations):
-                names = {"id": "row_id", "column": "column_name"}
-                add(connection, violations.rename(columns=names).assign(source=source, line=None, raw=None))
+def load_months(settings: Settings, months: Sequence[str], *, catch_up: bool = False) -> Load:
+    """The rows of `months`; what cannot be right is put into quarantine under the table's name.
+
+    Args:
+        catch_up: load as well every earlier month whose content is not what was loaded of it, and those never
+            loaded that lie between others, since labels and history features need every month in between.
+
+    Raises:
+        CleverBetterError: as `resolve_source`, `open_look` and `load_rows`.
+    """
+    layout, now = resolve_source(settings), pd.Timestamp.now(tz="UTC")
+    taken = read_taken(settings)
+    with open_look(settings, layout) as look:
+        if catch_up:
+            seen = seen_now(look, settings.recent_days, {*taken, *months})
+            months = sorted({*months, *_behind(settings, seen, taken, max(months))})
+        else:
+            seen = seen_now(look, settings.recent_days, months, months)
+        nothing, snapshot = MonthTaken.at(look.moment, EMPTY, Ahead()), look.export()
+        loads = {month: _load(settings, layout, AsOf.parse(month), now, snapshot) for month in months}
+    return Load(loads, {month: seen.get(month, nothing) for month in loads})
+
+
+def _behind(
+    settings: Settings, seen: Mapping[str, MonthTaken], taken: Mapping[str, MonthTaken], as_of: str
+) -> set[str]:
+    """Months up to `as_of` that have to be loaded before anything can be trained at it."""
+    first, _ = reachable(settings, as_of)
+    changed = differing(settings, seen, taken)
+    filled = [month for month, now in seen.items() if now.digest.rows and month >= first]
+    between = pd.period_range(min([*filled, as_of]), as_of, freq="M").strftime("%Y-%m")
+    behind = {*changed, *(set(between) - taken.keys())}
+    return {month for month in behind if first <= month <= as_of}
+
+
+def _load(settings: Settings, layout: SourceLayout, month: AsOf, now: pd.Timestamp, snapshot: str) -> MonthLoad:
+    loaded = load_rows(settings, layout, month.start, month.end, now, snapshot=snapshot)
+    _keep_account(settings, str(layout.results), loaded)
+    return MonthLoad(loaded.rows, int(loaded.violations["position"].nunique()))
+
+
+def _keep_account(settings: Settings, source: str, loaded: LoadedRows) -> None:
+    with open_quarantine(settings) as connection:
+        waiting = pending_ids(connection)
+        if waiting:
+            good = pc.filter(loaded.rows[ID], pc.is_in(loaded.rows[ID], pa.array(waiting, pa.string())))
+            mark_repaired(connection, source, good.to_pylist())
+        if len(loaded.violations):
+            names = {"id": "row_id", "column": "column_name"}
+            add(connection, loaded.violations.rename(columns=names).assign(source=source, line=None, raw=None))

@@ -14,9 +14,8 @@ from typing import Any
 import pandas as pd
 import psycopg
 
-from cleverbetter_dagster.dataset.as_of import AsOf
 from cleverbetter_dagster.errors import ImportFileError, InvalidInput, NotStored, SchemaError
-from cleverbetter_dagster.services.loading import MonthLoader
+from cleverbetter_dagster.services.loading import load_months
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.layout import SourceLayout, resolve_source
 from cleverbetter_dagster.store.quarantine import add, open_quarantine
@@ -205,9 +204,7 @@ def _retry_table(
     if not ids:
         return Retried(0, 0, 0, {}, {}, ())
     months = months_of(settings, layout, ids)
-    loader = MonthLoader(settings)
-    for month in months:
-        loader.load(AsOf.parse(month))
+    load_months(settings, months)
     known = {entry.id for entry in entries}
     left = [entry for entry in select_entries(connection, Filter()) if entry.met_in_table]
     waiting = {entry.row_id for entry in left}

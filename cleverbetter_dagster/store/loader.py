@@ -61,23 +61,29 @@ def load_rows(
     start: pd.Timestamp | None,
     end: pd.Timestamp | None,
     now: pd.Timestamp,
+    snapshot: str | None = None,
 ) -> LoadedRows:
     """The rows decided in `[start, end)`, examined.
 
     Args:
         start, end: UTC instants; None leaves that side open.
         now: UTC instant of the examination, see `quality.examine`.
+        snapshot: name of an exported snapshot whose rows are to be read; None: those of now.
 
     Raises:
         DatabaseError: the server broke off; `DatabaseUnavailable` where trying again may help.
     """
-    rows, unreadable = read_rows(settings, layout, start, end)
+    rows, unreadable = read_rows(settings, layout, start, end, snapshot)
     good, violations = examine(rows, now, unreadable)
     return LoadedRows(good, violations, rows.num_rows)
 
 
 def read_rows(
-    settings: Settings, layout: SourceLayout, start: pd.Timestamp | None, end: pd.Timestamp | None
+    settings: Settings,
+    layout: SourceLayout,
+    start: pd.Timestamp | None,
+    end: pd.Timestamp | None,
+    snapshot: str | None = None,
 ) -> tuple[pa.Table, pd.DataFrame]:
     """The rows decided in `[start, end)`, good and bad, and a violation for each value that cannot be read.
 
@@ -87,7 +93,7 @@ def read_rows(
     Raises:
         DatabaseError: the server broke off; `DatabaseUnavailable` where trying again may help.
     """
-    query = _without_empty_column(settings, RowQuery(layout, start, end))
+    query = _without_empty_column(settings, RowQuery(layout, start, end, snapshot=snapshot))
     query = replace(query, json_keys=_json_keys(settings, query, SAMPLED_ROWS))
     loaded = _read(settings, query)
     while loaded.unknown_keys and (more := _json_keys(settings, query, None)) != query.json_keys:
@@ -175,7 +181,7 @@ def _read_texts(settings: Settings, query: RowQuery) -> tuple[pa.Table, pd.DataF
 
 
 def _batches(settings: Settings, query: RowQuery, types: dict[str, pa.DataType]) -> Iterator[pa.RecordBatch]:
-    with _sent_csv(settings, query.select()) as stream:
+    with _sent_csv(settings, query.select(), query.snapshot) as stream:
         if not stream.peek(1):  # no rows, which pyarrow takes for an error
             return
         yield from csv.open_csv(
@@ -188,13 +194,13 @@ def _batches(settings: Settings, query: RowQuery, types: dict[str, pa.DataType])
 
 
 @contextmanager
-def _sent_csv(settings: Settings, statement: sql.Composed) -> Iterator[io.BufferedReader]:
+def _sent_csv(settings: Settings, statement: sql.Composed, snapshot: str | None = None) -> Iterator[io.BufferedReader]:
     """What the server answers to `COPY (statement)`, as a stream."""
     read_end, write_end = os.pipe()
     if hasattr(fcntl, "F_SETPIPE_SZ"):  # Linux; elsewhere a pipe is as large as it is
         fcntl.fcntl(write_end, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
     with ThreadPoolExecutor(1, thread_name_prefix="copy") as pool, open(read_end, "rb") as stream:
-        sending = pool.submit(_send, settings, statement, write_end)
+        sending = pool.submit(_send, settings, statement, write_end, snapshot)
         try:
             yield stream
         except pa.ArrowInvalid:
@@ -204,13 +210,16 @@ def _sent_csv(settings: Settings, statement: sql.Composed) -> Iterator[io.Buffer
         sending.result()
 
 
-def _send(settings: Settings, statement: sql.Composed, write_end: int) -> None:
+def _send(settings: Settings, statement: sql.Composed, write_end: int, snapshot: str | None) -> None:
     url = database_url(settings, "rows").replace("+psycopg2", "", 1)
     copy = sql.SQL("COPY ({}) TO STDOUT (FORMAT csv)").format(statement).as_string()
     try:
         # psycopg2 copies in C, at a third of psycopg 3's processor time.
         with open(write_end, "wb", buffering=PIPE_BYTES) as sink, closing(psycopg2.connect(url)) as connection:
             cursor = connection.cursor()
+            if snapshot:
+                connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
+                cursor.execute("SET TRANSACTION SNAPSHOT %s", [snapshot])
             cursor.execute("SET TimeZone = 'UTC'; SET DateStyle = 'ISO'; SET extra_float_digits = 1")
             cursor.copy_expert(copy, sink)
     except BrokenPipeError:

@@ -12,7 +12,7 @@ import pyarrow as pa
 from psycopg import sql
 
 from cleverbetter_dagster.dataset.schema import ID, MARKET_PREFIX, TEXTS, TIMESTAMP, column_type
-from cleverbetter_dagster.store.layout import WORDS, Column, SourceLayout
+from cleverbetter_dagster.store.layout import WORDS, Column, FeatureTable, SourceLayout
 
 UNKNOWN_COUNTS = """SELECT to_char(month, 'YYYY-MM'), count(*)
     FROM (SELECT date_trunc('month', {instant}) AS month FROM {results} r {where}) x
@@ -43,12 +43,14 @@ class RowQuery:
 
     Attributes:
         json_keys: keys of the JSON features to read, each as a column of its own.
+        snapshot: name of an exported snapshot whose rows are to be read; None: those of now.
     """
 
     layout: SourceLayout
     start: pd.Timestamp | None
     end: pd.Timestamp | None
     json_keys: tuple[str, ...] = ()
+    snapshot: str | None = None
 
     @property
     def column_types(self) -> dict[str, pa.DataType]:
@@ -83,11 +85,8 @@ class RowQuery:
 
     def counts(self) -> sql.Composed:
         """Decision month as 2023-11, and how many rows it has, of each month that has any."""
-        decided = self.layout.columns[self.layout.decision_time]
-        instant = _of("r", decided.name)
-        utc = sql.SQL("{} AT TIME ZONE 'UTC'").format(instant) if decided.kind == "timestamptz" else instant
         results = self.layout.results.identifier
-        return sql.SQL(_COUNTS).format(instant=utc, results=results, where=self._where())
+        return sql.SQL(_COUNTS).format(instant=decision_time_utc(self.layout), results=results, where=self._where())
 
     @property
     def reads_json(self) -> bool:
@@ -129,12 +128,7 @@ class RowQuery:
         features = self.layout.features
         if features is None:
             return sql.SQL("FROM {results} r {where}").format(**parts)
-        row_id, key = self.layout.columns[ID], features.key
-        parts["id"], parts["key"] = _of("r", row_id.name), _of("f", key.name)
-        if _family(row_id) != _family(key):
-            parts["id"] = _cast(parts["id"], "text")
-            if _family(key) != "text":  # else it stays as it is, and an index on it can be used
-                parts["key"] = _cast(parts["key"], "text")
+        parts["id"], parts["key"] = joined_on(self.layout, features)
         parts["features"] = features.relation.identifier
         if not features.one_per_key:
             newest = [_of("f", features.computed_at.name)] if features.computed_at else []
@@ -151,6 +145,23 @@ class RowQuery:
             if at is not None
         ]
         return sql.SQL("WHERE {}").format(sql.SQL(" AND ").join(conditions)) if conditions else sql.SQL("")
+
+
+def decision_time_utc(layout: SourceLayout) -> sql.Composable:
+    """The decision time of a row `r`, as a timestamp in UTC without a zone."""
+    decided = layout.columns[layout.decision_time]
+    instant = _of("r", decided.name)
+    return sql.SQL("{} AT TIME ZONE 'UTC'").format(instant) if decided.kind == "timestamptz" else instant
+
+
+def joined_on(layout: SourceLayout, features: FeatureTable) -> tuple[sql.Composable, sql.Composable]:
+    """The id of a row `r` and the key of its features `f`, comparable with each other."""
+    row_id, key = layout.columns[ID], features.key
+    row_side, feature_side = _of("r", row_id.name), _of("f", key.name)
+    if _family(row_id) == _family(key):
+        return row_side, feature_side
+    # A key that is text stays as it is, so that an index on it can be used.
+    return _cast(row_side, "text"), feature_side if _family(key) == "text" else _cast(feature_side, "text")
 
 
 def _parsed_type(name: str, column: Column) -> pa.DataType:

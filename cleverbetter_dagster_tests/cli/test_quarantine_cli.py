@@ -128,15 +128,14 @@ def test_trying_again_loads_what_new_rules_allow_and_changes_nothing_else(
 def test_a_row_wrong_in_the_table_itself_is_corrected_there_and_then_found_right(
     database: Settings, command: Command, tmp_path: Path
 ) -> None:
-    from cleverbetter_dagster.dataset.as_of import AsOf
-    from cleverbetter_dagster.services.loading import MonthLoader
+    from cleverbetter_dagster.services.loading import load_months
 
     upstream_results(2).to_parquet(tmp_path / "results.parquet")
     upstream_features(2).to_parquet(tmp_path / "features.parquet")
     import_files(database, tmp_path / "results.parquet", tmp_path / "features.parquet")
     with closing(psycopg_connect(database, "rows", autocommit=True)) as connection:
         connection.execute("UPDATE backtest_results SET win_rate = 50 WHERE id = 'r2'")
-        MonthLoader(database).load(AsOf.parse("2023-02"))
+        load_months(database, ["2023-02"])
         number = str(entries(command)[0]["id"])
         refused = command("quarantine", "repair", number, "--set", "win_rate=0.5'; --", "--yes")
         assert refused.returncode == 1

@@ -100,7 +100,12 @@ def test_a_further_family_gets_its_branch_from_the_factory_alone() -> None:
 
 
 def test_the_jobs_are_those_people_start_by_name() -> None:
-    assert {job.name for job in defs.resolve_all_job_defs()} - {"__ASSET_JOB"} == {"load_rows", "retrain"}
+    assert {job.name for job in defs.resolve_all_job_defs()} - {"__ASSET_JOB"} == {
+        "load_rows",
+        "retrain",
+        "incremental",
+        "predict",
+    }
 
 
 def test_loading_the_definitions_touches_no_network() -> None:

@@ -1,0 +1,116 @@
+"""The SQL that tells what changed in the two tables, by month of decision. Nothing here talks to a server.
+
+`digests` reads content and finds every difference; `recent` reads which transaction wrote a row (`xmin`), and only
+of rows that arrived lately, so it costs the same in a large table as in a small one.
+"""
+
+from psycopg import sql
+
+from cleverbetter_dagster.dataset.schema import CREATED_AT, ID
+from cleverbetter_dagster.store.layout import Column, SourceLayout
+from cleverbetter_dagster.store.row_query import decision_time_utc, joined_on
+
+# Each table is summed by itself, so that several features rows of one result are several terms and never one result
+# more. Sums of hashes do not depend on the order of the rows, and unlike XOR they see a row that occurs twice.
+_DIGESTS = """
+SELECT to_char(month, 'YYYY-MM'), sum(n)::bigint, max(newest), sum(content)::text
+FROM ({parts}) x WHERE isfinite(month) GROUP BY month ORDER BY month"""
+
+_RESULTS_PART = """
+SELECT date_trunc('month', {instant}) AS month, count(*) AS n, {newest} AS newest,
+    sum(hash_record_extended(ROW({content}), 0)) AS content
+FROM {results} r {within} GROUP BY 1"""
+
+_FEATURES_PART = """
+SELECT date_trunc('month', {instant}), 0, NULL::timestamptz, sum(hash_record_extended(ROW({content}), 1))
+FROM {results} r JOIN {features} f ON {key} = {id} {within} GROUP BY 1"""
+
+# `age` counts transactions back from now, right across a wrap-around of the 32 bits of `xmin`.
+_RECENT = """
+SELECT to_char(month, 'YYYY-MM'), count(DISTINCT id), sum(written)::text
+FROM (SELECT date_trunc('month', {instant}) AS month, r.{id} AS id, {ages} AS age,
+          hash_record_extended(ROW(r.{id}, {xmins}), 0) AS written
+      FROM {results} r {join} {where}) x
+LEFT JOIN unnest(%(months)s::text[], %(marks)s::text[]) AS known (key, mark) ON key = to_char(month, 'YYYY-MM')
+WHERE isfinite(month) AND (coalesce(mark, %(mark)s) IS NULL OR age <= age(coalesce(mark, %(mark)s)::xid))
+GROUP BY month ORDER BY month"""
+
+_RECENT_MONTHS = """
+SELECT DISTINCT to_char(month, 'YYYY-MM')
+FROM (SELECT date_trunc('month', {instant}) AS month FROM {results} r {where}) x WHERE isfinite(month) ORDER BY 1"""
+
+
+def digests(layout: SourceLayout, *, some_months: bool) -> sql.Composed:
+    """Month, rows, newest `created_at` and sum of hashes of everything that is loaded of a row and its features.
+
+    Takes `starts` and `ends`, arrays of instants in UTC, where only `some_months` are wanted.
+    """
+    within = _within(layout) if some_months else sql.SQL("")
+    created = layout.columns.get(CREATED_AT)
+    newest = sql.SQL("max(r.{})::timestamptz").format(_name(created)) if created else sql.SQL("NULL::timestamptz")
+    content = [_hashable("r", column) for column in (*layout.columns.values(), layout.embedded) if column]
+    common = {"instant": decision_time_utc(layout), "results": layout.results.identifier, "within": within}
+    parts = [sql.SQL(_RESULTS_PART).format(**common, newest=newest, content=sql.SQL(", ").join(content))]
+    if features := layout.features:
+        columns = (features.key, features.computed_at, features.json, *features.wide)
+        content = [_hashable("f", column) for column in columns if column]
+        row_id, key = joined_on(layout, features)
+        names = {"features": features.relation.identifier, "id": row_id, "key": key}
+        parts.append(sql.SQL(_FEATURES_PART).format(**common, **names, content=sql.SQL(", ").join(content)))
+    return sql.SQL(_DIGESTS).format(parts=sql.SQL(" UNION ALL ").join(parts))
+
+
+def recent(layout: SourceLayout) -> sql.Composed:
+    """Month, rows and sum of hashes of the rows arrived lately that, or whose features, were written since a mark.
+
+    Takes `months` and `marks` (transaction ids as text, one a month), the `mark` of all other months (null: every
+    row counts), and `days`: how far back `created_at` counts as lately. Without that column all rows do.
+    """
+    ages, xmins = sql.SQL("age(r.xmin)"), sql.SQL("r.xmin::text")
+    join: sql.Composable = sql.SQL("")
+    if features := layout.features:
+        ages, xmins = sql.SQL("least(age(r.xmin), age(f.xmin))"), sql.SQL("r.xmin::text, f.xmin::text")
+        row_id, key = joined_on(layout, features)
+        join = sql.SQL("LEFT JOIN {} f ON {} = {}").format(features.relation.identifier, key, row_id)
+    return sql.SQL(_RECENT).format(
+        instant=decision_time_utc(layout),
+        id=_name(layout.columns[ID]),
+        results=layout.results.identifier,
+        where=_lately(layout),
+        ages=ages,
+        xmins=xmins,
+        join=join,
+    )
+
+
+def recent_months(layout: SourceLayout) -> sql.Composed:
+    """The months of the rows that arrived within `days`."""
+    return sql.SQL(_RECENT_MONTHS).format(
+        instant=decision_time_utc(layout), results=layout.results.identifier, where=_lately(layout)
+    )
+
+
+def _lately(layout: SourceLayout) -> sql.Composable:
+    created = layout.columns.get(CREATED_AT)
+    if created is None:
+        return sql.SQL("")
+    return sql.SQL("WHERE r.{} >= now() - %(days)s * interval '1 day'").format(_name(created))
+
+
+def _within(layout: SourceLayout) -> sql.Composable:
+    decided = layout.columns[layout.decision_time]
+    kind = sql.SQL("timestamptz" if decided.kind == "timestamptz" else "timestamp")
+    # On the raw column, so that its index, or a hypertable's chunks, can be chosen; the session's zone is UTC.
+    return sql.SQL(
+        "JOIN unnest(%(starts)s::{kind}[], %(ends)s::{kind}[]) AS wanted (first, past) "
+        "ON r.{decided} >= first AND r.{decided} < past"
+    ).format(kind=kind, decided=_name(decided))
+
+
+def _hashable(alias: str, column: Column) -> sql.Composable:
+    value = sql.Identifier(alias, column.name)
+    return sql.SQL("{}::text").format(value) if column.kind in ("json", "citext") else value
+
+
+def _name(column: Column) -> sql.Identifier:
+    return sql.Identifier(column.name)

@@ -1,0 +1,170 @@
+"""What the two tables hold at one moment, seen so that nothing committed later can be missed. Reads only.
+
+A look is one REPEATABLE READ transaction: its snapshot decides what exists, for the digests, for the marks and for
+the rows that are loaded in it. A transaction that the snapshot does not show either runs or has yet to begin, so
+what it writes carries a transaction id of at least the snapshot's `xmin`, whatever `created_at` says, in whichever
+order transactions commit, and under savepoints too. Rows at or past that mark may also have been visible already
+(somebody older was still running): how many, and the hash of which, is kept with the mark as its `Ahead`.
+
+Two looks agree on a month exactly when its digests are equal; marks only make it cheap to say "nothing came".
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from cleverbetter_dagster.dataset.as_of import AsOf
+from cleverbetter_dagster.errors import DatabaseError, DatabaseUnavailable
+from cleverbetter_dagster.settings import Settings
+from cleverbetter_dagster.store import change_query
+from cleverbetter_dagster.store.database import psycopg_connect
+from cleverbetter_dagster.store.layout import SourceLayout
+from cleverbetter_dagster.store.tables import Relation
+
+FARTHEST_XIDS = 2**31 - 10_000_000
+"""Transaction ids farther apart than this cannot be ordered by their 32 bits with some room to spare."""
+
+_MOMENT = """
+SELECT (SELECT system_identifier FROM pg_control_system()), (SELECT timeline_id FROM pg_control_checkpoint()),
+    current_setting('server_version_num')::int / 10000,
+    (SELECT oid FROM pg_database WHERE datname = current_database()),
+    pg_snapshot_xmin(s)::text::bigint, pg_snapshot_xmax(s)::text::bigint
+FROM pg_current_snapshot() s"""
+
+_KINDS = """
+WITH RECURSIVE parts(oid) AS (
+    SELECT unnest(%(tables)s::regclass[])::oid
+    UNION SELECT inhrelid FROM pg_inherits JOIN parts ON inhparent = parts.oid)
+SELECT array_agg(DISTINCT relkind::text) FROM pg_class JOIN parts USING (oid)"""
+
+_NO_XMIN = (psycopg.errors.FeatureNotSupported, psycopg.errors.UndefinedColumn)
+
+
+@dataclass(frozen=True)
+class Digest:
+    """Everything that is loaded of a month, in three numbers. Equal digests, equal rows."""
+
+    rows: int
+    newest: datetime | None
+    content: str
+
+
+@dataclass(frozen=True)
+class Ahead:
+    """Rows at or past a mark: how many, and a hash of which of them written by which transaction."""
+
+    rows: int = 0
+    written: str = "0"
+
+
+@dataclass(frozen=True)
+class Moment:
+    """When a look took place, in transaction ids (64 bits), and in which tables of which server's life.
+
+    A restored or failed-over server, and a table made anew, have another identity: ids of one mean nothing in
+    another.
+    """
+
+    identity: str
+    xmin: int
+    xmax: int
+
+    def reaches(self, mark: int) -> bool:
+        """Whether rows written since `mark` can be told from all others by the 32 bits that are kept of their ids."""
+        return 0 <= self.xmax - mark < FARTHEST_XIDS
+
+
+class Look:
+    """One consistent look at the tables. Made by `open_look`; valid while that block lasts."""
+
+    def __init__(self, connection: psycopg.Connection, layout: SourceLayout) -> None:
+        self._connection = connection
+        self._layout = layout
+        self.moment = self._moment()
+
+    def digests(self, months: Sequence[str] | None = None) -> dict[str, Digest]:
+        """The digest of every month that has rows, or of those of `months` that do."""
+        wanted = [AsOf.parse(month) for month in months or ()]
+        values = {"starts": [m.start.to_pydatetime() for m in wanted], "ends": [m.end.to_pydatetime() for m in wanted]}
+        query = change_query.digests(self._layout, some_months=months is not None)
+        return {month: Digest(*found) for month, *found in self._rows(query, values)}
+
+    def recent(self, marks: Mapping[str, int], mark: int | None, days: int) -> dict[str, Ahead] | None:
+        """Rows of each month that arrived within `days` and were written at or past the month's mark.
+
+        Args:
+            marks: transaction id (64 bits) by month; `mark` is that of every other month, None to count all rows.
+
+        Returns:
+            Months without such rows left out. None where `xmin` cannot be read: a view, a foreign table, or a
+            compressed chunk of a hypertable.
+        """
+        if not self._has_xmin():
+            return None
+        values = {
+            "months": list(marks),
+            "marks": [_xid(found) for found in marks.values()],
+            "mark": None if mark is None else _xid(mark),
+            "days": days,
+        }
+        try:
+            with self._connection.transaction():
+                found = self._rows(change_query.recent(self._layout), values)
+        except _NO_XMIN:
+            return None
+        return {month: Ahead(*counted) for month, *counted in found}
+
+    def recent_months(self, days: int) -> list[str]:
+        """The months of the rows that arrived within `days`."""
+        return [month for (month,) in self._rows(change_query.recent_months(self._layout), {"days": days})]
+
+    def export(self) -> str:
+        """Name of this look's snapshot, by which the loader can read exactly the rows that were looked at."""
+        return str(self._rows(sql.SQL("SELECT pg_export_snapshot()"))[0][0])
+
+    def _moment(self) -> Moment:
+        *server, xmin, xmax = self._rows(sql.SQL(_MOMENT))[0]
+        query = sql.SQL("SELECT array_agg(t::oid) FROM unnest(%(tables)s::regclass[]) t")
+        tables = self._rows(query, {"tables": self._tables()})[0][0]
+        return Moment("/".join(map(str, [*server, *tables])), xmin, xmax)
+
+    def _has_xmin(self) -> bool:
+        kinds = self._rows(sql.SQL(_KINDS), {"tables": self._tables()})[0][0]
+        return set(kinds) <= {"r", "p"}
+
+    def _tables(self) -> list[str]:
+        features = self._layout.features
+        relations: list[Relation] = [self._layout.results, *([features.relation] if features else [])]
+        return [relation.identifier.as_string(self._connection) for relation in relations]
+
+    def _rows(self, query: sql.SQL | sql.Composed, values: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
+        return self._connection.execute(query, values).fetchall()
+
+
+@contextmanager
+def open_look(settings: Settings, layout: SourceLayout) -> Iterator[Look]:
+    """A look at the tables as they are now. Asks for no right but reading, and writes nothing.
+
+    Raises:
+        CleverBetterError: as `psycopg_connect`; `DatabaseUnavailable` also where the server breaks off.
+    """
+    with closing(psycopg_connect(settings, "rows")) as connection:
+        connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        connection.read_only = True
+        try:
+            connection.execute("SET LOCAL TimeZone = 'UTC'")
+            yield Look(connection, layout)
+        except psycopg.OperationalError as error:
+            raise DatabaseUnavailable(f"The database broke off while it was looked at: {str(error).strip()}") from None
+        except psycopg.Error as error:
+            raise DatabaseError(f"Cannot tell what is in {layout.results}: {str(error).strip()}") from error
+
+
+def _xid(mark: int) -> str:
+    """The 32 bits of a transaction id; 0 to 2 are never given out, and 3 follows them."""
+    return str(max(mark % 2**32, 3))

@@ -1,0 +1,146 @@
+"""What a routine tick costs in a small and in a large table, and what comparing all contents costs.
+
+    python -m cleverbetter_dagster_tests.benchmarks.bench_ticks --rows 10000 1000000
+
+Two databases on one server, looked at in turns, round by round; medians count. `glance` is the whole of a routine
+look, connecting and finding the tables included; `query` is its one query on rows alone. A tick with news has 400
+rows, with features, written since.
+"""
+
+import argparse
+import statistics
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
+from time import perf_counter
+
+from psycopg import sql
+from pydantic import SecretStr
+from rich.console import Console
+from rich.table import Table
+
+from cleverbetter_dagster.services.landing import glance, reconcile, seen_now
+from cleverbetter_dagster.settings import Settings
+from cleverbetter_dagster.store.changes import open_look
+from cleverbetter_dagster.store.database import psycopg_connect
+from cleverbetter_dagster.store.embedded import ensure_server, stop_server
+from cleverbetter_dagster.store.layout import resolve_source
+from cleverbetter_dagster.store.postmaster import DATABASE
+from cleverbetter_dagster.store.taken import read_taken, record_taken
+from cleverbetter_dagster_tests.benchmarks.bench_loader import fill
+
+NEWS = 400
+RECENT = 2000
+"""Rows that arrived within the last days, in either table: what a routine tick looks at."""
+
+_ARRIVE = """
+WITH new AS (
+    INSERT INTO backtest_results (id, strategy_id, run_date, start_date, end_date, total_return, sharpe_ratio,
+        max_drawdown, total_bets, win_rate, profit_factor, method, composite_score)
+    SELECT gen_random_uuid()::text, 's' || n, now(), date_trunc('month', now()) - interval '1 month',
+        date_trunc('month', now()) - interval '1 day', 0.1, 1, 0.1, 40, 0.5, 1.2, 'replay', 0.5
+    FROM generate_series(1, %s) n RETURNING id)
+INSERT INTO ml_features SELECT id, now(), '{"avg_odds": 1}' FROM new"""
+
+Seconds = dict[str, dict[int, float]]
+
+
+def prepare(settings: Settings, rows: int) -> None:
+    """Fill the tables and call all of it taken."""
+    fill(settings, rows)
+    arrive(settings, RECENT)
+    with closing(psycopg_connect(settings, "rows", autocommit=True)) as connection:
+        connection.execute("VACUUM ANALYZE")
+    take_all(settings)
+
+
+def arrive(settings: Settings, rows: int) -> None:
+    """Let rows of last month arrive now."""
+    with psycopg_connect(settings, "rows", autocommit=True) as connection:
+        connection.execute(_ARRIVE, [rows])
+
+
+def take_all(settings: Settings) -> None:
+    """Say that everything there is has been loaded."""
+    with open_look(settings, resolve_source(settings)) as look:
+        seen = seen_now(look, settings.recent_days, read_taken(settings))
+    record_taken(settings, seen, "benchmark", None)
+
+
+def query(settings: Settings) -> object:
+    """The query of a routine look, without what surrounds it. Returns how long it took."""
+    marks = {month: taken.mark for month, taken in read_taken(settings).items()}
+    with open_look(settings, resolve_source(settings)) as look:
+        look.recent(marks, None, settings.recent_days)
+        started = perf_counter()
+        look.recent(marks, None, settings.recent_days)
+        return perf_counter() - started
+
+
+def measure(databases: dict[int, Settings], repeats: int) -> Seconds:
+    """Medians of seconds, by what is done and rows in the table."""
+    found: dict[str, dict[int, list[float]]] = {}
+
+    def time_each(name: str, what: Callable[[Settings], object], repeats: int) -> None:
+        for _ in range(repeats):
+            for rows, settings in databases.items():
+                started = perf_counter()
+                answer = what(settings)
+                seconds = answer if isinstance(answer, float) else perf_counter() - started
+                found.setdefault(name, {}).setdefault(rows, []).append(seconds)
+
+    time_each("query", query, repeats)
+    time_each("glance, nothing new", glance, repeats)
+    for settings in databases.values():
+        arrive(settings, NEWS)
+    time_each(f"glance, {NEWS} new rows", glance, repeats)
+    time_each("all contents compared", reconcile, max(repeats // 4, 3))
+    return {name: {rows: statistics.median(times) for rows, times in by.items()} for name, by in found.items()}
+
+
+def shown(medians: Seconds) -> Table:
+    """The comparison, for a person."""
+    sizes = list(next(iter(medians.values())))
+    table = Table(title="Milliseconds, medians", title_justify="left")
+    for title in ("", *(f"{rows:,} rows" for rows in sizes), "ratio"):
+        table.add_column(title, justify="right" if title else "left")
+    for name, by in medians.items():
+        cells = [f"{by[rows] * 1000:,.1f}" for rows in sizes]
+        table.add_row(name, *cells, f"{by[sizes[-1]] / by[sizes[0]]:.2f}")
+    return table
+
+
+def databases(folder: Path, sizes: Sequence[int]) -> dict[int, Settings]:
+    """A filled database for each size on one server."""
+    server = ensure_server(folder / "postgres")
+    made = {}
+    for rows in sizes:
+        with server.connect() as connection:
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(f"rows_{rows}")))
+        url = server.url.replace(f"/{DATABASE}?", f"/rows_{rows}?")
+        made[rows] = Settings(home=folder / str(rows), database_url=SecretStr(url))
+        prepare(made[rows], rows)
+    return made
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Fill, measure, show."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 1_000_000])
+    parser.add_argument("--repeats", type=int, default=21)
+    options = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory() as home:
+        folder, console = Path(home), Console()
+        try:
+            with console.status("Filling the tables"):
+                made = databases(folder, options.rows)
+            with console.status("Looking"):
+                medians = measure(made, options.repeats)
+            console.print(shown(medians))
+        finally:
+            stop_server(folder / "postgres")
+
+
+if __name__ == "__main__":
+    main()

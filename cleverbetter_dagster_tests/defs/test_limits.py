@@ -1,0 +1,68 @@
+"""Which runs exclude each other, and what becomes of the MLflow run of a step that gave up."""
+
+from pathlib import Path
+
+import dagster as dg
+import mlflow
+import pytest
+import yaml
+
+from cleverbetter_dagster.definitions import defs
+from cleverbetter_dagster.defs.jobs import LANE
+from cleverbetter_dagster.defs.resources import mlflow_run
+from cleverbetter_dagster.learning.catalogue import FAMILIES
+from cleverbetter_dagster.settings import REPOSITORY, Settings
+from cleverbetter_dagster.store.tracking import tracking_uri
+
+FILES = [REPOSITORY / "dagster.yaml", REPOSITORY / "cleverbetter_dagster" / "dagster.yaml"]
+
+
+@pytest.mark.parametrize("file", FILES, ids=["checkout", "package"])
+def test_trainings_exclude_each_other_and_leave_a_place_for_predictions(file: Path) -> None:
+    runs = yaml.safe_load(file.read_text())["concurrency"]["runs"]
+    limits = {limit["value"]: limit["limit"] for limit in runs["tag_concurrency_limits"] if limit["key"] == LANE}
+    assert limits == {"training": 1, "predictions": 1}
+    backfills = [limit["limit"] for limit in runs["tag_concurrency_limits"] if limit["key"] == "dagster/backfill"]
+    assert limits["training"] + sum(backfills) < runs["max_concurrent_runs"]
+
+
+def test_every_job_is_in_a_lane_and_predictions_come_first() -> None:
+    lanes = {job.name: job.tags for job in defs.resolve_all_job_defs() if job.name != "__ASSET_JOB"}
+    assert {name: tags[LANE] for name, tags in lanes.items()} == {
+        "load_rows": "training",
+        "retrain": "training",
+        "incremental": "training",
+        "predict": "predictions",
+    }
+    assert int(lanes["predict"]["dagster/priority"]) > 0
+
+
+def test_steps_of_one_family_and_loads_of_rows_never_overlap() -> None:
+    graph = defs.resolve_asset_graph()
+    pools = {key.to_user_string(): graph.get(key).pools for key in graph.executable_asset_keys}
+    for family in FAMILIES:
+        assert pools[f"{family}_study"] == pools[f"{family}_model"] == {f"{family}_training"}
+    assert pools["training_rows"] == {"rows"}
+    assert pools["strategy_predictions"] == {"champion"}
+
+
+def test_the_mlflow_run_of_a_run_says_whether_a_step_gave_up(environment: Settings) -> None:
+    @dg.asset(required_resource_keys={"mlflow"})
+    def fitted(context: dg.AssetExecutionContext) -> None:
+        context.resources.mlflow.set_tag("tried", "yes")
+        if context.run.tags.get("fails"):
+            raise dg.Failure("no", allow_retries=False)
+
+    expected = {}
+    with dg.DagsterInstance.ephemeral() as instance:
+        for tags, status in (({"fails": "yes"}, "FAILED"), ({}, "FINISHED")):
+            result = dg.materialize(
+                [fitted], resources={"mlflow": mlflow_run}, instance=instance, tags=tags, raise_on_error=False
+            )
+            assert result.success is (status == "FINISHED")
+            expected[result.run_id] = status
+    client = mlflow.MlflowClient(tracking_uri(environment))
+    experiment = client.get_experiment_by_name(environment.mlflow_experiment_name)
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id])
+    assert {run.data.tags["dagster_run_id"]: run.info.status for run in runs} == expected

@@ -1,0 +1,94 @@
+"""Looks and loads in a loop, as sensor and run do between them, in a process that may be killed at any instruction.
+
+    python -m cleverbetter_dagster_tests.services.landing_ticker glance|complete SEED
+
+Kills and starts itself anew until its standard input ends; prints how often it was killed.
+"""
+
+import os
+import random
+import select
+import signal
+import sys
+import time
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cleverbetter_dagster.services.landing import ROWS_ARTEFACT, newest_with_rows
+from cleverbetter_dagster.services.loading import load_months
+from cleverbetter_dagster.services.watching import Memory, observe
+from cleverbetter_dagster.settings import Settings, load_settings
+from cleverbetter_dagster.store.artefacts import ArtefactStore
+from cleverbetter_dagster.store.taken import record_taken
+
+
+@dataclass(frozen=True)
+class Tick:
+    """What one tick did: whether it found anything, and the months it loaded though they held the same already."""
+
+    changed: bool
+    needless: tuple[str, ...] = ()
+
+
+def tick(settings: Settings, *, complete: bool) -> Tick:
+    """Look; if anything changed, load, store and take it, in the order of the asset `training_rows`.
+
+    Args:
+        complete: what is found lately is confirmed, and completed, by comparing all contents. Otherwise only what
+            the glance itself names is loaded: it has to stand alone.
+    """
+    cursor = Path(settings.home) / "cursor.json"
+    memory = Memory.parse(cursor.read_text() if cursor.exists() else None)
+    found, memory = observe(settings, memory, datetime.now(UTC), complete=complete)
+    _replace(cursor, memory.model_dump_json())
+    if not found.changed:
+        return Tick(False)
+    as_of = newest_with_rows(found.months) or max(found.changed)
+    load = load_months(settings, [as_of] if complete else sorted(found.changed), catch_up=complete)
+    store, needless = ArtefactStore(settings.artefacts_base), []
+    for month, loaded in load.months.items():
+        path = ROWS_ARTEFACT.format(month=month)
+        if store.exists(path) and store.read_tables([path]).sort_by("id").equals(loaded.table.sort_by("id")):
+            needless.append(month)
+        store.write_table(path, loaded.table)
+    record_taken(settings, load.taken, uuid.uuid4().hex, as_of)
+    return Tick(True, tuple(needless))
+
+
+def _replace(path: Path, text: str) -> None:
+    beside = path.with_suffix(".part")
+    beside.write_text(text)
+    os.replace(beside, path)
+
+
+def _forked(settings: Settings, complete: bool) -> int:
+    pid = os.fork()
+    if pid == 0:
+        while True:
+            tick(settings, complete=complete)
+            time.sleep(0.02)
+    return pid
+
+
+def main() -> None:
+    """Fork, kill, fork again."""
+    mode, seed = sys.argv[1:]
+    chance, settings, kills = random.Random(int(seed)), load_settings(), 0
+    print("ready", flush=True)
+    while True:
+        pid = _forked(settings, mode == "complete")
+        ended = select.select([sys.stdin], [], [], chance.choice([0.3, 1.0, 2.0, 3.0]))[0]
+        os.kill(pid, signal.SIGKILL)
+        _, status = os.waitpid(pid, 0)
+        if os.WIFEXITED(status):
+            raise SystemExit(f"the ticker ended by itself with code {os.WEXITSTATUS(status)}")
+        kills += 1
+        if ended:
+            break
+    print(kills)
+
+
+if __name__ == "__main__":
+    main()
