@@ -229,7 +229,7 @@ def test_a_version_that_does_not_say_what_it_learned_from_is_refused(
     with start_run(settings, RunSpec(FAMILY, LAST, now.record.data_hash)) as run:
         log_model(run, StrategyModel(load_model(settings, alone.model_uri).fitted, SPEC))
     Registry(settings).register(run.run_id, FAMILY)
-    with pytest.raises(RegistryError, match="does not say which rows it has learned from.*Train in full"):
+    with pytest.raises(RegistryError, match=r"does not say which rows it has learned from.*Train in full"):
         update(settings, FAMILY, now)
 
 
