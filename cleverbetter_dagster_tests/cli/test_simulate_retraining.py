@@ -25,7 +25,9 @@ MONTHS = ("--from", "2022-07", "--to", "2022-08", "--every-row")
 def imported(environment: Settings, tmp_path: Path) -> Settings:
     """Sample rows in the database."""
     files = [tmp_path / name for name in ("results.parquet", "features.parquet")]
-    for frame, file in zip(sample_rows(SampleSpec(80, first_month="2021-01", months=24)), files, strict=True):
+    for frame, file in zip(
+        sample_rows(SampleSpec(n_strategies=80, first_month="2021-01", months=24)), files, strict=True
+    ):
         frame.to_parquet(file)
     import_files(environment, *files)
     return environment

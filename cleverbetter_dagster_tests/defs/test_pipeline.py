@@ -238,3 +238,36 @@ def test_a_row_that_cannot_be_right_is_quarantined_and_the_rest_of_its_month_is_
     with psycopg_connect(deployment, "state") as connection:
         entry = connection.execute("SELECT status, column_name, value FROM quarantine WHERE row_id = %s", [row_id])
         assert entry.fetchall() == [("repaired", "win_rate", "1.7")]
+
+
+INCREMENTAL = {f"{family}_model": {"training": "incremental"} for family in FAMILIES}
+UPDATE = ["temporal_split", *(name for name in FAMILY_ASSETS if not name.endswith("_study")), "model_comparison"]
+
+
+def params_of(run_id: str) -> dict[str, str]:
+    return dict(mlflow.get_run(run_id).data.params)
+
+
+def test_an_incremental_run_goes_on_from_the_newest_versions_without_a_study(deployment: Settings) -> None:
+    newest = {family: Registry(deployment).list_versions(family)[-1] for family in FAMILIES}
+    result = run([*UPDATE, "champion"], (EMPTY, EMPTY), {**NO_FILTER, **INCREMENTAL, **EASY_GATE})
+    assert result.success
+    for family, parent in newest.items():
+        record = result.output_for_node(f"{family}_model")[EMPTY]
+        child = Registry(deployment).list_versions(family)[-1]
+        assert record.parent_version == parent.version
+        if record.is_parents_own:
+            assert child == parent
+        else:
+            assert child.tags["parent_version"] == str(parent.version)
+            assert child.tags["rows_added"] == str(record.rows_added)
+        assert json.loads(
+            mlflow.get_run(record.run_id).data.params["n_estimators" if family == "ensemble" else "heads"]
+        )
+    assert {row.as_of for row in ledger.history(deployment, 1)} == {EMPTY}
+    assert not (Path(deployment.artefacts_base) / "ensemble_study" / f"{EMPTY}.json").exists()
+
+
+def test_a_full_run_without_its_study_says_what_to_do(deployment: Settings) -> None:
+    result = run(["classifier_model"], (EMPTY, EMPTY), raise_on_error=False)
+    assert "no classifier_study of 2023-08: materialise it" in str(result.failure_data_for_node("classifier_model"))

@@ -78,8 +78,7 @@ def test_leaves_read_and_written_back_are_the_same_model(kind, rows):
     else:
         copied = lightgbm_with(learner.booster, learner.leaves).predict(X)
     np.testing.assert_allclose(copied, learner.probability(X), rtol=1e-12)
-    log_odds = learner.leaves.start + sum(step.mean() * 0 for step in learner.leaves.steps)
-    assert log_odds == pytest.approx(logit(y.mean()))
+    assert learner.leaves.start == pytest.approx(logit(y.mean()))
 
 
 @pytest.mark.parametrize("kind", [HistogramLearner, LightGBMLearner, LogisticLearner])
