@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import typer
+from psycopg import sql
 from typer.testing import CliRunner, Result
 
 from cleverbetter_dagster.cli.simulate_retraining import simulate_retraining
@@ -39,13 +40,12 @@ def run(*arguments: str) -> Result:
 
 def written(settings: Settings) -> tuple[list[str], set[Path]]:
     """Every table of the database with its rows, and every file of the home."""
+    tables = "SELECT schemaname, relname FROM pg_stat_user_tables ORDER BY 1, 2"
     with psycopg_connect(settings, "rows") as connection:
-        tables = connection.execute(
-            """SELECT format('%s.%s %s', table_schema, table_name, (xpath('/row/c/text()', query_to_xml(
-                   format('SELECT count(*) AS c FROM %I.%I', table_schema, table_name), false, true, '')))[1])
-               FROM information_schema.tables WHERE table_schema !~ '^(pg_|information_schema)' ORDER BY 1"""
-        ).fetchall()
-    return [name for (name,) in tables], set(settings.home.rglob("*"))
+        names = [sql.Identifier(*found) for found in connection.execute(tables).fetchall()]
+        counts = sql.SQL("SELECT count(*) FROM {}")
+        rows = [f"{name} {connection.execute(counts.format(name)).fetchone()}" for name in names]
+    return rows, set(settings.home.rglob("*"))
 
 
 def test_the_table_and_the_json_tell_the_same_and_nothing_is_written(
