@@ -22,6 +22,9 @@ def simulate_retraining(
         float, typer.Option(help="Rows scoring below are neither learned from nor judged.")
     ] = 0.3,
     every_row: Annotated[bool, typer.Option("--every-row", help="Take rows of any composite score.")] = False,
+    largest_drift: Annotated[
+        float, typer.Option(min=0.0, help="Population stability index from which `drift` fits anew.")
+    ] = 0.25,
     as_json: Annotated[bool, typer.Option("--json", help="Print the table as JSON.")] = False,
 ) -> None:
     """Replay the database's rows month by month: never, monthly, incremental or on-drift retraining. Writes nothing."""
@@ -33,7 +36,7 @@ def simulate_retraining(
 
     settings = load_settings()
     dataset = DatasetSpec(min_composite_score=None if every_row else min_composite_score)
-    spec = ReplaySpec(family=family, first=first, last=last, dataset=dataset)
+    spec = ReplaySpec(family=family, first=first, last=last, dataset=dataset, largest_drift=largest_drift)
     with import_progress(Console(stderr=True)) as progress:
         progress("Reading rows", 0.0)
         rows = landed_rows(settings)

@@ -113,10 +113,12 @@ def _study(family: Family, partitions: dg.MonthlyPartitionsDefinition) -> dg.Ass
 
 
 def _model(family: Family, partitions: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
+    study = dg.AssetIn(f"{family.name}_study", metadata={"may_lack_partitions": True})  # incremental runs need none
+
     @dg.asset(
         name=f"{family.name}_model",
         **by_month(partitions),
-        ins={"rows": history_input(), "studies": _study_input(family)},
+        ins={"rows": history_input(), "studies": study},
         group_name=family.name,
         kinds={"mlflow"},
         pool=f"{family.name}_training",
@@ -144,18 +146,13 @@ def _model(family: Family, partitions: dg.MonthlyPartitionsDefinition) -> dg.Ass
                 if config.training == "incremental":
                     models[month], fitted = update(deployment.settings(), family.name, dataset, lineage)
                 else:
-                    study = _study_of(family, month, studies)
-                    models[month], fitted = train(deployment.settings(), dataset, study, lineage)
+                    found = _study_of(family, month, studies)
+                    models[month], fitted = train(deployment.settings(), dataset, found, lineage)
                 context.log.info(_told(models[month]))
                 context.add_asset_metadata(_model_metadata(models[month], fitted.report()), partition_key=month)
         return models
 
     return model
-
-
-def _study_input(family: Family) -> dg.AssetIn:
-    """The study of the same month; an incremental run needs none."""
-    return dg.AssetIn(f"{family.name}_study", metadata={"may_lack_partitions": True})
 
 
 def _study_of(family: Family, month: str, studies: Mapping[str, StudyRecord]) -> StudyRecord:

@@ -263,3 +263,26 @@ def test_starting_the_champion_alone_gets_round_no_guard_and_the_refusal_is_in_t
     assert (refusal.action, refusal.as_of) == ("refused", AS_OF)
     assert refusal.reason.startswith("The check model_is_not_too_good_to_be_true failed.")
     assert ledger.champion(deployment) == before
+
+
+INCREMENTAL = {f"{family}_model": {"training": "incremental"} for family in FAMILIES}
+UPDATE = ["temporal_split", *(name for name in FAMILY_ASSETS if not name.endswith("_study")), "model_comparison"]
+
+
+def test_an_incremental_run_needs_no_study_and_without_new_rows_the_newest_version_stands(deployment: Settings) -> None:
+    newest = {family: Registry(deployment).list_versions(family)[-1] for family in FAMILIES}
+    result = run([*UPDATE, "champion"], (EMPTY, EMPTY), {**NO_FILTER, **INCREMENTAL, **EASY_GATE})
+    assert result.success
+    for family, parent in newest.items():
+        record = result.output_for_node(f"{family}_model")[EMPTY]
+        found = Registry(deployment).list_versions(family)[-1]
+        assert record.is_parents_own
+        assert (record.as_of, record.parent_version, record.run_id) == (EMPTY, parent.version, parent.run_id)
+        assert (found.version, found.as_of) == (parent.version, parent.as_of)
+    assert ledger.history(deployment, 1)[0].as_of == EMPTY
+    assert not (Path(deployment.artefacts_base) / "ensemble_study" / f"{EMPTY}.json").exists()
+
+
+def test_a_full_run_without_its_study_says_what_to_do(deployment: Settings) -> None:
+    result = run(["classifier_model"], (EMPTY, EMPTY), raise_on_error=False)
+    assert "no classifier_study of 2023-08: materialise it" in str(result.failure_data_for_node("classifier_model"))
