@@ -31,6 +31,15 @@ def test_what_is_played_comes_before_what_judges_and_that_before_what_is_scored(
         assert fold.judged.time.max() < fold.scored.time.min()
 
 
+def test_agents_never_play_or_are_chosen_by_the_rows_they_are_scored_on(scorer, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        "cleverbetter_dagster.learning.tuning_agent.train_agents", lambda *given: asked.append(given[:2]) or ()
+    )
+    assert scorer.score(SMALL["rl_agent"]).growth == (0.0, 0.0)
+    assert asked == [(fold.played, fold.judged) for fold in scorer.folds]
+
+
 def test_a_setting_moves_growth_and_leaves_the_scores_of_probabilities(scorer):
     usual, timid = (
         scorer.score({**SMALL["rl_agent"], "risk_weight": weight, "total_steps": 8192}) for weight in (0.0, 1e4)
