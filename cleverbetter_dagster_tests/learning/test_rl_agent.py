@@ -95,7 +95,7 @@ def test_an_agent_that_goes_on_begins_with_all_it_had():
 def test_an_agent_that_goes_on_is_never_worth_less_on_rows_nobody_played():
     """Steps far too large, in a world gone bad, teach it not to stake: it stays as it was."""
     agents = train_agents(toy(0.7), toy(0.7), SHORT, seed=0)
-    judged, wild = toy(0.6), SHORT.model_copy(update={"learning_rate": 1.0, "total_steps": 32_768})
+    judged, wild = toy(0.7), SHORT.model_copy(update={"learning_rate": 1.0, "total_steps": 32_768})
     (refreshed,) = refresh_agents(agents, toy(0.1), judged, wild, seed=1)
     assert refreshed.policy is agents[0].policy
     assert refreshed.worth == worth_of(agents[0].policy, judged, wild) > 0
