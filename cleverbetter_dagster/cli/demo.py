@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 QUICK_STUDIES = {
     "ensemble_study": {"config": {"n_trials": 5}},
     "classifier_study": {"config": {"n_trials": 0, "n_folds": 1}},
+    "rl_agent_study": {"config": {"n_trials": 0, "n_folds": 1, "params": {"total_steps": 16_384}}},
 }
 """A demonstration cannot wait for the hundred trials a real study takes."""
 

@@ -21,7 +21,7 @@ from cleverbetter_dagster.learning.reward import LEAST_WEALTH, RewardSpec
 if TYPE_CHECKING:
     from stable_baselines3 import PPO
 
-REFRESHED_SHARE = 0.125
+REFRESHED_SHARE = 0.25
 """Share of the steps an agent was trained for that it plays again when it goes on with newer rows."""
 
 REFRESHED_RATE = 0.1
@@ -107,7 +107,8 @@ def refresh_agents(
 ) -> tuple[Agent, ...]:
     """Let every agent go on, gently, with worlds made of older and newer rows; of each, what is worth most by now.
 
-    An agent as it was is a candidate too: on rows it has not played, going on never makes it worth less.
+    An agent as it was is a candidate too, so on rows nobody has played going on never makes it worth less. Of equals
+    the one that went on furthest is taken: months of gentle steps add up.
     """
     gentle = spec.model_copy(
         update={
@@ -122,7 +123,7 @@ def refresh_agents(
             Agent(policy, agent.seed, agent.steps_trained + n, worth_of(policy, judged, spec))
             for n, policy in checkpoints(played, gentle, own, agent.policy)
         ]
-        found.append(_worthiest([as_it_was, *went_on]))
+        found.append(_worthiest([*reversed(went_on), as_it_was]))
     return tuple(found)
 
 

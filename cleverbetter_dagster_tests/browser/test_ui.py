@@ -122,6 +122,7 @@ def trained(up: Dagster) -> Dagster:
             "temporal_split": {"config": {"min_composite_score": None, "min_examples": 300}},
             "ensemble_study": {"config": {"n_folds": 1, "n_trials": 6}},
             "classifier_study": {"config": {"n_folds": 1, "n_trials": 0}},
+            "rl_agent_study": {"config": {"n_folds": 1, "n_trials": 0, "params": {"agents": 1, "total_steps": 4096}}},
         }
     }
     selector = {

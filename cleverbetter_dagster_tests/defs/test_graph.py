@@ -7,10 +7,11 @@ import dagster as dg
 import pytest
 
 from cleverbetter_dagster.definitions import defs
-from cleverbetter_dagster.defs.families import family_assets
+from cleverbetter_dagster.defs.families import StudyConfig, family_assets, study_config
 from cleverbetter_dagster.defs.partitions import monthly
 from cleverbetter_dagster.learning.catalogue import FAMILIES
 from cleverbetter_dagster.learning.ensemble import Ensemble
+from cleverbetter_dagster.learning.rl_agent import RlAgent
 
 GRAPH = defs.resolve_asset_graph()
 UPSTREAM = {"backtest_results", "ml_features"}
@@ -97,6 +98,15 @@ def test_a_further_family_gets_its_branch_from_the_factory_alone() -> None:
 
     branch = family_assets(Other(), monthly("2020-01"))
     assert [asset.key.to_user_string() for asset in branch] == ["other_study", "other_model", "other_evaluation"]
+
+
+def test_a_familys_study_has_the_defaults_that_suit_it_and_keeps_the_bounds() -> None:
+    usual, stakers = StudyConfig(), study_config(RlAgent())()
+    assert usual.model_dump() == study_config(Ensemble())().model_dump()
+    changed = {name for name, value in stakers.model_dump().items() if value != getattr(usual, name)}
+    assert changed == set(RlAgent.study_defaults) == {"metric", "n_trials", "timeout_seconds"}
+    with pytest.raises(ValueError, match="n_trials"):
+        study_config(RlAgent())(n_trials=-1)
 
 
 def test_the_jobs_are_those_people_start_by_name() -> None:

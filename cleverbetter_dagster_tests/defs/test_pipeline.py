@@ -145,6 +145,15 @@ def test_the_first_model_to_beat_the_baselines_is_champion_and_the_ledger_says_w
     assert Registry(deployment).champion() == Registry(deployment).get_version("ensemble", 1)
 
 
+def test_an_agents_stakes_are_judged_beside_rules_and_the_figures_are_in_mlflow(deployment: Settings) -> None:
+    metrics = mlflow.get_run(Registry(deployment).get_version("rl_agent", 1).run_id).data.metrics
+    rules = ("flat", "full_kelly", "half_kelly", "quarter_kelly", "shrunken_kelly", "nothing")
+    figures = ("final_bankroll", "growth_low", "max_drawdown_high", "risk_of_ruin")
+    assert {f"staking_{name}_{figure}" for name in ("agent", *rules) for figure in figures} <= set(metrics)
+    assert metrics["staking_nothing_final_bankroll"] == 1.0
+    assert {f"staking_monthly_log_growth_over_{rule}_low" for rule in rules} <= set(metrics)
+
+
 def test_raw_rows_into_the_pyfunc_model_give_the_probabilities_that_were_stored(
     deployment: Settings, sample: tuple[pd.DataFrame, pd.DataFrame]
 ) -> None:

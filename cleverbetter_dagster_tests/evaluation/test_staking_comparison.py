@@ -6,6 +6,7 @@ from cleverbetter_dagster.betting.staking import StakingSpec
 from cleverbetter_dagster.errors import InvalidInput
 from cleverbetter_dagster.evaluation.staking_comparison import (
     ComparisonSpec,
+    StakedRows,
     StakingVerdict,
     compare_staking,
     rule_stakes,
@@ -15,24 +16,41 @@ TIMES = pd.date_range("2023-01-31", periods=12, freq="ME", tz="UTC")
 SPEC = ComparisonSpec(resamples=200)
 
 
-def judged(agent: np.ndarray, roi: np.ndarray, shrunken: float = 0.1) -> StakingVerdict:
-    rules = {"shrunken_kelly": np.full(12, shrunken), "nothing": np.zeros(12)}
-    return compare_staking(TIMES, roi, agent, rules, SPEC)
+def rows(roi: np.ndarray) -> StakedRows:
+    half = np.full(len(roi), 0.5)
+    return StakedRows(TIMES[: len(roi)], half, half, half, roi)
+
+
+def judged(agent: np.ndarray, roi: np.ndarray, shrunken: float = 0.1, half: float = 0.1) -> StakingVerdict:
+    n = len(roi)
+    rules = {"shrunken_kelly": np.full(n, shrunken), "half_kelly": np.full(n, half), "nothing": np.zeros(n)}
+    return compare_staking(rows(roi), agent, rules, "itself", SPEC)
 
 
 def test_figures_worked_by_hand():
     verdict = judged(np.full((5, 12), 0.5), np.full(12, 0.02))
-    agent, _, nothing = verdict.rows
+    agent, _, _, nothing = verdict.rows
     assert agent.final_bankroll == pytest.approx(1.01**12)
     assert agent.growth.point == pytest.approx(1.01**12 - 1)
     assert (nothing.final_bankroll, nothing.risk_of_ruin, nothing.max_drawdown.point) == (1.0, 0.0, 0.0)
     assert verdict.advantages["shrunken_kelly"].point == pytest.approx(np.log(1.01 / 1.002))
-    assert verdict.beats_shrunken_kelly
+    assert verdict.seeds == 5
+    assert verdict.earns_its_place
 
 
-def test_an_equal_or_worse_agent_does_not_win():
-    assert not judged(np.full(12, 0.1), np.full(12, 0.02)).beats_shrunken_kelly
-    assert not judged(np.zeros((5, 12)), np.full(12, 0.02)).beats_shrunken_kelly
+def test_an_equal_or_worse_agent_does_not_earn_its_place():
+    assert not judged(np.full((1, 12), 0.1), np.full(12, 0.02)).earns_its_place
+    assert not judged(np.zeros((5, 12)), np.full(12, 0.02)).earns_its_place
+
+
+def test_both_rules_must_be_beaten_and_the_findings_say_which_is_not():
+    verdict = judged(np.full((5, 12), 0.5), np.full(12, 0.02), half=0.6)
+    assert not verdict.earns_its_place
+    (beats, first), (loses, second) = verdict.findings()
+    assert (beats, loses) == (True, False)
+    assert "beats shrunken kelly on the probability of itself" in first
+    assert "not shown to beat half kelly" in second
+    assert "5 seeds" in second
 
 
 def test_one_lucky_seed_of_five_is_not_enough():
@@ -40,24 +58,30 @@ def test_one_lucky_seed_of_five_is_not_enough():
     agents[0] = 1.0
     verdict = judged(agents, np.full(12, 0.02), shrunken=0.05)
     assert verdict.advantages["shrunken_kelly"].low < 0 < verdict.advantages["shrunken_kelly"].point
-    assert not verdict.beats_shrunken_kelly
+    assert not verdict.earns_its_place
+
+
+def test_a_single_month_proves_nothing():
+    verdict = judged(np.full((5, 1), 0.5), np.full(1, 0.02))
+    assert not verdict.earns_its_place
+    assert "single month" in verdict.findings()[0][1]
 
 
 def test_losing_half_of_everything_is_ruin_in_every_history():
-    assert judged(np.ones(12), np.full(12, -0.2)).rows[0].risk_of_ruin == 1.0
+    assert judged(np.ones((1, 12)), np.full(12, -0.2)).rows[0].risk_of_ruin == 1.0
 
 
 def test_shrunken_kelly_trusts_a_large_edge_more_and_every_rule_keeps_the_bounds():
-    probability, magnitudes = np.array([0.9, 0.55]), (np.full(2, 0.2), np.full(2, 0.2))
-    spec = StakingSpec(max_stake_fraction=1.0)
-    rules = rule_stakes(probability, magnitudes, np.array([0, 1]), spec, windows=12.0)
+    staked = StakedRows(TIMES[:2], np.array([0.9, 0.55]), np.full(2, 0.2), np.full(2, 0.2), np.zeros(2))
+    rules = rule_stakes(staked, StakingSpec(max_stake_fraction=1.0), 12.0)
     kept = rules["shrunken_kelly"][1] / rules["full_kelly"][1]
     mean, variance = 0.02, np.pi / 2 * 0.04 - 0.02**2
     assert kept == pytest.approx(mean**2 / (mean**2 + variance / 12))
+    assert rules["half_kelly"][1] == pytest.approx(rules["full_kelly"][1] / 2)
     assert all(stake.max() <= 1.0 for stake in rules.values())
     assert rules["nothing"].sum() == 0.0
 
 
-def test_without_shrunken_kelly_there_is_no_verdict():
-    with pytest.raises(InvalidInput, match="shrunken_kelly"):
-        compare_staking(TIMES, np.zeros(12), np.zeros(12), {"nothing": np.zeros(12)}, SPEC)
+def test_without_the_rules_to_beat_there_is_no_verdict():
+    with pytest.raises(InvalidInput, match="shrunken_kelly and no half_kelly"):
+        compare_staking(rows(np.zeros(12)), np.zeros((1, 12)), {"nothing": np.zeros(12)}, "itself", SPEC)

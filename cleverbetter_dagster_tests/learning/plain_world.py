@@ -11,7 +11,9 @@ class PlainWorld:
 
     def __init__(self, decisions: Decisions, spec: WorldSpec, start: int = 0) -> None:
         self.decisions, self.spec, self.start = decisions, spec, start
+        self.kelly = [float(kelly) for kelly in decisions.kelly(spec.staking)]
         self.ends = [int(end) for end in decisions.ends]
+        self.bound = spec.staking.max_total_fraction
         self.reset()
 
     def reset(self) -> list[float]:
@@ -31,18 +33,18 @@ class PlainWorld:
             deviation = math.sqrt(max(sum(r * r for r in recent) / len(recent) - mean**2, 0.0))
             sharpe = mean / deviation if deviation > 1e-6 else 0.0
             own[:5] = [math.log(max(self.bankroll, 1e-6)), 10 * recent[-1], 10 * mean, sharpe, self.fall(self.bankroll)]
-        own[5] = sum(stake for stake, _ in self.stakes) / self.spec.max_total_fraction
-        row = min(self.row, len(self.decisions.kelly) - 1)
+        own[5] = sum(stake for stake, _ in self.stakes) / self.bound
+        row = min(self.row, len(self.kelly) - 1)
         return [min(max(value, -10.0), 10.0) for value in own] + [float(v) for v in self.decisions.features[row]]
 
     def fall(self, bankroll: float) -> float:
         return max(1.0 - bankroll / self.peak, 0.0)
 
     def step(self, action: int) -> tuple[list[float], float, bool]:
-        kelly, roi = float(self.decisions.kelly[self.row]), float(self.decisions.next_roi[self.row])
+        kelly, roi = self.kelly[self.row], float(self.decisions.next_roi[self.row])
         self.stakes.append((action / 10 * kelly, roi))
         total = sum(stake for stake, _ in self.stakes)
-        scale = min(1.0, self.spec.max_total_fraction / total) if total > 0 else 1.0
+        scale = min(1.0, self.bound / total) if total > 0 else 1.0
         earned = max(sum(stake * r for stake, r in self.stakes) * scale, -1.0)
         rules, wealth = self.spec.reward, self.bankroll * (1 + earned)
         worth = rules.growth_weight * math.log(max(1 + earned, 1e-6))
