@@ -11,6 +11,7 @@ from cleverbetter_dagster.defs.jobs import EXECUTOR, jobs
 from cleverbetter_dagster.defs.partitions import monthly
 from cleverbetter_dagster.defs.resources import Deployment, mlflow_run
 from cleverbetter_dagster.defs.rows import row_assets
+from cleverbetter_dagster.defs.walk_forward import walk_forward_assets
 from cleverbetter_dagster.learning.catalogue import FAMILIES
 from cleverbetter_dagster.settings import load_settings
 
@@ -20,6 +21,7 @@ assets: list[Any] = [
     *row_assets(partitions),
     *(asset for family in FAMILIES.values() for asset in family_assets(family, partitions)),
     *champion_assets(list(FAMILIES), partitions),
+    *walk_forward_assets(list(FAMILIES)),
 ]
 
 defs = dg.Definitions(
