@@ -8,6 +8,7 @@ from cleverbetter_dagster.defs.champion import champion_assets
 from cleverbetter_dagster.defs.families import family_assets
 from cleverbetter_dagster.defs.io_manager import ArtefactIOManager
 from cleverbetter_dagster.defs.jobs import EXECUTOR, jobs
+from cleverbetter_dagster.defs.monitoring import monitoring_assets
 from cleverbetter_dagster.defs.partitions import monthly
 from cleverbetter_dagster.defs.resources import Deployment, mlflow_run
 from cleverbetter_dagster.defs.rows import row_assets
@@ -22,6 +23,7 @@ assets: list[Any] = [
     *(asset for family in FAMILIES.values() for asset in family_assets(family, partitions)),
     *champion_assets(list(FAMILIES), partitions),
     *walk_forward_assets(list(FAMILIES)),
+    *monitoring_assets(partitions),
 ]
 
 defs = dg.Definitions(

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue
 from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.dataset.splits import TemporalSplit
 from cleverbetter_dagster.evaluation.bootstrap import Interval
+from cleverbetter_dagster.evaluation.drift import Drift
 from cleverbetter_dagster.evaluation.filter_effect import FilterEffect
 from cleverbetter_dagster.evaluation.leaderboard import LeaderboardRow
 
@@ -240,3 +241,56 @@ class WalkForwardRecord(Record):
     filter_effects: dict[str, FilterEffect]
     overfitting_of_models: float | None
     overfitting_of_strategies: float | None
+
+
+class StrategyDecay(Record):
+    """A strategy live against its backtests: means over its predictions whose windows have closed.
+
+    Attributes:
+        backtest_return: mean return of its windows up to each prediction; `expected_return` what the champion expected.
+        live_return: of the window that followed.
+    """
+
+    strategy_id: str
+    method: str
+    predictions: int
+    backtest_return: float
+    expected_return: float
+    live_return: float
+
+    @property
+    def decay(self) -> float:
+        """Live less backtest; below 0 where the backtest promised too much."""
+        return self.live_return - self.backtest_return
+
+
+class MonitoringRecord(Record):
+    """The champion of a month, watched: new rows against those it learned from, its predictions against outcomes.
+
+    Attributes:
+        composite_median, composite_below: composite scores of the month's rows: median, share below 0.3.
+        score_drift: of the champion's raw score, from its test rows to the month's new rows; None without either.
+        feature_drift: the features that moved most since its training rows; `moved_importance` is the share of the
+            champion's decisions, 0..1, that rests on features that moved far.
+        closed: predictions of whichever champion whose windows closed within a year, as a leaderboard row.
+        own: those of this champion; `lead` is its loss less the base rate's on them, `promoted_lead` the same when it
+            was promoted. Below 0 is better.
+        decay: mean over closed predictions of live less backtest return; `decayed` the strategies furthest below.
+    """
+
+    as_of: str
+    rows: int
+    composite_median: float | None
+    composite_below: float | None
+    family: str | None = None
+    version: int | None = None
+    champion_as_of: str | None = None
+    score_drift: Drift | None = None
+    feature_drift: tuple[Drift, ...] = ()
+    moved_importance: float | None = None
+    closed: LeaderboardRow | None = None
+    own: LeaderboardRow | None = None
+    lead: Interval | None = None
+    promoted_lead: float | None = None
+    decay: Interval | None = None
+    decayed: tuple[StrategyDecay, ...] = ()

@@ -6,6 +6,7 @@ the first of these months it is at age 1; up to `OLDEST` it is judged as it ages
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -39,7 +40,7 @@ GUIDE_MINIMUM = 0.3
 AS_OF, MONTH, AGE, KIND = "as_of", "month", "age", "kind"
 UNSEEN, PASSES, JUDGED = "unseen", "passes_filter", "judged"
 FAMILY, BASELINE, POLICY = "family", "baseline", "policy"
-OVERALL_POLICY = "best of all families"
+OVERALL_POLICY = "promotion policy"
 
 Load = Callable[[ModelRecord], FittedModel]
 
@@ -82,8 +83,12 @@ def walk_forward(
     Raises:
         DataError: no model can be judged: none is there, or nothing was decided and labelled after its month.
     """
-    panels, frames, judged = _Panels(rows), [], {}
-    policies = {OVERALL_POLICY: tuple(models), **({name: (name,) for name in models} if len(models) > 1 else {})}
+    panels = _Panels(rows)
+    frames: list[pd.DataFrame] = []
+    judged: dict[str, SplitRecord] = {}
+    policies = {OVERALL_POLICY: tuple(models)}
+    if len(models) > 1:
+        policies |= {f"{family} alone": (family,) for family in models}
     replays = {name: Replay(name, families, policy or PromotionPolicy()) for name, families in policies.items()}
     for month in sorted(splits):
         loaded = {family: load(records[month]) for family, records in models.items() if month in records}
@@ -94,8 +99,9 @@ def walk_forward(
         for replay in replays.values():
             replay.decide(month, stand.known.parts.test, test, loaded)
         found = list(_looking_ahead(stand, loaded, replays.values()))
-        judged |= {month: splits[month]} if found else {}
-        frames += found
+        if found:
+            judged[month] = splits[month]
+            frames += found
     if not frames:
         raise DataError(
             f"There is nothing to walk forward over: {len(splits)} as_of months with a split, "
@@ -142,7 +148,8 @@ def _stand(as_of: AsOf, record: SplitRecord, panel: pd.DataFrame) -> _Stand:
     minimum = record.spec.min_composite_score
     passes = rows[COMPOSITE_SCORE] >= (GUIDE_MINIMUM if minimum is None else minimum)
     judged = pd.Series(True, index=rows.index) if minimum is None else passes
-    return _Stand(as_of, known, rows.assign(**{PASSES: passes, JUDGED: judged, UNSEEN: ~_seen(rows, parts)}))
+    flags: dict[str, Any] = {PASSES: passes, JUDGED: judged, UNSEEN: ~_seen(rows, parts)}
+    return _Stand(as_of, known, rows.assign(**flags))
 
 
 def _seen(rows: pd.DataFrame, parts: Partition) -> np.ndarray:
@@ -178,4 +185,5 @@ def _scored(stand: _Stand, kind: str, name: str, rows: pd.DataFrame, said: pd.Da
             rows.loc[~judged, CARRIED].assign(**{MODEL: name, "stake": 0.0, **said[["probability"]][~judged]})
         )
     flags = rows[[MONTH, AGE, UNSEEN, PASSES, JUDGED]]
-    return pd.concat(frames).join(flags).assign(**{AS_OF: stand.as_of.key, KIND: kind})
+    whence: dict[str, Any] = {AS_OF: stand.as_of.key, KIND: kind}
+    return pd.concat(frames).join(flags).assign(**whence)

@@ -16,7 +16,7 @@ from cleverbetter_dagster.evaluation.walk_forward_plots import decay_plot, metri
 from cleverbetter_dagster.services.datasets import data_hash, rows_until
 from cleverbetter_dagster.services.records import ModelRecord, SplitRecord, WalkForwardRecord
 from cleverbetter_dagster.services.scored_table import MODEL
-from cleverbetter_dagster.services.walk_forward import AGE, BASELINE, FAMILY, JUDGED, KIND, Walk, walk_forward
+from cleverbetter_dagster.services.walk_forward import AGE, JUDGED, Walk, walk_forward
 from cleverbetter_dagster.services.walk_forward_figures import by_model, figures_of, monthly_scores
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.model_package import load_model
@@ -73,13 +73,16 @@ def walk_forward_record(table: pa.Table) -> WalkForwardRecord:
 
 def pictures_of(walk: Walk, record: WalkForwardRecord, monthly: pd.DataFrame) -> dict[str, bytes]:
     """The pictures of a walk-forward as PNG, by name; families in full colour before baselines."""
-    drawn = monthly[monthly[KIND].isin([FAMILY, BASELINE])].sort_values(
-        [KIND, MODEL, "month"], ascending=[False, True, True]
+    families = [row.name for row in record.board if row.name in record.luck]
+    baselines = [row.name for row in record.board if row.name not in record.luck]
+    policies = [replay.policy for replay in record.replays[:1]]
+    order = {name: position for position, name in enumerate([*families, *policies, *baselines])}
+    drawn = monthly[monthly[MODEL].isin([*families, *baselines])].sort_values(
+        MODEL, key=lambda names: names.map(order), kind="stable"
     )
     informed = drawn[drawn[MODEL] != EQUAL_STAKES]
-    scores = walk.scores[(walk.scores[AGE] == 1) & walk.scores[JUDGED]]
-    allocations = {name: allocation_of(rows) for name, rows in by_model(scores).items()}
-    ordered = sorted(allocations, key=lambda name: (name in set(drawn.loc[drawn[KIND] == BASELINE, MODEL]), name))
+    scored = by_model(walk.scores[(walk.scores[AGE] == 1) & walk.scores[JUDGED]])
+    allocations = {name: allocation_of(scored[name]) for name in order if name in scored}
     changes = {
         stability.family: [(step.age, step.auc_change) for step in record.decay if step.family == stability.family]
         for stability in record.stability
@@ -90,7 +93,7 @@ def pictures_of(walk: Walk, record: WalkForwardRecord, monthly: pd.DataFrame) ->
         "Brier score by month": metric_by_month(
             drawn, "brier", "Brier score by month", f"{band}; lower is better", None
         ),
-        "bankroll": bankroll_plot({name: allocations[name] for name in ordered}),
+        "bankroll": bankroll_plot(allocations),
         "decay with age": decay_plot(changes),
     }
 
