@@ -113,25 +113,16 @@ def _champion(record: MonitoringRecord) -> str:
 def _metadata(found: Monitoring) -> dict[str, dg.MetadataValue | float | int | str]:
     record = found.record
     boards = [board for board in (record.own, record.closed) if board is not None]
-    drift = [one for one in (record.score_drift, *record.feature_drift) if one is not None]
+    figures = {
+        "composite_median": record.composite_median,
+        "composite_below_0.3": record.composite_below,
+        "moved_importance": record.moved_importance,
+    }
     return {
         "report": page(
             board_table(boards) if boards else "No prediction's window has closed yet.",
-            table(
-                [
-                    {"column": one.column, "stability index": number(one.psi, 3), "by chance": number(one.expected_psi, 3),
-                     "shift in deviations": number(one.mean_shift, 2)}
-                    for one in drift
-                ]
-            ),
-            table(
-                [
-                    {"strategy": one.strategy_id, "predictions": one.predictions,
-                     "backtest": number(one.backtest_return), "expected": number(one.expected_return),
-                     "live": number(one.live_return)}
-                    for one in record.decayed
-                ]
-            ),
+            table(_drift_lines(record)),
+            table(_decay_lines(record)),
             *(picture(png, name) for name, png in found.pictures.items()),
         ),
         "champion": _champion(record),
@@ -140,13 +131,31 @@ def _metadata(found: Monitoring) -> dict[str, dg.MetadataValue | float | int | s
         "live_less_backtest_return": interval(record.decay),
         "lead_over_base_rate": interval(record.lead),
         "lead_when_promoted": number(record.promoted_lead),
-        **{
-            name: value
-            for name, value in {
-                "composite_median": record.composite_median,
-                "composite_below_0.3": record.composite_below,
-                "moved_importance": record.moved_importance,
-            }.items()
-            if value is not None
-        },
-    }  # fmt: skip
+        **{name: value for name, value in figures.items() if value is not None},
+    }
+
+
+def _drift_lines(record: MonitoringRecord) -> list[dict[str, str]]:
+    return [
+        {
+            "column": one.column,
+            "stability index": number(one.psi, 3),
+            "by chance": number(one.expected_psi, 3),
+            "shift in deviations": number(one.mean_shift, 2),
+        }
+        for one in (record.score_drift, *record.feature_drift)
+        if one is not None
+    ]
+
+
+def _decay_lines(record: MonitoringRecord) -> list[dict[str, str]]:
+    return [
+        {
+            "strategy": one.strategy_id,
+            "predictions": str(one.predictions),
+            "backtest": number(one.backtest_return),
+            "expected": number(one.expected_return),
+            "live": number(one.live_return),
+        }
+        for one in record.decayed
+    ]

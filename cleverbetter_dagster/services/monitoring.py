@@ -117,6 +117,7 @@ def _drift(model: StrategyModel, parts: Partition, new: pd.DataFrame, stood: AsO
     importance = model.fitted.feature_importance()
     moved = [one.column for one in features if one.excess >= LARGE_PSI]
     return {
+        "drift_rows": len(new),
         "score_drift": score,
         "feature_drift": tuple(features[:SHOWN_FEATURES]),
         "moved_importance": float(importance.reindex(moved).sum() / (importance.sum() or 1.0)),

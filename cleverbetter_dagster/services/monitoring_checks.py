@@ -6,8 +6,8 @@ from cleverbetter_dagster.evaluation.drift import LARGE_PSI
 from cleverbetter_dagster.evaluation.gate import PromotionPolicy
 from cleverbetter_dagster.services.records import MonitoringRecord
 
-FEWEST_NEW_ROWS = 200
-"""Below, chance alone moves a population stability index by a tenth of `LARGE_PSI` or more."""
+FEWEST_NEW_ROWS = 100
+"""From here on chance moves an index of ten bins by less than a third of `LARGE_PSI` beyond what is expected of it."""
 
 FEWEST_PREDICTIONS, FEWEST_MONTHS = 500, 3
 """Closed predictions, and months they were decided in, from which the champion is judged on them."""
@@ -31,14 +31,17 @@ class Finding:
 
 def score_has_not_drifted(record: MonitoringRecord) -> Finding:
     """The champion's score, and most of what it decides by, is distributed as when it was trained."""
-    if record.score_drift is None or record.moved_importance is None or record.rows < FEWEST_NEW_ROWS:
-        return Finding(True, f"{_nobody(record)}{record.rows} new rows; {FEWEST_NEW_ROWS} are needed to judge drift.")
+    if record.score_drift is None or record.moved_importance is None or record.drift_rows < FEWEST_NEW_ROWS:
+        return Finding(
+            True, f"{_nobody(record)}{record.drift_rows} new rows; {FEWEST_NEW_ROWS} are needed to judge drift."
+        )
     score, moved = record.score_drift, record.moved_importance
     furthest = ", ".join(f"{one.column} {one.excess:.2f}" for one in record.feature_drift[:3])
     return Finding(
         score.excess < LARGE_PSI and moved <= MOST_MOVED_IMPORTANCE,
         f"Stability index of the score {score.excess:.2f} beyond chance (below {LARGE_PSI:g} is asked) on "
-        f"{record.rows} new rows; {moved:.0%} of the decisions rest on features beyond it (at most {MOST_MOVED_IMPORTANCE:.0%}). "
+        f"{record.drift_rows} new rows; {moved:.0%} of the decisions rest on features beyond it (at most "
+        f"{MOST_MOVED_IMPORTANCE:.0%}). "
         f"Furthest: {furthest}.",
     )
 

@@ -268,7 +268,8 @@ class MonitoringRecord(Record):
     """The champion of a month, watched: new rows against those it learned from, its predictions against outcomes.
 
     Attributes:
-        composite_median, composite_below: composite scores of the month's rows: median, share below 0.3.
+        rows, composite_median, composite_below: rows decided in the month; median of their composite scores, and the
+            share below 0.3. `drift_rows` are those of the quality the champion was trained on.
         score_drift: of the champion's raw score, from its test rows to the month's new rows; None without either.
         feature_drift: the features that moved most since its training rows; `moved_importance` is the share of the
             champion's decisions, 0..1, that rests on features that moved far.
@@ -285,6 +286,7 @@ class MonitoringRecord(Record):
     family: str | None = None
     version: int | None = None
     champion_as_of: str | None = None
+    drift_rows: int = 0
     score_drift: Drift | None = None
     feature_drift: tuple[Drift, ...] = ()
     moved_importance: float | None = None

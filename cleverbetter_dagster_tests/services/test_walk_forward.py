@@ -1,6 +1,5 @@
 """The walk-forward on a small world: models are loaded once, judged on their future only, whatever months exist."""
 
-import numpy as np
 import pandas as pd
 import pytest
 
@@ -8,7 +7,7 @@ from cleverbetter_dagster.dataset.as_of import AsOf
 from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.errors import DataError
 from cleverbetter_dagster.evaluation.gate import PromotionPolicy
-from cleverbetter_dagster.learning.family import FittedModel, Report
+from cleverbetter_dagster.learning.family import FittedModel
 from cleverbetter_dagster.services.datasets import plan_split
 from cleverbetter_dagster.services.records import ModelRecord, SplitRecord, WalkForwardRecord
 from cleverbetter_dagster.services.walk_forward import (
@@ -27,31 +26,11 @@ from cleverbetter_dagster.services.walk_forward import (
 )
 from cleverbetter_dagster.services.walk_forward_figures import figures_of, monthly_scores
 from cleverbetter_dagster.services.walk_forward_report import pictures_of, summary_of
+from cleverbetter_dagster_tests.services.followers import Follower
 
 SPEC = DatasetSpec(min_composite_score=None, min_examples=1)
 MONTHS = [f"2022-{month:02d}" for month in range(6, 13)]
 EASY = PromotionPolicy(min_months=2, level=0.6, resamples=200)
-
-
-class Follower(FittedModel):
-    """Says a strategy goes on as its shrunk history has it; `noise` is what a poor model adds, by row."""
-
-    family = "follower"
-    feature_names = ("shrunk_profitable_share", "roi")
-
-    def __init__(self, noise: float) -> None:
-        self.noise = noise
-
-    def _describe(self, values: np.ndarray) -> dict[str, np.ndarray]:
-        wobble = np.sin(1e4 * values[:, 1]) * self.noise
-        probability = np.clip(values[:, 0] + wobble, 0.01, 0.99)
-        return {"probability": probability, "score": probability, "confidence": np.ones(len(values))}
-
-    def feature_importance(self) -> pd.Series:
-        return pd.Series([1.0, 0.0], index=list(self.feature_names))
-
-    def report(self) -> Report:
-        return {}
 
 
 def record(family: str, month: str) -> ModelRecord:
