@@ -30,7 +30,9 @@ EXECUTOR = dg.multiprocess_executor.configured(
 def jobs(partitions: dg.MonthlyPartitionsDefinition) -> list[Any]:
     """`load_rows` for the rows of months, `retrain` for everything that follows from them at an as_of month."""
     rows = dg.AssetSelection.assets("training_rows")
-    everything = dg.AssetSelection.all() - dg.AssetSelection.groups(UPSTREAM)
+    # The report has no partitions: it gathers them, after as many months as one likes.
+    apart = dg.AssetSelection.groups(UPSTREAM) | dg.AssetSelection.assets("walk_forward_report")
+    everything = dg.AssetSelection.all() - apart
     return [
         dg.define_asset_job(
             LOAD_ROWS,

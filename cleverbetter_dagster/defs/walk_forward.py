@@ -35,6 +35,8 @@ def walk_forward_assets(families: Sequence[str]) -> list[dg.AssetsDefinition]:
         },
         group_name=GROUP,
         owners=OWNERS,
+        # Without partitions, but the command line lets nothing else follow a range of months.
+        backfill_policy=dg.BackfillPolicy.single_run(),
         kinds={"python", "parquet"},
         description=(
             "Every as_of's models on the months after it: metrics by month, bankroll against baselines and equal "

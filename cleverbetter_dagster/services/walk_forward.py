@@ -181,9 +181,8 @@ def _scored(stand: _Stand, kind: str, name: str, rows: pd.DataFrame, said: pd.Da
     judged = rows[JUDGED].to_numpy()
     frames = [scored_frame(name, Examples(rows[judged]), said[judged], StakingSpec())]
     if not judged.all():
-        frames.append(
-            rows.loc[~judged, CARRIED].assign(**{MODEL: name, "stake": 0.0, **said[["probability"]][~judged]})
-        )
+        without: dict[str, Any] = {MODEL: name, "stake": 0.0, "probability": said["probability"][~judged]}
+        frames.append(rows.loc[~judged, CARRIED].assign(**without))
     flags = rows[[MONTH, AGE, UNSEEN, PASSES, JUDGED]]
     whence: dict[str, Any] = {AS_OF: stand.as_of.key, KIND: kind}
     return pd.concat(frames).join(flags).assign(**whence)
