@@ -9,11 +9,13 @@ from cleverbetter_dagster.defs.failed_checks import failed_checks_sensor
 from cleverbetter_dagster.defs.families import family_assets
 from cleverbetter_dagster.defs.io_manager import ArtefactIOManager
 from cleverbetter_dagster.defs.jobs import EXECUTOR, jobs
+from cleverbetter_dagster.defs.monitoring import monitoring_assets
 from cleverbetter_dagster.defs.new_rows import new_rows_sensor
 from cleverbetter_dagster.defs.partitions import monthly
 from cleverbetter_dagster.defs.resources import Deployment, mlflow_run
 from cleverbetter_dagster.defs.rows import row_assets
 from cleverbetter_dagster.defs.schedules import schedules
+from cleverbetter_dagster.defs.walk_forward import walk_forward_assets
 from cleverbetter_dagster.learning.catalogue import FAMILIES
 from cleverbetter_dagster.settings import load_settings
 
@@ -24,6 +26,8 @@ assets: list[Any] = [
     *row_assets(partitions),
     *(asset for family in FAMILIES.values() for asset in family_assets(family, partitions)),
     *champion_assets(list(FAMILIES), partitions),
+    *walk_forward_assets(list(FAMILIES)),
+    *monitoring_assets(partitions),
 ]
 
 defs = dg.Definitions(

@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 
 from cleverbetter_dagster.defs.rows import UPSTREAM
+from cleverbetter_dagster.learning.catalogue import FAMILIES
 
 LOAD_ROWS = "load_rows"
 RETRAIN = "retrain"
@@ -39,7 +40,10 @@ EXECUTOR = dg.multiprocess_executor.configured(
 
 def jobs(partitions: dg.MonthlyPartitionsDefinition) -> list[Any]:
     """All jobs; each runs at a month, or over a range of months."""
-    everything = dg.AssetSelection.all() - dg.AssetSelection.groups(UPSTREAM)
+    # The walk-forward report has no partitions: it gathers them, after as many months as one likes.
+    apart = dg.AssetSelection.groups(UPSTREAM) | dg.AssetSelection.assets("walk_forward_report")
+    everything = dg.AssetSelection.all() - apart
+    studies = dg.AssetSelection.assets(*(f"{family}_study" for family in FAMILIES))
     described: dict[str, tuple[dg.AssetSelection, dict[str, str], str]] = {
         LOAD_ROWS: (
             dg.AssetSelection.assets("training_rows"),
@@ -53,7 +57,7 @@ def jobs(partitions: dg.MonthlyPartitionsDefinition) -> list[Any]:
             "evaluates, compares, promotes and predicts as of that month.",
         ),
         INCREMENTAL: (
-            everything,
+            everything - studies,
             TRAINING_LANE,
             "As retrain, without tuning: every family is updated from its current version with the rows that are new. "
             "Requested by itself when rows land.",
@@ -72,8 +76,5 @@ def jobs(partitions: dg.MonthlyPartitionsDefinition) -> list[Any]:
 
 
 def incremental_config(families: Iterable[str]) -> dict[str, Any]:
-    """Run configuration of the job `incremental`: nothing is searched, models go on from their current version."""
-    ops: dict[str, Any] = {}
-    for family in families:
-        ops[f"{family}_study"] = {"config": {"n_trials": 0, "n_folds": 1}}
-    return {"ops": ops}
+    """Run configuration of the job `incremental`: every model goes on from its newest version."""
+    return {"ops": {f"{family}_model": {"config": {"training": "incremental"}} for family in families}}

@@ -8,6 +8,10 @@ from pydantic import BaseModel, ConfigDict, JsonValue
 from cleverbetter_dagster.betting.staking import StakingSpec
 from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.dataset.splits import TemporalSplit
+from cleverbetter_dagster.evaluation.bootstrap import Interval
+from cleverbetter_dagster.evaluation.drift import Drift
+from cleverbetter_dagster.evaluation.filter_effect import FilterEffect
+from cleverbetter_dagster.evaluation.leaderboard import LeaderboardRow
 from cleverbetter_dagster.evaluation.staking_comparison import StakingVerdict
 
 Action = Literal["promoted", "refused", "kept"]
@@ -182,3 +186,157 @@ class LuckRecord(Record):
         """The figures a tracker keeps, by name."""
         kept = {"monthly_sharpe", "probabilistic_sharpe", "deflated_sharpe", "independent_strategies", "effective_rows"}
         return self.model_dump(include=kept)
+
+
+class ReplayedDecision(Record):
+    """What the promotion policy would have decided at one as_of, and who would have stood from then on."""
+
+    as_of: str
+    challenger: str
+    promoted: bool
+    champion: str | None
+    champion_as_of: str | None
+    reasons: tuple[str, ...]
+
+
+class DecayStep(Record):
+    """A family's models at one age, in months.
+
+    Attributes:
+        months: months judged; older ages lack the first of them.
+        roc_auc: on all rows at that age.
+        brier_change: Brier score at that age minus that of the models of age 1 on the same rows; above 0 is worse.
+        auc_change: likewise of the AUC; below 0 is worse.
+    """
+
+    family: str
+    age: int
+    months: int
+    rows: int
+    roc_auc: Interval | None
+    brier_change: Interval | None
+    auc_change: Interval | None
+
+
+class Stability(Record):
+    """How alike a family's months are.
+
+    Attributes:
+        auc_deviation: standard deviation of the monthly AUC; None below two months that have one.
+        above_chance: share of those months with an AUC above one half.
+        beating_baselines: share of the months with a Brier score below that of each baseline.
+        worst_month: the month of the largest loss on the bankroll, and `worst_return` what it returned.
+        rank_agreement: mean rank correlation of what the models of two as_ofs a month apart say of the same rows.
+    """
+
+    family: str
+    months: int
+    auc_deviation: float | None
+    above_chance: float | None
+    beating_baselines: float
+    worst_month: str
+    worst_return: float
+    rank_agreement: float | None
+
+
+class Familiarity(Record):
+    """A family on the strategies it had learned from, or on those it had never seen."""
+
+    family: str
+    unseen: bool
+    strategies: int
+    board: LeaderboardRow | None
+
+
+class ReplayRecord(Record):
+    """The promotion policy over time: its decisions, and what its champions' stakes earned; None before the first."""
+
+    policy: str
+    decisions: tuple[ReplayedDecision, ...]
+    board: LeaderboardRow | None
+
+    @property
+    def promotions(self) -> int:
+        """How often it would have promoted."""
+        return sum(decision.promoted for decision in self.decisions)
+
+
+class WalkForwardRecord(Record):
+    """The walk-forward study in figures. Its monthly frame is the table this record is kept in.
+
+    Attributes:
+        as_ofs: months whose models were judged on the month after; `windows` names their window of history, as
+            `expanding` or `rolling 24 months`.
+        board: families and baselines over all months, best Brier score first, intervals by resampling months.
+        luck: by family; `trials` of its tuning are those of the as_of with most.
+        overfitting_of_models: probability of backtest overfitting of choosing among families and baselines by their
+            past Sharpe ratio; `overfitting_of_strategies` of choosing the best strategy. None with too few months.
+    """
+
+    as_ofs: tuple[str, ...]
+    windows: dict[str, str]
+    data_hash: str
+    board: tuple[LeaderboardRow, ...]
+    decay: tuple[DecayStep, ...]
+    stability: tuple[Stability, ...]
+    familiarity: tuple[Familiarity, ...]
+    replays: tuple[ReplayRecord, ...]
+    luck: dict[str, LuckRecord]
+    filter_effects: dict[str, FilterEffect]
+    overfitting_of_models: float | None
+    overfitting_of_strategies: float | None
+
+
+class StrategyDecay(Record):
+    """A strategy live against its backtests: means over its predictions whose windows have closed.
+
+    Attributes:
+        backtest_return: mean return of its windows up to each prediction; `expected_return` what the champion expected.
+        live_return: of the window that followed.
+    """
+
+    strategy_id: str
+    method: str
+    predictions: int
+    backtest_return: float
+    expected_return: float
+    live_return: float
+
+    @property
+    def decay(self) -> float:
+        """Live less backtest; below 0 where the backtest promised too much."""
+        return self.live_return - self.backtest_return
+
+
+class MonitoringRecord(Record):
+    """The champion of a month, watched: new rows against those it learned from, its predictions against outcomes.
+
+    Attributes:
+        rows, composite_median, composite_below: rows decided in the month; median of their composite scores, and the
+            share below 0.3. `drift_rows` are those of the quality the champion was trained on.
+        score_drift: of the champion's raw score, from its test rows to the month's new rows; None without either.
+        feature_drift: the features that moved most since its training rows; `moved_importance` is the share of the
+            champion's decisions, 0..1, that rests on features that moved far.
+        closed: predictions of whichever champion whose windows closed within a year, as a leaderboard row.
+        own: those of this champion; `lead` is its loss less the base rate's on them, `promoted_lead` the same when it
+            was promoted. Below 0 is better.
+        decay: mean over closed predictions of live less backtest return; `decayed` the strategies furthest below.
+    """
+
+    as_of: str
+    rows: int
+    composite_median: float | None
+    composite_below: float | None
+    family: str | None = None
+    version: int | None = None
+    champion_as_of: str | None = None
+    drift_rows: int = 0
+    score_drift: Drift | None = None
+    feature_drift: tuple[Drift, ...] = ()
+    moved_importance: float | None = None
+    closed: LeaderboardRow | None = None
+    own: LeaderboardRow | None = None
+    lead: Interval | None = None
+    promoted_lead: float | None = None
+    decay: Interval | None = None
+    decayed: tuple[StrategyDecay, ...] = ()

@@ -148,10 +148,20 @@ def read_predictions(settings: Settings, as_of: str | None = None) -> pd.DataFra
         if as_of is None
         else "SELECT * FROM strategy_predictions WHERE as_of = %(as_of)s"
     )
+    return _selected(settings, query, {"as_of": as_of})
+
+
+def read_predictions_between(settings: Settings, first: str, last: str) -> pd.DataFrame:
+    """Predictions made at the months `first` to `last`, both included, by whichever models; as `read_predictions`."""
+    query = "SELECT * FROM strategy_predictions WHERE as_of BETWEEN %(first)s AND %(last)s"
+    return _selected(settings, query, {"first": first, "last": last})
+
+
+def _selected(settings: Settings, query: str, values: dict[str, str | None]) -> pd.DataFrame:
     with closing(psycopg_connect(settings, "state", autocommit=True)) as connection:
         _ensure_table(connection)
         cursor = connection.cursor(row_factory=dict_row)
-        cursor.execute(f"{query} ORDER BY recommended_stake DESC, probability DESC, strategy_id", {"as_of": as_of})
+        cursor.execute(f"{query} ORDER BY recommended_stake DESC, probability DESC, strategy_id", values)
         names = [column.name for column in cursor.description or ()]
         frame = pd.DataFrame(cursor.fetchall(), columns=names)
     numbers = [name for name, kind in TYPES.items() if kind == pa.float64()]

@@ -15,6 +15,7 @@ from cleverbetter_dagster.learning.rl_agent import RlAgent
 
 GRAPH = defs.resolve_asset_graph()
 UPSTREAM = {"backtest_results", "ml_features"}
+WALK_FORWARD = "walk_forward_report"
 
 
 def key(name: str) -> dg.AssetKey:
@@ -24,6 +25,7 @@ def key(name: str) -> dg.AssetKey:
 def test_the_graph_has_the_assets_of_the_design_and_one_branch_for_each_family() -> None:
     branches = {f"{family}_{part}" for family in FAMILIES for part in ("study", "model", "evaluation")}
     rest = {"training_rows", "temporal_split", "model_comparison", "champion", "strategy_predictions"}
+    rest |= {"champion_monitoring", WALK_FORWARD}
     assert {found.to_user_string() for found in GRAPH.get_all_asset_keys()} == UPSTREAM | rest | branches
 
 
@@ -38,6 +40,8 @@ def test_the_graph_has_the_assets_of_the_design_and_one_branch_for_each_family()
         ("model_comparison", {f"{family}_evaluation" for family in FAMILIES}),
         ("champion", {"training_rows", "temporal_split", "model_comparison"}),
         ("strategy_predictions", {"training_rows", "champion"}),
+        ("champion_monitoring", {"training_rows", "temporal_split", "champion", "strategy_predictions"}),
+        ("walk_forward_report", {"training_rows", "temporal_split", *(f"{family}_model" for family in FAMILIES)}),
     ],
 )
 def test_every_asset_depends_on_what_it_reads(asset: str, parents: set[str]) -> None:
@@ -47,7 +51,7 @@ def test_every_asset_depends_on_what_it_reads(asset: str, parents: set[str]) -> 
 def test_every_asset_of_ours_is_monthly_described_grouped_owned_by_a_kind_and_versioned() -> None:
     for found in GRAPH.get_all_asset_keys() - {key(name) for name in UPSTREAM}:
         node = GRAPH.get(found)
-        assert isinstance(node.partitions_def, dg.MonthlyPartitionsDefinition), found
+        assert isinstance(node.partitions_def, dg.MonthlyPartitionsDefinition) or found == key(WALK_FORWARD), found
         assert node.description, found
         assert node.group_name != "default", found
         assert node.kinds, found
@@ -116,6 +120,11 @@ def test_the_jobs_are_those_people_start_by_name() -> None:
         "incremental",
         "predict",
     }
+
+
+def test_retraining_a_month_leaves_out_the_report_over_all_months() -> None:
+    retrain = defs.resolve_job_def("retrain").asset_layer.executable_asset_keys
+    assert key(WALK_FORWARD) not in retrain and key("champion_monitoring") in retrain
 
 
 def test_loading_the_definitions_touches_no_network() -> None:

@@ -1,0 +1,62 @@
+"""Predictions that were made, joined to the outcomes that came."""
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+from cleverbetter_dagster.dataset.as_of import AsOf
+from cleverbetter_dagster.dataset.labels import DECISION_TIME, LABEL, LABEL_TIME, NEXT_ROI
+from cleverbetter_dagster.dataset.schema import METHOD, STRATEGY
+from cleverbetter_dagster.services.records import StrategyDecay
+from cleverbetter_dagster.settings import Settings
+from cleverbetter_dagster.store.predictions import read_predictions_between
+
+YEAR = 12
+KEY = [STRATEGY, METHOD, DECISION_TIME]
+BACKTEST_RETURN = "mean_roi"
+FEWEST_PREDICTIONS = 3
+"""A strategy with fewer closed predictions is not called decayed."""
+
+
+def closed_predictions(settings: Settings, panel: pd.DataFrame, as_of: AsOf) -> pd.DataFrame:
+    """Predictions whose windows have closed by the end of `as_of` and within a year before it, with outcomes.
+
+    A row that was predicted at several months counts once, as first predicted; scored again in one month, as last.
+
+    Args:
+        panel: everything known at the end of `as_of`.
+
+    Returns:
+        Columns of the predictions table, and `label`, `next_roi`, `label_time` and `mean_roi` (the mean return of the
+        strategy's windows by then), by decision time. `stake` is the stake that was recommended.
+    """
+    made = read_predictions_between(settings, _months_before(as_of, YEAR + 2).key, as_of.key)
+    newest = made.sort_values("created_at").drop_duplicates(["as_of", STRATEGY, METHOD], keep="last")
+    first = newest.sort_values("as_of").drop_duplicates(KEY, keep="first")
+    first = first.assign(**{DECISION_TIME: first[DECISION_TIME].dt.as_unit("us"), "stake": first["recommended_stake"]})
+    outcomes = panel.loc[panel[LABEL].notna(), [*KEY, LABEL, LABEL_TIME, NEXT_ROI, BACKTEST_RETURN]]
+    joined = first.merge(outcomes, on=KEY)
+    recent = joined[LABEL_TIME] >= _months_before(as_of, YEAR - 1).start
+    return joined[recent].sort_values(KEY, ignore_index=True)
+
+
+def most_decayed(closed: pd.DataFrame, count: int = 10) -> tuple[StrategyDecay, ...]:
+    """The strategies whose live returns lie furthest below their backtests', worst first."""
+    return tuple(sorted(_decays(closed), key=lambda one: (one.decay, one.strategy_id))[:count])
+
+
+def _decays(closed: pd.DataFrame) -> Iterator[StrategyDecay]:
+    for (strategy, method), rows in closed.groupby([STRATEGY, METHOD], sort=True):
+        if len(rows) >= FEWEST_PREDICTIONS:
+            yield StrategyDecay(
+                strategy_id=str(strategy),
+                method=str(method),
+                predictions=len(rows),
+                backtest_return=float(rows[BACKTEST_RETURN].mean()),
+                expected_return=float(rows["expected_return"].mean()),
+                live_return=float(rows[NEXT_ROI].mean()),
+            )
+
+
+def _months_before(as_of: AsOf, months: int) -> AsOf:
+    return as_of if months == 0 else _months_before(as_of.previous(), months - 1)
