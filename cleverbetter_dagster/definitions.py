@@ -9,6 +9,7 @@ from cleverbetter_dagster.defs.families import family_assets
 from cleverbetter_dagster.defs.io_manager import ArtefactIOManager
 from cleverbetter_dagster.defs.jobs import EXECUTOR, jobs
 from cleverbetter_dagster.defs.partitions import monthly
+from cleverbetter_dagster.defs.reports import report_assets
 from cleverbetter_dagster.defs.resources import Deployment, mlflow_run
 from cleverbetter_dagster.defs.rows import row_assets
 from cleverbetter_dagster.learning.catalogue import FAMILIES
@@ -20,6 +21,7 @@ assets: list[Any] = [
     *row_assets(partitions),
     *(asset for family in FAMILIES.values() for asset in family_assets(family, partitions)),
     *champion_assets(list(FAMILIES), partitions),
+    *report_assets(list(FAMILIES), partitions),
 ]
 
 defs = dg.Definitions(

@@ -114,3 +114,21 @@ class PredictionsRecord(Record):
     staked: int
     total_stake_fraction: float
     newest_decision: datetime | None = None
+
+
+class ReportRecord(Record):
+    """A report as it lies among the artefacts: one HTML file.
+
+    Attributes:
+        kind: what it is about: a family's name, `comparison` or `walk_forward`.
+        path: below the base of the artefacts; `url` is where that is.
+        run_id: the MLflow run that holds it as well.
+    """
+
+    kind: str
+    as_of: str
+    path: str
+    url: str
+    sha256: str
+    size_bytes: int
+    run_id: str
