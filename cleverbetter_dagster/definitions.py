@@ -4,6 +4,7 @@ from typing import Any
 
 import dagster as dg
 
+from cleverbetter_dagster.defs.alerts import alerts
 from cleverbetter_dagster.defs.champion import champion_assets
 from cleverbetter_dagster.defs.families import family_assets
 from cleverbetter_dagster.defs.io_manager import ArtefactIOManager
@@ -27,6 +28,7 @@ assets: list[Any] = [
 defs = dg.Definitions(
     assets=assets,
     jobs=jobs(partitions),
+    sensors=[alerts],
     resources={"io_manager": ArtefactIOManager(), "deployment": Deployment(), "mlflow": mlflow_run},
     executor=EXECUTOR,
 )

@@ -41,6 +41,7 @@ class Settings(BaseSettings):
     mlflow_tracking_uri: str | None = Field(None, validation_alias="MLFLOW_TRACKING_URI")
     mlflow_experiment_name: str = Field("clever-better", validation_alias="MLFLOW_EXPERIMENT_NAME")
     artefacts_url: str | None = Field(None, validation_alias="CLEVERBETTER_ARTEFACTS_URL")
+    alert_webhook: SecretStr | None = Field(None, validation_alias="CLEVERBETTER_ALERT_WEBHOOK")
     results_table: str = Field("backtest_results", validation_alias="CLEVERBETTER_RESULTS_TABLE")
     features_table: str = Field("ml_features", validation_alias="CLEVERBETTER_FEATURES_TABLE")
     first_month: str = Field("2015-01", validation_alias="CLEVERBETTER_FIRST_MONTH", pattern=r"^\d{4}-(0[1-9]|1[0-2])$")
@@ -53,7 +54,14 @@ class Settings(BaseSettings):
     def _absolute(cls, home: Path) -> Path:
         return home.expanduser().resolve()
 
-    @field_validator("database_url", "dagster_database_url", "optuna_database_url", "state_database_url", mode="before")
+    @field_validator(
+        "database_url",
+        "dagster_database_url",
+        "optuna_database_url",
+        "state_database_url",
+        "alert_webhook",
+        mode="before",
+    )
     @classmethod
     def _blank_is_unset(cls, url: str | None) -> str | None:
         return url or None

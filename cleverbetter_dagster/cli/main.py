@@ -14,6 +14,7 @@ from rich.console import Console
 from cleverbetter_dagster.cli.demo import demo
 from cleverbetter_dagster.cli.down import down
 from cleverbetter_dagster.cli.import_rows import import_rows
+from cleverbetter_dagster.cli.report import report
 from cleverbetter_dagster.cli.status import status
 from cleverbetter_dagster.cli.up import up
 from cleverbetter_dagster.errors import CleverBetterError
@@ -30,6 +31,7 @@ app.command()(up)
 app.command()(down)
 app.command()(status)
 app.command("import")(import_rows)
+app.command()(report)
 
 
 def _show_version(wanted: bool) -> None:

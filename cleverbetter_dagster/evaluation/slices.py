@@ -34,8 +34,8 @@ class Slice:
 def quartile_names(values: pd.Series, unit: str = "", digits: int = 0) -> pd.Series:
     """The quarter of the values each row lies in, named by its ends; missing values are `unknown`.
 
-    >>> quartile_names(pd.Series([1.0, 2.0, 3.0, 4.0])).tolist()
-    ['1 to 2', '1 to 2', '2 to 3', '3 to 4']
+    >>> quartile_names(pd.Series([1.0, 2.0, 3.0, 4.0, 5.0])).tolist()
+    ['1 to 2', '1 to 2', '2 to 3', '3 to 4', '4 to 5']
     """
     edges = np.unique(np.nanquantile(values, [0, 0.25, 0.5, 0.75, 1.0])) if values.notna().any() else np.array([0.0])
     if len(edges) < 2:

@@ -22,6 +22,11 @@ from cleverbetter_dagster.services.report_parts import board_section, decision_o
 SLICE_RESAMPLES = 400
 SHOWN_STRATEGIES = 10
 
+_SLICED = (
+    "The test rows cut by what was known when they were decided. Slices of fewer than 30 rows are left out; of a "
+    "single month there is no interval, and so no figure."
+)
+
 
 @dataclass(frozen=True)
 class Judged:
@@ -87,14 +92,13 @@ def _figures(row: LeaderboardRow) -> Section:
 
 def _probabilities(judged: Judged) -> Section:
     rows = judged.scored[judged.model.family]
-    text = (
-        "Whether a stated probability can be taken at its word, and how well it tells profitable windows from others."
-    )
+    text = "Whether a stated probability can be taken at its word, and how well it tells profitable windows apart."
     return Section(
         "Probabilities",
         text,
         charts=(
             charts.reliability_chart(rows),
+            charts.probability_chart(rows),
             charts.roc_chart(judged.scored),
             charts.precision_recall_chart(judged.scored),
         ),
@@ -138,10 +142,10 @@ def _slices(judged: Judged, bootstrap: BootstrapSpec) -> Section:
     rows = judged.scored[judged.model.family]
     spec = bootstrap.model_copy(update={"resamples": min(SLICE_RESAMPLES, bootstrap.resamples)})
     tables = tuple(
-        _slice_table(title, sliced(rows, names.tolist(), list(dict.fromkeys(names.iloc[_order(names, by)])), spec))
+        _slice_table(title, sliced(rows, names.tolist(), _in_order(names, by), spec))
         for title, names, by in _cuts(judged.dataset.parts.test)
     )
-    return Section("Where it is good, and where not", "Slices of fewer than 30 rows are left out.", tables=tables)
+    return Section("Where it is good, and where not", _SLICED, tables=tables)
 
 
 def _cuts(test: Examples) -> list[tuple[str, pd.Series, pd.Series]]:
@@ -162,8 +166,9 @@ def _cuts(test: Examples) -> list[tuple[str, pd.Series, pd.Series]]:
     return [*cuts, ("By season of the decision (southern)", seasons, month.map(lambda m: (m % 12) // 3))]
 
 
-def _order(names: pd.Series, by: pd.Series) -> list[int]:
-    return by.reset_index(drop=True).sort_values(kind="stable").index.tolist()
+def _in_order(names: pd.Series, by: pd.Series) -> list[str]:
+    """Names of the slices, in the order of the values they were cut by."""
+    return list(dict.fromkeys(names.loc[by.sort_values(kind="stable").index]))
 
 
 def _slice_table(title: str, slices: list[Slice]) -> Table:
@@ -199,10 +204,11 @@ def _strategies(judged: Judged) -> Section:
 
 
 def _strategy_table(title: str, chosen: pd.DataFrame) -> Table:
+    methods = len(set(chosen["method"])) > 1
     headings = ("strategy", "probability", "expected return", "confidence", "stake")
     lines = tuple(
         (
-            str(row["strategy_id"]) + (f" ({row['method']})" if row["method"] else ""),
+            str(row["strategy_id"]) + (f" ({row['method']})" if methods else ""),
             percent(row["probability"]),
             percent(row["expected_return"], 2, signed=True),
             figure(row["confidence"], 2),

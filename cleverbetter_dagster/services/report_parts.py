@@ -1,4 +1,4 @@
-"""What the reports share: the decision in a paragraph, the models side by side, where it comes from, how to repeat it."""
+"""What the reports share: the decision in a paragraph, the models side by side, where it all comes from."""
 
 import json
 import shlex
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from cleverbetter_dagster.evaluation.leaderboard import LeaderboardRow
 from cleverbetter_dagster.evaluation.report import charts
+from cleverbetter_dagster.evaluation.report.svg import Format
 from cleverbetter_dagster.evaluation.report.view import (
     Section,
     Table,
@@ -18,8 +19,12 @@ from cleverbetter_dagster.evaluation.report.view import (
 )
 from cleverbetter_dagster.services.records import ChampionRecord, EvaluatedModel, SplitRecord
 
-FORESTS = (("roc_auc", "ROC AUC", "higher is better"), ("brier", "Brier score", "lower is better"),
-           ("roi", "Return on stakes", "profit over stake"), ("growth", "Growth of the bankroll", "over the test rows"))  # fmt: skip
+FORESTS = (
+    ("roc_auc", "ROC AUC", "higher is better"),
+    ("brier", "Brier score", "lower is better"),
+    ("roi", "Return on stakes", "profit over stake"),
+    ("growth", "Growth of the bankroll", "over the test rows"),
+)
 AS_PERCENT = {"roi", "growth"}
 
 
@@ -93,7 +98,7 @@ def provenance(model: EvaluatedModel, split: SplitRecord) -> tuple[tuple[str, st
         ("Test", f"{cut.test.rows:,} rows, from {cut.test_start:%Y-%m-%d} to {cut.test.last_decision:%Y-%m-%d}"),
         ("Left out", f"{cut.purged_rows:,} purged, {cut.filtered_rows:,} below the quality filter, "
                      f"{cut.unlabelled_rows:,} whose next window has not ended"),
-        ("Parameters", f"{model.trials} settings tried, seed {model.seed}"),
+        ("Parameters", f"{model.trials} {'setting' if model.trials == 1 else 'settings'} tried, seed {model.seed}"),
         ("Model", f"{model.model_uri}, SHA-256 {model.sha256}"),
         ("MLflow run", model.run_id),
     )  # fmt: skip
@@ -122,9 +127,8 @@ def _judged_on(row: LeaderboardRow) -> str:
 def _compared(row: LeaderboardRow, board: Sequence[LeaderboardRow], name: str) -> str:
     if row.brier is None:
         return ""
-    better = [
-        other.name for other in board if other.brier and other.name != name and other.brier.point < row.brier.point
-    ]
+    others = {other.name: other.brier.point for other in board if other.brier and other.name != name}
+    better = [other for other, brier in others.items() if brier < row.brier.point]
     if better:
         return f"Its Brier score of {figure(row.brier.point, 4)} is above that of {sentence_list(better)}."
     return f"Its Brier score of {figure(row.brier.point, 4)} is the lowest of all."
@@ -138,7 +142,7 @@ def _earned(row: LeaderboardRow) -> str:
     return f"Allocating by it would have returned {percent(row.roi.point)} on the stakes ({ends}){clear}."
 
 
-def _shown(metric: str):
+def _shown(metric: str) -> Format:
     if metric in AS_PERCENT:
         return lambda value: percent(value, 1)
     return lambda value: figure(value, 3)

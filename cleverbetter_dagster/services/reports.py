@@ -1,4 +1,4 @@
-"""Reports made, kept and found again: as HTML among the artefacts, and in the MLflow run of the model they are about."""
+"""Reports made, kept and found again: HTML among the artefacts, and in the MLflow run of the model."""
 
 import hashlib
 from collections.abc import Mapping

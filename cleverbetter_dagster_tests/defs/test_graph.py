@@ -21,8 +21,9 @@ def key(name: str) -> dg.AssetKey:
 
 
 def test_the_graph_has_the_assets_of_the_design_and_one_branch_for_each_family() -> None:
-    branches = {f"{family}_{part}" for family in FAMILIES for part in ("study", "model", "evaluation")}
+    branches = {f"{family}_{part}" for family in FAMILIES for part in ("study", "model", "evaluation", "report")}
     rest = {"training_rows", "temporal_split", "model_comparison", "champion", "strategy_predictions"}
+    rest |= {"comparison_report"}
     assert {found.to_user_string() for found in GRAPH.get_all_asset_keys()} == UPSTREAM | rest | branches
 
 
@@ -37,6 +38,7 @@ def test_the_graph_has_the_assets_of_the_design_and_one_branch_for_each_family()
         ("model_comparison", {f"{family}_evaluation" for family in FAMILIES}),
         ("champion", {"training_rows", "temporal_split", "model_comparison"}),
         ("strategy_predictions", {"training_rows", "champion"}),
+        ("ensemble_report", {"training_rows", "temporal_split", "ensemble_evaluation", "champion"}),
     ],
 )
 def test_every_asset_depends_on_what_it_reads(asset: str, parents: set[str]) -> None:

@@ -54,7 +54,7 @@ def probability_chart(rows: ScoredRows, bins: int = 25) -> Chart:
     board = Board((0.0, top), (0.0, 1.05 * float(all_rows.max())))
     board.y_axis("rows", lambda value: f"{value:,.0f}")
     board.x_axis("stated probability", _whole_percent)
-    for low, high, good, count in zip(edges, edges[1:], profitable, all_rows, strict=False):
+    for low, high, good, count in zip(edges[:-1], edges[1:], profitable, all_rows, strict=True):
         told = f"{percent(low)} to {percent(high)}: {count:,} rows, {good:,} profitable"
         board.bar((low, 0.0), (high, float(good)), MODEL, told)
         board.bar((low, float(good)), (high, float(count)), MUTED_FILL, told)
