@@ -1,6 +1,8 @@
 """Messages to a webhook. Its address is a secret: it is never logged, nor put into an error."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -36,12 +38,8 @@ def send_text(address: str, text: str, backoff_seconds: float = 0.5) -> bool:
         respect_retry_after_header=False,  # it may ask for hours
         raise_on_status=False,
     )
-    # urllib3 logs each retry with the path, which is the secret.
-    quiet = logging.getLogger("urllib3.connectionpool")
-    level = quiet.level
-    quiet.setLevel(logging.ERROR)
     try:
-        with requests.Session() as session:
+        with _urllib3_silent(), requests.Session() as session:
             session.mount("http://", HTTPAdapter(max_retries=retry))
             session.mount("https://", HTTPAdapter(max_retries=retry))
             limits = (CONNECT_SECONDS, ANSWER_SECONDS)
@@ -49,9 +47,21 @@ def send_text(address: str, text: str, backoff_seconds: float = 0.5) -> bool:
     except requests.RequestException as error:
         log.warning("The alert webhook was not reached (%s); see CLEVERBETTER_ALERT_WEBHOOK.", type(error).__name__)
         return False
-    finally:
-        quiet.setLevel(level)
     if 200 <= answer.status_code < 300:
         return True
     log.warning("The alert webhook answered %s; see CLEVERBETTER_ALERT_WEBHOOK.", answer.status_code)
     return False
+
+
+@contextmanager
+def _urllib3_silent() -> Iterator[None]:
+    """urllib3 logs requests and retries with their path, which is the secret."""
+    loggers = [logging.getLogger(f"urllib3.{name}") for name in ("connectionpool", "util.retry")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
