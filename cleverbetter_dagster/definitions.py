@@ -4,6 +4,7 @@ from typing import Any
 
 import dagster as dg
 
+from cleverbetter_dagster.defs.alerts import alerts
 from cleverbetter_dagster.defs.champion import champion_assets
 from cleverbetter_dagster.defs.failed_checks import failed_checks_sensor
 from cleverbetter_dagster.defs.families import family_assets
@@ -12,6 +13,7 @@ from cleverbetter_dagster.defs.jobs import EXECUTOR, jobs
 from cleverbetter_dagster.defs.monitoring import monitoring_assets
 from cleverbetter_dagster.defs.new_rows import new_rows_sensor
 from cleverbetter_dagster.defs.partitions import monthly
+from cleverbetter_dagster.defs.reports import report_assets
 from cleverbetter_dagster.defs.resources import Deployment, mlflow_run
 from cleverbetter_dagster.defs.rows import row_assets
 from cleverbetter_dagster.defs.schedules import schedules
@@ -28,13 +30,14 @@ assets: list[Any] = [
     *champion_assets(list(FAMILIES), partitions),
     *walk_forward_assets(list(FAMILIES)),
     *monitoring_assets(partitions),
+    *report_assets(list(FAMILIES), partitions),
 ]
 
 defs = dg.Definitions(
     assets=assets,
     jobs=jobs(partitions),
     schedules=schedules(list(FAMILIES), settings),
-    sensors=[new_rows_sensor(list(FAMILIES), settings), failed_checks_sensor(settings)],
+    sensors=[new_rows_sensor(list(FAMILIES), settings), failed_checks_sensor(settings), alerts],
     resources={"io_manager": ArtefactIOManager(), "deployment": Deployment(), "mlflow": mlflow_run},
     executor=EXECUTOR,
 )

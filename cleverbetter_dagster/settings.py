@@ -99,6 +99,12 @@ class Settings(BaseSettings):
         json_schema_extra={DEFAULT: "`.cleverbetter/artefacts`"},
         repr=False,
     )
+    alert_webhook: SecretStr | None = Field(
+        None,
+        validation_alias="CLEVERBETTER_ALERT_WEBHOOK",
+        description="told of decisions, failed guards and stale champions (Slack-compatible JSON)",
+        json_schema_extra={DEFAULT: "none: alerts are in the UI and the log"},
+    )
     results_table: str = Field(
         "backtest_results",
         validation_alias="CLEVERBETTER_RESULTS_TABLE",
@@ -220,7 +226,7 @@ class Settings(BaseSettings):
     def _absolute(cls, home: Path) -> Path:
         return home.expanduser().resolve()
 
-    @field_validator(*DATABASE_URLS, mode="before")
+    @field_validator(*DATABASE_URLS, "alert_webhook", mode="before")
     @classmethod
     def _blank_is_unset(cls, url: str | None) -> str | None:
         return url or None

@@ -17,6 +17,7 @@ from cleverbetter_dagster.cli.demo import demo
 from cleverbetter_dagster.cli.down import down
 from cleverbetter_dagster.cli.import_rows import import_rows
 from cleverbetter_dagster.cli.output import MEANINGS, exit_code
+from cleverbetter_dagster.cli.report import report
 from cleverbetter_dagster.cli.simulate_retraining import simulate_retraining
 from cleverbetter_dagster.cli.status import status
 from cleverbetter_dagster.cli.up import up
@@ -97,6 +98,13 @@ app.command(
     rich_help_panel=CHAMPION,
     epilog=_examples("cleverbetter history", "cleverbetter history --decisions --limit 100 --json"),
 )(promotion.history)
+app.command(
+    rich_help_panel=MODELS,
+    epilog=_examples(
+        "cleverbetter report --family ensemble --as-of 2023-10",
+        "cleverbetter report --kind comparison --output report.html",
+    ),
+)(report)
 app.command(
     "simulate-retraining",
     rich_help_panel=MODELS,

@@ -35,7 +35,7 @@ PARTS = {"train": "#0b6bcb", "validation": "#4b9b7d", "test": "#d9822b", "purged
 def reliability_diagram(label: ArrayLike, probability: ArrayLike, n_bins: int = DEFAULT_BINS) -> bytes:
     """Observed against stated frequency by bin of equal mass, 95% Wilson intervals, and where the rows lie."""
     curve = reliability_curve(label, probability, n_bins)
-    low, high = _wilson(curve.observed, curve.count)
+    low, high = wilson_interval(curve.observed, curve.count)
     figure = _figure("Reliability", f"calibration error {curve.calibration_error:.3f}, {curve.count.sum():,} rows")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
     top = 1.05 * max(high.max(), curve.mean_probability.max(), 0.1)
@@ -201,7 +201,7 @@ def _month_lengths(months: pd.DatetimeIndex) -> np.ndarray:
     return months.days_in_month.to_numpy(dtype=float)
 
 
-def _wilson(observed: np.ndarray, count: np.ndarray, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+def wilson_interval(observed: np.ndarray, count: np.ndarray, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
     """Interval of a proportion. Source: Wilson (1927)."""
     z = float(special.ndtri((1 + level) / 2))
     centre = (observed + z**2 / (2 * count)) / (1 + z**2 / count)

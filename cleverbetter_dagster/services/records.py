@@ -161,6 +161,24 @@ class PredictionsRecord(Record):
     newest_decision: datetime | None = None
 
 
+class ReportRecord(Record):
+    """A report as it lies among the artefacts: one HTML file.
+
+    Attributes:
+        kind: what it is about: a family's name, `comparison` or `walk_forward`.
+        path: below the base of the artefacts; `url` is where that is.
+        run_id: the MLflow run that holds it as well.
+    """
+
+    kind: str
+    as_of: str
+    path: str
+    url: str
+    sha256: str
+    size_bytes: int
+    run_id: str
+
+
 class LuckRecord(Record):
     """How likely what a model's stakes earned is skill.
 

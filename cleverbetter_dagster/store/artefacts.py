@@ -113,6 +113,26 @@ class ArtefactStore:
             raise DataError(f"The artefact {self.url(path)} is a {type(record).__name__}, not a JSON object.")
         return record
 
+    def write_text(self, path: str, text: str) -> None:
+        """Store a text (HTML, Markdown) in UTF-8, replacing what was there."""
+        self._write(path, text.encode())
+
+    def read_text(self, path: str) -> str:
+        """The text at `path`.
+
+        Raises:
+            DataError: the artefact is missing.
+        """
+        return self._read(path).decode()
+
+    def names(self, folder: str) -> list[str]:
+        """Names of the files directly below `folder`, ascending; none where it does not exist."""
+        place = self._place(folder)
+        if not self._filesystem.isdir(place):
+            return []
+        found = self._filesystem.ls(place, detail=False)
+        return sorted(posixpath.basename(name) for name in found if self._filesystem.isfile(name))
+
     def _place(self, path: str) -> str:
         if path.startswith("/") or not {"..", "."}.isdisjoint(path.split("/")) or "\0" in path or "\\" in path:
             raise DataError(f"An artefact path is relative and stays below the base, got {path!r}.")

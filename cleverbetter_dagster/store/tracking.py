@@ -19,6 +19,7 @@ from functools import cache, lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel
 from pydantic_core import to_json
@@ -201,6 +202,19 @@ def tracking_uri(settings: Settings) -> str:
     return (
         f"postgresql+psycopg2{mark}{address}" if scheme in ("postgresql", "postgres") else settings.mlflow_tracking_uri
     )
+
+
+def run_page(settings: Settings, run_id: str, artefact: str) -> str:
+    """Where a person opens an artefact of a run in MLflow's UI: the tracking server's, else that of `cleverbetter up`.
+
+    A password in the server's address is left out.
+    """
+    address = urlsplit(settings.mlflow_tracking_uri or "")
+    server = f"http://127.0.0.1:{settings.mlflow_port}"
+    if address.scheme in ("http", "https"):
+        port = f":{address.port}" if address.port else ""
+        server = f"{address.scheme}://{address.hostname}{port}{address.path.rstrip('/')}"
+    return f"{server}/#/experiments/{experiment_id(settings)}/runs/{run_id}/artifacts/{artefact}"
 
 
 def mlflow_client(settings: Settings) -> "MlflowClient":

@@ -23,9 +23,10 @@ def key(name: str) -> dg.AssetKey:
 
 
 def test_the_graph_has_the_assets_of_the_design_and_one_branch_for_each_family() -> None:
-    branches = {f"{family}_{part}" for family in FAMILIES for part in ("study", "model", "evaluation")}
+    branches = {f"{family}_{part}" for family in FAMILIES for part in ("study", "model", "evaluation", "report")}
     rest = {"training_rows", "temporal_split", "model_comparison", "champion", "strategy_predictions"}
     rest |= {"champion_monitoring", WALK_FORWARD}
+    rest |= {"comparison_report"}
     assert {found.to_user_string() for found in GRAPH.get_all_asset_keys()} == UPSTREAM | rest | branches
 
 
@@ -42,6 +43,7 @@ def test_the_graph_has_the_assets_of_the_design_and_one_branch_for_each_family()
         ("strategy_predictions", {"training_rows", "champion"}),
         ("champion_monitoring", {"training_rows", "temporal_split", "champion", "strategy_predictions"}),
         ("walk_forward_report", {"training_rows", "temporal_split", *(f"{family}_model" for family in FAMILIES)}),
+        ("ensemble_report", {"training_rows", "temporal_split", "ensemble_evaluation", "champion"}),
     ],
 )
 def test_every_asset_depends_on_what_it_reads(asset: str, parents: set[str]) -> None:

@@ -16,6 +16,7 @@ from cleverbetter_dagster.definitions import assets
 from cleverbetter_dagster.defs.io_manager import ArtefactIOManager
 from cleverbetter_dagster.defs.resources import Deployment, mlflow_run
 from cleverbetter_dagster.learning.catalogue import FAMILIES
+from cleverbetter_dagster.services.reports import find_report
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store import ledger
 from cleverbetter_dagster.store.database import psycopg_connect
@@ -249,6 +250,21 @@ def test_a_row_that_cannot_be_right_is_quarantined_and_the_rest_of_its_month_is_
     with psycopg_connect(deployment, "state") as connection:
         entry = connection.execute("SELECT status, column_name, value FROM quarantine WHERE row_id = %s", [row_id])
         assert entry.fetchall() == [("repaired", "win_rate", "1.7")]
+
+
+def test_the_reports_are_kept_linked_and_logged_to_the_models_run(deployment: Settings) -> None:
+    result = run(["ensemble_report", "comparison_report"], (LAST, LAST))
+    assert result.success
+    made = result.output_for_node("ensemble_report")[LAST]
+    html = Path(made.url).read_text()
+    assert made.size_bytes == len(html.encode()) < 1_500_000
+    assert "Refused" in html or "Did not challenge" in html
+    assert "The ten it would back" in html
+    logged = {file.path for file in mlflow.MlflowClient().list_artifacts(made.run_id, "reports")}
+    assert "reports/ensemble.html" in logged
+    (event,) = [m for m in result.get_asset_materialization_events() if m.asset_key.path == ["ensemble_report"]]
+    assert event.materialization.metadata["report"].value.endswith("artifacts/reports/ensemble.html")
+    assert find_report(deployment, "comparison") == (LAST, f"reports/comparison/{LAST}.html")
 
 
 def test_an_auc_beyond_belief_fails_its_check_and_nothing_follows(

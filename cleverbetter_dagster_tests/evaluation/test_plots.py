@@ -58,7 +58,7 @@ def test_the_same_rows_draw_the_same_picture():
 
 def test_wilson_interval_of_a_published_example():
     # 10 of 100: 5.5% to 17.4% (Newcombe 1998, table I gives 0.0552, 0.1744 for the score method).
-    low, high = plots._wilson(np.array([0.1]), np.array([100]))
+    low, high = plots.wilson_interval(np.array([0.1]), np.array([100]))
 
     assert (low[0], high[0]) == pytest.approx((0.0552, 0.1744), abs=5e-5)
 

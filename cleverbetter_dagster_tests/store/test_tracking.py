@@ -17,6 +17,7 @@ from cleverbetter_dagster.store.tracking import (
     experiment_id,
     mlflow_client,
     reopen_run,
+    run_page,
     start_run,
     tracking_uri,
 )
@@ -176,3 +177,13 @@ def test_a_plain_postgresql_address_gets_the_driver_mlflow_knows(tmp_path: Path)
     settings = Settings(home=tmp_path).model_copy(update={"mlflow_tracking_uri": "postgresql://user@host/x"})
     assert tracking_uri(settings) == "postgresql+psycopg2://user@host/x"
     assert tracking_uri(settings.model_copy(update={"mlflow_tracking_uri": "http://host:5000"})) == "http://host:5000"
+
+
+def test_a_page_of_a_run_is_told_without_the_password_of_the_server(
+    tracked: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cleverbetter_dagster.store.tracking.experiment_id", lambda _: "7")
+    page = "/#/experiments/7/runs/r/artifacts/reports/ensemble.html"
+    assert run_page(tracked, "r", "reports/ensemble.html") == f"http://127.0.0.1:{tracked.mlflow_port}{page}"
+    served = tracked.model_copy(update={"mlflow_tracking_uri": "https://ann:hunter2@mlflow.example:8443/ui/"})
+    assert run_page(served, "r", "reports/ensemble.html") == f"https://mlflow.example:8443/ui{page}"

@@ -1,0 +1,41 @@
+"""`cleverbetter report`: opens a report in the browser, or writes it to a file."""
+
+import tempfile
+import webbrowser
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from cleverbetter_dagster.settings import load_settings
+
+
+def report(
+    family: Annotated[str, typer.Option(help="The family whose report is wanted.")] = "ensemble",
+    as_of: Annotated[str | None, typer.Option(help="Month such as 2023-12; by default the newest there is.")] = None,
+    kind: Annotated[
+        str | None, typer.Option(help="comparison or walk_forward, instead of a family; or a family's name.")
+    ] = None,
+    output: Annotated[Path | None, typer.Option(help="Write the HTML file here instead of opening it.")] = None,
+) -> None:
+    """Open the report on a family, on the comparison or on the walk-forward; or export it with --output."""
+    from cleverbetter_dagster.services.reports import find_report
+    from cleverbetter_dagster.store.artefacts import ArtefactStore
+
+    settings, console = load_settings(), Console(highlight=False)
+    wanted = (kind or family).replace("-", "_")
+    month, path = find_report(settings, wanted, as_of)
+    store = ArtefactStore(settings.artefacts_base)
+    if output is not None:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.write_text(store.read_text(path), encoding="utf-8")
+        console.print(f"Report on {wanted} as of {month}: {output}", markup=False, soft_wrap=True)
+        return
+    file = Path(store.url(path))
+    if not file.is_file():  # kept elsewhere, such as in an object store
+        file = Path(tempfile.mkdtemp(prefix="cleverbetter-")) / f"{wanted}-{month}.html"
+        file.write_text(store.read_text(path), encoding="utf-8")
+    opened = webbrowser.open(file.as_uri())
+    told = "opened" if opened else "no browser to open it with; the file is"
+    console.print(f"Report on {wanted} as of {month}: {told} {file}", markup=False, soft_wrap=True)

@@ -1,0 +1,68 @@
+"""Where a model is good and where it is not: the same rows, cut by a quantity known when they were decided."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+
+from cleverbetter_dagster.evaluation.bootstrap import BootstrapSpec
+from cleverbetter_dagster.evaluation.leaderboard import LeaderboardRow, leaderboard_row
+from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
+
+FEWEST_ROWS = 30
+"""A slice of fewer rows is not reported: its figures would be noise."""
+
+SEASONS = {12: "summer", 1: "summer", 2: "summer", 3: "autumn", 4: "autumn", 5: "autumn", 6: "winter", 7: "winter",
+           8: "winter", 9: "spring", 10: "spring", 11: "spring"}  # fmt: skip
+"""Southern seasons by month: Australian and New Zealand racing."""
+
+
+@dataclass(frozen=True)
+class Slice:
+    """One part of the rows: what they have in common, how they turned out, and how the model did on them."""
+
+    name: str
+    profitable: float
+    """Share of the rows whose next window was profitable."""
+    stated: float
+    """Mean probability the model gave."""
+    row: LeaderboardRow
+
+
+def quartile_names(values: pd.Series, unit: str = "", digits: int = 0) -> pd.Series:
+    """The quarter of the values each row lies in, named by its ends; missing values are `unknown`.
+
+    >>> quartile_names(pd.Series([1.0, 2.0, 3.0, 4.0, 5.0])).tolist()
+    ['1 to 2', '1 to 2', '2 to 3', '3 to 4', '4 to 5']
+    """
+    edges = np.unique(np.nanquantile(values, [0, 0.25, 0.5, 0.75, 1.0])) if values.notna().any() else np.array([0.0])
+    if len(edges) < 2:
+        return values.map(lambda value: "unknown" if pd.isna(value) else f"{value:,.{digits}f}{unit}")
+    names = [f"{low:,.{digits}f} to {high:,.{digits}f}{unit}" for low, high in pairwise(edges)]
+    place = np.clip(np.searchsorted(edges, values, side="left") - 1, 0, len(names) - 1)
+    return pd.Series(np.where(values.isna(), "unknown", np.array(names)[place]), index=values.index)
+
+
+def sliced(
+    rows: ScoredRows, names: Sequence[str], order: Sequence[str], spec: BootstrapSpec | None = None
+) -> list[Slice]:
+    """The rows cut by name, in `order`; names of fewer than `FEWEST_ROWS` rows are left out.
+
+    Args:
+        rows: n scored rows.
+        names: of the slice each row belongs to, length n.
+        order: names in the order they are reported.
+        spec: of the intervals.
+    """
+    belongs = np.asarray(names)
+    masks = {name: belongs == name for name in order}
+    return [_slice(name, rows, mask, spec) for name, mask in masks.items() if mask.sum() >= FEWEST_ROWS]
+
+
+def _slice(name: str, rows: ScoredRows, mask: np.ndarray, spec: BootstrapSpec | None) -> Slice:
+    part = ScoredRows(
+        rows.decision_time[mask], rows.label[mask], rows.next_roi[mask], rows.probability[mask], rows.stake[mask]
+    )
+    return Slice(name, float(part.label.mean()), float(part.probability.mean()), leaderboard_row(name, part, spec))

@@ -1,0 +1,38 @@
+"""Shapley values add up to the probability, and are those of the model where these are known in closed form."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cleverbetter_dagster.evaluation.shapley import BACKGROUND, shapley_values
+
+X = pd.DataFrame(np.random.default_rng(0).random((200, 3)), columns=["a", "b", "idle"])
+
+
+def additive(rows: pd.DataFrame) -> np.ndarray:
+    return (0.2 + 0.5 * rows["a"] - 0.3 * rows["b"]).to_numpy()
+
+
+def crossed(rows: pd.DataFrame) -> np.ndarray:
+    return (0.2 + 0.5 * rows["a"] * rows["b"]).to_numpy()
+
+
+def test_of_a_sum_each_feature_gets_its_own_term() -> None:
+    values, asked = shapley_values(additive, X, X.head(20))
+    centre = X.sample(BACKGROUND, random_state=0).mean()
+    np.testing.assert_allclose(values["a"], 0.5 * (asked["a"] - centre["a"]), atol=1e-9)
+    np.testing.assert_allclose(values["b"], -0.3 * (asked["b"] - centre["b"]), atol=1e-9)
+    np.testing.assert_allclose(values["idle"], 0.0, atol=1e-9)
+
+
+def test_they_add_up_also_where_features_work_together_and_a_value_is_missing() -> None:
+    holed = X.assign(idle=np.where(X["a"] > 0.5, np.nan, X["idle"]))
+    values, asked = shapley_values(crossed, holed, holed.head(30))
+    base = crossed(holed.sample(BACKGROUND, random_state=0)).mean()
+    np.testing.assert_allclose(values.sum(axis=1), crossed(asked) - base, atol=1e-9)
+
+
+def test_the_same_seed_gives_the_same_values() -> None:
+    first, again = (shapley_values(crossed, X, X, seed=3)[0] for _ in range(2))
+    pd.testing.assert_frame_equal(first, again)
+    assert len(first) == pytest.approx(100)

@@ -1,0 +1,46 @@
+"""Slices partition the rows; each is judged as if it were all there is."""
+
+import numpy as np
+import pandas as pd
+
+from cleverbetter_dagster.evaluation.leaderboard import leaderboard_row
+from cleverbetter_dagster.evaluation.slices import SEASONS, quartile_names, sliced
+from cleverbetter_dagster_tests.evaluation.scored import simulated_models
+
+ROWS = simulated_models()["good"]
+
+
+def test_quarters_hold_a_quarter_each_and_missing_values_are_told_apart() -> None:
+    values = pd.Series(np.append(np.arange(100.0), np.nan))
+    assert quartile_names(values).value_counts().to_dict() == {
+        "0 to 25": 25,
+        "25 to 50": 25,
+        "50 to 74": 25,
+        "74 to 99": 25,
+        "unknown": 1,
+    }
+
+
+def test_one_value_for_all_is_one_slice() -> None:
+    assert set(quartile_names(pd.Series([2.0, 2.0, 2.0]), digits=1)) == {"2.0"}
+    assert set(quartile_names(pd.Series([np.nan, np.nan]))) == {"unknown"}
+
+
+def test_a_slice_of_everything_is_judged_like_everything_and_small_ones_are_left_out() -> None:
+    names = ["all"] * (len(ROWS) - 29) + ["few"] * 29
+    (found,) = sliced(ROWS, names, ["all", "few"])
+    assert found.name == "all"
+    (whole,) = sliced(ROWS, ["all"] * len(ROWS), ["all"])
+    assert whole.row == leaderboard_row("all", ROWS)
+    assert whole.profitable == ROWS.label.mean()
+
+
+def test_slices_come_in_the_order_asked_for_and_cover_their_rows() -> None:
+    names = ["low" if p < 0.3 else "high" for p in ROWS.probability]
+    low, high = sliced(ROWS, names, ["low", "high"])
+    assert low.row.n_rows + high.row.n_rows == len(ROWS)
+    assert low.stated < 0.3 <= high.stated
+
+
+def test_every_month_has_a_season() -> None:
+    assert sorted(SEASONS) == list(range(1, 13))
