@@ -51,7 +51,8 @@ class InvalidRequest(CleverBetterError, ValueError):
     """
 
     def __init__(self, problems: Sequence[Problem]) -> None:
-        super().__init__("\n".join(map(str, problems)))
+        # A name that was given may hold half of a surrogate pair, on which printing fails, and Pydantic as well.
+        super().__init__("\n".join(map(str, problems)).encode(errors="replace").decode())
         self.problems = tuple(problems)
 
 

@@ -50,7 +50,9 @@ class TrainingRequest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, protected_namespaces=())
 
-    model_type: str = Field(description=f"family to train: {', '.join(FAMILIES)}", examples=list(FAMILIES))
+    model_type: str = Field(
+        description=f"family to train: {', '.join(FAMILIES)}", json_schema_extra={"enum": list(FAMILIES)}
+    )
     as_of: str | None = Field(
         None, description="month to train as of, YYYY-MM; null: the newest with rows", examples=["2023-11"]
     )

@@ -55,7 +55,7 @@ def served(settings: Settings) -> Iterator[Api]:
 
 
 def until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.05)

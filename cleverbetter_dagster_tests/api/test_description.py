@@ -1,40 +1,66 @@
 """The API is held to its own OpenAPI description: whatever is asked, the answers are those it announces."""
 
+from collections.abc import Iterator
+
 import pytest
 import requests
 import schemathesis
-from hypothesis import HealthCheck, settings
-from schemathesis import Case
+from hypothesis import HealthCheck, given, settings
+from schemathesis import Case, GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from cleverbetter_dagster.api.app import create_app
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster_tests.api.conftest import Api, served
 
-ANY_SPEED = {"deadline": None, "suppress_health_check": list(HealthCheck), "derandomize": True, "database": None}
 GUIDES_CALLS = {("POST", "/api/v1/models/train"), ("GET", "/api/v1/models/training/{job_id}")}
+EXCLUDED = [
+    positive_data_acceptance,  # which months have rows, and which options go together, no schema can say
+    not_a_server_error,  # Dagster is away, which is 503; 500 is looked for
+]
+MODES = (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
 
 
 @pytest.fixture(scope="module")
-def description(deployment: Settings) -> schemathesis.BaseSchema:
-    """The description of an API that starts no runs: Dagster is away, all else is real."""
+def described(deployment: Settings) -> Iterator[Api]:
+    """An API that starts no runs: Dagster is away, all else is real."""
     with served(deployment.model_copy(update={"dagster_url": "http://127.0.0.1:9"})) as running:
-        yield schemathesis.openapi.from_url(f"{running.url}/openapi.json")
+        yield running
 
 
-schema = schemathesis.pytest.from_fixture("description")
+def ask_everything(api: Api, examples: int) -> set[str]:
+    """Ask every operation, as described and otherwise, and check each answer; the operations that were asked."""
+    asked = set()
+    for found in schemathesis.openapi.from_url(f"{api.url}/openapi.json").get_all_operations():
+        operation = found.ok()
+        for mode in MODES:
+
+            @settings(
+                max_examples=examples,
+                deadline=None,
+                derandomize=True,
+                database=None,
+                suppress_health_check=list(HealthCheck),
+            )
+            @given(case=operation.as_strategy(generation_mode=mode))
+            def ask(case: Case) -> None:
+                answer = case.call_and_validate(base_url=api.url, excluded_checks=EXCLUDED)
+                assert answer.status_code != 500
+
+            if mode is GenerationMode.POSITIVE or operation.body or operation.query:  # else nothing can be wrong
+                ask()
+        asked.add(operation.label)
+    return asked
 
 
-@schema.parametrize()
-@settings(max_examples=5, **ANY_SPEED)
-def test_answers_are_as_described(case: Case) -> None:
-    case.call_and_validate()
+def test_answers_are_as_described(described: Api) -> None:
+    assert "POST /api/v1/models/train" in ask_everything(described, examples=3)
 
 
 @pytest.mark.slow
-@schema.parametrize()
-@settings(max_examples=300, **ANY_SPEED)
-def test_many_answers_are_as_described(case: Case) -> None:
-    case.call_and_validate()
+def test_many_answers_are_as_described(described: Api) -> None:
+    assert len(ask_everything(described, examples=200)) == 11
 
 
 def test_the_guides_calls_are_described() -> None:

@@ -199,10 +199,20 @@ def test_the_databases_password_is_in_no_argument_list_and_no_repr(tmp_path: Pat
 
 @pytest.mark.slow
 def test_the_real_services_answer_and_stop(settings: Settings) -> None:
-    ports = ("--port", str(free_port(31000)), "--mlflow-port", str(free_port(51000)))
+    ports = (
+        "--port",
+        str(free_port(31000)),
+        "--mlflow-port",
+        str(free_port(51000)),
+        "--api-port",
+        str(free_port(41000)),
+    )
     process, record = start_up(settings, REAL, *ports)
-    assert [service.name for service in record.services] == ["MLflow", "Dagster code", "Dagster", "Dagster daemon"]
-    assert answers(record) == [200, 200]
+    names = [service.name for service in record.services]
+    assert names == ["MLflow", "Dagster code", "Dagster", "Dagster daemon", "API"]
+    assert answers(record) == [200, 200, 200]
+    ready = next(f"{service.url}/api/v1/ready" for service in record.services if service.name == "API")
+    assert json.load(urllib.request.urlopen(ready, timeout=60))["status"] == "ok"
     shown = json.dumps([process.cmdline() for process in processes_of(record.token)])
     password = (embedded_folder(settings) / "password").read_text()
     assert password not in shown
