@@ -13,6 +13,7 @@ from rich.console import Console
 
 from cleverbetter_dagster.cli import promotion, quarantine, settings_table
 from cleverbetter_dagster.cli.demo import demo
+from cleverbetter_dagster.cli.doctor import doctor
 from cleverbetter_dagster.cli.down import down
 from cleverbetter_dagster.cli.import_rows import import_rows
 from cleverbetter_dagster.cli.output import MEANINGS, exit_code
@@ -91,6 +92,7 @@ app.command(
     rich_help_panel=CHAMPION,
     epilog=_examples("cleverbetter history", "cleverbetter history --decisions --limit 100 --json"),
 )(promotion.history)
+app.command(rich_help_panel=CARE, epilog=_examples("cleverbetter doctor", "cleverbetter doctor --json"))(doctor)
 app.command(
     "settings",
     rich_help_panel=CARE,
