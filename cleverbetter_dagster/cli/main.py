@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from cleverbetter_dagster.cli import promotion, quarantine, settings_table
+from cleverbetter_dagster.cli import promotion, quarantine, results, settings_table
 from cleverbetter_dagster.cli.demo import demo
 from cleverbetter_dagster.cli.doctor import doctor
 from cleverbetter_dagster.cli.down import down
@@ -73,6 +73,12 @@ app.command(
         "cleverbetter import --results new.csv.gz --json",
     ),
 )(import_rows)
+app.command(rich_help_panel=MODELS, epilog=_examples("cleverbetter compare", "cleverbetter compare --as-of 2023-11"))(
+    results.compare
+)
+app.command(rich_help_panel=CHAMPION, epilog=_examples("cleverbetter predict", "cleverbetter predict --json"))(
+    results.predict
+)
 app.add_typer(quarantine.app, name="quarantine", rich_help_panel=ROWS)
 app.command(
     rich_help_panel=CHAMPION,

@@ -127,7 +127,7 @@ def _rights(settings: Settings) -> Iterator[Finding]:
         with closing(connect(target, autocommit=True)) as connection:
             row = connection.execute(
                 """SELECT CASE WHEN EXISTS (SELECT FROM pg_namespace WHERE nspname = %(schema)s)
-                       THEN has_schema_privilege(%(schema)s, 'USAGE, CREATE')
+                       THEN has_schema_privilege(%(schema)s, 'USAGE') AND has_schema_privilege(%(schema)s, 'CREATE')
                        ELSE has_database_privilege(current_database(), 'CREATE') END""",
                 {"schema": schema},
             ).fetchone()
