@@ -56,7 +56,7 @@ def predict(
         raise NotStored(
             f"{champion or 'No champion'} has predicted nothing {told}. Materialise strategy_predictions of the month."
         )
-    rows: list[dict[str, Any]] = found.head(limit).to_dict("records")
+    rows: list[dict[Any, Any]] = found.head(limit).to_dict("records")
     if as_json:
         print_json(rows)
         return
