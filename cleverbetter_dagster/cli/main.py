@@ -11,9 +11,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from cleverbetter_dagster.cli import promotion, quarantine, settings_table
+from cleverbetter_dagster.cli import promotion, quarantine, results, settings_table
 from cleverbetter_dagster.cli.api import api
 from cleverbetter_dagster.cli.demo import demo
+from cleverbetter_dagster.cli.doctor import doctor
 from cleverbetter_dagster.cli.down import down
 from cleverbetter_dagster.cli.import_rows import import_rows
 from cleverbetter_dagster.cli.output import MEANINGS, exit_code
@@ -79,6 +80,12 @@ app.command(
         "cleverbetter import --results new.csv.gz --json",
     ),
 )(import_rows)
+app.command(rich_help_panel=MODELS, epilog=_examples("cleverbetter compare", "cleverbetter compare --as-of 2023-11"))(
+    results.compare
+)
+app.command(rich_help_panel=CHAMPION, epilog=_examples("cleverbetter predict", "cleverbetter predict --json"))(
+    results.predict
+)
 app.add_typer(quarantine.app, name="quarantine", rich_help_panel=ROWS)
 app.command(
     rich_help_panel=CHAMPION,
@@ -98,6 +105,7 @@ app.command(
     rich_help_panel=CHAMPION,
     epilog=_examples("cleverbetter history", "cleverbetter history --decisions --limit 100 --json"),
 )(promotion.history)
+app.command(rich_help_panel=CARE, epilog=_examples("cleverbetter doctor", "cleverbetter doctor --json"))(doctor)
 app.command(
     rich_help_panel=MODELS,
     epilog=_examples(

@@ -149,9 +149,8 @@ def _show_plan(planned: "Repair", console: Console) -> None:
 
 
 def _show_retried(done: "Retried", console: Console) -> None:
-    console.print(
-        f"{done.rows:,} rows examined, {done.loaded:,} of them right by now ({done.settled:,} entries settled)."
-    )
+    told = f"{done.rows:,} rows examined, {done.loaded:,} of them right by now ({done.settled:,} entries settled)."
+    console.print(told)
     for title, counts in (("Still wrong", done.still_wrong), ("Not examined", done.skipped)):
         if counts:
             table = plain_table(title, ("reason",), ("rows",))
@@ -163,8 +162,7 @@ def _show_retried(done: "Retried", console: Console) -> None:
 
 def _show_months(months: tuple[str, ...], console: Console) -> None:
     if months:
-        told = f"Rows of {', '.join(months)} changed: `cleverbetter backfill --from {months[0]} --to {months[-1]}` trains on them."
-        console.print(told, highlight=False, soft_wrap=True)
+        console.print(f"The rows of {', '.join(months)} changed: load them (job load_rows) and train again.")
 
 
 def _pretty(raw: str | None) -> str:

@@ -88,7 +88,7 @@ def find_report(settings: Settings, kind: str, as_of: str | None = None) -> tupl
     Raises:
         DataError: there is none; the message says how to make it.
     """
-    months = [name.removesuffix(".html") for name in ArtefactStore(settings.artefacts_base).names(f"{FOLDER}/{kind}")]
+    months = ArtefactStore(settings.artefacts_base).names(f"{FOLDER}/{kind}", ".html")
     wanted = as_of or (months[-1] if months else None)
     if wanted not in months or wanted is None:
         told = f"; there are those of {', '.join(months[-6:])}" if months else ""

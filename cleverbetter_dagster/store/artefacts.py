@@ -125,14 +125,6 @@ class ArtefactStore:
         """
         return self._read(path).decode()
 
-    def names(self, folder: str) -> list[str]:
-        """Names of the files directly below `folder`, ascending; none where it does not exist."""
-        place = self._place(folder)
-        if not self._filesystem.isdir(place):
-            return []
-        found = self._filesystem.ls(place, detail=False)
-        return sorted(posixpath.basename(name) for name in found if self._filesystem.isfile(name))
-
     def _place(self, path: str) -> str:
         if path.startswith("/") or not {"..", "."}.isdisjoint(path.split("/")) or "\0" in path or "\\" in path:
             raise DataError(f"An artefact path is relative and stays below the base, got {path!r}.")

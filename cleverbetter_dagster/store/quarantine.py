@@ -43,7 +43,7 @@ CREATE INDEX IF NOT EXISTS quarantine_pending ON quarantine (table_name, row_id)
 COMMENT ON TABLE quarantine IS 'One row per reason why a row of a file or table cannot be right. The fingerprint '
     'leaves the line out, so that the same row met again is the same entry.';
 ALTER TABLE quarantine ADD COLUMN IF NOT EXISTS correction jsonb;
-COMMENT ON COLUMN quarantine.correction IS 'Column and new value of what was corrected by hand before the row was loaded.';
+COMMENT ON COLUMN quarantine.correction IS 'Column and new value of what was corrected by hand before loading.';
 """
 
 _EXISTS = """SELECT EXISTS (SELECT FROM pg_attribute

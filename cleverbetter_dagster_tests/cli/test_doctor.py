@@ -1,0 +1,95 @@
+"""`cleverbetter doctor` on a healthy and on broken set-ups."""
+
+import json
+import socket
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from psycopg import sql
+
+from cleverbetter_dagster.services import doctor
+from cleverbetter_dagster.settings import Settings
+from cleverbetter_dagster.store.database import psycopg_connect
+from cleverbetter_dagster.store.tables import ensure_source_tables
+from cleverbetter_dagster_tests.cli.conftest import command_in
+
+
+def levels(patch: pytest.MonkeyPatch, settings: Settings, **variables: str) -> tuple[int, dict[str, str], str]:
+    """Exit code, level by check, and everything that was written."""
+    command = command_in(settings, patch)
+    for name, value in variables.items():
+        patch.setenv(name, value)
+    done = command("doctor", "--json")
+    return done.returncode, {one["name"]: one["level"] for one in json.loads(done.stdout)}, done.stdout + done.stderr
+
+
+@pytest.fixture
+def healthy(database: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    ensure_source_tables(database)
+    monkeypatch.setattr(doctor, "requires", lambda _: ["rich>=1"])
+    monkeypatch.setattr(doctor, "LITTLE_DISK_GIB", 0.0)
+    monkeypatch.setattr(doctor, "LEAST_DISK_GIB", 0.0)
+    return database
+
+
+def test_a_healthy_deployment_has_no_failure_and_is_left_as_it_was(
+    healthy: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, found, _ = levels(monkeypatch, healthy)
+    assert code == 0
+    assert {found[name] for name in ("home", "disk", "packages", "database", "tables", "clock", "MLflow")} == {"ok"}
+    with closing(psycopg_connect(healthy, "rows")) as connection:
+        assert connection.execute("SELECT to_regnamespace('optuna')").fetchone() == (None,)
+
+
+def test_a_database_that_does_not_answer(healthy: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    code, found, told = levels(monkeypatch, healthy, DATABASE_URL="postgresql://ann:Tr0ub4dor@127.0.0.1:1/x")
+    assert (code, found["database"]) == (1, "fail")
+    assert "Tr0ub4dor" not in told
+
+
+def test_a_table_without_a_needed_column(healthy: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    with closing(psycopg_connect(healthy, "rows", autocommit=True)) as connection:
+        connection.execute("ALTER TABLE backtest_results DROP COLUMN win_rate")
+    code, found, told = levels(monkeypatch, healthy)
+    assert (code, found["database"]) == (1, "fail")
+    assert "no column 'win_rate'" in told
+
+
+def test_a_role_without_rights(healthy: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert healthy.database_url is not None
+    with closing(psycopg_connect(healthy, "rows", autocommit=True)) as connection:
+        connection.execute("CREATE ROLE reader LOGIN PASSWORD 'reader'")
+        connection.execute("GRANT SELECT ON backtest_results, ml_features TO reader")
+        url = healthy.database_url.get_secret_value()
+        theirs = "postgresql://reader:reader@" + url.split("@", 1)[1]
+        code, found, told = levels(monkeypatch, healthy, DATABASE_URL=theirs)
+        connection.execute(sql.SQL("DROP OWNED BY reader; DROP ROLE reader"))
+    assert (code, found["tables"], found["schema cleverbetter"]) == (1, "ok", "fail")
+    assert "GRANT USAGE, CREATE ON SCHEMA cleverbetter TO reader" in told
+
+
+def test_an_mlflow_server_that_is_away(healthy: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    code, found, told = levels(monkeypatch, healthy, MLFLOW_TRACKING_URI="http://ann:Tr0ub4dor@127.0.0.1:1")
+    assert (code, found["MLflow"]) == (1, "fail")
+    assert "Tr0ub4dor" not in told
+
+
+def test_a_full_disk_an_untested_package_and_a_wrong_clock(healthy: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "LEAST_DISK_GIB", 1e9)
+    monkeypatch.setattr(doctor, "requires", lambda _: ["rich<1", "no-such-package"])
+    monkeypatch.setattr(doctor, "CLOCK_FAIL_SECONDS", -1.0)
+    code, found, _ = levels(monkeypatch, healthy)
+    assert (code, found["disk"], found["packages"], found["clock"]) == (1, "fail", "fail", "fail")
+
+
+def test_a_home_that_is_no_folder_and_a_port_that_is_taken(
+    healthy: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    with socket.create_server(("127.0.0.1", 0)) as busy:
+        port = str(busy.getsockname()[1])
+        home = healthy.model_copy(update={"home": tmp_path / "file"})
+        code, found, _ = levels(monkeypatch, home, CLEVERBETTER_DAGSTER_PORT=port)
+    assert (code, found["home"], found["port of Dagster"]) == (1, "fail", "warn")

@@ -1,0 +1,64 @@
+"""Every setting is described, in the README too, and no error shows what may be a secret."""
+
+import re
+
+import pytest
+
+from cleverbetter_dagster.cli.settings_table import as_markdown, rows
+from cleverbetter_dagster.errors import SettingsError
+from cleverbetter_dagster.settings import DATABASE_URLS, REPOSITORY, Settings, load_settings, variable_of
+
+SECRET = "Tr0ub4dor"
+
+
+def test_the_readme_has_the_table_that_the_command_writes() -> None:
+    found = re.search(
+        r"<!-- settings: .*? -->\n(.*?)\n<!-- settings end -->", (REPOSITORY / "README.md").read_text(), re.S
+    )
+    assert found is not None
+    assert found[1] == as_markdown(), "run `cleverbetter settings --markdown` and put it there"
+
+
+def test_every_setting_has_a_meaning_a_variable_and_a_default_for_people() -> None:
+    for name, field in Settings.model_fields.items():
+        assert field.description, name
+        assert re.fullmatch(r"[A-Z_]+", variable_of(name))
+    assert all(row.default not in ("`None`", "`PydanticUndefined`") for row in rows())
+
+
+@pytest.mark.parametrize("field", DATABASE_URLS)
+@pytest.mark.parametrize("url", [f"mysql://ann:{SECRET}@db/x", SECRET, f"{SECRET}:x", f"http://{SECRET}"])
+def test_a_wrong_url_is_refused_at_start_and_not_shown(monkeypatch: pytest.MonkeyPatch, field: str, url: str) -> None:
+    monkeypatch.setenv(variable_of(field), url)
+    with pytest.raises(SettingsError, match=variable_of(field)) as caught:
+        load_settings()
+    assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("CLEVERBETTER_THREADS", "many"),
+        ("CLEVERBETTER_DAGSTER_PORT", "99999"),
+        ("CLEVERBETTER_FIRST_MONTH", "2020"),
+        ("CLEVERBETTER_RESULTS_TABLE", "a.b.c"),
+    ],
+)
+def test_a_wrong_value_is_named_with_its_variable_and_meaning(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(SettingsError, match=rf"{variable} \(\w.*\).*{value}"):
+        load_settings()
+    monkeypatch.setenv(variable, "")
+    load_settings()  # blank is unset
+
+
+def test_no_secret_is_shown_by_the_table_or_by_repr(monkeypatch: pytest.MonkeyPatch) -> None:
+    for field in DATABASE_URLS:
+        monkeypatch.setenv(variable_of(field), f"postgresql://ann:{SECRET}@db/x")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://ann:{SECRET}@mlflow")
+    monkeypatch.setenv("CLEVERBETTER_ARTEFACTS_URL", f"s3://key:{SECRET}@bucket")
+    settings = load_settings()
+    assert SECRET not in repr(settings) + str(settings) + repr(rows(settings))
+    assert {row.value for row in rows(settings) if "URL" in row.variable or "URI" in row.variable} == {"(hidden)"}
