@@ -25,12 +25,17 @@ def train(
     """Fit a family on train and validation, and keep the model in an MLflow run of its own."""
     lineage = lineage or Lineage()
     family, parts, record = get_family(study.family), dataset.parts, dataset.record
+    trials = {
+        "trials": study.trials + study.earlier_trials,
+        "pruned_trials": study.pruned,
+        "earlier_trials": study.earlier_trials,
+    }
     spec = RunSpec(
         family=study.family,
         as_of=record.as_of,
         data_hash=record.data_hash,
         params={**study.params, "seed": study.seed, "dataset": record.spec.model_dump()},
-        tags={"trials": str(study.trials)},
+        tags={name: str(count) for name, count in trials.items()},
         dagster_run_id=lineage.dagster_run_id,
         parent_run_id=lineage.parent_run_id,
     )
@@ -45,7 +50,7 @@ def train(
         model_uri=logged.model_uri,
         sha256=logged.sha256,
         params=study.params,
-        trials=study.trials,
+        **trials,
         seed=study.seed,
         data_hash=record.data_hash,
         fitted_rows=len(parts.train) + len(parts.validation),

@@ -124,9 +124,9 @@ def test_values_that_are_no_numbers_are_violations_of_their_row_alone(
 
 
 def test_features_that_are_no_object_are_a_violation(database: Settings, ours: psycopg.Connection) -> None:
-    for number, json in enumerate(['{"avg_odds": 1}', "[1, 2]", "null", "7", "{}"]):
+    for number, value in enumerate(['{"avg_odds": 1}', "[1, 2]", "null", "7", "{}"]):
         insert(ours, number)
-        features(ours, number, json)
+        features(ours, number, value)
     loaded = load(database)
     assert sorted(loaded.rows["id"].to_pylist()) == ["r0", "r2", "r4"]
     assert sorted(loaded.violations[["id", "column", "value"]].to_numpy().tolist()) == [
