@@ -173,13 +173,13 @@ def _kept_start(storage: "BaseStorage", name: str, spec: StudySpec) -> WarmStart
 
     known = name in optuna.get_all_study_names(storage)
     attributes = optuna.load_study(study_name=name, storage=storage).user_attrs if known else {}
-    if WARM_FROM not in attributes:
+    if EARLIER_TRIALS not in attributes:
         return None
-    source = attributes[WARM_FROM]
+    source = attributes.get(WARM_FROM)
     first: tuple[dict[str, Any], ...] = ()
     if source and spec.n_trials_warm:
         first = _best_settings(optuna.load_study(study_name=source, storage=storage), spec)
-    return WarmStart(source, attributes.get(EARLIER_TRIALS, 0), first)
+    return WarmStart(source, attributes[EARLIER_TRIALS], first)
 
 
 def _best_settings(study: "Study", spec: StudySpec) -> tuple[dict[str, Any], ...]:
