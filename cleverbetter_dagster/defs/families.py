@@ -266,6 +266,7 @@ def _study_metadata(found: Settled) -> dict[str, dg.MetadataValue | float | int 
         "train_validation_gap": study.gap,
         "trials": study.trials,
         "pruned_trials": study.pruned,
+        "earlier_trials": study.earlier_trials,
         "study": study.study or "none: the defaults",
         "warm_started_from": study.warm_started_from or "nothing",
     }
@@ -314,6 +315,7 @@ def _evaluation_metadata(judged: Evaluation) -> dict[str, dg.MetadataValue | flo
         **{name: value for name, value in judged.luck.metrics().items() if value is not None},
         "dagster/row_count": row.n_rows,
         "model": f"{judged.model.family} v{judged.model.version}",
+        "chosen_from_trials": judged.model.trials,
         "mlflow_run_id": judged.model.run_id,
     }
 

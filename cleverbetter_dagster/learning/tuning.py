@@ -26,7 +26,16 @@ if TYPE_CHECKING:
     from optuna.study import Study
     from optuna.trial import FrozenTrial, Trial
 
-__all__ = ["Progress", "StudyPlace", "StudyResult", "StudySpec", "pooled", "run_study", "temporal_cv_score"]
+__all__ = [
+    "Progress",
+    "StudyPlace",
+    "StudyResult",
+    "StudySpec",
+    "judged_trials",
+    "pooled",
+    "run_study",
+    "temporal_cv_score",
+]
 
 IS_DEFAULT, SCORES, RANGES = "defaults", "scores", "settled_within"
 WATCH_SECONDS = 5.0
@@ -64,7 +73,7 @@ def run_study(
         return StudyResult(defaults, scores, scores, trials=1)
     study = _open_study(spec, place, space, defaults)
     budget = min(spec.n_trials, spec.n_trials_warm) if place.first else spec.n_trials
-    left = budget - len(_judged(study))
+    left = budget - len(judged_trials(study))
     if left > 0:
         study.optimize(
             _Objective(family, scorer, spec, defaults),
@@ -133,7 +142,7 @@ class _Watcher:
         self.here += 1
         if self.watch is None:
             return
-        judged, now = _judged(study), monotonic()
+        judged, now = judged_trials(study), monotonic()
         if len(judged) < self.total and now - self.told < WATCH_SECONDS:
             return
         self.told = now
@@ -178,7 +187,8 @@ def _stop_at(budget: int) -> Callable[["Study", "FrozenTrial"], None]:
     return MaxTrialsCallback(budget, states=(TrialState.COMPLETE, TrialState.PRUNED))
 
 
-def _judged(study: "Study") -> list["FrozenTrial"]:
+def judged_trials(study: "Study") -> list["FrozenTrial"]:
+    """The trials that finished or were pruned, in order; neither running nor failed ones."""
     from optuna.trial import TrialState
 
     return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
@@ -189,7 +199,7 @@ def _is_complete(trial: "FrozenTrial") -> bool:
 
 
 def _result(study: "Study", family: Family, scorer: Scorer, spec: StudySpec, defaults: dict[str, Any]) -> StudyResult:
-    judged = _judged(study)
+    judged = judged_trials(study)
     complete = [trial for trial in judged if _is_complete(trial)]
     default = next((trial for trial in complete if trial.user_attrs.get(IS_DEFAULT)), None)
     # Another worker may still be at the defaults.

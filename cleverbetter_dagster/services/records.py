@@ -40,7 +40,8 @@ class StudyRecord(Record):
     Attributes:
         mean_auc: mean AUC over the folds; `train_auc` that on the rows the folds' models were fitted on.
         value: mean of `metric`, by which the study chose; `default_auc` and `default_value` are the defaults'.
-        trials: settings judged, `pruned` ones included.
+        trials: settings judged in this study, `pruned` ones included.
+        earlier_trials: settings judged in the studies it was started from, one after another.
         edges: chosen values at an end of their range, each with that end.
         study: name in Optuna's storage; None where nothing was searched. `warm_started_from` is another's name.
     """
@@ -53,6 +54,7 @@ class StudyRecord(Record):
     trials: int
     seed: int
     pruned: int = 0
+    earlier_trials: int = 0
     metric: str = "auc"
     value: float | None = None
     default_value: float | None = None
@@ -71,6 +73,9 @@ class ModelRecord(Record):
     """A fitted model as it lies in MLflow.
 
     Attributes:
+        trials: settings its parameters were chosen from: all that were judged, in this month's study and in the
+            `earlier_trials` of the studies that one was started from. `pruned_trials` of this month's were stopped
+            early.
         fitted_rows: examples it has learned from, by its ancestors too.
         training: whether it was fitted anew or goes on from `parent_version`, the version of its family before.
         rows_added: examples it learned from itself. Where a parent had nothing to add, it is the parent's own model,
@@ -86,6 +91,8 @@ class ModelRecord(Record):
     sha256: str
     params: dict[str, JsonValue]
     trials: int
+    pruned_trials: int = 0
+    earlier_trials: int = 0
     seed: int
     data_hash: str
     fitted_rows: int

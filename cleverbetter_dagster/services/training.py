@@ -35,7 +35,9 @@ def train(
 ) -> tuple[ModelRecord, FittedModel]:
     """Fit a family on train and validation, and keep the model in an MLflow run of its own."""
     family, parts = get_family(study.family), dataset.parts
-    origin = Origin(study.params, study.seed, study.trials, LearnedRows.of([parts.train, parts.validation]))
+    trials = study.trials + study.earlier_trials
+    learned = LearnedRows.of([parts.train, parts.validation])
+    origin = Origin(study.params, study.seed, trials, learned, study.pruned, study.earlier_trials)
     with start_run(settings, run_spec(study.family, dataset, origin, lineage)) as run:
         model = family.fit(parts.train, parts.validation, study.params, study.seed, settings.threads)
         ancestry = Ancestry("full", None, rows_added=len(origin.learned), rows_lost=0)
@@ -50,7 +52,11 @@ def run_spec(family: str, dataset: Dataset, origin: Origin, lineage: Lineage | N
         as_of=record.as_of,
         data_hash=record.data_hash,
         params={**origin.params, "seed": origin.seed, "dataset": record.spec.model_dump()},
-        tags={"trials": str(origin.trials)},
+        tags={
+            "trials": str(origin.trials),
+            "pruned_trials": str(origin.pruned_trials),
+            "earlier_trials": str(origin.earlier_trials),
+        },
         dagster_run_id=lineage.dagster_run_id,
         parent_run_id=lineage.parent_run_id,
     )
@@ -70,6 +76,8 @@ def keep(run: ModelRun, model: FittedModel, dataset: Dataset, origin: Origin, an
         sha256=logged.sha256,
         params=dict(origin.params),
         trials=origin.trials,
+        pruned_trials=origin.pruned_trials,
+        earlier_trials=origin.earlier_trials,
         seed=origin.seed,
         data_hash=dataset.record.data_hash,
         fitted_rows=len(origin.learned),

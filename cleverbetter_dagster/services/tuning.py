@@ -13,7 +13,15 @@ import numpy as np
 from cleverbetter_dagster.errors import DatabaseUnavailable
 from cleverbetter_dagster.evaluation.study_plots import optimisation_history, parameter_importances
 from cleverbetter_dagster.learning.catalogue import get_family
-from cleverbetter_dagster.learning.tuning import Progress, StudyPlace, StudyResult, StudySpec, pooled, run_study
+from cleverbetter_dagster.learning.tuning import (
+    Progress,
+    StudyPlace,
+    StudyResult,
+    StudySpec,
+    judged_trials,
+    pooled,
+    run_study,
+)
 from cleverbetter_dagster.learning.tuning_spec import HIGHER_IS_BETTER
 from cleverbetter_dagster.services.datasets import Dataset
 from cleverbetter_dagster.services.records import StudyRecord
@@ -21,7 +29,8 @@ from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.database import advisory_lock, database_url, psycopg_connect
 
 if TYPE_CHECKING:
-    from optuna.storages import RDBStorage
+    from optuna.storages import BaseStorage, RDBStorage
+    from optuna.study import Study
 
 HEARTBEAT_SECONDS, GRACE_SECONDS = 20, 60
 """A killed trial is noticed by the next one that starts after the grace, and tried again once."""
@@ -35,7 +44,8 @@ WIDEST_GAP = 0.1
 SCORING = 1
 """Raise when trials are judged otherwise: values of unlike scoring do not belong in one study."""
 
-FAMILY, AS_OF, DATA_HASH, METRIC, WARM_FROM = "family", "as_of", "data_hash", "metric", "warm_started_from"
+FAMILY, AS_OF, DATA_HASH, METRIC = "family", "as_of", "data_hash", "metric"
+WARM_FROM, EARLIER_TRIALS = "warm_started_from", "earlier_trials"
 
 Watch = Callable[[Progress], None]
 
@@ -46,6 +56,21 @@ class Settled:
 
     record: StudyRecord
     pictures: dict[str, bytes]
+
+
+@dataclass(frozen=True)
+class WarmStart:
+    """What a study starts from; by default nothing.
+
+    Attributes:
+        study: name of the earlier study.
+        trials: settings judged in that study and in those it was itself started from.
+        first: its best settings, to be tried first.
+    """
+
+    study: str | None = None
+    trials: int = 0
+    first: tuple[dict[str, Any], ...] = ()
 
 
 def settle_params(
@@ -66,15 +91,16 @@ def settle_params(
     if not spec.n_trials:
         return _settled(family_name, dataset, spec, run_study(family, examples, spec, StudyPlace(name)), None)
     with study_storage(settings) as storage:
-        warm_from, first = warm_start(storage, family_name, dataset.record.as_of, spec)
+        start = _kept_start(storage, name, spec) or warm_start(storage, family_name, dataset.record.as_of, spec)
         attributes = {
             FAMILY: family_name,
             AS_OF: dataset.record.as_of,
             DATA_HASH: dataset.record.data_hash,
             METRIC: spec.metric,
-            WARM_FROM: warm_from,
+            WARM_FROM: start.study,
+            EARLIER_TRIALS: start.trials,
         }
-        place = StudyPlace(name, storage, attributes, first)
+        place = StudyPlace(name, storage, attributes, start.first)
         result = run_study(family, examples, spec, place, watch)
     return _settled(family_name, dataset, spec, result, place)
 
@@ -122,28 +148,45 @@ def study_storage(settings: Settings) -> Iterator["RDBStorage"]:
         storage.engine.dispose()
 
 
-def warm_start(
-    storage: "RDBStorage", family_name: str, as_of: str, spec: StudySpec
-) -> tuple[str | None, tuple[dict[str, Any], ...]]:
-    """Name and best settings of the family's newest earlier study; (None, ()) where none can be started from.
+def warm_start(storage: "BaseStorage", family_name: str, as_of: str, spec: StudySpec) -> WarmStart:
+    """The family's newest earlier study that was chosen by the same metric.
 
     Only months before `as_of` count: a later study was judged on outcomes not known by then. Months are compared
     as texts.
     """
     import optuna
-    from optuna.trial import TrialState
 
     if not spec.n_trials_warm:
-        return None, ()
+        return WarmStart()
     names = [name.split(" ") for name in optuna.get_all_study_names(storage)]
     earlier = sorted(found for found in names if len(found) == 3 and found[0] == family_name and found[1] < as_of)
     for found in reversed(earlier):
         study = optuna.load_study(study_name=" ".join(found), storage=storage)
-        complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        if study.user_attrs.get(METRIC) == spec.metric and complete:
-            best = sorted(complete, key=lambda trial: trial.value or 0.0, reverse=spec.maximises)
-            return study.study_name, tuple(trial.params for trial in best[:WARM_SETTINGS])
-    return None, ()
+        if study.user_attrs.get(METRIC) == spec.metric and (best := _best_settings(study, spec)):
+            trials = len(judged_trials(study)) + study.user_attrs.get(EARLIER_TRIALS, 0)
+            return WarmStart(study.study_name, trials, best)
+    return WarmStart()
+
+
+def _kept_start(storage: "BaseStorage", name: str, spec: StudySpec) -> WarmStart | None:
+    """What the study already started from, whatever else has been studied since; None where it is new."""
+    import optuna
+
+    known = name in optuna.get_all_study_names(storage)
+    attributes = optuna.load_study(study_name=name, storage=storage).user_attrs if known else {}
+    if EARLIER_TRIALS not in attributes:
+        return None
+    source = attributes.get(WARM_FROM)
+    first: tuple[dict[str, Any], ...] = ()
+    if source and spec.n_trials_warm:
+        first = _best_settings(optuna.load_study(study_name=source, storage=storage), spec)
+    return WarmStart(source, attributes[EARLIER_TRIALS], first)
+
+
+def _best_settings(study: "Study", spec: StudySpec) -> tuple[dict[str, Any], ...]:
+    complete = [trial for trial in judged_trials(study) if trial.state.name == "COMPLETE"]
+    best = sorted(complete, key=lambda trial: trial.value or 0.0, reverse=spec.maximises)
+    return tuple(trial.params for trial in best[:WARM_SETTINGS])
 
 
 def _settled(
@@ -158,6 +201,7 @@ def _settled(
         trials=result.trials,
         seed=spec.seed,
         pruned=result.pruned,
+        earlier_trials=place.attributes[EARLIER_TRIALS] if place else 0,
         metric=spec.metric,
         value=result.scores.mean(spec.metric),
         default_value=result.default_scores.mean(spec.metric),

@@ -1,6 +1,7 @@
 """Rows from PostgreSQL into Arrow at about the speed the server can send, without touching a row in Python.
 
-The server writes CSV into one end of a pipe, on a thread; pyarrow's reader parses the other end into columns.
+The server writes into one end of a pipe, on a thread; pyarrow's CSV reader parses the other end into columns.
+What it writes is COPY's text format, which costs it a sixth less than CSV, and has no line break within a value.
 """
 
 import fcntl
@@ -31,10 +32,13 @@ from cleverbetter_dagster.store.row_query import UNKNOWN_KEYS, RowQuery
 from cleverbetter_dagster.store.tables import EMBEDDED_FEATURES
 
 BLOCK_BYTES = 1 << 20
-"""How much CSV is parsed at once. Larger blocks cost memory and gain nothing."""
+"""How much text is parsed at once. Larger blocks cost memory and gain nothing."""
 
 PIPE_BYTES = 1 << 20
 """How far the server may run ahead of the parser, so that neither waits for the other at every few rows."""
+
+_FORMATS = "SET TimeZone = UTC; SET DateStyle = ISO; SET extra_float_digits = 1; SET client_encoding = UTF8"
+_ESCAPED = {"\\b": "\b", "\\f": "\f", "\\n": "\n", "\\r": "\r", "\\t": "\t", "\\v": "\v"}
 
 SAMPLED_ROWS = 100
 """Rows whose JSON keys are looked up before reading; a key met later costs a second reading."""
@@ -181,20 +185,31 @@ def _read_texts(settings: Settings, query: RowQuery) -> tuple[pa.Table, pd.DataF
 
 
 def _batches(settings: Settings, query: RowQuery, types: dict[str, pa.DataType]) -> Iterator[pa.RecordBatch]:
-    with _sent_csv(settings, query.select(), query.snapshot) as stream:
+    with _sent_text(settings, query.select(), query.snapshot) as stream:
         if not stream.peek(1):  # no rows, which pyarrow takes for an error
             return
-        yield from csv.open_csv(
+        for batch in csv.open_csv(
             stream,
             csv.ReadOptions(column_names=list(types), block_size=BLOCK_BYTES),
-            csv.ParseOptions(newlines_in_values=True),
-            # NULL is sent as nothing, empty text as ""; both are missing.
-            csv.ConvertOptions(column_types=types, null_values=[""], strings_can_be_null=True, check_utf8=False),
-        )
+            csv.ParseOptions(delimiter="\t", quote_char=False),
+            # Empty text is missing as well as NULL.
+            csv.ConvertOptions(column_types=types, null_values=["\\N", ""], strings_can_be_null=True, check_utf8=False),
+        ):
+            yield pa.record_batch([_unescaped(column) for column in batch.columns], schema=batch.schema)
+
+
+def _unescaped(column: pa.Array) -> pa.Array:
+    """A column as it was before the server put backslashes into its text."""
+    if not pa.types.is_string(column.type) or not pc.any(pc.match_substring(column, "\\")).as_py():
+        return column
+    column = pc.replace_substring(column, "\\\\", "\0")  # which no text in PostgreSQL can have of its own
+    for escaped, character in _ESCAPED.items():
+        column = pc.replace_substring(column, escaped, character)
+    return pc.replace_substring(column, "\0", "\\")
 
 
 @contextmanager
-def _sent_csv(settings: Settings, statement: sql.Composed, snapshot: str | None = None) -> Iterator[io.BufferedReader]:
+def _sent_text(settings: Settings, statement: sql.Composed, snapshot: str | None = None) -> Iterator[io.BufferedReader]:
     """What the server answers to `COPY (statement)`, as a stream."""
     read_end, write_end = os.pipe()
     if hasattr(fcntl, "F_SETPIPE_SZ"):  # Linux; elsewhere a pipe is as large as it is
@@ -212,7 +227,7 @@ def _sent_csv(settings: Settings, statement: sql.Composed, snapshot: str | None 
 
 def _send(settings: Settings, statement: sql.Composed, write_end: int, snapshot: str | None) -> None:
     url = database_url(settings, "rows").replace("+psycopg2", "", 1)
-    copy = sql.SQL("COPY ({}) TO STDOUT (FORMAT csv)").format(statement).as_string()
+    copy = sql.SQL("COPY ({}) TO STDOUT").format(statement).as_string()
     try:
         # psycopg2 copies in C, at a third of psycopg 3's processor time.
         with open(write_end, "wb", buffering=PIPE_BYTES) as sink, closing(psycopg2.connect(url)) as connection:
@@ -220,7 +235,7 @@ def _send(settings: Settings, statement: sql.Composed, write_end: int, snapshot:
             if snapshot:
                 connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
                 cursor.execute("SET TRANSACTION SNAPSHOT %s", [snapshot])
-            cursor.execute("SET TimeZone = 'UTC'; SET DateStyle = 'ISO'; SET extra_float_digits = 1")
+            cursor.execute(_FORMATS)
             cursor.copy_expert(copy, sink)
     except BrokenPipeError:
         return  # the reader gave up, and says why itself

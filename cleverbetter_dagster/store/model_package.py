@@ -62,12 +62,16 @@ class Origin:
         seed: of the fit.
         trials: settings judged before these hyperparameters were chosen.
         learned: the examples it has learned from.
+        pruned_trials, earlier_trials: of the trials, those stopped early in the last study, and those of the studies
+            that one was started from.
     """
 
     params: Params
     seed: int
     trials: int
     learned: LearnedRows
+    pruned_trials: int = 0
+    earlier_trials: int = 0
 
     def after(self, new: Examples) -> "Origin":
         """The origin of the model that has learned from `new` as well."""

@@ -14,10 +14,6 @@ from psycopg import sql
 from cleverbetter_dagster.dataset.schema import ID, MARKET_PREFIX, TEXTS, TIMESTAMP, column_type
 from cleverbetter_dagster.store.layout import WORDS, Column, FeatureTable, SourceLayout
 
-UNKNOWN_COUNTS = """SELECT to_char(month, 'YYYY-MM'), count(*)
-    FROM (SELECT date_trunc('month', {instant}) AS month FROM {results} r {where}) x
-    WHERE isfinite(month) GROUP BY month ORDER BY month"""
-
 UNKNOWN_KEYS = "unknown_keys"
 """Column of what the JSON features hold beside the keys asked for, as JSON; null where they hold no more."""
 

@@ -91,7 +91,7 @@ def compare(rows: pd.DataFrame, as_of: AsOf, spec: StudySpec, full_trials: int) 
     attributes = {"metric": spec.metric}
     earlier = StudyPlace(f"ensemble {as_of.previous().key} x", storage, attributes)
     run_study(FAMILY, pooled(before.train, before.validation), spec, earlier)
-    _, first = warm_start(storage, FAMILY.name, as_of.key, spec)
+    first = warm_start(storage, FAMILY.name, as_of.key, spec).first
     few = spec.model_copy(update={"n_trials": full_trials, "prune": False})
     none = spec.model_copy(update={"n_trials": 0})
     n_warm = min(spec.n_trials, spec.n_trials_warm)

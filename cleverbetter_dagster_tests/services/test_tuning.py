@@ -100,6 +100,16 @@ def test_a_new_month_starts_from_the_best_of_the_newest_earlier_one(database: Se
     assert warm.warm_started_from == before
     assert warm.trials == 3
     assert trials(database, str(warm.study))[1].params == best.params
+    # Both earlier months judged four settings each, and the second of them started from the first.
+    assert warm.earlier_trials == 8
+
+
+def test_a_study_that_goes_on_keeps_what_it_started_from(database: Settings, latest: Dataset) -> None:
+    cold = settle_params(database, "ensemble", latest, FEW.model_copy(update={"n_trials": 2})).record
+    settle_params(database, "ensemble", dataset(22), FEW)
+    longer = settle_params(database, "ensemble", latest, FEW.model_copy(update={"n_trials_warm": 1})).record
+    assert longer.study == cold.study
+    assert (longer.trials, longer.earlier_trials, longer.warm_started_from) == (4, 0, None)
 
 
 def test_a_later_month_never_starts_an_earlier_one(database: Settings, latest: Dataset) -> None:

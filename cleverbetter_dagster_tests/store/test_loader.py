@@ -1,5 +1,6 @@
 """Rows out of PostgreSQL, whatever the tables look like."""
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -123,9 +124,9 @@ def test_values_that_are_no_numbers_are_violations_of_their_row_alone(
 
 
 def test_features_that_are_no_object_are_a_violation(database: Settings, ours: psycopg.Connection) -> None:
-    for number, json in enumerate(['{"avg_odds": 1}', "[1, 2]", "null", "7", "{}"]):
+    for number, value in enumerate(['{"avg_odds": 1}', "[1, 2]", "null", "7", "{}"]):
         insert(ours, number)
-        features(ours, number, json)
+        features(ours, number, value)
     loaded = load(database)
     assert sorted(loaded.rows["id"].to_pylist()) == ["r0", "r2", "r4"]
     assert sorted(loaded.violations[["id", "column", "value"]].to_numpy().tolist()) == [
@@ -181,6 +182,35 @@ def test_line_breaks_in_text_and_the_servers_own_ways_of_writing_dates_do_no_har
     rows = load(database).rows
     assert rows["strategy_id"].to_pylist() == ["one\n\n\ntwo"] * 20
     assert set(rows["run_date"].to_pylist()) == {pd.Timestamp("2023-02-01T01:00:00Z")}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a\\b",
+        "\\N",
+        "\\",
+        "\\\\n",
+        "\\\n",
+        "tab\tand\\tno tab",
+        "\b\f\r\v.",
+        '"quoted", so"',
+        "\\.",
+        "\x01\x1f",
+        "\u00fc\u2028",
+    ],
+)
+def test_text_comes_as_it_was_written(database: Settings, ours: psycopg.Connection, text: str) -> None:
+    text = f"<{text}>"  # trimming is another matter
+    insert(ours, 1)
+    insert(ours, 2)
+    ours.execute("UPDATE backtest_results SET strategy_id = %s WHERE id = 'r1'", [text])
+    features(ours, 1, json.dumps({text: 1, "avg_odds": 3}))
+    features(ours, 2, json.dumps({"avg_odds": text}))
+    loaded = load(database)
+    row = loaded.rows.to_pylist()[0]
+    assert (row["id"], row["strategy_id"], row["ml_avg_odds"], row[f"ml_{text}"]) == ("r1", text, 3.0, 1.0)
+    assert loaded.violations[["id", "column", "value"]].to_numpy().tolist() == [["r2", "ml_avg_odds", text]]
 
 
 def test_a_table_without_method_has_one(database: Settings, ours: psycopg.Connection) -> None:
