@@ -1,10 +1,7 @@
 """Which runs exclude each other, and what becomes of the MLflow run of a step that gave up."""
 
-from pathlib import Path
-
 import dagster as dg
 import mlflow
-import pytest
 import yaml
 
 from cleverbetter_dagster.definitions import defs
@@ -14,12 +11,11 @@ from cleverbetter_dagster.learning.catalogue import FAMILIES
 from cleverbetter_dagster.settings import REPOSITORY, Settings
 from cleverbetter_dagster.store.tracking import tracking_uri
 
-FILES = [REPOSITORY / "dagster.yaml", REPOSITORY / "cleverbetter_dagster" / "dagster.yaml"]
+INSTANCE_FILE = REPOSITORY / "cleverbetter_dagster" / "dagster.yaml"
 
 
-@pytest.mark.parametrize("file", FILES, ids=["checkout", "package"])
-def test_trainings_exclude_each_other_and_leave_a_place_for_predictions(file: Path) -> None:
-    runs = yaml.safe_load(file.read_text())["concurrency"]["runs"]
+def test_trainings_exclude_each_other_and_leave_a_place_for_predictions() -> None:
+    runs = yaml.safe_load(INSTANCE_FILE.read_text())["concurrency"]["runs"]
     limits = {limit["value"]: limit["limit"] for limit in runs["tag_concurrency_limits"] if limit["key"] == LANE}
     assert limits == {"training": 1, "predictions": 1}
     backfills = [limit["limit"] for limit in runs["tag_concurrency_limits"] if limit["key"] == "dagster/backfill"]

@@ -7,7 +7,8 @@ import dagster as dg
 import psycopg
 import pytest
 
-from cleverbetter_dagster.definitions import defs
+from cleverbetter_dagster.definitions import assets, defs
+from cleverbetter_dagster.defs.resources import Deployment, mlflow_run
 from cleverbetter_dagster.defs.runs import LANDING, past_runs
 from cleverbetter_dagster.errors import DatabaseUnavailable
 from cleverbetter_dagster.services.landing import ROWS_ARTEFACT
@@ -262,3 +263,26 @@ def test_a_real_run_brings_changed_months_up_to_date_and_its_failure_is_told_fro
     (past,) = past_runs(watched.instance, {LANDING: request.tags[LANDING]})
     assert (past.status, past.needs_change) == ("failed", True)
     assert watched.tick() is not None or "tried again at" in watched.why_not  # taken: the state has another name
+
+
+class Unwritable(dg.ConfigurableIOManager):
+    """Artefacts on a disk that is full."""
+
+    def handle_output(self, context: dg.OutputContext, obj: object) -> None:
+        raise OSError("no space left on device")
+
+    def load_input(self, context: dg.InputContext) -> None: ...
+
+
+def test_rows_that_could_not_be_stored_were_not_taken(watched: Watched, connection: psycopg.Connection) -> None:
+    land(connection, "2023-05", 5)
+    result = dg.materialize(
+        assets,
+        selection=["training_rows"],
+        partition_key="2023-05",
+        resources={"io_manager": Unwritable(), "deployment": Deployment(), "mlflow": mlflow_run},
+        instance=watched.instance,
+        raise_on_error=False,
+    )
+    assert not result.success
+    assert read_taken(watched.settings) == {}

@@ -1,0 +1,112 @@
+"""A glance and the reconciliation, after months were taken: what each finds, and what neither is misled by."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from cleverbetter_dagster.services.landing import ROWS_ARTEFACT, glance, reconcile
+from cleverbetter_dagster.services.loading import load_months
+from cleverbetter_dagster.settings import Settings
+from cleverbetter_dagster.store.artefacts import ArtefactStore
+from cleverbetter_dagster.store.database import psycopg_connect
+from cleverbetter_dagster.store.tables import ensure_source_tables
+from cleverbetter_dagster.store.taken import read_taken, record_taken
+from cleverbetter_dagster_tests.defs.ticks import land
+
+
+@pytest.fixture
+def connection(database: Settings) -> Iterator[psycopg.Connection]:
+    ensure_source_tables(database)
+    with psycopg_connect(database, "rows", autocommit=True) as connection:
+        yield connection
+
+
+def take(settings: Settings, as_of: str = "2023-05") -> None:
+    load = load_months(settings, [as_of], catch_up=True)
+    for month, loaded in load.months.items():
+        ArtefactStore(settings.artefacts_base).write_table(ROWS_ARTEFACT.format(month=month), loaded.table)
+    record_taken(settings, load.taken, "a run", as_of)
+
+
+def test_a_row_whose_transaction_was_open_when_its_month_was_taken_is_found_after_it_commits(
+    database: Settings, connection: psycopg.Connection
+) -> None:
+    land(connection, "2023-05", 3, "before")
+    with closing(psycopg_connect(database, "rows")) as slow, slow.transaction():
+        land(slow, "2023-05", 1, "slow")
+        land(connection, "2023-05", 2, "quick")
+        take(database)
+        assert read_taken(database)["2023-05"].digest.rows == 5
+        # The two are past the mark that waits for the slow one, and were taken all the same.
+        assert glance(database).changed == {}
+    assert glance(database).changed == {"2023-05": 1}
+    take(database)
+    assert glance(database).changed == {}
+    assert reconcile(database).changed == {}
+
+
+def test_an_old_row_is_found_by_the_reconciliation_alone(database: Settings, connection: psycopg.Connection) -> None:
+    land(connection, "2023-05", 3)
+    take(database)
+    land(connection, "2023-04", 2, "old", age=timedelta(days=400))
+    assert glance(database).changed == {}
+    assert reconcile(database).changed == {"2023-04": 2}
+
+
+def test_a_month_that_lost_all_its_rows_is_loaded_empty(database: Settings, connection: psycopg.Connection) -> None:
+    for month in ("2023-04", "2023-05"):
+        land(connection, month, 3)
+    take(database)
+    connection.execute("DELETE FROM backtest_results WHERE end_date < '2023-05-01'")
+    assert reconcile(database).changed == {"2023-04": 3}
+    take(database)
+    assert reconcile(database).changed == {}
+    path = ROWS_ARTEFACT.format(month="2023-04")
+    assert ArtefactStore(database.artefacts_base).read_tables([path]).num_rows == 0
+
+
+def test_loaded_rows_that_are_no_longer_stored_are_loaded_again(
+    database: Settings, connection: psycopg.Connection
+) -> None:
+    land(connection, "2023-05", 3)
+    take(database)
+    (Path(database.artefacts_base) / ROWS_ARTEFACT.format(month="2023-05")).unlink()
+    assert reconcile(database).changed == {"2023-05": 3}
+
+
+def test_marks_of_another_server_are_not_believed(database: Settings, connection: psycopg.Connection) -> None:
+    land(connection, "2023-05", 3)
+    take(database)
+    with psycopg_connect(database, "state", autocommit=True) as state:
+        state.execute("UPDATE loaded_months SET identity = 'another', mark = mark + 1000000")
+    land(connection, "2023-05", 1, "new")
+    found = glance(database)
+    assert (found.complete, found.changed) == (True, {"2023-05": 1})
+    assert "another one" in found.how
+
+
+def test_a_database_put_back_to_an_earlier_day_is_compared(database: Settings, connection: psycopg.Connection) -> None:
+    land(connection, "2023-05", 3)
+    take(database)
+    with psycopg_connect(database, "state", autocommit=True) as state:
+        state.execute("UPDATE loaded_months SET mark = mark + 1000000")  # transactions that never were
+    found = glance(database)
+    assert (found.complete, found.changed) == (True, {})
+    assert glance(database).complete is False  # confirmed, with marks of this day
+
+
+def test_a_view_is_watched_by_its_contents(database: Settings, connection: psycopg.Connection) -> None:
+    connection.execute("CREATE VIEW results_view AS SELECT * FROM backtest_results")
+    viewed = database.model_copy(update={"results_table": "results_view"})
+    for month in ("2023-04", "2023-05"):
+        land(connection, month, 3)
+    take(viewed)
+    assert glance(viewed).changed == {}
+    land(connection, "2023-04", 2, "more")
+    found = glance(viewed)
+    assert (found.complete, found.changed) == (False, {"2023-04": 2})
+    assert "contents of the months that got rows lately" in found.how
