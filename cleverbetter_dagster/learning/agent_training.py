@@ -186,11 +186,12 @@ def _worthiest(candidates: list[Agent]) -> Agent:
 
 def _new_model(played: Decisions, spec: AgentSpec, seed: int) -> "PPO":
     from stable_baselines3 import PPO
+    from stable_baselines3.common.logger import Logger
 
     from cleverbetter_dagster.learning.world_faces import BettingVecEnv
 
     layers = [spec.hidden_units, spec.hidden_units]
-    return PPO(
+    model = PPO(
         "MlpPolicy",
         BettingVecEnv(played, spec.world, spec.worlds),
         n_steps=spec.rollout_steps,
@@ -203,6 +204,8 @@ def _new_model(played: Decisions, spec: AgentSpec, seed: int) -> "PPO":
         seed=seed,
         device="cpu",
     )
+    model.set_logger(Logger(folder=None, output_formats=[]))  # its own leaves a folder in the temporary one
+    return model
 
 
 def policy_of(model: "PPO") -> AgentPolicy:
