@@ -34,6 +34,8 @@ from cleverbetter_dagster.store.importer import import_files
 from cleverbetter_dagster.store.postmaster import ServerAddress
 from cleverbetter_dagster_tests.cli.conftest import COMMAND, Command, command_in, environment_of
 
+pytestmark = pytest.mark.timeout(600)  # the first test waits for a whole training, whatever else the machine does
+
 SAMPLE = SampleSpec(n_strategies=80, first_month="2021-01", months=24)
 AS_OF = "2022-11"
 QUICK = ("--set", "min_composite_score=null", "--set", "n_folds=1")
@@ -105,7 +107,7 @@ def command(place: Place, monkeypatch: pytest.MonkeyPatch) -> Command:
 
 @dataclass(frozen=True)
 class Trained:
-    """A `train` that has ended, and the arguments of every process that was alive meanwhile."""
+    """A `train` that has ended, and the arguments of every process it started."""
 
     done: subprocess.CompletedProcess[str]
     arguments: str
@@ -118,12 +120,10 @@ def trained(place: Place) -> Trained:
     ended = threading.Event()
 
     def look() -> None:
-        while not ended.wait(0.2):
-            for process in psutil.process_iter():
-                try:
+        while not ended.wait(0.5):
+            for process in psutil.Process().children(recursive=True):
+                with suppress(psutil.NoSuchProcess):
                     seen.add("\0".join(process.cmdline()))
-                except psutil.Error:
-                    continue
 
     watcher = threading.Thread(target=look)
     watcher.start()
