@@ -50,11 +50,12 @@ def demo(
     console.rule("[bold]cleverbetter demo")
     _import_sample(settings, spec, console)
     from cleverbetter_dagster.cli.launch import run_job
+    from cleverbetter_dagster.defs.requests import Launch
 
     console.print(f"\n[bold]Loading and validating[/] the rows of {spec.months} months, {months[0]} to {months[1]}")
-    run_job(settings, "load_rows", months, console)
+    run_job(settings, Launch("load_rows", (), months, {}, {}), console)
     console.print(f"\n[bold]Training, judging, promoting[/] as of {months[1]}")
-    run_job(settings, "retrain", (months[1], months[1]), console, {"ops": QUICK_STUDIES})
+    run_job(settings, Launch("retrain", (), (months[1], months[1]), {}, {"ops": QUICK_STUDIES}), console)
     show_results(settings, months[1], console)
     console.print(f"[dim]{perf_counter() - started:.0f} s in all[/]")
 

@@ -1,24 +1,26 @@
-"""Running one of our Dagster jobs from the command line, with its steps shown as they end."""
+"""Running our Dagster jobs from the command line: their steps shown as they end, cancelled by Ctrl-C."""
 
 import os
+import signal
+import socket
 import sys
 import threading
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import dagster as dg
 from rich.console import Console
 
+from cleverbetter_dagster.defs.failures import failure_of
+from cleverbetter_dagster.defs.requests import RANGE_END_TAG, RANGE_START_TAG, Launch
 from cleverbetter_dagster.errors import CleverBetterError
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.home import prepare_home
 
 LAUNCH_TAG = "cleverbetter/launch"
-RANGE_START_TAG = "dagster/asset_partition_range_start"
-RANGE_END_TAG = "dagster/asset_partition_range_end"
 POLL_SECONDS = 0.5
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -45,64 +47,117 @@ def retrain_job() -> dg.JobDefinition:
 JOBS = {"load_rows": load_rows_job, "retrain": retrain_job}
 
 
-def run_job(
-    settings: Settings,
-    job: str,
-    months: tuple[str, str],
-    console: Console,
-    config: Mapping[str, Any] | None = None,
-) -> str:
-    """Run a job over a range of months (both ends included) and wait for it.
+@contextmanager
+def dagster_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
+    """The Dagster instance of this deployment, the one the web UI shows."""
+    os.environ["DAGSTER_HOME"] = str(prepare_home(settings))
+    with dg.DagsterInstance.get() as instance:
+        yield instance
+
+
+def run_job(settings: Settings, launch: Launch, console: Console | None = None) -> str:
+    """Run a launch in this process and its children, and wait for it. Without assets it is the whole job.
+
+    Args:
+        settings: where everything is.
+        launch: job, assets, months (both ends included), tags and configuration.
+        console: where the steps are shown; standard error if not given.
 
     Returns:
         The id of the Dagster run; it is in the UI like any other.
 
     Raises:
         RunFailed: a step failed; the message is the step's own.
+        KeyboardInterrupt: it was interrupted; the run is cancelled, its processes have ended.
     """
-    os.environ["DAGSTER_HOME"] = str(prepare_home(settings))
-    launch = uuid.uuid4().hex
-    tags = {LAUNCH_TAG: launch, RANGE_START_TAG: months[0], RANGE_END_TAG: months[1]}
+    mark = uuid.uuid4().hex
+    tags = {RANGE_START_TAG: launch.months[0], RANGE_END_TAG: launch.months[1], **launch.tags, LAUNCH_TAG: mark}
     log = settings.state_folder / "logs" / "runs.log"
-    with dg.DagsterInstance.get() as instance, _errors_to(log), _steps_shown(instance, launch, console):
-        result = dg.execute_job(
-            dg.reconstructable(JOBS[job]),
-            instance=instance,
-            tags=tags,
-            run_config={**QUIET, **(config or {})},
-            raise_on_error=False,
-        )
+    with dagster_instance(settings) as instance, _errors_to(log) as errors:
+        console = console or Console(file=errors)
+        with _cancelling(instance, mark), _steps_shown(instance, mark, console):
+            result = dg.execute_job(
+                dg.reconstructable(JOBS[launch.job]),
+                instance=instance,
+                tags=tags,
+                run_config={**QUIET, **launch.run_config},
+                asset_selection=[dg.AssetKey(asset) for asset in launch.assets] or None,
+                raise_on_error=False,
+            )
         if not result.success:
-            raise RunFailed(f"The run {result.run_id} of {job} failed.\n{_why(instance, result.run_id)}")
+            told = failure_of(instance, result.run_id)
+            raise RunFailed(f"The run {result.run_id} of {launch.job} failed.\n{told}")
     return result.run_id
 
 
 @contextmanager
-def _errors_to(log: Path) -> Iterator[None]:
-    """Send what this process and the steps' processes write to standard error to a file, below Python's own streams."""
+def _errors_to(log: Path) -> Iterator[TextIO]:
+    """Send what this process and the steps' processes write to standard error to a file, below Python's own streams.
+
+    What is written to the stream that is given still goes where standard error went.
+    """
     log.parent.mkdir(parents=True, exist_ok=True)
     sys.stderr.flush()
-    kept = os.dup(2)
-    try:
-        with log.open("ab") as file:
-            os.dup2(file.fileno(), 2)
-        yield
-    finally:
-        sys.stderr.flush()
-        os.dup2(kept, 2)
-        os.close(kept)
+    with os.fdopen(os.dup(2), "w") as kept:
+        try:
+            with log.open("ab") as file:
+                os.dup2(file.fileno(), 2)
+            yield kept
+        finally:
+            sys.stderr.flush()
+            os.dup2(kept.fileno(), 2)
 
 
 @contextmanager
-def _steps_shown(instance: dg.DagsterInstance, launch: str, console: Console) -> Iterator[None]:
+def _cancelling(instance: dg.DagsterInstance, mark: str) -> Iterator[None]:
+    """An interruption of this process cancels its run, as the UI's button would.
+
+    Dagster takes the signal and ends the steps, but calls a run that nobody asked to end a failure, and sends alerts.
+    So the request is recorded as soon as the signal arrives, which a wakeup descriptor tells beside Dagster's handler.
+    """
+    interrupted = threading.Event()
+    ours, pythons = socket.socketpair()
+    pythons.setblocking(False)
+
+    def watch() -> None:
+        while received := ours.recv(1):
+            if received[0] in (signal.SIGINT, signal.SIGTERM) and not interrupted.is_set():
+                interrupted.set()
+                for run in _unfinished(instance, mark):
+                    instance.report_run_canceling(run)
+
+    watcher = threading.Thread(target=watch, name="interruption", daemon=True)
+    watcher.start()
+    before = signal.set_wakeup_fd(pythons.fileno(), warn_on_full_buffer=False)
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+        pythons.close()
+        watcher.join()
+        ours.close()
+        if interrupted.is_set():
+            for run in _unfinished(instance, mark):  # it came before the run began, or between two steps
+                instance.report_run_canceled(run)
+    if interrupted.is_set():
+        raise KeyboardInterrupt
+
+
+def _unfinished(instance: dg.DagsterInstance, mark: str) -> list[dg.DagsterRun]:
+    runs = instance.get_runs(filters=dg.RunsFilter(tags={LAUNCH_TAG: mark}))
+    return [run for run in runs if not run.is_finished]
+
+
+@contextmanager
+def _steps_shown(instance: dg.DagsterInstance, mark: str, console: Console) -> Iterator[None]:
     done = threading.Event()
 
     def watch() -> None:
         shown: set[str] = set()
         with console.status("starting") as status:
             while not done.wait(POLL_SECONDS):
-                _show_steps(instance, launch, shown, console, status)
-        _show_steps(instance, launch, shown, console, None)
+                _show_steps(instance, mark, shown, console, status)
+        _show_steps(instance, mark, shown, console, None)
 
     watcher = threading.Thread(target=watch, name="progress", daemon=True)
     watcher.start()
@@ -113,8 +168,8 @@ def _steps_shown(instance: dg.DagsterInstance, launch: str, console: Console) ->
         watcher.join()
 
 
-def _show_steps(instance: dg.DagsterInstance, launch: str, shown: set[str], console: Console, status: Any) -> None:
-    runs = instance.get_runs(filters=dg.RunsFilter(tags={LAUNCH_TAG: launch}), limit=1)
+def _show_steps(instance: dg.DagsterInstance, mark: str, shown: set[str], console: Console, status: Any) -> None:
+    runs = instance.get_runs(filters=dg.RunsFilter(tags={LAUNCH_TAG: mark}), limit=1)
     if not runs:
         return
     running = []
@@ -123,20 +178,7 @@ def _show_steps(instance: dg.DagsterInstance, launch: str, shown: set[str], cons
             running.append(step.step_key)
         elif step.step_key not in shown:
             shown.add(step.step_key)
-            mark = "[green]✓[/]" if step.status and step.status.value == "SUCCESS" else "[red]✗[/]"
-            console.print(f"  {mark} {step.step_key:<24} {step.end_time - step.start_time:6.1f} s")
+            sign = "[green]✓[/]" if step.status and step.status.value == "SUCCESS" else "[red]✗[/]"
+            console.print(f"  {sign} {step.step_key:<24} {step.end_time - step.start_time:6.1f} s")
     if status is not None:
         status.update("running " + (", ".join(running) or "the next step"))
-
-
-def _why(instance: dg.DagsterInstance, run_id: str) -> str:
-    """What the failed steps said, innermost cause included."""
-    lines = []
-    for entry in instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_FAILURE):
-        data = entry.get_dagster_event().step_failure_data
-        if data.user_failure_data and data.user_failure_data.description:
-            lines.append(f"{entry.step_key}: {data.user_failure_data.description}")
-        elif data.error is not None:
-            cause = data.error.cause or data.error
-            lines.append(f"{entry.step_key}: {cause.message.strip()}")
-    return "\n".join(lines) or "Its log in the UI says why."

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from cleverbetter_dagster.cli import promotion, quarantine, results, settings_table
 from cleverbetter_dagster.cli.api import api
+from cleverbetter_dagster.cli.backfill import backfill
 from cleverbetter_dagster.cli.demo import demo
 from cleverbetter_dagster.cli.doctor import doctor
 from cleverbetter_dagster.cli.down import down
@@ -21,6 +22,7 @@ from cleverbetter_dagster.cli.output import MEANINGS, exit_code
 from cleverbetter_dagster.cli.report import report
 from cleverbetter_dagster.cli.simulate_retraining import simulate_retraining
 from cleverbetter_dagster.cli.status import status
+from cleverbetter_dagster.cli.train import train, tune
 from cleverbetter_dagster.cli.up import up
 from cleverbetter_dagster.errors import CleverBetterError
 
@@ -80,6 +82,31 @@ app.command(
         "cleverbetter import --results new.csv.gz --json",
     ),
 )(import_rows)
+app.command(
+    rich_help_panel=MODELS,
+    epilog=_examples(
+        "cleverbetter train ensemble",
+        "cleverbetter train classifier --as-of 2023-10 --set min_composite_score=0.5 --trials 50 --json",
+        "cleverbetter train ensemble --set decision_time=run_date --set params='{\"max_depth\": 3}'",
+    ),
+)(train)
+app.command(
+    rich_help_panel=MODELS,
+    epilog=_examples(
+        "cleverbetter tune ensemble", "cleverbetter tune ensemble --trials 200 --set timeout_seconds=3600"
+    ),
+)(tune)
+app.command(
+    rich_help_panel=MODELS,
+    epilog=_examples(
+        "cleverbetter backfill --from 2023-01 --to 2023-11",
+        "cleverbetter backfill --from 2023-01 --to 2023-11 --family ensemble --trials 20 --again",
+    ),
+)(backfill)
+app.command(
+    rich_help_panel=MODELS,
+    epilog=_examples("cleverbetter evaluate ensemble", "cleverbetter evaluate classifier --as-of 2023-10 --json"),
+)(results.evaluate)
 app.command(rich_help_panel=MODELS, epilog=_examples("cleverbetter compare", "cleverbetter compare --as-of 2023-11"))(
     results.compare
 )

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from cleverbetter_dagster.errors import DataError
 from cleverbetter_dagster.settings import load_settings
 
 
@@ -28,8 +29,7 @@ def report(
     month, path = find_report(settings, wanted, as_of)
     store = ArtefactStore(settings.artefacts_base)
     if output is not None:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        output.write_text(store.read_text(path), encoding="utf-8")
+        _write(output, store.read_text(path))
         console.print(f"Report on {wanted} as of {month}: {output}", markup=False, soft_wrap=True)
         return
     file = Path(store.url(path))
@@ -39,3 +39,11 @@ def report(
     opened = webbrowser.open(file.as_uri())
     told = "opened" if opened else "no browser to open it with; the file is"
     console.print(f"Report on {wanted} as of {month}: {told} {file}", markup=False, soft_wrap=True)
+
+
+def _write(output: Path, html: str) -> None:
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.write_text(html, encoding="utf-8")
+    except OSError as error:
+        raise DataError(f"Cannot write the report to {output}: {error}. Name a file in a folder of yours.") from error

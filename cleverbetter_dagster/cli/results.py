@@ -1,19 +1,48 @@
-"""`cleverbetter compare` and `predict`: what the models of a month showed, and what the champion says."""
+"""`cleverbetter evaluate`, `compare` and `predict`: what the models of a month showed, and what the champion says."""
 
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.table import Table
 from rich.text import Text
 
 from cleverbetter_dagster.cli.output import AsJson, plain_table, print_json, result_console
-from cleverbetter_dagster.settings import load_settings
+from cleverbetter_dagster.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from cleverbetter_dagster.dataset.as_of import AsOf
+    from cleverbetter_dagster.evaluation.leaderboard import LeaderboardRow
 
 AsOfMonth = Annotated[str | None, typer.Option("--as-of", metavar="YYYY-MM", help="The month; else the newest.")]
 
 FIGURES = ("roc_auc", "brier", "roi", "growth")
+
+
+def evaluate(
+    family: Annotated[str, typer.Argument(help="Model family, such as ensemble.", show_default=False)],
+    as_of: AsOfMonth = None,
+    as_json: AsJson = False,
+) -> None:
+    """How a family's model of a month did on its test rows, beside every baseline. Judges it first where nobody did."""
+    from cleverbetter_dagster.evaluation.bootstrap import BootstrapSpec
+    from cleverbetter_dagster.evaluation.leaderboard import leaderboard
+    from cleverbetter_dagster.learning.catalogue import get_family
+    from cleverbetter_dagster.services.scored_table import evaluated_model, scored_by_model
+    from cleverbetter_dagster.services.stored import stored_evaluation
+
+    settings, family = load_settings(), get_family(family).name
+    month = _month(as_of) or _newest_model(settings, family)
+    _judge_where_missing(settings, family, month)
+    table = stored_evaluation(settings, family, month)
+    model, board = evaluated_model(table), leaderboard(scored_by_model([table]), BootstrapSpec())
+    if as_json:
+        rows = [row.model_dump(mode="json") for row in board]
+        print_json({**model.model_dump(mode="json"), "leaderboard": rows})
+        return
+    shown = result_console()
+    shown.print(_board(f"{family} v{model.version} as of {month}", board, {family}))
+    chosen = f"{model.training} training, {model.fitted_rows:,} rows, chosen from {model.trials} settings"
+    shown.print(f"{chosen}. More: cleverbetter report --family {family}", highlight=False)
 
 
 def compare(as_of: AsOfMonth = None, as_json: AsJson = False) -> None:
@@ -26,13 +55,8 @@ def compare(as_of: AsOfMonth = None, as_json: AsJson = False) -> None:
         print_json(record.model_dump(mode="json"))
         return
     board = [LeaderboardRow.model_validate(row) for row in record.leaderboard]
-    table = plain_table(f"Leaderboard as of {record.as_of}", ("model",), ("rows", "bets", *FIGURES))
-    for row in board:
-        figures = [str(value) if (value := getattr(row, name)) is not None else "–" for name in FIGURES]
-        cells = (row.name, f"{row.n_rows:,}", f"{row.n_bets:,}", *figures)
-        table.add_row(*map(Text, cells), style="bold" if row.name in record.models else "")
     shown = result_console()
-    shown.print(table)
+    shown.print(_board(f"Leaderboard as of {record.as_of}", board, set(record.models)))
     shown.print(f"Challenger: {record.challenger} v{record.models[record.challenger].version}")
 
 
@@ -73,3 +97,44 @@ def _month(as_of: str | None) -> "AsOf | None":
     from cleverbetter_dagster.dataset.as_of import AsOf
 
     return AsOf.parse(as_of) if as_of is not None else None
+
+
+def _newest_model(settings: Settings, family: str) -> "AsOf":
+    from cleverbetter_dagster.dataset.as_of import AsOf
+    from cleverbetter_dagster.errors import NotStored
+    from cleverbetter_dagster.services.stored import stored_months
+
+    months = stored_months(settings, f"{family}_model")
+    if not months:
+        raise NotStored(f"No {family} was trained yet. Run `cleverbetter train {family}`.")
+    return AsOf.parse(months[-1])
+
+
+def _judge_where_missing(settings: Settings, family: str, as_of: "AsOf") -> None:
+    """Materialise the evaluation of the month's model, unless it is there and of that very model."""
+    from cleverbetter_dagster.errors import NotStored
+    from cleverbetter_dagster.services.scored_table import evaluated_model
+    from cleverbetter_dagster.services.stored import is_stored, stored_evaluation, stored_model
+
+    if not is_stored(settings, f"{family}_model", as_of):
+        raise NotStored(f"There is no {family} as of {as_of}. Run `cleverbetter train {family} --as-of {as_of}`.")
+    if is_stored(settings, f"{family}_evaluation", as_of):
+        judged, model = (
+            evaluated_model(stored_evaluation(settings, family, as_of)),
+            stored_model(settings, family, as_of),
+        )
+        if judged.run_id == model.run_id:
+            return
+    from cleverbetter_dagster.cli.launch import run_job
+    from cleverbetter_dagster.defs.requests import Launch
+
+    run_job(settings, Launch("retrain", (f"{family}_evaluation",), (as_of.key, as_of.key), {}, {}))
+
+
+def _board(title: str, board: list["LeaderboardRow"], own: set[str]) -> Table:
+    table = plain_table(title, ("model",), ("rows", "bets", *FIGURES))
+    for row in board:
+        figures = [str(value) if (value := getattr(row, name)) is not None else "–" for name in FIGURES]
+        cells = (row.name, f"{row.n_rows:,}", f"{row.n_bets:,}", *figures)
+        table.add_row(*map(Text, cells), style="bold" if row.name in own else "")
+    return table

@@ -6,7 +6,7 @@ import pyarrow as pa
 from cleverbetter_dagster.dataset.as_of import AsOf
 from cleverbetter_dagster.errors import NotStored
 from cleverbetter_dagster.learning.catalogue import FAMILIES, get_family
-from cleverbetter_dagster.services.records import ComparisonRecord
+from cleverbetter_dagster.services.records import ComparisonRecord, ModelRecord, StudyRecord
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.artefacts import ArtefactStore
 
@@ -42,6 +42,26 @@ def stored_evaluation(settings: Settings, family: str, as_of: AsOf) -> pa.Table:
     return ArtefactStore(settings.artefacts_base).read_tables(
         [_path(f"{get_family(family).name}_evaluation", as_of.key)]
     )
+
+
+def stored_study(settings: Settings, family: str, as_of: AsOf) -> StudyRecord:
+    """The hyperparameters settled for a family at `as_of`.
+
+    Raises:
+        NotStored: there is no study of that month.
+    """
+    store = ArtefactStore(settings.artefacts_base)
+    return StudyRecord.model_validate(store.read_json(_path(f"{family}_study", as_of.key)))
+
+
+def stored_model(settings: Settings, family: str, as_of: AsOf) -> ModelRecord:
+    """What a family was trained to at `as_of`.
+
+    Raises:
+        NotStored: there is no model of that month.
+    """
+    store = ArtefactStore(settings.artefacts_base)
+    return ModelRecord.model_validate(store.read_json(_path(f"{family}_model", as_of.key)))
 
 
 def stored_comparison(settings: Settings, as_of: AsOf | None = None) -> ComparisonRecord:

@@ -9,6 +9,7 @@ order transactions commit, and under savepoints too. Rows at or past that mark m
 Two looks agree on a month exactly when its digests are equal; marks only make it cheap to say "nothing came".
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -143,7 +144,10 @@ class Look:
         return [relation.identifier.as_string(self._connection) for relation in relations]
 
     def _rows(self, query: sql.SQL | sql.Composed, values: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
-        return self._connection.execute(query, values).fetchall()
+        text = query.as_string(self._connection)
+        if values is not None:  # psycopg takes a per cent sign in a name of a table or column for a placeholder
+            text = re.sub(rf"%(?!\((?:{'|'.join(values)})\)s)", "%%", text)
+        return self._connection.execute(text.encode(), values).fetchall()
 
 
 @contextmanager

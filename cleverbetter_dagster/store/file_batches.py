@@ -67,9 +67,11 @@ def read_batches(path: Path) -> Iterator[FileBatch]:
     """The rows of a `.parquet`, `.csv`, `.jsonl` or `.ndjson` file; the last three may end in `.gz`.
 
     Raises:
-        ImportFileError: the file is missing, of another kind, damaged as a whole, or empty.
+        ImportFileError: the file is missing, no regular file, of another kind, damaged as a whole, or empty.
     """
     reader = _reader(path)
+    if path.exists() and not path.is_file():  # a pipe or a device may never end, or never begin
+        raise ImportFileError(f"{path} is no regular file. Write the rows to a file first, and name that.")
     try:
         batches = reader(path)
         first = next(batches, None)

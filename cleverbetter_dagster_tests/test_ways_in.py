@@ -1,0 +1,138 @@
+"""Command line, REST API and notebook are three ways to the same use-cases: none may drift from the others unseen.
+
+A command, a route or a method that is new has to be entered here, beside its counterparts or with the reason why it
+has none.
+"""
+
+import inspect
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import typer.main
+
+from cleverbetter_dagster.api.app import create_app
+from cleverbetter_dagster.cli.main import app
+from cleverbetter_dagster.cli.train import DEFAULT_TRIALS
+from cleverbetter_dagster.dataset.spec import DatasetSpec
+from cleverbetter_dagster.defs.requests import OPTIONS, TrainingRequest
+from cleverbetter_dagster.evaluation import ModelEvaluator
+from cleverbetter_dagster.learning.catalogue import FAMILIES
+from cleverbetter_dagster.model_registry import ModelRegistry
+from cleverbetter_dagster.settings import Settings
+from cleverbetter_dagster.training import TrainingConfig, TrainingPipeline
+
+V1 = "/api/v1"
+PERSON = "for a person at the machine"
+SERVES = "of a server or of a deployment as a whole"
+IN_MEMORY = "a step on frames in memory; elsewhere the graph does it"
+GRAPH = "the graph does it over all months; a notebook stands at one"
+
+
+@dataclass(frozen=True)
+class UseCase:
+    """Where a use-case is reached; `because` says why it is missing in some way."""
+
+    commands: tuple[str, ...] = ()
+    routes: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ()
+    because: str = ""
+
+    @property
+    def is_everywhere(self) -> bool:
+        return bool(self.commands and self.routes and self.methods)
+
+
+USE_CASES = {
+    "train a family": UseCase(("train",), (f"POST {V1}/models/train",), ("TrainingPipeline.train_model",)),
+    "search hyperparameters": UseCase(
+        ("tune",), (f"POST {V1}/models/train",), ("TrainingPipeline.hyperparameter_search",)
+    ),
+    "judge a model": UseCase(
+        ("evaluate",),
+        (f"GET {V1}/models/training/{{job_id}}",),
+        ("ModelEvaluator.calculate_classification_metrics", "ModelEvaluator.calculate_betting_metrics"),
+    ),
+    "promote": UseCase(
+        ("promote",),
+        (f"POST {V1}/models/{{model_name}}/versions/{{version}}/promote",),
+        ("ModelRegistry.promote_model",),
+    ),
+    "roll back": UseCase(("rollback",), (f"POST {V1}/models/rollback",), because="a notebook promotes the earlier one"),
+    "who is champion": UseCase(("history",), (f"GET {V1}/models/champion",), ("ModelRegistry.load_model",)),
+    "predictions": UseCase(
+        ("predict",), (f"GET {V1}/predictions",), because="a notebook has TrainedModel.predict_proba"
+    ),
+    "follow jobs": UseCase(routes=(f"GET {V1}/models/training",), because="commands and notebooks wait for theirs"),
+    "cancel a job": UseCase(
+        routes=(f"POST {V1}/models/training/{{job_id}}/cancel",), because="Ctrl-C in a terminal and in a notebook"
+    ),
+    "list versions": UseCase(routes=(f"GET {V1}/models",), because="commands show them by month, MLflow lists all"),
+    "load rows": UseCase(methods=("TrainingPipeline.load_data_from_database",), because=IN_MEMORY),
+    "split": UseCase(methods=("TrainingPipeline.preprocess_data",), because=IN_MEMORY),
+    "update a model": UseCase(
+        methods=("TrainingPipeline.incremental_train", "TrainingPipeline.new_examples"), because=IN_MEMORY
+    ),
+    "register a model": UseCase(methods=("ModelRegistry.register_model",), because=IN_MEMORY),
+    "train past months": UseCase(("backfill",), because=GRAPH),
+    "replay retraining": UseCase(("simulate-retraining",), because=GRAPH),
+    "leaderboard": UseCase(("compare",), because=GRAPH),
+    "reports": UseCase(("report",), because=GRAPH),
+    "rows in": UseCase(
+        ("import", "quarantine list", "quarantine show", "quarantine repair", "quarantine retry"),
+        because="files are read where they lie",
+    ),
+    "try it": UseCase(("demo",), because=PERSON),
+    "settings": UseCase(("settings",), because=PERSON),
+    "servers": UseCase(("up", "down", "api"), because=SERVES),
+    "is it well": UseCase(("status", "doctor"), (f"GET {V1}/health", f"GET {V1}/ready"), because=SERVES),
+}
+
+
+@pytest.fixture(scope="module")
+def description() -> dict[str, Any]:
+    return create_app(Settings()).openapi()
+
+
+def commands(group: Any, prefix: str = "") -> set[str]:
+    """Every command with its group before it."""
+    children = getattr(group, "commands", None)
+    if children is None:
+        return {prefix}
+    return {found for name, child in children.items() for found in commands(child, f"{prefix} {name}".strip())}
+
+
+def routes(description: dict[str, Any]) -> set[str]:
+    return {f"{method.upper()} {path}" for path, found in description["paths"].items() for method in found}
+
+
+def methods() -> set[str]:
+    return {
+        f"{kind.__name__}.{name}"
+        for kind in (TrainingPipeline, ModelEvaluator, ModelRegistry)
+        for name, _ in inspect.getmembers(kind, inspect.isfunction)
+        if not name.startswith("_")
+    }
+
+
+def test_every_command_route_and_method_is_of_some_use_case_and_none_was_lost(description: dict[str, Any]) -> None:
+    assert {name for case in USE_CASES.values() for name in case.commands} == commands(typer.main.get_command(app))
+    assert {name for case in USE_CASES.values() for name in case.routes} == routes(description)
+    assert {name for case in USE_CASES.values() for name in case.methods} == methods()
+
+
+def test_what_is_missing_in_some_way_has_a_reason_and_nothing_else_has() -> None:
+    assert {name for name, case in USE_CASES.items() if case.is_everywhere == bool(case.because)} == set()
+
+
+def test_all_three_train_the_same_families_with_the_same_options_and_trials(description: dict[str, Any]) -> None:
+    fields = description["components"]["schemas"]["TrainingRequest"]["properties"]
+    assert fields["model_type"]["enum"] == list(FAMILIES)
+    assert fields["n_trials"]["default"] == TrainingRequest.model_fields["n_trials"].default == DEFAULT_TRIALS
+    search = inspect.signature(TrainingPipeline.hyperparameter_search).parameters
+    assert search["n_trials"].default == DEFAULT_TRIALS
+    assert set(DatasetSpec.model_fields) <= set(OPTIONS)
+    assert set(DatasetSpec.model_fields) <= set(TrainingConfig.model_fields)
+    assert {name: field.default for name, field in DatasetSpec.model_fields.items()} == {
+        name: TrainingConfig.model_fields[name].default for name in DatasetSpec.model_fields
+    }
