@@ -130,11 +130,12 @@ class TrainingPipeline:
         X_val: pd.DataFrame,
         y_val: ArrayLike,
         model_type: str = "ensemble",
-        n_trials: int = 100,
+        n_trials: int | None = None,
     ) -> dict[str, Any]:
         """Search a family's hyperparameters with Optuna, judged on temporal folds of train and validation.
 
         The study is kept in the database: on the same rows it goes on where it stopped, at most to `n_trials`.
+        None: as many as studies of the family have, 100 unless its `study_defaults` say otherwise.
 
         Returns:
             Every hyperparameter of the best trial, for `train_model(..., params=...)`.
@@ -142,18 +143,20 @@ class TrainingPipeline:
         Raises:
             InvalidInput: `n_trials` is below 1; the rest as in `train_model`.
         """
-        if n_trials < 1:
+        if n_trials is not None and n_trials < 1:
             raise InvalidInput(f"n_trials is {n_trials}, must be at least 1.")
-        dataset = self._with_parts(X_train, y_train, X_val, y_val)
-        study = StudySpec(
-            n_trials=n_trials,
-            n_trials_warm=n_trials,
-            seed=self.config.seed,
-            embargo_days=self.config.embargo_days,
-            timeout_seconds=None,
-        )
-        settings, family = self.config.settings(), get_family(model_type).name
-        settled = await asyncio.to_thread(settle_params, settings, family, dataset, study)
+        family, dataset = get_family(model_type), self._with_parts(X_train, y_train, X_val, y_val)
+        usual = StudySpec(**family.study_defaults)
+        trials = usual.n_trials if n_trials is None else n_trials
+        own = {
+            "n_trials": trials,
+            "n_trials_warm": trials,
+            "seed": self.config.seed,
+            "embargo_days": self.config.embargo_days,
+            "timeout_seconds": None,
+        }
+        study = usual.model_copy(update=own)
+        settled = await asyncio.to_thread(settle_params, self.config.settings(), family.name, dataset, study)
         return dict(settled.record.params)
 
     async def incremental_train(

@@ -13,7 +13,6 @@ import pytest
 from psycopg import sql
 
 from cleverbetter_dagster.dataset.samples import SampleSpec, sample_rows
-from cleverbetter_dagster.learning.catalogue import FAMILIES
 from cleverbetter_dagster.settings import REPOSITORY, Settings
 from cleverbetter_dagster.store import ledger
 from cleverbetter_dagster.store.database import psycopg_connect
@@ -24,6 +23,7 @@ from cleverbetter_dagster.store.tracking import mlflow_client, tracking_uri
 
 GUIDE = REPOSITORY.parent / "shared" / "guide" / "TRAINING_GUIDE.md"
 SAMPLE = SampleSpec(n_strategies=80, first_month="2021-01", months=24)
+FEW_STEPS = {"agents": 1, "total_steps": 4096, "checkpoints": 1}
 
 SNIPPETS = [
     """\
@@ -240,11 +240,15 @@ def test_other_stages_are_tags_and_make_no_champion(
     assert champion.version == 1
 
 
-@pytest.mark.parametrize("snippet", [CLASSIFIER, pytest.param(RL_AGENT, marks=pytest.mark.slow)])
-def test_the_other_families_train_as_well(notebook: dict[str, Any], snippet: str) -> None:
-    family = "classifier" if snippet == CLASSIFIER else "rl_agent"
-    if family not in FAMILIES:
-        pytest.skip(f"no family {family}")
+@pytest.mark.parametrize(
+    ("family", "snippet"),
+    [
+        pytest.param("classifier", CLASSIFIER, id="classifier"),
+        pytest.param("rl_agent", RL_AGENT.replace("'rl_agent'", f"'rl_agent', params={FEW_STEPS}"), id="rl_agent"),
+        pytest.param("rl_agent", RL_AGENT, marks=pytest.mark.slow, id="rl_agent as typed"),
+    ],
+)
+def test_the_other_families_train_as_well(notebook: dict[str, Any], family: str, snippet: str) -> None:
     names = dict(notebook)
     run_cell(snippet, names)
     assert names["model"].family == family

@@ -1,6 +1,7 @@
 """The pipeline finds its rows again by their index, and refuses what it cannot find; no database here."""
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,11 @@ from pydantic import ValidationError
 
 from cleverbetter_dagster.dataset.splits import temporal_folds
 from cleverbetter_dagster.errors import InvalidInput, LearningError, NotEnoughRows, UnknownFamily
+from cleverbetter_dagster.learning.tuning_spec import StudySpec
 from cleverbetter_dagster.model_registry import ModelRegistry
+from cleverbetter_dagster.services.datasets import Dataset
 from cleverbetter_dagster.services.example_frames import examples_of, frames_of
+from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.training import TrainingConfig, TrainingPipeline
 from cleverbetter_dagster_tests.services.conftest import dataset, rows
 
@@ -116,6 +120,37 @@ def test_a_search_takes_a_trial(pipeline: TrainingPipeline, frames: Frames, n_tr
     X_train, X_val, _, y_train, y_val, _ = frames
     with pytest.raises(InvalidInput, match="at least 1"):
         asyncio.run(pipeline.hyperparameter_search(X_train, y_train, X_val, y_val, n_trials=n_trials))
+
+
+@pytest.mark.parametrize(
+    ("family", "n_trials", "asked"),
+    [
+        ("ensemble", None, ("auc", 100, 100)),
+        ("rl_agent", None, ("growth", 20, 20)),
+        ("rl_agent", 3, ("growth", 3, 3)),
+    ],
+)
+def test_a_search_goes_by_what_the_family_is_judged_by(
+    pipeline: TrainingPipeline,
+    frames: Frames,
+    monkeypatch: pytest.MonkeyPatch,
+    family: str,
+    n_trials: int | None,
+    asked: tuple[str, int, int],
+) -> None:
+    found: list[StudySpec] = []
+
+    def judge(_settings: Settings, name: str, _dataset: Dataset, spec: StudySpec) -> SimpleNamespace:
+        assert name == family
+        found.append(spec)
+        return SimpleNamespace(record=SimpleNamespace(params={}))
+
+    monkeypatch.setattr("cleverbetter_dagster.training.settle_params", judge)
+    X_train, X_val, _, y_train, y_val, _ = frames
+    asyncio.run(pipeline.hyperparameter_search(X_train, y_train, X_val, y_val, family, n_trials))
+    (spec,) = found
+    assert (spec.metric, spec.n_trials, spec.n_trials_warm) == asked
+    assert spec.timeout_seconds is None
 
 
 def test_too_few_rows_are_refused_as_the_graph_does(rows: pd.DataFrame) -> None:

@@ -16,11 +16,10 @@ from cleverbetter_dagster.defs.requests import TrainingRequest, problems_from
 from cleverbetter_dagster.errors import (
     CleverBetterError,
     DatabaseError,
-    DataError,
     InvalidInput,
     InvalidRequest,
-    LearningError,
     ModelNotFound,
+    NotStored,
     Problem,
     RegistryError,
 )
@@ -30,8 +29,7 @@ STATUSES: Mapping[type[CleverBetterError], int] = {
     ModelNotFound: 404,
     JobEnded: 409,
     RegistryError: 409,
-    DataError: 409,
-    LearningError: 409,
+    NotStored: 409,
     TooManyJobs: 429,
     DagsterDown: 503,
     DatabaseError: 503,

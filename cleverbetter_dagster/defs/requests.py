@@ -62,7 +62,13 @@ class TrainingRequest(BaseModel):
         examples=[{"min_composite_score": 0.5}],
     )
     hyperparameter_search: bool = Field(False, description="search hyperparameters; false: the family's defaults")
-    n_trials: int = Field(100, ge=1, le=MOST_TRIALS, description=f"settings the search judges, 1 to {MOST_TRIALS}")
+    n_trials: int | None = Field(
+        None,
+        ge=1,
+        le=MOST_TRIALS,
+        description=f"settings the search judges, 1 to {MOST_TRIALS}; null: as many as studies of the family have",
+        examples=[50],
+    )
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> Self:
@@ -141,9 +147,11 @@ class TrainingRequest(BaseModel):
         """What the assets of the family are configured with: the options given, the rest at its default."""
         config = {asset.format(family=self.model_type): _validated(spec, self.config) for asset, spec in SPECS.items()}
         study = config[f"{self.model_type}_study"]
-        study["n_trials"] = self.n_trials if self.hyperparameter_search else 0
-        # Who names a number of trials wants that many, also where an earlier month gives the start.
-        study.setdefault("n_trials_warm", study["n_trials"])
+        trials = self.n_trials if self.hyperparameter_search else 0
+        if trials is not None:
+            study["n_trials"] = trials
+            # Who names a number of trials wants that many, also where an earlier month gives the start.
+            study.setdefault("n_trials_warm", trials)
         return {"ops": {asset: {"config": values} for asset, values in config.items() if values}}
 
 

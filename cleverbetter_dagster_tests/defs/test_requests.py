@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from cleverbetter_dagster.definitions import defs
+from cleverbetter_dagster.defs.families import study_config
 from cleverbetter_dagster.defs.requests import (
     JOB_ID_TAG,
     MOST_TRIALS,
@@ -20,7 +21,7 @@ from cleverbetter_dagster.defs.requests import (
     launches,
 )
 from cleverbetter_dagster.errors import InvalidRequest
-from cleverbetter_dagster.learning.catalogue import FAMILIES
+from cleverbetter_dagster.learning.catalogue import FAMILIES, get_family
 
 GUIDE = {
     "model_type": "ensemble",
@@ -83,6 +84,23 @@ def test_dagster_takes_what_is_launched(family: str, search: bool) -> None:
         chosen = job.get_subset(asset_selection=set(keys))
         assert {key.to_user_string() for key in chosen.asset_layer.executable_asset_keys} == set(launch.assets)
         assert dg.validate_run_config(chosen, dict(launch.run_config))
+
+
+@pytest.mark.parametrize(
+    ("family", "asked", "used"),
+    [
+        ("ensemble", {"hyperparameter_search": True}, ("auc", 100, 900)),
+        ("rl_agent", {"hyperparameter_search": True}, ("growth", 20, 300)),
+        ("rl_agent", {"hyperparameter_search": True, "n_trials": 7}, ("growth", 7, 300)),
+        ("rl_agent", {"n_trials": 7}, ("growth", 0, 300)),
+    ],
+)
+def test_what_is_not_asked_for_is_as_the_familys_studies_have_it(
+    family: str, asked: dict[str, Any], used: tuple[str, int, float]
+) -> None:
+    ops = TrainingRequest.parse({"model_type": family, **asked}).run_config()["ops"]
+    spec = study_config(get_family(family))(**ops.get(f"{family}_study", {"config": {}})["config"])
+    assert (spec.metric, spec.n_trials, spec.timeout_seconds) == used
 
 
 def test_an_option_two_specs_share_goes_to_both_and_stakes_to_the_evaluation() -> None:
