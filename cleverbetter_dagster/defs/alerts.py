@@ -31,7 +31,8 @@ as good as when it was promoted, and predictions that are not fresh."""
     default_status=dg.DefaultSensorStatus.RUNNING,
     description=(
         "Tells of promotions, refusals and rollbacks, of failed checks that block, of a champion that is stale or no "
-        "longer what it was, and of stale predictions: in its log, as an observation of the asset, and to CLEVERBETTER_ALERT_WEBHOOK if that is set."
+        "longer what it was, and of stale predictions: in its log, as an observation of the asset, and to "
+        "CLEVERBETTER_ALERT_WEBHOOK if that is set."
     ),
 )
 def alerts(context: dg.SensorEvaluationContext, deployment: Deployment) -> dg.SensorResult:
