@@ -5,6 +5,7 @@ It looks at what was recorded, and no run waits for it: a webhook that fails can
 
 import dagster as dg
 
+from cleverbetter_dagster.defs.monitoring import CHECKS as MONITORING_CHECKS
 from cleverbetter_dagster.defs.resources import Deployment
 from cleverbetter_dagster.services.alerts import (
     Alert,
@@ -19,8 +20,9 @@ from cleverbetter_dagster.services.evaluation_checks import CHAMPION_RULES, PRED
 INTERVAL_SECONDS = 30
 MOST_EVENTS = 500
 
-TOLD_WARNINGS = {rule.name for rule in (*CHAMPION_RULES, *PREDICTION_RULES)}
-"""Checks that block nothing and are told all the same: a stale champion, predictions that are not fresh."""
+TOLD_WARNINGS = {*MONITORING_CHECKS, *(rule.name for rule in (*CHAMPION_RULES, *PREDICTION_RULES))}
+"""Checks that block nothing and are told all the same: a champion that is stale, has drifted, is not calibrated or not
+as good as when it was promoted, and predictions that are not fresh."""
 
 
 @dg.sensor(
@@ -28,8 +30,9 @@ TOLD_WARNINGS = {rule.name for rule in (*CHAMPION_RULES, *PREDICTION_RULES)}
     minimum_interval_seconds=INTERVAL_SECONDS,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description=(
-        "Tells of promotions, refusals and rollbacks, of failed checks that block, of a stale champion and of stale "
-        "predictions: in its log, as an observation of the asset, and to CLEVERBETTER_ALERT_WEBHOOK if that is set."
+        "Tells of promotions, refusals and rollbacks, of failed checks that block, of a champion that is stale or no "
+        "longer what it was, and of stale predictions: in its log, as an observation of the asset, and to "
+        "CLEVERBETTER_ALERT_WEBHOOK if that is set."
     ),
 )
 def alerts(context: dg.SensorEvaluationContext, deployment: Deployment) -> dg.SensorResult:

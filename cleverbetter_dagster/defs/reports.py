@@ -53,7 +53,7 @@ def _family_report(family: str, partitions: dg.MonthlyPartitionsDefinition) -> d
             for month, dataset in rebuild_each(rows, temporal_split):
                 known = rows_until(rows, AsOf.parse(month))
                 made[month] = report_on_family(settings, evaluations[month], dataset, known, champion[month], staking)
-                context.add_asset_metadata(_report_metadata(settings, made[month]), partition_key=month)
+                context.add_asset_metadata(report_metadata(settings, made[month]), partition_key=month)
         return made
 
     return report
@@ -86,13 +86,13 @@ def _comparison_report(families: Sequence[str], partitions: dg.MonthlyPartitions
             for month, split in temporal_split.items():
                 tables = {family: evaluations[family][month] for family in families}
                 made[month] = report_on_comparison(settings, model_comparison[month], tables, champion[month], split)
-                context.add_asset_metadata(_report_metadata(settings, made[month]), partition_key=month)
+                context.add_asset_metadata(report_metadata(settings, made[month]), partition_key=month)
         return made
 
     return comparison_report
 
 
-def _report_metadata(settings: Settings, made: ReportRecord) -> dict[str, dg.MetadataValue | int | str]:
+def report_metadata(settings: Settings, made: ReportRecord) -> dict[str, dg.MetadataValue | int | str]:
     """A browser opens no file for a page from a server, so the link goes to MLflow, which shows the same page."""
     return {
         "report": dg.MetadataValue.url(run_page(settings, made.run_id, f"reports/{made.kind}.html")),

@@ -10,6 +10,7 @@ from cleverbetter_dagster.defs.failures import RETRY_PASSING_FAULTS, clear_failu
 from cleverbetter_dagster.defs.families import board_table, luck_table
 from cleverbetter_dagster.defs.metadata import interval, number, page, picture, table
 from cleverbetter_dagster.defs.partitions import OWNERS
+from cleverbetter_dagster.defs.reports import report_metadata
 from cleverbetter_dagster.defs.resources import Deployment
 from cleverbetter_dagster.evaluation.gate import PromotionPolicy
 from cleverbetter_dagster.services.records import ModelRecord, SplitRecord, WalkForwardRecord
@@ -37,11 +38,12 @@ def walk_forward_assets(families: Sequence[str]) -> list[dg.AssetsDefinition]:
         owners=OWNERS,
         # Without partitions, but the command line lets nothing else follow a range of months.
         backfill_policy=dg.BackfillPolicy.single_run(),
-        kinds={"python", "parquet"},
+        kinds={"mlflow", "html"},
         description=(
             "Every as_of's models on the months after it: metrics by month, bankroll against baselines and equal "
             "stakes, decay with age, unseen strategies, luck, and what the promotion policy would have earned. "
-            "Gathers whatever as_of partitions exist; backfill them first. One row per model and month."
+            "Gathers whatever as_of partitions exist; backfill them first. One HTML page, and one row per model and "
+            "month."
         ),
         code_version="1",
         retry_policy=RETRY_PASSING_FAULTS,
@@ -54,9 +56,10 @@ def walk_forward_assets(families: Sequence[str]) -> list[dg.AssetsDefinition]:
         splits: dict[str, SplitRecord],
         **models: dict[str, ModelRecord],
     ) -> pa.Table:
+        settings, policy = deployment.settings(), PromotionPolicy(**config.model_dump())
         with clear_failures():
-            found = report(deployment.settings(), rows, splits, models, PromotionPolicy(**config.model_dump()))
-        context.add_output_metadata(_metadata(found))
+            found = report(settings, rows, splits, models, policy)
+        context.add_output_metadata({**report_metadata(settings, found.page), **_metadata(found)})
         return found.table
 
     return [walk_forward_report]
@@ -65,7 +68,7 @@ def walk_forward_assets(families: Sequence[str]) -> list[dg.AssetsDefinition]:
 def _metadata(found: Report) -> dict[str, dg.MetadataValue | float | int | str]:
     record = found.record
     facts: dict[str, dg.MetadataValue | float | int | str] = {
-        "report": page(
+        "figures": page(
             board_table(list(record.board)),
             *(f"**{family}**\n\n{luck_table(luck)}" for family, luck in record.luck.items()),
             table([_replay_line(record, position) for position in range(len(record.replays))]),

@@ -92,8 +92,9 @@ def find_report(settings: Settings, kind: str, as_of: str | None = None) -> tupl
     wanted = as_of or (months[-1] if months else None)
     if wanted not in months or wanted is None:
         told = f"; there are those of {', '.join(months[-6:])}" if months else ""
+        chosen = "" if kind == WALK_FORWARD else f" --partition {as_of or 'YYYY-MM'}"
         raise DataError(
             f"There is no report on {kind}{f' as of {as_of}' if as_of else ''}{told}. Make it with: dagster asset "
-            f"materialize -m cleverbetter_dagster.definitions --select {kind}_report --partition {as_of or 'YYYY-MM'}"
+            f"materialize -m cleverbetter_dagster.definitions --select {kind}_report{chosen}"
         )
     return wanted, report_path(kind, wanted)

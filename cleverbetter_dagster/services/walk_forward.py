@@ -41,6 +41,8 @@ AS_OF, MONTH, AGE, KIND = "as_of", "month", "age", "kind"
 UNSEEN, PASSES, JUDGED = "unseen", "passes_filter", "judged"
 FAMILY, BASELINE, POLICY = "family", "baseline", "policy"
 OVERALL_POLICY = "promotion policy"
+EQUAL_STAKES = "base_rate"
+"""The baseline that says the same of every strategy, and so stakes equally on all."""
 
 Load = Callable[[ModelRecord], FittedModel]
 
@@ -88,7 +90,7 @@ def walk_forward(
     judged: dict[str, SplitRecord] = {}
     policies = {OVERALL_POLICY: tuple(models)}
     if len(models) > 1:
-        policies |= {f"{family} alone": (family,) for family in models}
+        policies |= {alone(family): (family,) for family in models}
     replays = {name: Replay(name, families, policy or PromotionPolicy()) for name, families in policies.items()}
     for month in sorted(splits):
         loaded = {family: load(records[month]) for family, records in models.items() if month in records}
@@ -110,6 +112,11 @@ def walk_forward(
         )
     scores = pd.concat(frames, ignore_index=True)
     return Walk(scores, {name: tuple(replay.decisions) for name, replay in replays.items()}, judged)
+
+
+def alone(family: str) -> str:
+    """Name of the promotion policy in which a family has no rival."""
+    return f"{family} alone"
 
 
 @dataclass(frozen=True)

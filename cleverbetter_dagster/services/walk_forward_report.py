@@ -10,30 +10,32 @@ from cleverbetter_dagster.dataset.as_of import AsOf
 from cleverbetter_dagster.errors import DataError
 from cleverbetter_dagster.evaluation.allocation import allocation_of
 from cleverbetter_dagster.evaluation.gate import PromotionPolicy
-from cleverbetter_dagster.evaluation.leaderboard import LeaderboardRow
 from cleverbetter_dagster.evaluation.plots import bankroll_plot
+from cleverbetter_dagster.evaluation.report.walk_forward import walk_forward_report
 from cleverbetter_dagster.evaluation.walk_forward_plots import decay_plot, metric_by_month
 from cleverbetter_dagster.services.datasets import data_hash, rows_until
-from cleverbetter_dagster.services.records import ModelRecord, SplitRecord, WalkForwardRecord
+from cleverbetter_dagster.services.records import ModelRecord, ReportRecord, SplitRecord, WalkForwardRecord
+from cleverbetter_dagster.services.reports import WALK_FORWARD, keep
 from cleverbetter_dagster.services.scored_table import MODEL
-from cleverbetter_dagster.services.walk_forward import AGE, JUDGED, Walk, walk_forward
+from cleverbetter_dagster.services.walk_forward import AGE, EQUAL_STAKES, JUDGED, Walk, walk_forward
 from cleverbetter_dagster.services.walk_forward_figures import by_model, figures_of, monthly_scores
+from cleverbetter_dagster.services.walk_forward_page import walk_forward_view
+from cleverbetter_dagster.services.walk_forward_summary import summary_of
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.model_package import load_model
 
 RECORD_METADATA = b"cleverbetter.walk_forward"
-EQUAL_STAKES = "base_rate"
-"""The baseline that says the same of every strategy, and so stakes equally on all."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """The monthly table with its record in it, the record, pictures as PNG by name, and three sentences."""
+    """The monthly table with its record in it, the record, pictures as PNG by name, three sentences, and the page."""
 
     table: pa.Table
     record: WalkForwardRecord
     pictures: dict[str, bytes]
     summary: str
+    page: ReportRecord
 
 
 def report(
@@ -43,20 +45,24 @@ def report(
     models: Mapping[str, Mapping[str, ModelRecord]],
     policy: PromotionPolicy,
 ) -> Report:
-    """The walk-forward study over whatever as_of months have a split and models.
+    """The walk-forward study over whatever as_of months have a split and models; its HTML page is kept.
+
+    In MLflow the page lies with the newest model of the best family.
 
     Raises:
         DataError: no rows, a month between rows is missing, or no model can be judged (see `walk_forward`).
     """
     if not rows:
         raise DataError("training_rows holds no month. Materialise training_rows for the months that have rows.")
-    known = rows_until(rows, AsOf.parse(max(rows)))
-    walk = walk_forward(known, splits, models, lambda model: load_model(settings, model.model_uri).fitted, policy)
-    record = figures_of(walk, models, data_hash(known))
-    monthly = monthly_scores(walk)
+    known, present = rows_until(rows, AsOf.parse(max(rows))), {name: one for name, one in models.items() if one}
+    walk = walk_forward(known, splits, present, lambda model: load_model(settings, model.model_uri).fitted, policy)
+    record, monthly = figures_of(walk, present, data_hash(known)), monthly_scores(walk)
     table = pa.Table.from_pandas(monthly, preserve_index=False)
     signed = table.replace_schema_metadata({**(table.schema.metadata or {}), RECORD_METADATA: record.model_dump_json()})
-    return Report(signed, record, pictures_of(walk, record, monthly), summary_of(record))
+    html = walk_forward_report(walk_forward_view(walk, record, monthly, models, policy))
+    best = present[next(row.name for row in record.board if row.name in record.luck)]
+    page = keep(settings, WALK_FORWARD, record.as_ofs[-1], html, best[max(best)].run_id)
+    return Report(signed, record, pictures_of(walk, record, monthly), summary_of(record), page)
 
 
 def walk_forward_record(table: pa.Table) -> WalkForwardRecord:
@@ -96,32 +102,3 @@ def pictures_of(walk: Walk, record: WalkForwardRecord, monthly: pd.DataFrame) ->
         "bankroll": bankroll_plot(allocations),
         "decay with age": decay_plot(changes),
     }
-
-
-def summary_of(record: WalkForwardRecord) -> str:
-    """What the walk-forward says, in three sentences."""
-    family = next(row for row in record.board if row.name in record.luck)
-    baseline = next(row for row in record.board if row.name not in record.luck)
-    equal = next(row for row in record.board if row.name == EQUAL_STAKES)
-    luck, policy = record.luck[family.name], record.replays[0]
-    oldest = max((step for step in record.decay if step.family == family.name), key=lambda step: step.age)
-    decay = f"; {oldest.age} months old its AUC differs by {oldest.auc_change}" if oldest.auc_change else ""
-    return (
-        f"Over {family.n_months} months after {record.as_ofs[0]} to {record.as_ofs[-1]} the best family, "
-        f"{family.name}, had a Brier score of {family.brier} against {baseline.brier} of the best baseline, "
-        f"{baseline.name}, and an AUC of {family.roc_auc}{decay}. "
-        f"Its stakes grew the bankroll by {family.growth} where equal stakes gave {equal.growth}; the probability that "
-        f"its Sharpe ratio is above zero is {_number(luck.probabilistic_sharpe)}, above the luckiest of all trials "
-        f"{_number(luck.deflated_sharpe)}. "
-        f"The promotion policy would have promoted {policy.promotions} of {len(policy.decisions)} challengers and "
-        f"grown the bankroll by {_growth(policy.board)}; choosing the best strategy by its past is overfitted with "
-        f"probability {_number(record.overfitting_of_strategies)}."
-    )
-
-
-def _growth(board: LeaderboardRow | None) -> str:
-    return "nothing, having promoted nobody" if board is None else str(board.growth)
-
-
-def _number(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:.2f}"

@@ -58,5 +58,5 @@ def test_a_report_that_was_never_made_is_told_with_the_command_that_makes_it(kep
         DataError, match=r"there are those of 2023-09, 2023-10\. Make it with: .*ensemble_report.*2022-01"
     ):
         find_report(kept, "ensemble", "2022-01")
-    with pytest.raises(DataError, match="no report on walk_forward"):
+    with pytest.raises(DataError, match=r"no report on walk_forward\. .*--select walk_forward_report$"):
         find_report(kept, "walk_forward")

@@ -92,6 +92,24 @@ def test_decisions_and_failed_guards_are_told_once_in_one_message_and_shown_at_t
     assert len(hook.bodies) == 1
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "champion_score_has_not_drifted",
+        "champion_is_calibrated",
+        "champion_as_good_as_when_promoted",
+        "predictions_are_fresh",
+    ],
+)
+def test_a_champion_that_is_no_longer_what_it_was_is_told_though_nothing_is_blocked(
+    environment: Settings, instance: dg.DagsterInstance, hook: Webhook, name: str
+) -> None:
+    begun = look(instance, None).cursor
+    check(instance, name, passed=False, blocking=False)
+    assert len(look(instance, begun).asset_events) == 1
+    assert name in hook.texts[0]
+
+
 def test_passing_guards_and_failing_warnings_are_not_told(
     environment: Settings, instance: dg.DagsterInstance, hook: Webhook
 ) -> None:

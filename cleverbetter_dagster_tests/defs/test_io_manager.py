@@ -41,6 +41,22 @@ def forgetful(context: dg.AssetExecutionContext) -> dict[str, pa.Table]:
     return {}
 
 
+@dg.asset(ins={"months": dg.AssetIn("training_rows", metadata={"may_lack_partitions": True})})
+def gathered(months: dict[str, pa.Table]) -> pa.Table:
+    return pa.table({"seen": sorted(months)}).replace_schema_metadata({"note": "kept"})
+
+
+@dg.asset
+def summed_up(gathered: pa.Table) -> StudyRecord:
+    note = (gathered.schema.metadata or {}).get(b"note", b"").decode()
+    return STUDY.model_copy(update={"family": f"{note} {','.join(gathered['seen'].to_pylist())}"})
+
+
+@dg.asset
+def told(summed_up: StudyRecord) -> pa.Table:
+    return pa.table({"family": [summed_up.family]})
+
+
 def run(
     asset: dg.AssetsDefinition, base: str, first: str, last: str | None = None, **how: bool
 ) -> dg.ExecuteInProcessResult:
@@ -88,3 +104,17 @@ def test_a_record_that_was_never_stored_stops_the_run(base: str) -> None:
 def test_an_asset_that_forgets_a_month_of_its_run_fails(base: str) -> None:
     result = run(forgetful, base, "2020-01", raise_on_error=False)
     assert not result.success
+
+
+def test_an_asset_without_partitions_gathers_what_months_there_are_and_is_taken_whole(base: str) -> None:
+    run(rows, base, "2020-02", "2020-03")
+    whole = dg.materialize(
+        [rows, gathered, summed_up, told],
+        selection=[gathered, summed_up, told],
+        resources={"io_manager": ArtefactIOManager(base_url=base)},
+    )
+    assert whole.output_for_node("told")["family"].to_pylist() == ["kept 2020-02,2020-03"]
+    again = dg.materialize(
+        [rows, gathered, summed_up, told], selection=[told], resources={"io_manager": ArtefactIOManager(base_url=base)}
+    )
+    assert again.output_for_node("told")["family"].to_pylist() == ["kept 2020-02,2020-03"]

@@ -58,6 +58,7 @@ def test_policies_agree_until_one_of_them_acts(replayed: dict[str, Replayed]) ->
     assert len({last[policy].tobytes() for policy in ("never", "monthly", "incremental")}) == 3
 
 
+@pytest.mark.slow
 def test_drift_fits_anew_where_the_threshold_says_so(history: pd.DataFrame) -> None:
     always, never = (
         replay(history, SPEC.model_copy(update={"policies": ("drift",), "largest_drift": bound}), 1)[0]
@@ -66,6 +67,7 @@ def test_drift_fits_anew_where_the_threshold_says_so(history: pd.DataFrame) -> N
     assert (always.fits, never.fits) == (5, 1)
 
 
+@pytest.mark.slow
 def test_what_happens_later_changes_no_probability(history: pd.DataFrame, replayed: dict[str, Replayed]) -> None:
     """The law: outcomes after the last judged month, and of it, are noise; every probability is the same."""
     altered, end = history.copy(), AsOf.parse("2021-10").end

@@ -1,5 +1,7 @@
 """The walk-forward on a small world: models are loaded once, judged on their future only, whatever months exist."""
 
+from html import unescape
+
 import pandas as pd
 import pytest
 
@@ -7,6 +9,8 @@ from cleverbetter_dagster.dataset.as_of import AsOf
 from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.errors import DataError
 from cleverbetter_dagster.evaluation.gate import PromotionPolicy
+from cleverbetter_dagster.evaluation.report import render
+from cleverbetter_dagster.evaluation.report.walk_forward import walk_forward_report
 from cleverbetter_dagster.learning.family import FittedModel
 from cleverbetter_dagster.services.datasets import plan_split
 from cleverbetter_dagster.services.records import ModelRecord, SplitRecord, WalkForwardRecord
@@ -14,6 +18,7 @@ from cleverbetter_dagster.services.walk_forward import (
     AGE,
     AS_OF,
     BASELINE,
+    EQUAL_STAKES,
     FAMILY,
     JUDGED,
     KIND,
@@ -25,7 +30,9 @@ from cleverbetter_dagster.services.walk_forward import (
     walk_forward,
 )
 from cleverbetter_dagster.services.walk_forward_figures import figures_of, monthly_scores
-from cleverbetter_dagster.services.walk_forward_report import pictures_of, summary_of
+from cleverbetter_dagster.services.walk_forward_page import walk_forward_view
+from cleverbetter_dagster.services.walk_forward_report import pictures_of
+from cleverbetter_dagster.services.walk_forward_summary import summary_of
 from cleverbetter_dagster_tests.services.followers import Follower
 
 SPEC = DatasetSpec(min_composite_score=None, min_examples=1)
@@ -194,6 +201,27 @@ def test_the_report_is_drawn_and_told_in_three_sentences(walk: Walk, figures: Wa
     assert all(png.startswith(b"\x89PNG") for png in pictures.values())
     summary = summary_of(figures)
     assert "7 months after 2022-06 to 2022-12" in summary and "7 challengers" in summary
+
+
+def test_the_page_tells_the_record_and_the_monthly_frame(walk: Walk, figures: WalkForwardRecord, models) -> None:
+    monthly = monthly_scores(walk, EASY)
+    view = walk_forward_view(walk, figures, monthly, {**models, "absent": {}}, EASY)
+    assert list(view.models)[:3] == ["good", "poor", OVERALL_POLICY]
+    assert set(view.by_month) < set(view.models) and EQUAL_STAKES not in view.by_month
+    good = view.models["good"]
+    assert good.promoted == next(one.promotions for one in figures.replays if one.policy == "good alone") > 0
+    own = monthly[monthly["model"] == "good"].set_index("month")
+    assert list(good.months) == list(own.index)
+    assert [one and one.point for one in good.brier] == own["brier"].tolist()
+    growth = next(row.growth for row in figures.board if row.name == "good")
+    assert growth is not None and good.allocation.growth == pytest.approx(growth.point)
+    html = render(walk_forward_report(view))
+    assert "absent: none, so it is left out" in html and summary_of(figures) in html
+    assert f'"min_months": {EASY.min_months}' in unescape(html)
+    decisions = next(table for table in view.tables if table.title == "Its decisions")
+    assert [row[2] for row in decisions.rows] == [
+        "promoted" if one.promoted else "refused" for one in figures.replays[0].decisions
+    ]
 
 
 def test_rolling_and_expanding_windows_are_told_apart(rows, splits, models) -> None:

@@ -34,6 +34,7 @@ class WalkForwardView:
     Attributes:
         summary: the one paragraph: what it says.
         models: by name, the one most is said about first.
+        by_month: names of the models drawn month by month, few enough to be told apart; by default all.
         numbers: headline figures, with their intervals.
         tables: what else was found, such as decay with age, or known and unseen strategies apart.
         provenance, command: as in `Report`.
@@ -41,6 +42,7 @@ class WalkForwardView:
 
     summary: str
     models: Mapping[str, WalkedModel]
+    by_month: tuple[str, ...] = ()
     numbers: tuple[Number, ...] = ()
     tables: tuple[Table, ...] = ()
     provenance: tuple[tuple[str, str], ...] = ()
@@ -51,18 +53,19 @@ def walk_forward_report(view: WalkForwardView) -> Report:
     """The report on a walk-forward."""
     months = sorted({month for model in view.models.values() for month in model.months})
     span = f"{months[0]} to {months[-1]}" if months else "no months"
+    drawn = {name: view.models[name] for name in view.by_month or view.models}
     by_month = (
         charts.monthly_chart(
             "ROC AUC by month",
-            "Higher is better; the dashed line is chance. With intervals.",
-            {name: (model.months, model.roc_auc) for name, model in view.models.items()},
+            "Higher is better; the dashed line is chance. 95% intervals by resampling strategies.",
+            {name: (model.months, model.roc_auc) for name, model in drawn.items()},
             lambda value: figure(value, 2),
             0.5,
         ),
         charts.monthly_chart(
             "Brier score by month",
-            "Lower is better. With intervals.",
-            {name: (model.months, model.brier) for name, model in view.models.items()},
+            "Lower is better. 95% intervals by resampling strategies.",
+            {name: (model.months, model.brier) for name, model in drawn.items()},
             lambda value: figure(value, 2),
         ),
     )
