@@ -7,12 +7,14 @@ import dagster as dg
 import psycopg
 import pytest
 
+from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.definitions import defs
 from cleverbetter_dagster.defs.failed_checks import failed_checks_sensor
 from cleverbetter_dagster.defs.new_rows import new_rows_sensor
 from cleverbetter_dagster.defs.resources import Deployment
 from cleverbetter_dagster.defs.schedules import just_closed, schedules
 from cleverbetter_dagster.errors import SettingsError
+from cleverbetter_dagster.services.automatic_training import TrainingPlan
 from cleverbetter_dagster.services.loading import load_months
 from cleverbetter_dagster.settings import Settings, load_settings
 from cleverbetter_dagster.store.database import psycopg_connect
@@ -110,6 +112,21 @@ def test_the_weekly_update_takes_few_rows_and_rests_where_nothing_changed(
     record_taken(environment, load.taken, "a run that is no longer on record", "2023-05")
     # The artefacts were never stored, so they have to be.
     assert isinstance(evaluate("weekly_update"), dg.RunRequest)
+
+
+def test_the_weekly_update_leaves_the_studies_out_where_every_family_can_go_on(
+    environment: Settings, connection: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = TrainingPlan(DatasetSpec(min_composite_score=None), "ensemble v3", ())
+    monkeypatch.setattr("cleverbetter_dagster.defs.schedules.plan_training", lambda *_: plan)
+    land(connection, "2023-05", 3)
+    request = evaluate("weekly_update")
+    assert isinstance(request, dg.RunRequest) and request.asset_selection
+    selected = {key.to_user_string() for key in request.asset_selection}
+    assert {"training_rows", "ensemble_model", "champion"} <= selected
+    assert not {name for name in selected if name.endswith("_study")}
+    assert request.run_config["ops"]["ensemble_model"] == {"config": {"training": "incremental"}}
+    assert request.run_config["ops"]["temporal_split"]["config"]["min_composite_score"] is None
 
 
 def test_daily_predictions_are_of_the_newest_month_that_is_loaded(
