@@ -33,11 +33,13 @@ assets: list[Any] = [
     *report_assets(list(FAMILIES), partitions),
 ]
 
+training_jobs = jobs(partitions)
+
 defs = dg.Definitions(
     assets=assets,
-    jobs=jobs(partitions),
+    jobs=training_jobs,
     schedules=schedules(list(FAMILIES), settings),
-    sensors=[new_rows_sensor(list(FAMILIES), settings), failed_checks_sensor(settings), alerts],
+    sensors=[new_rows_sensor(list(FAMILIES), settings, training_jobs), failed_checks_sensor(settings), alerts],
     resources={"io_manager": ArtefactIOManager(), "deployment": Deployment(), "mlflow": mlflow_run},
     executor=EXECUTOR,
 )

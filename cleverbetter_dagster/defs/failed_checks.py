@@ -4,9 +4,10 @@ import json
 
 import dagster as dg
 
-from cleverbetter_dagster.defs.jobs import RETRAIN
+from cleverbetter_dagster.defs.jobs import RETRAIN, run_config
 from cleverbetter_dagster.defs.resources import Deployment
 from cleverbetter_dagster.defs.runs import CAUSE
+from cleverbetter_dagster.services.automatic_training import plan_training
 from cleverbetter_dagster.services.landing import newest_with_rows
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store import ledger
@@ -46,7 +47,9 @@ def failed_checks_sensor(settings: Settings) -> dg.SensorDefinition:
         if not new:
             return dg.SensorResult(skip_reason=f"A training was requested before for: {'; '.join(causes)}.")
         # Checks that fail together want one training.
-        request = dg.RunRequest(run_key="; ".join(new), partition_key=as_of, tags={CAUSE: "; ".join(new)})
+        config = run_config(plan_training(settings, [], as_of).spec)
+        cause = "; ".join(new)
+        request = dg.RunRequest(run_key=cause, partition_key=as_of, run_config=config, tags={CAUSE: cause})
         return dg.SensorResult(run_requests=[request], cursor=json.dumps([*answered, *new][-CAUSES_KEPT:]))
 
     return retrain_on_failed_check

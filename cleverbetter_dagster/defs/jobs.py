@@ -5,6 +5,7 @@ from typing import Any
 
 import dagster as dg
 
+from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.defs.rows import UPSTREAM
 from cleverbetter_dagster.learning.catalogue import FAMILIES
 
@@ -75,6 +76,12 @@ def jobs(partitions: dg.MonthlyPartitionsDefinition) -> list[Any]:
     ]
 
 
-def incremental_config(families: Iterable[str]) -> dict[str, Any]:
-    """Run configuration of the job `incremental`: every model goes on from its newest version."""
-    return {"ops": {f"{family}_model": {"config": {"training": "incremental"}} for family in families}}
+def run_config(spec: DatasetSpec, update: Iterable[str] = ()) -> dict[str, Any]:
+    """Run configuration of a training that nobody configures.
+
+    Args:
+        spec: choices of examples and split.
+        update: families whose models go on from their newest versions; none is trained in full, with a study.
+    """
+    split = {"temporal_split": {"config": spec.model_dump(mode="json")}}
+    return {"ops": {**split, **{f"{family}_model": {"config": {"training": "incremental"}} for family in update}}}

@@ -1,13 +1,18 @@
-"""The sensor that looks for new rows and requests the job `incremental` at the newest month that has any."""
+"""The sensor that looks for new rows and requests a training at the newest month that has any.
+
+That is the job `incremental`; `retrain` where some family has no version yet to go on from, or could not go on from it.
+"""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import dagster as dg
 
-from cleverbetter_dagster.defs.jobs import INCREMENTAL, TRAINING_LANE, incremental_config
+from cleverbetter_dagster.defs.jobs import INCREMENTAL, RETRAIN, TRAINING_LANE, run_config
 from cleverbetter_dagster.defs.resources import Deployment
 from cleverbetter_dagster.defs.runs import CAUSE, LANDING, active_runs, past_runs, succeeded
+from cleverbetter_dagster.services.automatic_training import TrainingPlan, plan_training
 from cleverbetter_dagster.services.landing import Found
 from cleverbetter_dagster.services.retraining import Policy, Situation, Verdict, decide
 from cleverbetter_dagster.services.watching import Memory, Standing, observe, standing
@@ -16,17 +21,18 @@ from cleverbetter_dagster.settings import Settings
 NEW_ROWS = {CAUSE: "new_rows"}
 
 
-def new_rows_sensor(families: Sequence[str], settings: Settings) -> dg.SensorDefinition:
-    """The sensor `new_rows`."""
+def new_rows_sensor(families: Sequence[str], settings: Settings, jobs: Sequence[Any]) -> dg.SensorDefinition:
+    """The sensor `new_rows`, which requests two of the `jobs`."""
 
     @dg.sensor(
-        job_name=INCREMENTAL,
+        jobs=[job for job in jobs if job.name in (INCREMENTAL, RETRAIN)],
         minimum_interval_seconds=settings.poll_seconds,
         default_status=dg.DefaultSensorStatus.RUNNING if settings.automation else dg.DefaultSensorStatus.STOPPED,
         description=(
             "Looks for rows and market features that are new, changed or gone since they were last loaded, and "
             "updates the models when there are enough of them (CLEVERBETTER_MIN_NEW_ROWS) or they have waited long "
-            "enough (CLEVERBETTER_LONGEST_WAIT_MINUTES). One run brings every changed month up to date."
+            "enough (CLEVERBETTER_LONGEST_WAIT_MINUTES). One run brings every changed month up to date; it splits as "
+            "the champion's training did, and trains in full where a family has no such version to go on from."
         ),
     )
     def new_rows(context: dg.SensorEvaluationContext, deployment: Deployment) -> dg.SensorResult:
@@ -38,8 +44,9 @@ def new_rows_sensor(families: Sequence[str], settings: Settings) -> dg.SensorDef
         reason = f"{tick.sight()} {verdict.reason}"
         if not verdict.request or where.as_of is None:
             return dg.SensorResult(skip_reason=reason, cursor=tick.memory.model_dump_json())
-        context.log.info(reason)
-        request = _request(where.as_of, where.landing, verdict.attempt, families)
+        plan = plan_training(deployment.settings(), families, where.as_of)
+        context.log.info(f"{reason} {plan} {_how(plan, verdict)}")
+        request = _request(where, verdict, plan, families)
         return dg.SensorResult(run_requests=[request], cursor=tick.memory.model_dump_json())
 
     return new_rows
@@ -80,10 +87,18 @@ class _Tick:
         return seen
 
 
-def _request(as_of: str, landing: str, attempt: int, families: Sequence[str]) -> dg.RunRequest:
+def _how(plan: TrainingPlan, verdict: Verdict) -> str:
+    if plan.without_parent:
+        return f"{RETRAIN}: {', '.join(plan.without_parent)} has no version of such a split to go on from."
+    return f"{RETRAIN if verdict.full else INCREMENTAL}."
+
+
+def _request(where: Standing, verdict: Verdict, plan: TrainingPlan, families: Sequence[str]) -> dg.RunRequest:
+    full = verdict.full or bool(plan.without_parent)
     return dg.RunRequest(
-        run_key=f"{landing} #{attempt}",  # the same state of the tables never gives two runs
-        partition_key=as_of,
-        run_config=incremental_config(families),
-        tags={**NEW_ROWS, LANDING: landing},
+        run_key=f"{where.landing} #{verdict.attempt}",  # the same state of the tables never gives two runs
+        job_name=RETRAIN if full else INCREMENTAL,
+        partition_key=where.as_of,
+        run_config=run_config(plan.spec, () if full else families),
+        tags={**NEW_ROWS, LANDING: where.landing},
     )

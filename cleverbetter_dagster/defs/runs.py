@@ -6,7 +6,9 @@ from datetime import UTC, datetime
 import dagster as dg
 from dagster import DagsterRunStatus as Status
 from dagster._core.errors import DagsterAssetCheckFailedError
+from dagster._core.execution.plan.objects import StepFailureData
 
+from cleverbetter_dagster.defs.jobs import INCREMENTAL
 from cleverbetter_dagster.services.retraining import PastRun
 
 CAUSE = "cleverbetter/cause"
@@ -40,25 +42,24 @@ def succeeded(instance: dg.DagsterInstance, run_id: str) -> bool:
 def _past(instance: dg.DagsterInstance, record: dg.RunRecord) -> PastRun:
     run = record.dagster_run
     failed = run.status != Status.SUCCESS
+    gave_up = _gave_up(instance, run.run_id) if failed else []
     return PastRun(
         run.run_id,
         run.job_name,
         "failed" if failed else "succeeded",
         datetime.fromtimestamp(record.end_time, UTC) if record.end_time else None,
         run.tags.get(LANDING),
-        failed and (run.status == Status.CANCELED or _needs_change(instance, run.run_id)),
+        run.status == Status.CANCELED or bool(gave_up),
+        run.job_name == INCREMENTAL and any(step.endswith("_model") for step in gave_up),
     )
 
 
-def _needs_change(instance: dg.DagsterInstance, run_id: str) -> bool:
-    """Whether a step gave up where waiting cures nothing: by `dg.Failure` (see `failures`) or by a blocking check."""
-    failures = [
-        entry.dagster_event.step_failure_data
-        for entry in instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
-        if entry.dagster_event is not None
-    ]
-    return any(
-        failure.user_failure_data is not None
-        or (failure.error is not None and failure.error.cls_name == DagsterAssetCheckFailedError.__name__)
-        for failure in failures
-    )
+def _gave_up(instance: dg.DagsterInstance, run_id: str) -> list[str]:
+    """Steps that gave up where waiting cures nothing: by `dg.Failure` (see `failures`) or by a blocking check."""
+    events = [entry.dagster_event for entry in instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_FAILURE)]
+    return [event.step_key or "" for event in events if event is not None and _cures_not(event.step_failure_data)]
+
+
+def _cures_not(failure: StepFailureData) -> bool:
+    checked = failure.error is not None and failure.error.cls_name == DagsterAssetCheckFailedError.__name__
+    return failure.user_failure_data is not None or checked

@@ -1,18 +1,19 @@
 """What happens by the calendar: a weekly update, a monthly training from scratch, daily predictions."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 import dagster as dg
 import pandas as pd
 
 from cleverbetter_dagster.dataset.as_of import AsOf
-from cleverbetter_dagster.defs.jobs import INCREMENTAL, PREDICT, RETRAIN, incremental_config
+from cleverbetter_dagster.defs.jobs import INCREMENTAL, PREDICT, RETRAIN, run_config
 from cleverbetter_dagster.defs.resources import Deployment
 from cleverbetter_dagster.defs.runs import CAUSE, succeeded
 from cleverbetter_dagster.errors import SettingsError
+from cleverbetter_dagster.services.automatic_training import plan_training
 from cleverbetter_dagster.services.landing import newest_with_rows
 from cleverbetter_dagster.services.watching import Memory, observe, standing
 from cleverbetter_dagster.settings import Settings
@@ -24,7 +25,7 @@ AsOfOrReason = str | dg.SkipReason
 
 @dataclass(frozen=True)
 class _Calendar:
-    """A schedule: when, which job with which run configuration, and how it finds its month."""
+    """A schedule: when, which job, how it finds its month, and how it trains then, if it does."""
 
     name: str
     job: str
@@ -32,7 +33,7 @@ class _Calendar:
     variable: str
     description: str
     month: Callable[[dg.ScheduleEvaluationContext, Settings], AsOfOrReason]
-    config: Mapping[str, Any]
+    training: Literal["update", "full"] | None = None
 
 
 def schedules(families: Sequence[str], settings: Settings) -> list[dg.ScheduleDefinition]:
@@ -44,12 +45,13 @@ def schedules(families: Sequence[str], settings: Settings) -> list[dg.ScheduleDe
     calendars = [
         _Calendar(
             "weekly_update",
-            INCREMENTAL,
+            RETRAIN,  # less what an update leaves out: a schedule is of one job
             settings.weekly_update_cron,
             "CLEVERBETTER_WEEKLY_UPDATE_CRON",
-            "Updates the models with all that changed, few rows as it may be. Nothing runs where nothing changed.",
+            "Updates the models with all that changed, few rows as it may be, without tuning; trains in full where a "
+            "family has no version to go on from. Nothing runs where nothing changed.",
             _newest_unless_trained,
-            incremental_config(families),
+            "update",
         ),
         _Calendar(
             "monthly_training",
@@ -58,7 +60,7 @@ def schedules(families: Sequence[str], settings: Settings) -> list[dg.ScheduleDe
             "CLEVERBETTER_MONTHLY_TRAINING_CRON",
             "Tunes and trains every family from scratch as of the month just closed.",
             _month_just_closed,
-            {},
+            "full",
         ),
         _Calendar(
             "daily_predictions",
@@ -67,23 +69,21 @@ def schedules(families: Sequence[str], settings: Settings) -> list[dg.ScheduleDe
             "CLEVERBETTER_DAILY_PREDICTIONS_CRON",
             "Scores every live strategy with the champion, as of the newest month that is loaded.",
             _newest_loaded,
-            {},
         ),
     ]
-    return [_schedule(calendar, settings) for calendar in calendars]
+    return [_schedule(calendar, families, settings) for calendar in calendars]
 
 
-def _schedule(calendar: _Calendar, settings: Settings) -> dg.ScheduleDefinition:
+def _schedule(calendar: _Calendar, families: Sequence[str], settings: Settings) -> dg.ScheduleDefinition:
     def evaluate(context: dg.ScheduleEvaluationContext, deployment: Deployment) -> dg.RunRequest | dg.SkipReason:
-        month = calendar.month(context, deployment.settings())
+        current = deployment.settings()
+        month = calendar.month(context, current)
         if isinstance(month, dg.SkipReason):
             return month
-        return dg.RunRequest(
-            run_key=context.scheduled_execution_time.isoformat(),
-            partition_key=month,
-            run_config=calendar.config,
-            tags={CAUSE: calendar.name},
-        )
+        update = families if calendar.training == "update" else ()
+        trained = _training(context, current, month, update) if calendar.training else {}
+        run_key = context.scheduled_execution_time.isoformat()
+        return dg.RunRequest(run_key=run_key, partition_key=month, tags={CAUSE: calendar.name}, **trained)
 
     status = dg.DefaultScheduleStatus
     try:
@@ -100,6 +100,25 @@ def _schedule(calendar: _Calendar, settings: Settings) -> dg.ScheduleDefinition:
             f"{calendar.variable} is {calendar.cron!r}, which is no cron expression; write five fields, such as "
             "'0 5 * * 1' for Mondays at five."
         ) from error
+
+
+def _training(
+    context: dg.ScheduleEvaluationContext, settings: Settings, month: str, update: Sequence[str]
+) -> dict[str, Any]:
+    """Configuration and, for an update, selection of a training as of `month`."""
+    plan = plan_training(settings, update, month)
+    context.log.info(str(plan))
+    if not update:
+        return {"run_config": run_config(plan.spec)}
+    if plan.without_parent:
+        lacking = ", ".join(plan.without_parent)
+        context.log.info(f"A full training: {lacking} has no version of such a split to go on from.")
+        return {"run_config": run_config(plan.spec)}
+    repository = context.repository_def
+    if repository is None:
+        raise dg.DagsterInvariantViolationError("A schedule that updates models has to be told of the job of updates.")
+    selection = repository.get_job(INCREMENTAL).asset_layer.selected_asset_keys
+    return {"run_config": run_config(plan.spec, update), "asset_selection": sorted(selection)}
 
 
 def _newest_unless_trained(context: dg.ScheduleEvaluationContext, settings: Settings) -> AsOfOrReason:

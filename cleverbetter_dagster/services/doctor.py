@@ -28,6 +28,7 @@ from cleverbetter_dagster.store.database import (
     has_timescaledb,
 )
 from cleverbetter_dagster.store.embedded import running_server
+from cleverbetter_dagster.store.home import INSTANCE_FILE, is_current, is_ours
 from cleverbetter_dagster.store.layout import resolve_source
 from cleverbetter_dagster.store.tables import find_relation
 from cleverbetter_dagster.store.tracking import mlflow_client
@@ -69,6 +70,10 @@ def _home(settings: Settings) -> Iterator[Finding]:
         yield Finding("home", "fail", f"{place} is no folder", "Set DAGSTER_HOME to a folder of yours.")
         return
     yield Finding("home", "ok", str(settings.home))
+    if (settings.home / INSTANCE_FILE).exists() and not is_current(settings):
+        told = f"{INSTANCE_FILE} is not what this release comes with: its limits of runs may be missing"
+        remedy = "The next command renews it." if is_ours(settings) else "Yours: compare it, or delete it to get ours."
+        yield Finding("instance", "warn", told, remedy)
     free = shutil.disk_usage(place).free / GIB
     level: Level = "fail" if free < LEAST_DISK_GIB else "warn" if free < LITTLE_DISK_GIB else "ok"
     remedy = "" if level == "ok" else "Free some, or set DAGSTER_HOME to a larger disk."

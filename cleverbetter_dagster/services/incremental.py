@@ -95,7 +95,7 @@ def update(
 
 
 def parent_of(settings: Settings, family: str, dataset: Dataset) -> Parent:
-    """The family's newest registered version of an as_of no later than the dataset's.
+    """The family's newest version of an as_of no later than the dataset's, of those made with the same choices.
 
     Raises:
         ModelNotFound, ModelTampered, RegistryError: as `update`.
@@ -107,14 +107,16 @@ def parent_of(settings: Settings, family: str, dataset: Dataset) -> Parent:
             f"No version of {family!r} as of {as_of} or earlier is registered, so there is nothing to update. "
             f"{REMEDY} and evaluate it first."
         )
-    newest = max(versions, key=lambda found: (found.as_of, found.version))
+    wanted = dataset.record.spec
+    alike = [found for found in versions if found.dataset_spec in (None, wanted)]
+    newest = max(alike or versions, key=lambda found: (found.as_of, found.version))
     model = load_model(settings, newest.model_uri)
     if model.origin is None:
         raise RegistryError(
             f"{family} v{newest.version} does not say which rows it has learned from: it is of an earlier release. "
             f"{REMEDY} once."
         )
-    _require_same_spec(newest, model.spec, dataset.record.spec)
+    _require_same_spec(newest, model.spec, wanted)
     return Parent(newest, model.fitted, model.origin)
 
 

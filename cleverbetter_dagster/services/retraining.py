@@ -34,6 +34,7 @@ class PastRun:
     Attributes:
         landing: what it was requested for.
         needs_change: it failed for a reason that does not pass by waiting, or a person ended it.
+        could_not_go_on: it was to update models, and one of them could not be gone on from.
     """
 
     run_id: str
@@ -42,6 +43,7 @@ class PastRun:
     ended_at: datetime | None = None
     landing: str | None = None
     needs_change: bool = False
+    could_not_go_on: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,11 +75,12 @@ class Situation:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a run is requested, why, and how many in a row failed before it."""
+    """Whether a run is requested, why, how many in a row failed before it, and whether it has to train in full."""
 
     request: bool
     reason: str
     attempt: int = 0
+    full: bool = False
 
 
 def decide(situation: Situation, policy: Policy, now: datetime) -> Verdict:
@@ -95,6 +98,9 @@ def decide(situation: Situation, policy: Policy, now: datetime) -> Verdict:
         return Verdict(False, f"{rows}. {wait}")
     if not situation.waiting:
         rows = "The loaded rows were never trained on with success"
+    if stuck := next((run for run in failed if run.could_not_go_on), None):
+        why = f"{stuck.job} {stuck.run_id[:8]} could not go on from the models there are"
+        return Verdict(True, f"{rows}; {why}, so a full training is requested.", len(failed), full=True)
     return Verdict(True, f"{rows}; a run is requested.", len(failed))
 
 
@@ -128,7 +134,7 @@ def _back_off(failed: Sequence[PastRun], landing: str, now: datetime) -> str | N
         return None
     delay = min(FIRST_DELAY * 2 ** min(len(failed) - 1, 20), LONGEST_DELAY)
     cause = "a fault that may pass"
-    if last.needs_change and last.landing == landing:
+    if last.needs_change and last.landing == landing and not last.could_not_go_on:
         delay, cause = UNCHANGED_DELAY, "what waiting does not cure, and the rows are the same"
     again = last.ended_at + delay
     if now >= again:

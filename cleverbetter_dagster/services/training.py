@@ -9,6 +9,7 @@ from cleverbetter_dagster.services.datasets import Dataset
 from cleverbetter_dagster.services.records import ModelRecord, StudyRecord, Training
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.model_package import Origin, StrategyModel, log_model
+from cleverbetter_dagster.store.registry import SPEC_TAG
 from cleverbetter_dagster.store.tracking import ModelRun, RunSpec, start_run
 
 
@@ -53,6 +54,7 @@ def run_spec(family: str, dataset: Dataset, origin: Origin, lineage: Lineage | N
         data_hash=record.data_hash,
         params={**origin.params, "seed": origin.seed, "dataset": record.spec.model_dump()},
         tags={
+            SPEC_TAG: record.spec.model_dump_json(),
             "trials": str(origin.trials),
             "pruned_trials": str(origin.pruned_trials),
             "earlier_trials": str(origin.earlier_trials),

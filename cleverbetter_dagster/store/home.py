@@ -1,5 +1,8 @@
 """The home folder, `DAGSTER_HOME`, made ready for Dagster."""
 
+import hashlib
+import logging
+import os
 from importlib.resources import files
 from pathlib import Path
 
@@ -8,9 +11,16 @@ from cleverbetter_dagster.settings import Settings
 
 INSTANCE_FILE = "dagster.yaml"
 
+COPIED = "# Copied by cleverbetter, which renews it; edit it, and it is yours and stays as it is: sha256 "
+"""First line of a copy of ours, before the hash of what follows it: by that an edited copy is told from an old one."""
+
+logger = logging.getLogger(__name__)
+
 
 def prepare_home(settings: Settings) -> Path:
-    """Create the home folder and its `dagster.yaml` where missing; one that is there is left as it is.
+    """Create the home folder and its `dagster.yaml` where missing; renew a copy of an earlier release nobody edited.
+
+    One that somebody wrote or edited is left as it is; where it is not what this release comes with, the log says so.
 
     Raises:
         SettingsError: the folder cannot be written.
@@ -18,10 +28,54 @@ def prepare_home(settings: Settings) -> Path:
     home = settings.home
     try:
         home.mkdir(parents=True, exist_ok=True)
-        if not (home / INSTANCE_FILE).exists():
-            template = files("cleverbetter_dagster") / INSTANCE_FILE
-            (home / INSTANCE_FILE).write_text(template.read_text())
+        if is_ours(settings):
+            _replace(home / INSTANCE_FILE, _copy())
+        elif not is_current(settings):
+            logger.warning(
+                f"{home / INSTANCE_FILE} is not what this release comes with. `cleverbetter doctor` says more."
+            )
         settings.state_folder.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise SettingsError(f"Cannot use {home} (DAGSTER_HOME): {error}. Set it to a folder of yours.") from error
     return home
+
+
+def is_ours(settings: Settings) -> bool:
+    """Whether `dagster.yaml` of the home is missing, or a copy of this or an earlier release that nobody edited."""
+    file = settings.home / INSTANCE_FILE
+    if not file.exists():
+        return not file.is_symlink()
+    first, _, rest = _read(file).partition("\n")
+    return first == COPIED + _hash(rest)
+
+
+def is_current(settings: Settings) -> bool:
+    """Whether `dagster.yaml` of the home says what this release's does; False where there is none."""
+    file = settings.home / INSTANCE_FILE
+    return file.exists() and _read(file) in (_template(), _copy())
+
+
+def _read(file: Path) -> str:
+    return file.read_text(errors="replace")  # whatever somebody put there
+
+
+def _template() -> str:
+    return (files("cleverbetter_dagster") / INSTANCE_FILE).read_text()
+
+
+def _copy() -> str:
+    text = _template()
+    return f"{COPIED}{_hash(text)}\n{text}"
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _replace(file: Path, text: str) -> None:
+    """Write it whole or not at all, whoever reads it meanwhile."""
+    if file.exists() and _read(file) == text:
+        return
+    beside = file.with_suffix(f".{os.getpid()}.part")
+    beside.write_text(text)
+    beside.replace(file)

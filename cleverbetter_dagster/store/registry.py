@@ -11,6 +11,9 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
+from pydantic import ValidationError
+
+from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.errors import ModelNotFound, RegistryError
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.database import advisory_lock, psycopg_connect
@@ -27,7 +30,10 @@ STAGE_TAG = "stage"
 LINEAGE_TAGS = ("training", "parent_version", "rows_added", "rows_lost", "watermark")
 """What a version was made from; see `services.records.ModelRecord`."""
 
-COPIED_TAGS = ("family", "as_of", "data_hash", "git_commit", "dagster.run_id", SHA256_TAG, *LINEAGE_TAGS)
+SPEC_TAG = "dataset_spec"
+"""The choices of examples and split a model was made with, as JSON."""
+
+COPIED_TAGS = ("family", "as_of", "data_hash", "git_commit", "dagster.run_id", SHA256_TAG, SPEC_TAG, *LINEAGE_TAGS)
 """Tags of a run that its version carries as well."""
 
 REGISTRATION_LOCK = "mlflow registration"
@@ -52,7 +58,15 @@ class ModelVersion:
     stage: Stage
     is_champion: bool
     created_at: datetime
-    tags: Mapping[str, str] = field(repr=False)
+    tags: Mapping[str, str] = field(repr=False, hash=False)
+
+    @property
+    def dataset_spec(self) -> DatasetSpec | None:
+        """The choices of examples and split it was made with; None where its release did not say, or otherwise."""
+        try:
+            return DatasetSpec.model_validate_json(self.tags.get(SPEC_TAG, ""))
+        except ValidationError:
+            return None
 
 
 class Registry:
@@ -189,6 +203,14 @@ class Registry:
             model_id=logged.model_id,
         )
         return int(created.version)
+
+
+def may_hold_versions(settings: Settings) -> bool:
+    """False where MLflow's tables in the one database were never made; MLflow would make them, in seconds."""
+    if settings.mlflow_tracking_uri is not None:
+        return True
+    with closing(psycopg_connect(settings, "mlflow", autocommit=True)) as connection:
+        return connection.execute("SELECT to_regclass('registered_models') IS NOT NULL").fetchone() == (True,)
 
 
 def _the_one(versions: list[ModelVersion], family: str, version: int) -> ModelVersion:

@@ -69,7 +69,7 @@ def test_a_failed_check_asks_once_for_a_full_training_at_the_newest_month(
     monitored(instance, "2023-05", DRIFTED)
     first = tick(instance)
     (request,) = first.run_requests
-    assert (request.partition_key, request.run_config) == ("2023-06", {})
+    assert (request.partition_key, list(request.run_config["ops"])) == ("2023-06", ["temporal_split"])
     assert tick(instance).run_requests[0].run_key == request.run_key  # killed before the cursor was kept
     again = tick(instance, first.cursor)
     assert not again.run_requests

@@ -6,11 +6,15 @@ from datetime import timedelta
 import dagster as dg
 import psycopg
 import pytest
+from dagster import validate_run_config
 
+from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.definitions import assets, defs
+from cleverbetter_dagster.defs import new_rows
 from cleverbetter_dagster.defs.resources import Deployment, mlflow_run
 from cleverbetter_dagster.defs.runs import LANDING, past_runs
 from cleverbetter_dagster.errors import DatabaseUnavailable
+from cleverbetter_dagster.services.automatic_training import TrainingPlan
 from cleverbetter_dagster.services.landing import ROWS_ARTEFACT
 from cleverbetter_dagster.services.loading import load_months
 from cleverbetter_dagster.settings import Settings, load_settings
@@ -51,6 +55,29 @@ def requested(watched: Watched) -> dg.RunRequest:
     request = watched.tick()
     assert request is not None, watched.why_not
     return request
+
+
+@pytest.mark.parametrize(
+    ("lacking", "job", "modes"),
+    [((), "incremental", ["incremental", "incremental"]), (("classifier",), "retrain", [])],
+)
+def test_an_update_is_requested_with_the_champions_split_where_every_family_can_go_on(
+    watched: Watched,
+    connection: psycopg.Connection,
+    monkeypatch: pytest.MonkeyPatch,
+    lacking: tuple[str, ...],
+    job: str,
+    modes: list[str],
+) -> None:
+    plan = TrainingPlan(DatasetSpec(min_composite_score=None), "ensemble v3", lacking)
+    monkeypatch.setattr(new_rows, "plan_training", lambda *_: plan)
+    land(connection, "2023-05", 150)
+    request = requested(watched)
+    ops = request.run_config["ops"]
+    assert request.job_name == job
+    assert ops["temporal_split"]["config"]["min_composite_score"] is None
+    assert [op["config"]["training"] for name, op in ops.items() if name.endswith("_model")] == modes
+    validate_run_config(defs.resolve_job_def(job), request.run_config)
 
 
 def test_without_rows_there_is_nothing_to_do(watched: Watched) -> None:
@@ -124,7 +151,7 @@ def test_rows_that_land_while_a_run_is_at_work_are_for_the_next_and_only_once(
     run_id = watched.ran(first, dg.DagsterRunStatus.STARTED)
     land(connection, "2023-05", 150, "meanwhile")
     assert watched.tick() is None
-    assert f"incremental {run_id[:8]} is at work" in watched.why_not
+    assert f"retrain {run_id[:8]} is at work" in watched.why_not
     watched.instance.delete_run(run_id)
     take(watched, first)  # it loads what is there by then
     assert watched.tick() is None
@@ -242,7 +269,8 @@ def test_a_real_run_brings_changed_months_up_to_date_and_its_failure_is_told_fro
     for month in ("2023-02", "2023-05"):
         land(connection, month, 150)
     request = requested(watched)
-    job = defs.resolve_job_def("incremental")
+    assert request.job_name == "retrain"  # the first landing: there is nothing to go on from
+    job = defs.resolve_job_def("retrain")
     result = job.execute_in_process(
         partition_key=request.partition_key,
         run_config=request.run_config,

@@ -7,20 +7,21 @@ import dagster as dg
 import psycopg
 import pytest
 
+from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.definitions import defs
 from cleverbetter_dagster.defs.failed_checks import failed_checks_sensor
 from cleverbetter_dagster.defs.new_rows import new_rows_sensor
 from cleverbetter_dagster.defs.resources import Deployment
 from cleverbetter_dagster.defs.schedules import just_closed, schedules
 from cleverbetter_dagster.errors import SettingsError
+from cleverbetter_dagster.services.automatic_training import TrainingPlan
 from cleverbetter_dagster.services.loading import load_months
 from cleverbetter_dagster.settings import Settings, load_settings
 from cleverbetter_dagster.store.database import psycopg_connect
 from cleverbetter_dagster.store.tables import ensure_source_tables
 from cleverbetter_dagster.store.taken import record_taken
-from cleverbetter_dagster_tests.defs.ticks import land
+from cleverbetter_dagster_tests.defs.ticks import FAMILIES, land
 
-FAMILIES = ["ensemble", "classifier"]
 MONDAY = datetime(2023, 6, 5, 5, tzinfo=UTC)
 
 
@@ -49,7 +50,7 @@ def by_name(settings: Settings) -> dict[str, dg.ScheduleDefinition]:
 def test_schedules_are_described_in_the_zone_and_at_the_times_of_the_settings() -> None:
     found = by_name(Settings(timezone="Australia/Sydney", weekly_update_cron="30 6 * * 2"))
     assert {name: (found[name].cron_schedule, found[name].job_name) for name in found} == {
-        "weekly_update": ("30 6 * * 2", "incremental"),
+        "weekly_update": ("30 6 * * 2", "retrain"),
         "monthly_training": ("0 2 2 * *", "retrain"),
         "daily_predictions": ("0 7 * * *", "predict"),
     }
@@ -61,7 +62,7 @@ def test_schedules_are_described_in_the_zone_and_at_the_times_of_the_settings() 
 def test_nothing_runs_by_itself_unless_the_settings_say_so(automation: bool | None, running: bool) -> None:
     settings = Settings(automation=automation)
     statuses = {schedule.default_status.value for schedule in schedules(FAMILIES, settings)}
-    sensors = (new_rows_sensor(FAMILIES, settings), failed_checks_sensor(settings))
+    sensors = (new_rows_sensor(FAMILIES, settings, []), failed_checks_sensor(settings))
     statuses |= {sensor.default_status.value for sensor in sensors}
     assert statuses == {"RUNNING" if running else "STOPPED"}
 
@@ -94,7 +95,7 @@ def test_the_monthly_training_is_of_the_month_just_closed(environment: Settings)
     request = evaluate("monthly_training", datetime(2023, 6, 2, 2, tzinfo=UTC))
     assert isinstance(request, dg.RunRequest)
     assert request.partition_key == "2023-05"
-    assert request.run_config == {}  # studies of as many trials as they have by default
+    assert list(request.run_config["ops"]) == ["temporal_split"]  # studies of as many trials as they have by default
 
 
 def test_the_weekly_update_takes_few_rows_and_rests_where_nothing_changed(
@@ -105,11 +106,27 @@ def test_the_weekly_update_takes_few_rows_and_rests_where_nothing_changed(
     request = evaluate("weekly_update")
     assert isinstance(request, dg.RunRequest)
     assert request.partition_key == "2023-05"
-    assert request.run_config["ops"]["ensemble_study"] == {"config": {"n_trials": 0, "n_folds": 1}}
+    assert request.asset_selection is None  # nothing to go on from: all of it, studies too
+    assert "ensemble_model" not in request.run_config["ops"]
     load = load_months(environment, ["2023-05"])
     record_taken(environment, load.taken, "a run that is no longer on record", "2023-05")
     # The artefacts were never stored, so they have to be.
     assert isinstance(evaluate("weekly_update"), dg.RunRequest)
+
+
+def test_the_weekly_update_leaves_the_studies_out_where_every_family_can_go_on(
+    environment: Settings, connection: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = TrainingPlan(DatasetSpec(min_composite_score=None), "ensemble v3", ())
+    monkeypatch.setattr("cleverbetter_dagster.defs.schedules.plan_training", lambda *_: plan)
+    land(connection, "2023-05", 3)
+    request = evaluate("weekly_update")
+    assert isinstance(request, dg.RunRequest) and request.asset_selection
+    selected = {key.to_user_string() for key in request.asset_selection}
+    assert {"training_rows", "ensemble_model", "champion"} <= selected
+    assert not {name for name in selected if name.endswith("_study")}
+    assert request.run_config["ops"]["ensemble_model"] == {"config": {"training": "incremental"}}
+    assert request.run_config["ops"]["temporal_split"]["config"]["min_composite_score"] is None
 
 
 def test_daily_predictions_are_of_the_newest_month_that_is_loaded(

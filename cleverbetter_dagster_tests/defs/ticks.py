@@ -10,10 +10,13 @@ import psycopg
 from dagster._core.test_utils import create_run_for_test
 
 from cleverbetter_dagster.definitions import defs
-from cleverbetter_dagster.defs.jobs import INCREMENTAL, LANE
+from cleverbetter_dagster.defs.jobs import LANE, jobs
 from cleverbetter_dagster.defs.new_rows import new_rows_sensor
+from cleverbetter_dagster.defs.partitions import monthly
 from cleverbetter_dagster.defs.resources import Deployment
 from cleverbetter_dagster.settings import Settings
+
+FAMILIES = ["ensemble", "classifier"]
 
 INSERT = """
 INSERT INTO backtest_results (id, strategy_id, run_date, start_date, end_date, total_return, sharpe_ratio,
@@ -42,7 +45,8 @@ class Watched:
 
     def tick(self, *, keep_cursor: bool = True) -> dg.RunRequest | None:
         """Evaluate once. The request, if there is one; why not is in `reasons`."""
-        sensor = new_rows_sensor(["ensemble", "classifier"], self.settings)
+        partitions = monthly(self.settings.first_month)
+        sensor = new_rows_sensor(FAMILIES, self.settings, jobs(partitions))
         context = dg.build_sensor_context(
             instance=self.instance,
             cursor=self.cursor,
@@ -63,7 +67,7 @@ class Watched:
     def ran(self, request: dg.RunRequest, status: dg.DagsterRunStatus) -> str:
         """Record a run of the request, without running anything."""
         tags = {**request.tags, LANE: "training", "dagster/partition": request.partition_key or ""}
-        run = create_run_for_test(self.instance, job_name=INCREMENTAL, status=status, tags=tags)
+        run = create_run_for_test(self.instance, job_name=request.job_name or "", status=status, tags=tags)
         return run.run_id
 
 

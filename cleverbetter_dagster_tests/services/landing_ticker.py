@@ -79,7 +79,7 @@ def main() -> None:
     print("ready", flush=True)
     while True:
         pid = _forked(settings, mode == "complete")
-        ended = select.select([sys.stdin], [], [], chance.choice([0.3, 1.0, 2.0, 3.0]))[0]
+        ended = select.select([sys.stdin], [], [], chance.choice([0.3, 1.0, 2.0, 3.0, 6.0]))[0]
         os.kill(pid, signal.SIGKILL)
         _, status = os.waitpid(pid, 0)
         if os.WIFEXITED(status):

@@ -73,11 +73,11 @@ class Writer:
     written: Written
     ids: list[str] = field(default_factory=list)
 
-    def run(self, seconds: float) -> None:
-        """Write until the time is up."""
-        chance, deadline = random.Random(self.seed), time.monotonic() + seconds
+    def run(self, go_on: Callable[[], bool]) -> None:
+        """Write as long as `go_on` says so."""
+        chance = random.Random(self.seed)
         with closing(psycopg_connect(self.settings, "rows")) as connection:
-            while time.monotonic() < deadline:
+            while go_on():
                 self._transaction(connection, chance)
                 time.sleep(chance.uniform(0, 0.02))
 
@@ -152,11 +152,11 @@ class Writer:
         return {"deletes": connection.execute("DELETE FROM backtest_results WHERE id = %s", [gone]).rowcount}
 
 
-def write(settings: Settings, writers: int, seconds: float, *, hidden: bool) -> Written:
-    """Let so many writers at the tables at once, and wait until all are done."""
+def write(settings: Settings, writers: int, go_on: Callable[[], bool], *, hidden: bool) -> Written:
+    """Let so many writers at the tables at once, and wait until `go_on`, asked after each transaction, ends all."""
     written = Written()
     threads = [
-        threading.Thread(target=Writer(settings, seed, hidden, written).run, args=(seconds,)) for seed in range(writers)
+        threading.Thread(target=Writer(settings, seed, hidden, written).run, args=(go_on,)) for seed in range(writers)
     ]
     for thread in threads:
         thread.start()

@@ -233,6 +233,17 @@ def test_a_version_that_does_not_say_what_it_learned_from_is_refused(
         update(settings, FAMILY, now)
 
 
+def test_a_newer_version_made_with_other_choices_is_passed_over(
+    settings: Settings, alone: ModelRecord, rows: pd.DataFrame
+) -> None:
+    other = DatasetSpec(min_composite_score=None, embargo_days=3)
+    record, _ = train(settings, as_of(rows, NEXT, other), study(NEXT))
+    assert Registry(settings).register(record.run_id, FAMILY) == 2
+    assert Registry(settings).get_version(FAMILY, 2).dataset_spec == other
+    assert parent_of(settings, FAMILY, as_of(rows, LAST)).version.version == 1
+    assert parent_of(settings, FAMILY, as_of(rows, LAST, other)).version.version == 2
+
+
 def test_a_model_pickled_before_origins_were_kept_still_opens() -> None:
     old = StrategyModel.__new__(StrategyModel)
     old.__dict__.update(fitted=None, spec=SPEC)

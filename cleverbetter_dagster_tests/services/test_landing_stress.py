@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -14,6 +16,9 @@ from cleverbetter_dagster.store.tables import ensure_source_tables
 from cleverbetter_dagster.store.taken import read_taken
 from cleverbetter_dagster_tests.services.landing_ticker import ROWS_ARTEFACT, tick
 from cleverbetter_dagster_tests.services.landing_writers import write
+
+LONGEST = 120.0
+"""Seconds of writing after which a test gives up on the takings it wants."""
 
 TABLE = """
 SELECT r.id, r.total_return, (f.features ->> 'a')::float8
@@ -41,7 +46,27 @@ def versions(settings: Settings) -> list[str]:
         return [version for (version,) in connection.execute("SELECT data_version FROM takings ORDER BY id")]
 
 
-def fire(settings: Settings, mode: str, writers: int, seconds: float) -> None:
+def until(settings: Settings, seconds: float, takings: int) -> Callable[[], bool]:
+    """Go on for so long, and on a slow machine until so many takings have happened; never past `LONGEST`."""
+    began = time.monotonic()
+    looked, enough = [began], [False]
+
+    def go_on() -> bool:
+        now = time.monotonic()
+        if not enough[0] and now - looked[0] > 0.5:
+            looked[0] = now
+            enough[0] = taken_so_far(settings) >= takings
+        return now - began < (seconds if enough[0] else LONGEST)
+
+    return go_on
+
+
+def taken_so_far(settings: Settings) -> int:
+    """How many takings there were; 0 before the first, when there is no table of them."""
+    return len(versions(settings)) if read_taken(settings) else 0
+
+
+def fire(settings: Settings, mode: str, writers: int, seconds: float, takings: int) -> None:
     """Writers, and a ticker that is killed again and again; then ticks until nothing is new, and the reckoning."""
     settings = settings.model_copy(update={"reconcile_minutes": 1e6})
     ensure_source_tables(settings)
@@ -49,7 +74,7 @@ def fire(settings: Settings, mode: str, writers: int, seconds: float) -> None:
     command = [sys.executable, "-W", "ignore", "-m", "cleverbetter_dagster_tests.services.landing_ticker", mode, "7"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as ticker:
         assert ticker.stdout is not None and ticker.stdout.readline() == "ready\n"
-        written = write(settings, writers, seconds, hidden=complete)
+        written = write(settings, writers, until(settings, seconds, takings), hidden=complete)
         kills = int(ticker.communicate()[0])
     assert ticker.returncode == 0
     ticks = 1
@@ -65,16 +90,16 @@ def fire(settings: Settings, mode: str, writers: int, seconds: float) -> None:
         f"{kills} kills, {len(runs)} takings; missed {len(there - taken)}, gone but kept {len(taken - there)}, "
         f"taken twice {twice}"
     )
-    assert written.out_of_order > 0 and kills > 0 and len(runs) > 1
+    assert written.out_of_order > 0 and kills > 0 and len(runs) >= takings
     assert (len(there - taken), len(taken - there), twice) == (0, 0, 0)
 
 
-@pytest.mark.parametrize("mode", ["glance", "complete"])
+@pytest.mark.parametrize("mode", ["complete", pytest.param("glance", marks=pytest.mark.slow)])
 def test_under_fire_no_row_is_missed_and_none_taken_twice(environment: Settings, mode: str) -> None:
-    fire(environment, mode, writers=4, seconds=4)
+    fire(environment, mode, writers=4, seconds=4, takings=3)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", ["glance", "complete"])
 def test_under_long_fire_no_row_is_missed_and_none_taken_twice(environment: Settings, mode: str) -> None:
-    fire(environment, mode, writers=8, seconds=40)
+    fire(environment, mode, writers=8, seconds=40, takings=20)

@@ -137,3 +137,13 @@ def test_what_waits_is_requested_in_the_end_and_nothing_when_nothing_waits(found
 @given(SITUATIONS)
 def test_every_verdict_says_why(found: Situation) -> None:
     assert len(decide(found, POLICY, NOON).reason) > 10
+
+
+def test_after_an_update_that_could_not_go_on_the_next_run_trains_in_full_and_waits_no_day() -> None:
+    stuck = PastRun("f" * 32, "incremental", "failed", NOON - timedelta(minutes=5), HERE, True, True)
+    verdict = decide(situation(200, requested=(stuck,)), POLICY, NOON)
+    assert (verdict.request, verdict.full, verdict.attempt) == (True, True, 1)
+    assert "incremental ffffffff could not go on from the models there are" in verdict.reason
+    full_too = PastRun("e" * 32, "retrain", "failed", NOON - timedelta(minutes=5), HERE, True)
+    assert not decide(situation(200, requested=(full_too, stuck)), POLICY, NOON).request
+    assert not decide(situation(200, requested=(failed(5),)), POLICY, NOON).full

@@ -9,7 +9,9 @@ from dagster._core.instance.ref import InstanceRef
 from dagster._serdes import serialize_value
 
 from cleverbetter_dagster.errors import SettingsError
+from cleverbetter_dagster.services.doctor import CHECKS
 from cleverbetter_dagster.settings import REPOSITORY, Settings
+from cleverbetter_dagster.store import home
 from cleverbetter_dagster.store.database import psycopg_connect
 from cleverbetter_dagster.store.home import prepare_home
 
@@ -25,7 +27,7 @@ def shouting() -> None:
 
 
 def test_runs_events_and_logs_are_kept_in_the_database_and_the_state_folder(environment: Settings) -> None:
-    home = prepare_home(environment)
+    folder = prepare_home(environment)
     with dg.DagsterInstance.get() as instance:
         result = shouting.execute_in_process(instance=instance)
         assert instance.get_run_by_id(result.run_id) is not None
@@ -34,7 +36,7 @@ def test_runs_events_and_logs_are_kept_in_the_database_and_the_state_folder(envi
         assert (events.fetchone() or (0,))[0] > 0
     captured = [path.read_text() for path in environment.state_folder.rglob("*.out")]
     assert captured == ["hello from the op\n"]
-    assert {path.name for path in home.iterdir()} == {"dagster.yaml", environment.state_folder.name}
+    assert {path.name for path in folder.iterdir()} == {"dagster.yaml", environment.state_folder.name}
 
 
 def test_what_dagster_passes_on_in_argument_lists_holds_no_password(environment: Settings) -> None:
@@ -58,8 +60,30 @@ def test_the_instance_is_the_one_dagster_yaml_describes(environment: Settings) -
 
 
 def test_the_repository_and_a_new_home_have_the_same_dagster_yaml(tmp_path: Path) -> None:
-    home = prepare_home(Settings(home=tmp_path / "a" / "home"))
-    assert (home / "dagster.yaml").read_text() == (REPOSITORY / "dagster.yaml").read_text()
+    folder = prepare_home(Settings(home=tmp_path / "a" / "home"))
+    first, _, rest = (folder / "dagster.yaml").read_text().partition("\n")
+    assert first.startswith("# Copied by cleverbetter")
+    assert rest == (REPOSITORY / "dagster.yaml").read_text()
+
+
+def test_a_copy_of_an_earlier_release_is_renewed_unless_somebody_edited_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings, file = Settings(home=tmp_path), tmp_path / "dagster.yaml"
+    with monkeypatch.context() as earlier:
+        earlier.setattr(home, "_template", lambda: "telemetry: {enabled: false}\n")
+        prepare_home(settings)
+    old = file.read_text()
+    assert home.is_ours(settings) and not home.is_current(settings)
+    assert [found.level for found in CHECKS["home"](settings) if found.name == "instance"] == ["warn"]
+    prepare_home(settings)
+    assert home.is_current(settings) and "tag_concurrency_limits" in file.read_text()
+    assert not [found for found in CHECKS["home"](settings) if found.name == "instance"]
+    assert not caplog.records
+    file.write_text(old + "nux: {enabled: false}\n")
+    prepare_home(settings)
+    assert file.read_text() == old + "nux: {enabled: false}\n"
+    assert "is not what this release comes with" in caplog.text
 
 
 def test_a_homes_own_dagster_yaml_is_left_alone(tmp_path: Path) -> None:
