@@ -139,6 +139,9 @@ def _cancelling(instance: dg.DagsterInstance, mark: str) -> Iterator[None]:
         if interrupted.is_set():
             for run in _unfinished(instance, mark):  # it came before the run began, or between two steps
                 instance.report_run_canceled(run)
+            # Only the daemon would give its places in pools back, and the next run might wait for one without end.
+            for run in instance.get_runs(filters=dg.RunsFilter(tags={LAUNCH_TAG: mark})):
+                instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
     if interrupted.is_set():
         raise KeyboardInterrupt
 

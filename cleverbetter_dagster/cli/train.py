@@ -82,12 +82,14 @@ def tune(
     if as_json:
         print_json({"run_id": run_id, **study.model_dump(mode="json")})
         return
-    table = plain_table(f"{study.family} as of {study.as_of}: {study.trials} trials", ("hyperparameter",), ("value",))
+    table = plain_table(f"{study.family} as of {study.as_of}", ("hyperparameter",), ("value",))
     for name, value in study.params.items():
         table.add_row(Text(name), Text(_short(value)))
     shown = result_console()
     shown.print(table)
-    shown.print(f"Mean AUC over the folds {study.mean_auc:.4f}; of the defaults {study.default_auc:.4f}")
+    shown.print(
+        f"Best of {study.trials} trials: mean AUC {study.mean_auc:.4f}, of the defaults {study.default_auc:.4f}"
+    )
 
 
 def _short(value: Any) -> str:

@@ -203,6 +203,8 @@ def test_interrupted_the_run_is_cancelled_and_no_process_is_left(place: Place, w
         assert ended is not None
         assert ended.status == dg.DagsterRunStatus.CANCELED
         assert not instance.all_logs(run, of_type=dg.DagsterEventType.RUN_FAILURE)
+        pools = instance.event_log_storage
+        assert [key for key in pools.get_concurrency_keys() if pools.get_concurrency_info(key).active_slot_count] == []
 
 
 def started(place: Place, earlier: set[str]) -> str | None:
