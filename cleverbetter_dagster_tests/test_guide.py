@@ -243,7 +243,7 @@ def test_other_stages_are_tags_and_make_no_champion(
 @pytest.mark.parametrize(
     ("family", "snippet"),
     [
-        pytest.param("classifier", CLASSIFIER, id="classifier"),
+        pytest.param("classifier", CLASSIFIER, marks=pytest.mark.slow, id="classifier as typed"),
         pytest.param("rl_agent", RL_AGENT.replace("'rl_agent'", f"'rl_agent', params={FEW_STEPS}"), id="rl_agent"),
         pytest.param("rl_agent", RL_AGENT, marks=pytest.mark.slow, id="rl_agent as typed"),
     ],
