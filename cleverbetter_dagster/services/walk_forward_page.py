@@ -9,7 +9,7 @@ import pandas as pd
 from cleverbetter_dagster.evaluation.allocation import allocation_of
 from cleverbetter_dagster.evaluation.bootstrap import BootstrapSpec, Interval
 from cleverbetter_dagster.evaluation.gate import PromotionPolicy
-from cleverbetter_dagster.evaluation.report.view import Number, Table, figure, percent, with_interval
+from cleverbetter_dagster.evaluation.report.view import DASH, Number, Table, figure, percent, with_interval
 from cleverbetter_dagster.evaluation.report.walk_forward import WalkedModel, WalkForwardView
 from cleverbetter_dagster.services.records import ModelRecord, WalkForwardRecord
 from cleverbetter_dagster.services.scored_table import MODEL
@@ -24,6 +24,9 @@ from cleverbetter_dagster.services.walk_forward import (
 )
 from cleverbetter_dagster.services.walk_forward_figures import by_model
 from cleverbetter_dagster.services.walk_forward_summary import summary_of
+
+SHOWN_AGES = (1, 2, 3, 6, 9, 12)
+"""In months; the record has every age."""
 
 Line = tuple[str | Number, ...]
 
@@ -122,6 +125,7 @@ def _decay(record: WalkForwardRecord) -> Table:
             _change(step.brier_change),
         )
         for step in record.decay
+        if step.age in SHOWN_AGES
     ]
     headings = ("family, age in months", "months", "rows", "AUC", "change of AUC", "change of Brier score")
     note = "Changes are against models one month old on the same rows; a negative AUC, a positive Brier score is worse."
@@ -134,9 +138,9 @@ def _familiarity(record: WalkForwardRecord) -> Table:
             f"{part.family}, {'never seen' if part.unseen else 'learned from'}",
             f"{part.strategies:,}",
             f"{part.board.n_rows if part.board else 0:,}",
-            with_interval("", part.board.roc_auc) if part.board else "–",
-            with_interval("", part.board.brier, 4) if part.board else "–",
-            with_interval("", part.board.roi, as_percent=True) if part.board else "–",
+            with_interval("", part.board.roc_auc) if part.board else DASH,
+            with_interval("", part.board.brier, 4) if part.board else DASH,
+            with_interval("", part.board.roi, as_percent=True) if part.board else DASH,
         )
         for part in record.familiarity
     ]
@@ -202,8 +206,8 @@ def _policies(record: WalkForwardRecord) -> Table:
             one.policy,
             f"{one.promotions} of {len(one.decisions)}",
             f"{one.board.n_months if one.board else 0}",
-            with_interval("", one.board.growth, as_percent=True) if one.board else "–",
-            with_interval("", one.board.roi, as_percent=True) if one.board else "–",
+            with_interval("", one.board.growth, as_percent=True) if one.board else DASH,
+            with_interval("", one.board.roi, as_percent=True) if one.board else DASH,
         )
         for one in record.replays
     ]
@@ -224,8 +228,8 @@ def _decisions(record: WalkForwardRecord) -> Table:
     return Table("Its decisions", ("as_of", "challenger", "decision", "champion from then on"), tuple(lines))
 
 
-def _change(interval: Interval | None) -> Number:
-    return with_interval("", interval, 4)
+def _change(interval: Interval | None) -> str | Number:
+    return DASH if interval is None else with_interval("", interval, 4)
 
 
 def _provenance(

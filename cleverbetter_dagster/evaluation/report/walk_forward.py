@@ -101,4 +101,6 @@ def _table(models: Mapping[str, WalkedModel]) -> Table:
         )
         for name, model in models.items()
     )
-    return Table("Over all months", ("model", "months", "growth", "drawdown", "Sharpe ratio", "promoted"), lines)
+    alike = len({model.months for model in models.values()}) == 1
+    note = "" if alike else "Not all were judged in the same months, so their figures do not compare directly."
+    return Table("Over all months", ("model", "months", "growth", "drawdown", "Sharpe ratio", "promoted"), lines, note)

@@ -95,3 +95,11 @@ def test_a_walk_forward_is_told_from_a_plain_view() -> None:
     assert "2023-01 to 2023-02, 2 months" in html
     assert "It holds up." in html
     assert "good, 2023-01: 0.70 (0.60 to 0.80)" in html
+
+
+def test_models_judged_in_different_months_are_said_not_to_compare() -> None:
+    walked = [WalkedModel(months, (None,) * len(months), (None,) * len(months), ALLOCATIONS["good"])
+              for months in (("2023-01", "2023-02"), ("2023-02",))]  # fmt: skip
+    said = "do not compare"
+    assert said in render(walk_forward_report(WalkForwardView("", {"long": walked[0], "short": walked[1]})))
+    assert said not in render(walk_forward_report(WalkForwardView("", {"long": walked[0], "same": walked[0]})))
