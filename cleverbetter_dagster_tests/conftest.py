@@ -12,6 +12,9 @@ from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.database import embedded_folder
 from cleverbetter_dagster.store.embedded import ensure_server, stop_server
 from cleverbetter_dagster.store.postmaster import DATABASE, ServerAddress
+from cleverbetter_dagster_tests.tracked_database import empty_registry, first_two_starters, tracked
+
+__all__ = ["empty_registry", "first_two_starters", "tracked"]
 
 _names = (f"test_{number}" for number in count())
 

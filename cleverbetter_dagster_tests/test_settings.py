@@ -61,4 +61,6 @@ def test_no_secret_is_shown_by_the_table_or_by_repr(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("CLEVERBETTER_ARTEFACTS_URL", f"s3://key:{SECRET}@bucket")
     settings = load_settings()
     assert SECRET not in repr(settings) + str(settings) + repr(rows(settings))
-    assert {row.value for row in rows(settings) if "URL" in row.variable or "URI" in row.variable} == {"(hidden)"}
+    shown = {row.variable: row.value for row in rows(settings)}
+    given = (*map(variable_of, DATABASE_URLS), "MLFLOW_TRACKING_URI", "CLEVERBETTER_ARTEFACTS_URL")
+    assert {shown[variable] for variable in given} == {"(hidden)"}

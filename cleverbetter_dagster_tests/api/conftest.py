@@ -20,9 +20,6 @@ from cleverbetter_dagster.dataset.samples import SampleSpec, sample_rows
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.home import prepare_home
 from cleverbetter_dagster.store.importer import import_files
-from cleverbetter_dagster_tests.store.conftest import first_two_starters, tracked
-
-__all__ = ["first_two_starters", "tracked"]
 
 SAMPLE = SampleSpec(n_strategies=50, first_month="2023-01", months=3)
 

@@ -12,10 +12,7 @@ from cleverbetter_dagster.store.predictions import ScoredBy, write_predictions
 from cleverbetter_dagster.store.registry import Registry
 from cleverbetter_dagster.store.tracking import RunSpec, start_run
 from cleverbetter_dagster_tests.api.conftest import Api, served
-from cleverbetter_dagster_tests.store.conftest import empty_registry
 from cleverbetter_dagster_tests.store.test_model_package import MODEL
-
-__all__ = ["empty_registry"]
 
 REASON = {"reason": "calibrated better in October"}
 

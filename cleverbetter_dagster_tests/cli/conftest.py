@@ -15,10 +15,7 @@ from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.model_package import log_model
 from cleverbetter_dagster.store.registry import Registry
 from cleverbetter_dagster.store.tracking import RunSpec, start_run
-from cleverbetter_dagster_tests.store.conftest import empty_registry, first_two_starters, tracked
 from cleverbetter_dagster_tests.store.test_model_package import MODEL
-
-__all__ = ["empty_registry", "first_two_starters", "tracked"]
 
 Command = Callable[..., "Done"]
 COMMAND = (sys.executable, "-m", "cleverbetter_dagster.cli.main")

@@ -6,10 +6,7 @@ from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store import ledger
 from cleverbetter_dagster.store.ledger_table import Decision
 from cleverbetter_dagster.store.registry import SPEC_TAG, Registry, may_hold_versions
-from cleverbetter_dagster_tests.store.conftest import empty_registry, first_two_starters, tracked
 from cleverbetter_dagster_tests.store.test_registry import logged_run
-
-__all__ = ["empty_registry", "first_two_starters", "tracked"]
 
 FAMILIES = ["ensemble", "classifier"]
 EVERY_ROW, THEIRS, DEFAULT = DatasetSpec(min_composite_score=None), DatasetSpec(embargo_days=3), DatasetSpec()

@@ -1,4 +1,4 @@
-"""What the tests of runs, models, registry and ledger share: databases that hold MLflow's tables already."""
+"""Fixtures of databases that hold MLflow's tables already. `conftest` takes them in, once for all rooms."""
 
 import os
 import subprocess
