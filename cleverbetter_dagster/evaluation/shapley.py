@@ -32,7 +32,7 @@ def shapley_values(
     Returns:
         The values, in probability, and the features of the sampled rows: both of shape (at most ROWS, k).
     """
-    import shap  # brings in pyplot and half of scipy, which takes seconds
+    import shap  # imports numba and pyplot, and compiles at first use, which takes seconds
 
     known = background.sample(min(BACKGROUND, len(background)), random_state=seed)
     asked = rows.sample(min(ROWS, len(rows)), random_state=seed).sort_index()
