@@ -152,6 +152,7 @@ def test_its_runs_carry_the_tags_of_the_rest_apis_jobs(place: Place, trained: Tr
     assert wanted.items() <= training.tags.items()
 
 
+@pytest.mark.slow
 def test_evaluate_shows_what_is_there_and_judges_what_is_not(place: Place, trained: Trained, command: Command) -> None:
     before = len(place.runs())
     shown = json.loads(command("evaluate", "ensemble", "--json").stdout)
@@ -173,6 +174,7 @@ def test_evaluate_shows_what_is_there_and_judges_what_is_not(place: Place, train
     assert f"cleverbetter train classifier --as-of {AS_OF}" in unknown.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "whole_group",
     [pytest.param(True, id="from the terminal"), pytest.param(False, id="to it alone", marks=pytest.mark.slow)],

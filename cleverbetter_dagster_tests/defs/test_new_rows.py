@@ -297,7 +297,7 @@ class Unwritable(dg.ConfigurableIOManager):
     """Artefacts on a disk that is full."""
 
     def handle_output(self, context: dg.OutputContext, obj: object) -> None:
-        raise OSError("no space left on device")
+        raise dg.Failure("no space left on device", allow_retries=False)
 
     def load_input(self, context: dg.InputContext) -> None: ...
 
