@@ -9,7 +9,8 @@ from cleverbetter_dagster.betting.staking import StakingSpec
 from cleverbetter_dagster.dataset.as_of import AsOf
 from cleverbetter_dagster.defs.checks import check_results, check_specs
 from cleverbetter_dagster.defs.failures import RETRY_PASSING_FAULTS, clear_failures
-from cleverbetter_dagster.defs.families import EvaluationConfig, board_table
+from cleverbetter_dagster.defs.families import EvaluationConfig
+from cleverbetter_dagster.defs.family_metadata import board_table
 from cleverbetter_dagster.defs.metadata import number, page, picture, staking_page, table
 from cleverbetter_dagster.defs.partitions import by_month, history_input
 from cleverbetter_dagster.defs.resources import Deployment

@@ -11,29 +11,26 @@ from pydantic import Field, create_model
 from cleverbetter_dagster.betting.staking import StakingSpec
 from cleverbetter_dagster.defs.checks import check_results, check_specs
 from cleverbetter_dagster.defs.failures import RETRY_PASSING_FAULTS, clear_failures
-from cleverbetter_dagster.defs.metadata import interval, number, page, picture, staking_page, table
+from cleverbetter_dagster.defs.family_metadata import evaluation_metadata, model_metadata, study_metadata
 from cleverbetter_dagster.defs.partitions import by_month, history_input
 from cleverbetter_dagster.defs.resources import Deployment
 from cleverbetter_dagster.errors import DataError
 from cleverbetter_dagster.evaluation.bootstrap import BootstrapSpec
-from cleverbetter_dagster.evaluation.leaderboard import METRICS, LeaderboardRow
 from cleverbetter_dagster.learning.family import Family
 from cleverbetter_dagster.learning.tuning import StudySpec
 from cleverbetter_dagster.services.datasets import rebuild_each
 from cleverbetter_dagster.services.evaluation import Evaluation, evaluate
 from cleverbetter_dagster.services.evaluation_checks import EVALUATION_RULES, MODEL_RULES
 from cleverbetter_dagster.services.incremental import update
-from cleverbetter_dagster.services.records import LuckRecord, ModelRecord, SplitRecord, StudyRecord, Training
+from cleverbetter_dagster.services.records import ModelRecord, SplitRecord, StudyRecord, Training
 from cleverbetter_dagster.services.training import Lineage, train
-from cleverbetter_dagster.services.tuning import WIDEST_GAP, Settled, Watch, settle_params
+from cleverbetter_dagster.services.tuning import WIDEST_GAP, Watch, settle_params
 
 OVERFITTING = "increase dropout rates, add L2 regularisation, or reduce model complexity (narrow `space`)."
 AT_EDGE = (
     "widen that range (`space` in the run's configuration), or increase model complexity where the AUC is low. At the "
     "simple end, reduce it further."
 )
-
-HEADLINE = ("roc_auc", "brier", "roi", "growth")
 
 
 class StudyConfig(StudySpec, dg.Config):
@@ -106,7 +103,7 @@ def _study(family: Family, partitions: dg.MonthlyPartitionsDefinition) -> dg.Ass
             for month, dataset in rebuild_each(rows, temporal_split):
                 found = settle_params(deployment.settings(), family.name, dataset, spec, tell(month))
                 studies[month] = found.record
-                context.add_asset_metadata(_study_metadata(found), partition_key=month)
+                context.add_asset_metadata(study_metadata(found), partition_key=month)
         yield dg.MaterializeResult(value=studies, check_results=[_gap_is_small(studies), _inside_space(studies)])
 
     return study
@@ -149,7 +146,7 @@ def _model(family: Family, partitions: dg.MonthlyPartitionsDefinition) -> dg.Ass
                     found = _study_of(family, month, studies)
                     models[month], fitted = train(deployment.settings(), dataset, found, lineage)
                 context.log.info(_told(models[month]))
-                context.add_asset_metadata(_model_metadata(models[month], fitted.report()), partition_key=month)
+                context.add_asset_metadata(model_metadata(models[month], fitted.report()), partition_key=month)
         return models
 
     return model
@@ -196,7 +193,7 @@ def _evaluation(family: Family, partitions: dg.MonthlyPartitionsDefinition) -> d
         with clear_failures():
             for month, dataset in rebuild_each(rows, temporal_split):
                 judged[month] = evaluate(deployment.settings(), models[month], dataset, staking, BootstrapSpec())
-                context.add_asset_metadata(_evaluation_metadata(judged[month]), partition_key=month)
+                context.add_asset_metadata(evaluation_metadata(judged[month]), partition_key=month)
         yield dg.MaterializeResult(
             value={month: one.table for month, one in judged.items()},
             check_results=[
@@ -254,24 +251,6 @@ def _inside_space(studies: Mapping[str, StudyRecord]) -> dg.AssetCheckResult:
     )
 
 
-def _study_metadata(found: Settled) -> dict[str, dg.MetadataValue | float | int | str | None]:
-    study = found.record
-    rows = [{"parameter": name, "value": value} for name, value in study.params.items()]
-    return {
-        "report": page(table(rows), *(picture(png, name) for name, png in found.pictures.items())),
-        f"mean_fold_{study.metric}": study.value,
-        f"mean_fold_{study.metric}_of_defaults": study.default_value,
-        "mean_fold_auc": study.mean_auc,
-        "mean_fold_auc_on_fitted_rows": study.train_auc,
-        "train_validation_gap": study.gap,
-        "trials": study.trials,
-        "pruned_trials": study.pruned,
-        "earlier_trials": study.earlier_trials,
-        "study": study.study or "none: the defaults",
-        "warm_started_from": study.warm_started_from or "nothing",
-    }
-
-
 def _told(model: ModelRecord) -> str:
     if model.training == "full":
         return f"{model.family} {model.as_of}: fitted anew on {model.fitted_rows:,} rows"
@@ -279,67 +258,3 @@ def _told(model: ModelRecord) -> str:
     if model.is_parents_own:
         return f"{model.family} {model.as_of}: no new rows since {parent}, which therefore stands as it is"
     return f"{model.family} {model.as_of}: {parent} and {model.rows_added:,} new rows"
-
-
-def _model_metadata(model: ModelRecord, report: dict) -> dict[str, dg.MetadataValue | float | int | str]:
-    return {
-        "fitted_rows": model.fitted_rows,
-        "training": model.training,
-        "parent": f"{model.family} v{model.parent_version}" if model.parent_version else "none",
-        "rows_added": model.rows_added,
-        "rows_lost": model.rows_lost,
-        "watermark": str(model.watermark),
-        "data_hash": model.data_hash,
-        "mlflow_run_id": model.run_id,
-        "model_uri": model.model_uri,
-        "sha256": model.sha256,
-        "fit": page(table([{"fact": name, "value": value} for name, value in report.items()])),
-    }
-
-
-def _evaluation_metadata(judged: Evaluation) -> dict[str, dg.MetadataValue | float | int | str]:
-    row = next(row for row in judged.board if row.name == judged.model.family)
-    found: dict[str, dg.MetadataValue | float | int | str] = {
-        name: value.point for name in HEADLINE if (value := getattr(row, name)) is not None
-    }
-    found |= {f"{name}_95%": interval(getattr(row, name)) for name in HEADLINE}
-    pictures = [picture(png, name) for name, png in judged.pictures.items()]
-    verdict = judged.model.staking_verdict
-    staking: dict[str, dg.MetadataValue | float | int | str] = {}
-    if verdict is not None:
-        staking = {"staking": staking_page([verdict]), "stakes_earn_their_place": str(verdict.earns_its_place)}
-    return {
-        "report": page(board_table(judged.board), luck_table(judged.luck), *pictures),
-        **staking,
-        **found,
-        **{name: value for name, value in judged.luck.metrics().items() if value is not None},
-        "dagster/row_count": row.n_rows,
-        "model": f"{judged.model.family} v{judged.model.version}",
-        "chosen_from_trials": judged.model.trials,
-        "mlflow_run_id": judged.model.run_id,
-    }
-
-
-def board_table(board: list[LeaderboardRow]) -> str:
-    """The leaderboard with its intervals, as a Markdown table."""
-    return table(
-        [
-            {"model": row.name, "bets": row.n_bets} | {name: interval(getattr(row, name), 3) for name in METRICS}
-            for row in board
-        ]
-    )
-
-
-def luck_table(luck: LuckRecord) -> str:
-    """How likely the return is skill, as a Markdown table."""
-    return table(
-        [
-            {
-                "Sharpe ratio a month": f"{number(luck.monthly_sharpe, 2)} over {luck.months} months",
-                "probability of skill (PSR)": number(luck.probabilistic_sharpe, 3),
-                "after all trials (DSR)": number(luck.deflated_sharpe, 3),
-                "trials": f"{luck.tuning_trials} settings, {luck.independent_strategies:.0f} independent strategies",
-                "rows": f"{luck.rows}, worth {luck.effective_rows:.0f} independent ones",
-            }
-        ]
-    )

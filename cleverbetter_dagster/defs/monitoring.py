@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from cleverbetter_dagster.dataset.as_of import AsOf
 from cleverbetter_dagster.defs.failures import RETRY_PASSING_FAULTS, clear_failures
-from cleverbetter_dagster.defs.families import board_table
+from cleverbetter_dagster.defs.family_metadata import board_table
 from cleverbetter_dagster.defs.metadata import interval, number, page, picture, table
 from cleverbetter_dagster.defs.partitions import by_month, history_input, whole_history
 from cleverbetter_dagster.defs.resources import Deployment

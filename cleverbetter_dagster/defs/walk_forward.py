@@ -7,7 +7,7 @@ import dagster as dg
 import pyarrow as pa
 
 from cleverbetter_dagster.defs.failures import RETRY_PASSING_FAULTS, clear_failures
-from cleverbetter_dagster.defs.families import board_table, luck_table
+from cleverbetter_dagster.defs.family_metadata import board_table, luck_table
 from cleverbetter_dagster.defs.metadata import interval, number, page, picture, table
 from cleverbetter_dagster.defs.partitions import OWNERS
 from cleverbetter_dagster.defs.reports import report_metadata
