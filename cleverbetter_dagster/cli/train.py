@@ -18,17 +18,16 @@ Options = Annotated[
     ),
 ]
 Trials = Annotated[
-    int | None, typer.Option(help="Search hyperparameters with so many trials.", min=1, show_default=False)
+    int | None, typer.Option(help="Settings the search judges, the defaults first.", min=1, show_default=False)
 ]
 MOST_SHOWN = 12
-DEFAULT_TRIALS = 100
 
 
 def train(
     family: Family,
     as_of: AsOfMonth = None,
     options: Options = None,
-    search: Annotated[bool, typer.Option("--search", help=f"Search with {DEFAULT_TRIALS} trials.")] = False,
+    search: Annotated[bool, typer.Option("--search", help="Search with the family's own number of trials.")] = False,
     trials: Trials = None,
     as_json: AsJson = False,
 ) -> None:
@@ -39,7 +38,7 @@ def train(
     from cleverbetter_dagster.services.trained_versions import recorded_by_run
 
     settings = load_settings()
-    request = request_of(family, as_of, options or [], trials or (DEFAULT_TRIALS if search else None))
+    request = request_of(family, as_of, options or [], trials, search=search)
     job = job_id(request.model_type, time.time())
     runs = runs_of(settings, request, job)
     run_id = [run_job(settings, launch) for launch in runs][-1]
@@ -61,9 +60,7 @@ def tune(
     family: Family,
     as_of: AsOfMonth = None,
     options: Options = None,
-    trials: Annotated[int, typer.Option(help="Settings the search judges, the defaults first.", min=1)] = (
-        DEFAULT_TRIALS
-    ),
+    trials: Trials = None,
     as_json: AsJson = False,
 ) -> None:
     """Search a family's hyperparameters as of one month, and stop there: no model is trained on what is found."""
@@ -74,7 +71,7 @@ def tune(
     from cleverbetter_dagster.services.stored import stored_study
 
     settings = load_settings()
-    request = request_of(family, as_of, options or [], trials)
+    request = request_of(family, as_of, options or [], trials, search=True)
     *rows, training = runs_of(settings, request, job_id(request.model_type, time.time()))
     for launch in (*rows, up_to_study(training, request.model_type)):
         run_id = run_job(settings, launch)

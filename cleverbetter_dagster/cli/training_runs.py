@@ -20,14 +20,20 @@ TUNING = "tuning"
 """Role of a run that searches only: not among the training jobs of the REST API."""
 
 
-def request_of(family: str, as_of: str | None, options: Sequence[str], trials: int | None) -> TrainingRequest:
-    """The request that a command line makes; `trials` None keeps the family's default hyperparameters.
+def request_of(
+    family: str, as_of: str | None, options: Sequence[str], trials: int | None, *, search: bool = False
+) -> TrainingRequest:
+    """The request that a command line makes.
+
+    Args:
+        trials: settings to search among; None is, where `search` asks for a search, the family's own number.
+        search: whether to search without a number of trials; otherwise the family's default hyperparameters stand.
 
     Raises:
         InvalidRequest: with every option that is wrong, why, and what to do.
     """
     values: dict[str, Any] = {"model_type": family, "as_of": as_of, "config": dict(map(_option, options))}
-    if trials is not None:
+    if search or trials is not None:
         values |= {"hyperparameter_search": True, "n_trials": trials}
     return TrainingRequest.parse(values)
 

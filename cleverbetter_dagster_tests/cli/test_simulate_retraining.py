@@ -48,6 +48,7 @@ def written(settings: Settings) -> tuple[list[str], set[Path]]:
     return rows, set(settings.home.rglob("*"))
 
 
+@pytest.mark.slow
 def test_the_table_and_the_json_tell_the_same_and_nothing_is_written(
     imported: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

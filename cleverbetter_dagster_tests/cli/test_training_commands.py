@@ -134,6 +134,7 @@ def trained(place: Place) -> Trained:
     return Trained(done, "\n".join(seen))
 
 
+@pytest.mark.slow
 def test_train_registers_a_version_and_prints_nothing_but_json(place: Place, trained: Trained) -> None:
     facts = json.loads(trained.done.stdout)
     assert (facts["model_type"], facts["as_of"], facts["model_version"]) == ("ensemble", AS_OF, 1)
@@ -144,6 +145,7 @@ def test_train_registers_a_version_and_prints_nothing_but_json(place: Place, tra
     ]
 
 
+@pytest.mark.slow
 def test_its_runs_carry_the_tags_of_the_rest_apis_jobs(place: Place, trained: Trained) -> None:
     facts = json.loads(trained.done.stdout)
     training, rows = place.runs(**{JOB_ID_TAG: facts["job_id"]})
@@ -226,6 +228,7 @@ def until(found: Any) -> Any:
     return value
 
 
+@pytest.mark.slow
 def test_no_password_is_anywhere_a_run_writes(place: Place, trained: Trained) -> None:
     everywhere = [*written_to_tables(place.settings), *written_to_files(place.settings.home)]
     everywhere += [("standard output", trained.done.stdout), ("standard error", trained.done.stderr)]
