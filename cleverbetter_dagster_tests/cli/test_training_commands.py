@@ -179,7 +179,7 @@ def test_evaluate_shows_what_is_there_and_judges_what_is_not(place: Place, train
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "whole_group",
-    [pytest.param(True, id="from the terminal"), pytest.param(False, id="to it alone", marks=pytest.mark.slow)],
+    [pytest.param(True, id="from the terminal"), pytest.param(False, id="to it alone")],
 )
 def test_interrupted_the_run_is_cancelled_and_no_process_is_left(place: Place, whole_group: bool) -> None:
     earlier = {run.run_id for run in place.runs()}
