@@ -32,8 +32,8 @@ from cleverbetter_dagster.services.split_checks import newest_panel
 from cleverbetter_dagster.services.staking import judge_staking, rows_of
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.model_package import load_model
+from cleverbetter_dagster.store.model_runs import reopen_run
 from cleverbetter_dagster.store.registry import Registry
-from cleverbetter_dagster.store.tracking import reopen_run
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,8 @@ from cleverbetter_dagster.services.records import ModelRecord
 from cleverbetter_dagster.services.training import Ancestry, Lineage, keep, run_spec
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.model_package import Origin, load_model
+from cleverbetter_dagster.store.model_runs import start_run
 from cleverbetter_dagster.store.registry import ModelVersion, Registry
-from cleverbetter_dagster.store.tracking import start_run
 
 REMEDY = "Train in full (training: full)"
 

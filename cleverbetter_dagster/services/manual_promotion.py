@@ -16,8 +16,8 @@ from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store import ledger
 from cleverbetter_dagster.store.ledger import Decision, LedgerEntry
 from cleverbetter_dagster.store.model_package import check_model
+from cleverbetter_dagster.store.model_runs import read_run_json
 from cleverbetter_dagster.store.registry import ModelVersion, Registry
-from cleverbetter_dagster.store.tracking import read_run_json
 
 GATE = "gate"
 """Key of a decision's evidence under which the gate's part in it is kept."""

@@ -20,7 +20,7 @@ from cleverbetter_dagster.services.scoring import predict
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.artefacts import ArtefactStore
 from cleverbetter_dagster.store.model_package import load_model
-from cleverbetter_dagster.store.tracking import reopen_run
+from cleverbetter_dagster.store.model_runs import reopen_run
 
 FOLDER = "reports"
 COMPARISON, WALK_FORWARD = "comparison", "walk_forward"

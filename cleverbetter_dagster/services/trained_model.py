@@ -17,8 +17,8 @@ from cleverbetter_dagster.services.incremental import incremental_train
 from cleverbetter_dagster.services.training import Ancestry, keep, run_spec
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.model_package import Origin, load_model
+from cleverbetter_dagster.store.model_runs import start_run
 from cleverbetter_dagster.store.registry import ModelVersion, Registry
-from cleverbetter_dagster.store.tracking import start_run
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,8 +9,8 @@ from cleverbetter_dagster.services.datasets import Dataset
 from cleverbetter_dagster.services.records import ModelRecord, StudyRecord, Training
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.model_package import Origin, StrategyModel, log_model
+from cleverbetter_dagster.store.model_runs import ModelRun, RunSpec, start_run
 from cleverbetter_dagster.store.registry import SPEC_TAG
-from cleverbetter_dagster.store.tracking import ModelRun, RunSpec, start_run
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import psycopg
 import psycopg2  # type: ignore[import-untyped]
@@ -200,12 +201,18 @@ def _batches(settings: Settings, query: RowQuery, types: dict[str, pa.DataType])
 
 def _unescaped(column: pa.Array) -> pa.Array:
     """A column as it was before the server put backslashes into its text."""
-    if not pa.types.is_string(column.type) or not pc.any(pc.match_substring(column, "\\")).as_py():
+    if not pa.types.is_string(column.type) or not _has_backslash(column):
         return column
     column = pc.replace_substring(column, "\\\\", "\0")  # which no text in PostgreSQL can have of its own
     for escaped, character in _ESCAPED.items():
         column = pc.replace_substring(column, escaped, character)
     return pc.replace_substring(column, "\0", "\\")
+
+
+def _has_backslash(texts: pa.StringArray) -> bool:
+    """Looked for in the column's bytes at once: value by value costs a fifth of all reading."""
+    characters = texts.buffers()[2]
+    return characters is not None and bool((np.frombuffer(characters, np.uint8) == ord("\\")).any())
 
 
 @contextmanager

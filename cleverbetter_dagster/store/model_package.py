@@ -42,7 +42,8 @@ from cleverbetter_dagster.store.model_files import (
     files_of_model,
     verified_files,
 )
-from cleverbetter_dagster.store.tracking import ModelRun, mlflow_client
+from cleverbetter_dagster.store.model_runs import ModelRun
+from cleverbetter_dagster.store.tracking import mlflow_client
 
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature

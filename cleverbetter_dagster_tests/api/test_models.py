@@ -8,9 +8,9 @@ import pytest
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store import ledger
 from cleverbetter_dagster.store.model_package import log_model
+from cleverbetter_dagster.store.model_runs import RunSpec, start_run
 from cleverbetter_dagster.store.predictions import ScoredBy, write_predictions
 from cleverbetter_dagster.store.registry import Registry
-from cleverbetter_dagster.store.tracking import RunSpec, start_run
 from cleverbetter_dagster_tests.api.conftest import Api, served
 from cleverbetter_dagster_tests.store.test_model_package import MODEL
 

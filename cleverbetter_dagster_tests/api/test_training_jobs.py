@@ -10,8 +10,8 @@ from cleverbetter_dagster.api.dagster_runs import DagsterRuns
 from cleverbetter_dagster.defs.requests import FAMILY_TAG, JOB_ID_TAG, ROLE_TAG, TRAINING
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.model_package import log_model
+from cleverbetter_dagster.store.model_runs import RunSpec, start_run
 from cleverbetter_dagster.store.registry import Registry
-from cleverbetter_dagster.store.tracking import RunSpec, start_run
 from cleverbetter_dagster_tests.api.conftest import Api, served
 from cleverbetter_dagster_tests.store.test_model_package import MODEL
 

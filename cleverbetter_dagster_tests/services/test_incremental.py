@@ -23,9 +23,10 @@ from cleverbetter_dagster.services.records import ModelRecord, StudyRecord
 from cleverbetter_dagster.services.training import train
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.model_package import StrategyModel, load_model, log_model
+from cleverbetter_dagster.store.model_runs import RunSpec, start_run
 from cleverbetter_dagster.store.postmaster import DATABASE, ServerAddress
 from cleverbetter_dagster.store.registry import Registry
-from cleverbetter_dagster.store.tracking import RunSpec, artefact_folder, mlflow_client, start_run
+from cleverbetter_dagster.store.tracking import artefact_folder, mlflow_client
 from cleverbetter_dagster_tests.learning.conftest import SMALL
 
 FAMILY = "ensemble"

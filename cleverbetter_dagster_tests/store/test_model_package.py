@@ -27,8 +27,9 @@ from cleverbetter_dagster.store.model_package import (
     load_model,
     log_model,
 )
+from cleverbetter_dagster.store.model_runs import RunSpec, start_run
 from cleverbetter_dagster.store.registry import Registry
-from cleverbetter_dagster.store.tracking import RunSpec, mlflow_client, start_run, tracking_uri
+from cleverbetter_dagster.store.tracking import mlflow_client, tracking_uri
 
 FEATURES = ("win_rate", "ewm_roi", "ml_avg_odds", "shrunk_return")
 

@@ -6,8 +6,9 @@ import pytest
 
 from cleverbetter_dagster.errors import ModelNotFound, RegistryError
 from cleverbetter_dagster.settings import Settings
+from cleverbetter_dagster.store.model_runs import RunSpec, start_run
 from cleverbetter_dagster.store.registry import Registry
-from cleverbetter_dagster.store.tracking import RunSpec, mlflow_client, start_run
+from cleverbetter_dagster.store.tracking import mlflow_client
 
 
 @pytest.fixture

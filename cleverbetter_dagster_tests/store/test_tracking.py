@@ -10,17 +10,8 @@ from sqlalchemy.engine import make_url
 from cleverbetter_dagster.errors import ModelNotFound, SettingsError
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.database import psycopg_connect
-from cleverbetter_dagster.store.tracking import (
-    RunSpec,
-    artefact_folder,
-    code_version,
-    experiment_id,
-    mlflow_client,
-    reopen_run,
-    run_page,
-    start_run,
-    tracking_uri,
-)
+from cleverbetter_dagster.store.model_runs import RunSpec, code_version, reopen_run, start_run
+from cleverbetter_dagster.store.tracking import artefact_folder, experiment_id, mlflow_client, run_page, tracking_uri
 
 SPEC = RunSpec(
     family="ensemble",

@@ -65,7 +65,7 @@ def test_every_chart_is_sound_svg_without_a_place_that_is_no_number(name: str) -
     assert "inf" not in re.sub(r"<title>.*?</title>", "", svg)
 
 
-@pytest.mark.parametrize("name", set(CHARTS) - {"monthly"})
+@pytest.mark.parametrize("name", sorted(set(CHARTS) - {"monthly"}))
 def test_hovering_tells_the_numbers(name: str) -> None:
     titles = re.findall(r"<title>(.*?)</title>", str(CHARTS[name].svg))
     assert titles
