@@ -6,17 +6,32 @@ from pathlib import Path
 
 import pytest
 from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
 from pydantic import SecretStr
 
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.database import embedded_folder
 from cleverbetter_dagster.store.embedded import ensure_server, stop_server
 from cleverbetter_dagster.store.postmaster import DATABASE, ServerAddress
-from cleverbetter_dagster_tests.tracked_database import empty_registry, first_two_starters, tracked
+from cleverbetter_dagster_tests.tracked_database import (
+    PROCESS,
+    copied_quickly,
+    empty_registry,
+    first_two_starters,
+    tracked,
+)
 
 __all__ = ["empty_registry", "first_two_starters", "tracked"]
 
-_names = (f"test_{number}" for number in count())
+_names = (f"test_{PROCESS}_{number}" for number in count())
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--postgres-url",
+        help="run on this new server instead of an embedded one, as its superuser: "
+        "postgresql://postgres:password@127.0.0.1:5432/cleverbetter",
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -33,9 +48,13 @@ def embedded_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def postgres(embedded_home: Path) -> Iterator[ServerAddress]:
-    """One embedded server for the whole session, stopped at its end."""
-    folder = embedded_folder(Settings(home=embedded_home))
+def postgres(request: pytest.FixtureRequest, pytestconfig: pytest.Config) -> Iterator[ServerAddress]:
+    """One embedded server for the whole session, stopped at its end; or the server that was asked for."""
+    if url := pytestconfig.getoption("--postgres-url"):
+        given = conninfo_to_dict(url)
+        yield ServerAddress(pid=0, port=int(given["port"]), password=given["password"])
+        return
+    folder = embedded_folder(Settings(home=request.getfixturevalue("embedded_home")))
     server = ensure_server(folder)
     with server.connect() as connection:
         connection.execute("ALTER SYSTEM SET fsync = off")  # its databases need not survive a power cut
@@ -58,7 +77,7 @@ def database(postgres: ServerAddress, tmp_path: Path) -> Iterator[Settings]:
     """Settings whose `DATABASE_URL` is a new, empty database, and whose home is the test's own folder."""
     name = next(_names)
     with postgres.connect() as connection:
-        connection.execute(sql.SQL("CREATE DATABASE {} STRATEGY file_copy").format(sql.Identifier(name)))
+        connection.execute(sql.SQL("CREATE DATABASE {} {}").format(sql.Identifier(name), copied_quickly(connection)))
     yield Settings(home=tmp_path, database_url=SecretStr(postgres.url.replace(f"/{DATABASE}?", f"/{name}?")))
     with postgres.connect() as connection:
         connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))

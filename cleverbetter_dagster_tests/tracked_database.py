@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from itertools import count
 
+import psycopg
 import pytest
 from psycopg import sql
 from pydantic import SecretStr
@@ -14,14 +15,22 @@ from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.database import psycopg_connect
 from cleverbetter_dagster.store.postmaster import DATABASE, ServerAddress
 
-TEMPLATE = "mlflow_template"
+PROCESS = os.environ.get("PYTEST_XDIST_WORKER", "alone")
+"""Which of several processes of one test run this is."""
+
+TEMPLATE = f"mlflow_template_{PROCESS}"
 PREPARE = """
 from cleverbetter_dagster.settings import load_settings
 from cleverbetter_dagster.store.tracking import experiment_id
 print(experiment_id(load_settings()))
 """
 
-_names = (f"tracked_{number}" for number in count())
+_names = (f"tracked_{PROCESS}_{number}" for number in count())
+
+
+def copied_quickly(connection: psycopg.Connection) -> sql.SQL:
+    """What makes CREATE DATABASE quick. Before PostgreSQL 15 there was no other way, and no word for it."""
+    return sql.SQL("STRATEGY file_copy" if connection.info.server_version >= 150_000 else "")
 
 
 @pytest.fixture(scope="session")
@@ -64,9 +73,9 @@ def tracked(
     """Settings whose `DATABASE_URL` is the module's own database, with MLflow's tables, which take seconds to make."""
     assert any(code == 0 for code, *_ in first_two_starters), first_two_starters
     name = next(_names)
-    copy = "CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy"
+    names = sql.Identifier(name), sql.Identifier(TEMPLATE)
     with postgres.connect() as connection:
-        connection.execute(sql.SQL(copy).format(sql.Identifier(name), sql.Identifier(TEMPLATE)))
+        connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {} {}").format(*names, copied_quickly(connection)))
     url = postgres.url.replace(f"/{DATABASE}?", f"/{name}?")
     yield Settings(home=tmp_path_factory.mktemp(name), database_url=SecretStr(url))
     with postgres.connect() as connection:

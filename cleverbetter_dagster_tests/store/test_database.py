@@ -91,6 +91,8 @@ def test_tables_of_one_name_do_not_meet(database: Settings) -> None:
 
 
 def test_without_database_url_the_embedded_server_serves(postgres: ServerAddress, embedded_home: Path) -> None:
+    if not postgres.pid:
+        pytest.skip("this run is on another server")
     settings = Settings(home=embedded_home)
     assert configured_target(settings, "state") is None
     assert ask(settings, "state", "SELECT inet_server_port()") == postgres.port
@@ -220,7 +222,7 @@ def test_any_postgresql_scheme_will_do(database: Settings, scheme: str) -> None:
 
 def test_a_server_too_old_is_refused_with_both_versions(database: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "OLDEST_SERVER", 99)
-    with pytest.raises(SchemaError, match=r"is PostgreSQL 18; 99 or later is needed"):
+    with pytest.raises(SchemaError, match=r"is PostgreSQL \d{2}; 99 or later is needed"):
         psycopg_connect(database, "rows")
 
 
