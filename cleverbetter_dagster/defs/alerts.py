@@ -5,7 +5,6 @@ It looks at what was recorded, and no run waits for it: a webhook that fails can
 
 import dagster as dg
 
-from cleverbetter_dagster.defs.monitoring import CHECKS as MONITORING_CHECKS
 from cleverbetter_dagster.defs.resources import Deployment
 from cleverbetter_dagster.services.alerts import (
     Alert,
@@ -16,11 +15,12 @@ from cleverbetter_dagster.services.alerts import (
     shortened,
 )
 from cleverbetter_dagster.services.evaluation_checks import CHAMPION_RULES, PREDICTION_RULES
+from cleverbetter_dagster.services.monitoring_checks import MONITORING_RULES
 
 INTERVAL_SECONDS = 30
 MOST_EVENTS = 500
 
-TOLD_WARNINGS = {*MONITORING_CHECKS, *(rule.name for rule in (*CHAMPION_RULES, *PREDICTION_RULES))}
+TOLD_WARNINGS = {rule.name for rule in (*MONITORING_RULES, *CHAMPION_RULES, *PREDICTION_RULES)}
 """Checks that block nothing and are told all the same: a champion that is stale, has drifted, is not calibrated or not
 as good as when it was promoted, and predictions that are not fresh."""
 

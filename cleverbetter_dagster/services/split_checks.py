@@ -9,9 +9,9 @@ from cleverbetter_dagster.dataset.labels import DECISION_TIME, LABEL
 from cleverbetter_dagster.dataset.schema import COMPOSITE_SCORE, END_DATE, ID, METHOD, RUN_DATE, STRATEGY
 from cleverbetter_dagster.dataset.splits import PARTS
 from cleverbetter_dagster.errors import NotEnoughRows
+from cleverbetter_dagster.evaluation.drift import columns_stay, values_stay
 from cleverbetter_dagster.evaluation.finding import Finding
 from cleverbetter_dagster.evaluation.leaks import HIGHEST_FEATURE_AUC, strongest_feature
-from cleverbetter_dagster.evaluation.shift import features_shifted, values_shifted
 from cleverbetter_dagster.services.datasets import Dataset
 from cleverbetter_dagster.services.rules import Rule
 
@@ -131,7 +131,7 @@ def _balanced(dataset: Dataset) -> Finding:
 
 def _features_stay(dataset: Dataset) -> Finding:
     newest = newest_panel(dataset)
-    return features_shifted(dataset.parts.train.X, newest[feature_columns(newest)], GROWS_WITH_TIME)
+    return columns_stay(dataset.parts.train.X, newest[feature_columns(newest)], GROWS_WITH_TIME)
 
 
 def _composite_scores_stay(dataset: Dataset) -> Finding:
@@ -139,7 +139,7 @@ def _composite_scores_stay(dataset: Dataset) -> Finding:
     new = panel[DECISION_TIME] >= AsOf.parse(dataset.record.as_of).end - pd.DateOffset(months=NEWEST_MONTHS)
     month, score = panel[DECISION_TIME].dt.strftime("%Y-%m"), panel[COMPOSITE_SCORE]
     what = f"composite scores of the last {NEWEST_MONTHS} months and of those before"
-    found = values_shifted(score[~new], score[new], what)
+    found = values_stay(score[~new], score[new], what)
     means = {f"mean in {key}": float(mean) for key, mean in score.groupby(month).mean().tail(12).items()}
     return found.model_copy(update={"facts": found.facts | means})
 
