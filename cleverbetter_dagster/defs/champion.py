@@ -145,6 +145,9 @@ def _comparison_metadata(comparison: Comparison) -> dict[str, dg.MetadataValue |
     if record.passed_over:
         lines = [f"- **{family}**: {reason}" for family, reasons in record.passed_over.items() for reason in reasons]
         found["passed_over"] = page("\n".join(lines))
+    if record.broken_guards:
+        lines = [f"- **{family}**: {told}" for family, broken in record.broken_guards.items() for told in broken]
+        found["broken_guards"] = page("\n".join(lines))
     found |= {f"staking_of_{family}": staking_page(record.staking_verdicts(family)) for family in record.staking}
     return {
         "challenger": record.challenger,

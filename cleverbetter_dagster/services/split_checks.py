@@ -150,21 +150,21 @@ SPLIT_RULES = (
         "At least min_examples (1,000) labelled rows, as the training guide asks.",
         "load more history, lower min_composite_score, or lower min_examples if a rough model is wanted anyway.",
         _enough,
-        guards=True,
+        guards="training",
     ),
     Rule[Dataset](
         "no_label_after_split",
         "Every label a part is fitted on was known when the next part starts, and before the as_of month ended.",
         "check for data leakage: materialise temporal_split again; if it stays, the split is broken.",
         _no_late_label,
-        guards=True,
+        guards="training",
     ),
     Rule[Dataset](
         "purge_holds",
         "No example stands in two parts, and every label was known embargo_days before the next part starts.",
         "check for data leakage: materialise temporal_split again; if it stays, the purge is broken.",
         _purge_holds,
-        guards=True,
+        guards="training",
     ),
     Rule[Dataset](
         "no_feature_is_too_good_to_be_true",
@@ -172,7 +172,7 @@ SPLIT_RULES = (
         "check for data leakage: it is a leak, not a triumph. Find out how that column knows the next window, and "
         "take it out of ml_features.",
         _no_leaking_feature,
-        guards=True,
+        guards="training",
     ),
     Rule[Dataset](
         "classes_are_balanced",

@@ -22,6 +22,6 @@ def test_a_study_without_fault_passes() -> None:
 def test_a_fault_fails_its_rule_and_no_other_and_warns_with_the_guides_advice(name: str) -> None:
     fault, said, advice = FAULTS[name]
     (failed,) = [rule for rule in STUDY_RULES if not rule.find(GOOD.model_copy(update=fault)).passed]
-    assert (failed.name, failed.guards) == (name, False)
+    assert (failed.name, failed.guards) == (name, None)
     assert said in failed.find(GOOD.model_copy(update=fault)).told
     assert all(words in failed.remedy for words in advice)
