@@ -49,7 +49,7 @@ def _rows(dataset: Dataset) -> Section:
         "The rows",
         "Cut by decision time. Purged rows have a label that reaches into the part after theirs.",
         numbers=(
-            Number("Rows", f"{dataset.record.rows:,}", f"known at the end of {dataset.record.as_of}"),
+            Number("Rows", f"{dataset.record.rows:,}", "known by the end of the month"),
             Number("Examples", f"{split.usable_rows:,}", f"{dataset.record.spec.min_examples:,} are needed"),
             Number("Below the quality filter", f"{split.filtered_rows:,}", "or before the window of history"),
             Number("Not labelled yet", f"{split.unlabelled_rows:,}", "their next window has not ended"),
@@ -60,7 +60,7 @@ def _rows(dataset: Dataset) -> Section:
 
 def _part_line(name: str, part: PartSummary) -> tuple[str, ...]:
     share = percent(part.positives / part.rows)
-    decided = (f"{time:%Y-%m-%d}" for time in (part.first_decision, part.last_decision))
+    decided = (f"{time:%Y-%m}" for time in (part.first_decision, part.last_decision))
     return (name, f"{part.rows:,}", f"{part.purged:,}", share, *decided)
 
 
