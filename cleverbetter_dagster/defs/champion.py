@@ -50,7 +50,7 @@ def _model_comparison(families: Sequence[str], partitions: dg.MonthlyPartitionsD
         description=(
             "Leaderboard of all families and baselines on the test rows of the as_of month; the best family challenges."
         ),
-        code_version="1",
+        code_version="2",
     )
     def model_comparison(
         context: dg.AssetExecutionContext, **evaluations: dict[str, pa.Table]
@@ -78,7 +78,7 @@ def _champion(partitions: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition
             "paired intervals show it no worse than the champion and better than each baseline; every "
             "decision is in the ledger."
         ),
-        code_version="1",
+        code_version="2",
         retry_policy=RETRY_PASSING_FAULTS,
         check_specs=check_specs(CHAMPION_RULES, "champion"),
     )
