@@ -16,11 +16,11 @@ def report(
     family: Annotated[str, typer.Option(help="The family whose report is wanted.")] = "ensemble",
     as_of: Annotated[str | None, typer.Option(help="Month such as 2023-12; by default the newest there is.")] = None,
     kind: Annotated[
-        str | None, typer.Option(help="comparison or walk_forward, instead of a family; or a family's name.")
+        str | None, typer.Option(help="split, comparison or walk_forward, instead of a family; or a family's name.")
     ] = None,
     output: Annotated[Path | None, typer.Option(help="Write the HTML file here instead of opening it.")] = None,
 ) -> None:
-    """Open the report on a family, on the comparison or on the walk-forward; or export it with --output."""
+    """Open the report on a family, on a month's rows, on the comparison or the walk-forward; --output exports it."""
     from cleverbetter_dagster.services.reports import find_report
     from cleverbetter_dagster.store.artefacts import ArtefactStore
 

@@ -23,8 +23,8 @@ def simulate_retraining(
     ] = 0.3,
     every_row: Annotated[bool, typer.Option("--every-row", help="Take rows of any composite score.")] = False,
     largest_drift: Annotated[
-        float, typer.Option(min=0.0, help="Population stability index from which `drift` fits anew.")
-    ] = 0.25,
+        float, typer.Option(min=0.0, max=1.0, help="Distance of the probabilities from which `drift` fits anew.")
+    ] = 0.31,
     as_json: Annotated[bool, typer.Option("--json", help="Print the table as JSON.")] = False,
 ) -> None:
     """Replay the database's rows month by month: never, monthly, incremental or on-drift retraining. Writes nothing."""

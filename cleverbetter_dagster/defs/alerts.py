@@ -5,7 +5,6 @@ It looks at what was recorded, and no run waits for it: a webhook that fails can
 
 import dagster as dg
 
-from cleverbetter_dagster.defs.monitoring import CHECKS as MONITORING_CHECKS
 from cleverbetter_dagster.defs.resources import Deployment
 from cleverbetter_dagster.services.alerts import (
     Alert,
@@ -15,14 +14,15 @@ from cleverbetter_dagster.services.alerts import (
     last_decision,
     shortened,
 )
-from cleverbetter_dagster.services.evaluation_checks import CHAMPION_RULES, PREDICTION_RULES
+from cleverbetter_dagster.services.evaluation_checks import CHAMPION_RULES, MODEL_RULES, PREDICTION_RULES
+from cleverbetter_dagster.services.monitoring_checks import MONITORING_RULES
 
 INTERVAL_SECONDS = 30
 MOST_EVENTS = 500
 
-TOLD_WARNINGS = {*MONITORING_CHECKS, *(rule.name for rule in (*CHAMPION_RULES, *PREDICTION_RULES))}
-"""Checks that block nothing and are told all the same: a champion that is stale, has drifted, is not calibrated or not
-as good as when it was promoted, and predictions that are not fresh."""
+TOLD = {rule.name for rule in (*MODEL_RULES, *MONITORING_RULES, *CHAMPION_RULES, *PREDICTION_RULES)}
+"""Checks that block no run and are told all the same: a model too good to be true, a champion that is stale, has
+drifted, is not calibrated or not as good as when it was promoted, and predictions that are not fresh."""
 
 
 @dg.sensor(
@@ -63,7 +63,7 @@ def _failed_checks(instance: dg.DagsterInstance, after: int) -> tuple[list[Alert
     for record in records:
         event = record.event_log_entry.dagster_event
         check = event.asset_check_evaluation_data if event else None
-        if check and not check.passed and (check.blocking or check.check_name in TOLD_WARNINGS):
+        if check and not check.passed and (check.blocking or check.check_name in TOLD):
             found.append(_alert(check))
     return found, max((record.storage_id for record in records), default=after)
 

@@ -50,7 +50,7 @@ def _model_comparison(families: Sequence[str], partitions: dg.MonthlyPartitionsD
         description=(
             "Leaderboard of all families and baselines on the test rows of the as_of month; the best family challenges."
         ),
-        code_version="1",
+        code_version="2",
     )
     def model_comparison(
         context: dg.AssetExecutionContext, **evaluations: dict[str, pa.Table]
@@ -78,7 +78,7 @@ def _champion(partitions: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition
             "paired intervals show it no worse than the champion and better than each baseline; every "
             "decision is in the ledger."
         ),
-        code_version="1",
+        code_version="2",
         retry_policy=RETRY_PASSING_FAULTS,
         check_specs=check_specs(CHAMPION_RULES, "champion"),
     )
@@ -145,6 +145,9 @@ def _comparison_metadata(comparison: Comparison) -> dict[str, dg.MetadataValue |
     if record.passed_over:
         lines = [f"- **{family}**: {reason}" for family, reasons in record.passed_over.items() for reason in reasons]
         found["passed_over"] = page("\n".join(lines))
+    if record.broken_guards:
+        lines = [f"- **{family}**: {told}" for family, broken in record.broken_guards.items() for told in broken]
+        found["broken_guards"] = page("\n".join(lines))
     found |= {f"staking_of_{family}": staking_page(record.staking_verdicts(family)) for family in record.staking}
     return {
         "challenger": record.challenger,

@@ -11,9 +11,13 @@ Subject = TypeVar("Subject")
 
 
 def check_specs(rules: Sequence[Rule[Subject]], asset: str) -> list[dg.AssetCheckSpec]:
-    """The rules as checks of `asset`; those that guard block what follows."""
+    """The rules as checks of `asset`. Those that guard training block what follows in the run.
+
+    Those that guard promotion do not: the gate reads them itself, and the report on what was refused is made.
+    """
     return [
-        dg.AssetCheckSpec(rule.name, asset=asset, blocking=rule.guards, description=rule.description) for rule in rules
+        dg.AssetCheckSpec(rule.name, asset=asset, blocking=rule.guards == "training", description=rule.description)
+        for rule in rules
     ]
 
 

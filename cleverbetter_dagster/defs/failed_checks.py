@@ -9,12 +9,13 @@ from cleverbetter_dagster.defs.resources import Deployment
 from cleverbetter_dagster.defs.runs import CAUSE
 from cleverbetter_dagster.services.automatic_training import plan_training
 from cleverbetter_dagster.services.landing import newest_with_rows
+from cleverbetter_dagster.services.monitoring_checks import MONITORING_RULES
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store import ledger
 from cleverbetter_dagster.store.taken import read_taken
 
 MONITORED = "champion_monitoring"
-WATCHED = ("champion_score_has_not_drifted", "champion_is_calibrated", "champion_as_good_as_when_promoted")
+WATCHED = tuple(rule.name for rule in MONITORING_RULES)
 """Checks of the asset `champion_monitoring` whose failure asks for a new model."""
 
 POLL_SECONDS = 60

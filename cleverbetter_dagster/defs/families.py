@@ -23,14 +23,9 @@ from cleverbetter_dagster.services.evaluation import Evaluation, evaluate
 from cleverbetter_dagster.services.evaluation_checks import EVALUATION_RULES, MODEL_RULES
 from cleverbetter_dagster.services.incremental import update
 from cleverbetter_dagster.services.records import ModelRecord, SplitRecord, StudyRecord, Training
+from cleverbetter_dagster.services.study_checks import STUDY_RULES
 from cleverbetter_dagster.services.training import Lineage, train
-from cleverbetter_dagster.services.tuning import WIDEST_GAP, Watch, settle_params
-
-OVERFITTING = "increase dropout rates, add L2 regularisation, or reduce model complexity (narrow `space`)."
-AT_EDGE = (
-    "widen that range (`space` in the run's configuration), or increase model complexity where the AUC is low. At the "
-    "simple end, reduce it further."
-)
+from cleverbetter_dagster.services.tuning import Watch, settle_params
 
 
 class StudyConfig(StudySpec, dg.Config):
@@ -84,7 +79,7 @@ def _study(family: Family, partitions: dg.MonthlyPartitionsDefinition) -> dg.Ass
         ),
         code_version="2",
         retry_policy=RETRY_PASSING_FAULTS,
-        check_specs=_study_checks(f"{family.name}_study"),
+        check_specs=check_specs(STUDY_RULES, f"{family.name}_study"),
     )
     def study(
         context: dg.AssetExecutionContext,
@@ -104,7 +99,7 @@ def _study(family: Family, partitions: dg.MonthlyPartitionsDefinition) -> dg.Ass
                 found = settle_params(deployment.settings(), family.name, dataset, spec, tell(month))
                 studies[month] = found.record
                 context.add_asset_metadata(study_metadata(found), partition_key=month)
-        yield dg.MaterializeResult(value=studies, check_results=[_gap_is_small(studies), _inside_space(studies)])
+        yield dg.MaterializeResult(value=studies, check_results=check_results(STUDY_RULES, studies))
 
     return study
 
@@ -203,52 +198,6 @@ def _evaluation(family: Family, partitions: dg.MonthlyPartitionsDefinition) -> d
         )
 
     return evaluation
-
-
-def _study_checks(asset: str) -> list[dg.AssetCheckSpec]:
-    return [
-        dg.AssetCheckSpec(
-            "train_validation_gap_is_small",
-            asset=asset,
-            description=(
-                f"The AUC on the rows a fold's model was fitted on is at most {WIDEST_GAP} above that on the fold. "
-                f"Otherwise: {OVERFITTING}"
-            ),
-        ),
-        dg.AssetCheckSpec(
-            "best_trial_is_inside_its_space",
-            asset=asset,
-            description=f"No chosen hyperparameter lies at an end of the range searched. Otherwise: {AT_EDGE}",
-        ),
-    ]
-
-
-def _gap_is_small(studies: Mapping[str, StudyRecord]) -> dg.AssetCheckResult:
-    worst = max(studies.values(), key=lambda study: study.gap)
-    passed = worst.gap <= WIDEST_GAP
-    found = f"As of {worst.as_of} the AUC on fitted rows is {worst.gap:.3f} above that on the folds."
-    return dg.AssetCheckResult(
-        check_name="train_validation_gap_is_small",
-        passed=passed,
-        severity=dg.AssetCheckSeverity.WARN,
-        description=found if passed else f"{found} {OVERFITTING}",
-        metadata={"gap": worst.gap, "widest": WIDEST_GAP, "as_of": worst.as_of},
-    )
-
-
-def _inside_space(studies: Mapping[str, StudyRecord]) -> dg.AssetCheckResult:
-    at_edge = {month: study.edges for month, study in studies.items() if study.edges}
-    found = "; ".join(
-        f"{month}: " + ", ".join(f"{name} at {end:g}" for name, end in edges.items())
-        for month, edges in at_edge.items()
-    )
-    return dg.AssetCheckResult(
-        check_name="best_trial_is_inside_its_space",
-        passed=not at_edge,
-        severity=dg.AssetCheckSeverity.WARN,
-        description=f"{found}. {AT_EDGE}" if at_edge else "Every chosen hyperparameter lies inside its range.",
-        metadata={"at_edge": found or "none"},
-    )
 
 
 def _told(model: ModelRecord) -> str:

@@ -9,6 +9,9 @@ import dagster as dg
 
 from cleverbetter_dagster.evaluation.bootstrap import Interval
 from cleverbetter_dagster.evaluation.staking_comparison import StakingVerdict
+from cleverbetter_dagster.services.records import ReportRecord
+from cleverbetter_dagster.settings import Settings
+from cleverbetter_dagster.store.tracking import run_page
 
 
 def page(*parts: str) -> dg.MetadataValue:
@@ -77,3 +80,17 @@ def staking_page(verdicts: Sequence[StakingVerdict]) -> dg.MetadataValue:
         )
         parts.append("\n".join(f"- {sentence}" for _, sentence in verdict.findings()))
     return page(*parts)
+
+
+def report_metadata(settings: Settings, made: ReportRecord) -> dict[str, dg.MetadataValue | int | str]:
+    """A browser opens no file for a page from a server, so the link goes to MLflow, if it shows the same page."""
+    facts: dict[str, dg.MetadataValue | int | str] = {}
+    if made.run_id is not None:
+        facts["report"] = dg.MetadataValue.url(run_page(settings, made.run_id, f"reports/{made.kind}.html"))
+    return {
+        **facts,
+        "file": dg.MetadataValue.path(made.url),
+        "open_with": f"cleverbetter report --kind {made.kind} --as-of {made.as_of}",
+        "size_bytes": made.size_bytes,
+        "sha256": made.sha256,
+    }

@@ -1,11 +1,12 @@
 """The champion watched month by month, with the checks that ask for it to be trained again."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 
 import dagster as dg
 import pyarrow as pa
 
 from cleverbetter_dagster.dataset.as_of import AsOf
+from cleverbetter_dagster.defs.checks import check_results, check_specs
 from cleverbetter_dagster.defs.failures import RETRY_PASSING_FAULTS, clear_failures
 from cleverbetter_dagster.defs.family_metadata import board_table
 from cleverbetter_dagster.defs.metadata import interval, number, page, picture, table
@@ -13,35 +14,11 @@ from cleverbetter_dagster.defs.partitions import by_month, history_input, whole_
 from cleverbetter_dagster.defs.resources import Deployment
 from cleverbetter_dagster.services.datasets import rows_until
 from cleverbetter_dagster.services.monitoring import Monitoring, monitor
-from cleverbetter_dagster.services.monitoring_checks import (
-    Finding,
-    as_good_as_when_promoted,
-    is_calibrated,
-    score_has_not_drifted,
-)
+from cleverbetter_dagster.services.monitoring_checks import MONITORING_RULES
 from cleverbetter_dagster.services.records import MonitoringRecord, SplitRecord
 
 GROUP = "evidence"
 ASSET = "champion_monitoring"
-
-CHECKS: Mapping[str, tuple[Callable[[MonitoringRecord], Finding], str]] = {
-    "champion_score_has_not_drifted": (
-        score_has_not_drifted,
-        "The champion's score on the month's new rows is distributed as on its test rows, and so are the features most "
-        "of its decisions rest on. Otherwise: check for data quality and leakage upstream, then train again on newer "
-        "rows (job retrain).",
-    ),
-    "champion_is_calibrated": (
-        is_calibrated,
-        "What the champion called likely came true about as often. Otherwise: recalibrate probabilities (train again) "
-        "and review betting thresholds (Kelly fraction and caps of strategy_predictions).",
-    ),
-    "champion_as_good_as_when_promoted": (
-        as_good_as_when_promoted,
-        "The champion's lead over the base rate on its closed predictions is not surely smaller than when it was "
-        "promoted. Otherwise: train again; if the new model is refused as well, add more features.",
-    ),
-}
 
 
 def monitoring_assets(partitions: dg.MonthlyPartitionsDefinition) -> list[dg.AssetsDefinition]:
@@ -66,9 +43,9 @@ def monitoring_assets(partitions: dg.MonthlyPartitionsDefinition) -> list[dg.Ass
             "past predictions against the outcomes that came: calibration, return, decay of strategies. One record a "
             "month."
         ),
-        code_version="1",
+        code_version="2",
         retry_policy=RETRY_PASSING_FAULTS,
-        check_specs=[dg.AssetCheckSpec(name, asset=ASSET, description=text) for name, (_, text) in CHECKS.items()],
+        check_specs=check_specs(MONITORING_RULES, ASSET),
     )
     def champion_monitoring(
         context: dg.AssetExecutionContext,
@@ -83,27 +60,12 @@ def monitoring_assets(partitions: dg.MonthlyPartitionsDefinition) -> list[dg.Ass
                 found = monitor(deployment.settings(), rows_until(rows, as_of), splits, as_of)
                 context.add_asset_metadata(_metadata(found), partition_key=month)
                 records[month] = found.record
-        yield dg.MaterializeResult(value=records, check_results=check_results(records[max(records)]))
+        newest = max(records)  # whose champion is the one that bets
+        yield dg.MaterializeResult(
+            value=records, check_results=check_results(MONITORING_RULES, {newest: records[newest]})
+        )
 
     return [champion_monitoring]
-
-
-def check_results(record: MonitoringRecord) -> list[dg.AssetCheckResult]:
-    """The checks on one month; of a range of months the newest counts, since its champion is the one that bets."""
-    results = []
-    for name, (check, remedy) in CHECKS.items():
-        finding = check(record)
-        advice = "" if finding.passed else f" {remedy.partition('Otherwise: ')[2]}"
-        results.append(
-            dg.AssetCheckResult(
-                check_name=name,
-                passed=finding.passed,
-                severity=dg.AssetCheckSeverity.WARN,
-                description=f"{record.as_of}: {finding.text}{advice}",
-                metadata={"as_of": record.as_of, "champion": _champion(record)},
-            )
-        )
-    return results
 
 
 def _champion(record: MonitoringRecord) -> str:
@@ -139,8 +101,7 @@ def _drift_lines(record: MonitoringRecord) -> list[dict[str, str]]:
     return [
         {
             "column": one.column,
-            "stability index": number(one.psi, 3),
-            "by chance": number(one.expected_psi, 3),
+            "distance": number(one.distance, 2),
             "shift in deviations": number(one.mean_shift, 2),
         }
         for one in (record.score_drift, *record.feature_drift)

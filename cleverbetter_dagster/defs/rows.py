@@ -10,12 +10,13 @@ from cleverbetter_dagster.dataset.as_of import AsOf
 from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.defs.checks import check_results, check_specs
 from cleverbetter_dagster.defs.failures import RETRY_PASSING_FAULTS, clear_failures
-from cleverbetter_dagster.defs.metadata import page, picture
+from cleverbetter_dagster.defs.metadata import page, picture, report_metadata
 from cleverbetter_dagster.defs.partitions import by_month, history_input
 from cleverbetter_dagster.defs.resources import Deployment
 from cleverbetter_dagster.evaluation.plots import split_timeline
 from cleverbetter_dagster.services.datasets import Dataset, plan_split, rows_until
 from cleverbetter_dagster.services.loading import MonthLoad, load_months
+from cleverbetter_dagster.services.reports import report_on_split
 from cleverbetter_dagster.services.row_checks import ROW_RULES
 from cleverbetter_dagster.services.split_checks import SPLIT_RULES, timeline
 from cleverbetter_dagster.store.taken import record_taken
@@ -95,22 +96,26 @@ def temporal_split(partitions: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefin
         kinds={"python"},
         description=(
             "Train, validation and test of the as_of month, cut in time and purged; nothing "
-            "known after the month is in it."
+            "known after the month is in it. Its report says whether models may be made from it."
         ),
-        code_version="1",
+        code_version="2",
         check_specs=check_specs(SPLIT_RULES, "temporal_split"),
     )
     def temporal_split(
-        context: dg.AssetExecutionContext, config: SplitConfig, training_rows: dict[str, pa.Table]
+        context: dg.AssetExecutionContext,
+        config: SplitConfig,
+        deployment: Deployment,
+        training_rows: dict[str, pa.Table],
     ) -> Iterator[dg.MaterializeResult]:
-        spec = DatasetSpec(**config.model_dump())
+        settings, spec = deployment.settings(), DatasetSpec(**config.model_dump())
         with clear_failures():
             datasets = {
                 month: plan_split(rows_until(training_rows, AsOf.parse(month)), AsOf.parse(month), spec)
                 for month in context.partition_keys
             }
             for month, dataset in datasets.items():
-                context.add_asset_metadata(_split_metadata(dataset), partition_key=month)
+                made = report_metadata(settings, report_on_split(settings, dataset))
+                context.add_asset_metadata({**_split_metadata(dataset), **made}, partition_key=month)
         yield dg.MaterializeResult(
             value={month: dataset.record for month, dataset in datasets.items()},
             check_results=check_results(SPLIT_RULES, datasets),

@@ -8,9 +8,8 @@ import pyarrow as pa
 
 from cleverbetter_dagster.defs.failures import RETRY_PASSING_FAULTS, clear_failures
 from cleverbetter_dagster.defs.family_metadata import board_table, luck_table
-from cleverbetter_dagster.defs.metadata import interval, number, page, picture, table
+from cleverbetter_dagster.defs.metadata import interval, number, page, picture, report_metadata, table
 from cleverbetter_dagster.defs.partitions import OWNERS
-from cleverbetter_dagster.defs.reports import report_metadata
 from cleverbetter_dagster.defs.resources import Deployment
 from cleverbetter_dagster.evaluation.gate import PromotionPolicy
 from cleverbetter_dagster.services.records import ModelRecord, SplitRecord, WalkForwardRecord

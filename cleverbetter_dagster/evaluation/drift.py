@@ -1,88 +1,118 @@
-"""How far new values have moved from those a model learned from: effect sizes, which do not grow with the rows."""
+"""How far newer values have moved from those a model learned from, as an effect size with a least number of rows.
+
+With many rows a p-value calls every trifle a drift. The newest rows are few, one a strategy, for which an index over
+ten bins is noise; the distance of distribution functions needs no bins.
+"""
+
+from collections.abc import Collection
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 from pydantic import BaseModel, ConfigDict
 
-from cleverbetter_dagster.betting.segments import FloatArray
-from cleverbetter_dagster.errors import InvalidInput
+from cleverbetter_dagster.evaluation.finding import Finding
 
-BINS = 10
-LARGE_PSI = 0.25
-"""From here on a population has shifted; below 0.1 it has not (Siddiqi, Credit Risk Scorecards, 2006)."""
+FEWEST_ROWS = 100
+"""Below, the distance of two samples of one distribution is itself of the size of an effect."""
 
-LEAST_SHARE = 1e-3
-"""An empty bin counts as holding this share, or a single row in it would be infinitely surprising."""
+LARGE_DRIFT = 0.31
+"""Distance of two normal distributions 0.8 standard deviations apart, Cohen's "large" (1988, section 2.2)."""
+
+SHOWN_FEATURES = 5
 
 
 class Drift(BaseModel):
     """How one column has moved.
 
     Attributes:
-        psi: population stability index over bins of equal mass of the reference, missing values a bin of their own.
-        expected_psi: what chance alone gives where nothing has moved: (bins - 1) (1/n + 1/m).
-        mean_shift: difference of the means in reference standard deviations; None where the reference does not vary.
+        distance: of the two distributions, 0 .. 1; see `distribution_distance`.
+        mean_shift: difference of the means in standard deviations of before; None where those do not vary.
     """
 
     model_config = ConfigDict(frozen=True)
 
     column: str
-    psi: float
-    expected_psi: float
+    distance: float
     mean_shift: float | None
 
     @property
-    def excess(self) -> float:
-        """The index less what chance alone gives, >= 0: comparable between few rows and many."""
-        return max(self.psi - self.expected_psi, 0.0)
+    def is_large(self) -> bool:
+        """Whether it is beyond `LARGE_DRIFT`."""
+        return self.distance > LARGE_DRIFT
 
 
-def population_stability(reference: ArrayLike, new: ArrayLike) -> tuple[float, float]:
-    """Population stability index of `new`, shape (m,), against `reference`, shape (n,), and what chance alone gives.
+def distribution_distance(before: ArrayLike, after: ArrayLike) -> float:
+    """Largest gap between two empirical distribution functions (Kolmogorov-Smirnov distance), 0 .. 1.
 
-    NaN is a value of its own. Equal values share a bin, so there may be fewer than ten. The expectation is that of
-    Yurdakul (2018), "Statistical Properties of Population Stability Index": (bins - 1) (1/n + 1/m).
+    NaN counts as a value above all others: going missing is drifting.
 
-    >>> population_stability([0, 0, 1, 1], [0, 1, 1, 1])[0].__round__(4)  # 0.25 ln 0.5 twice over, as by hand
-    0.2747
+    >>> distribution_distance(np.arange(100), np.arange(100) + 50), distribution_distance([1, 2], [1, np.nan])
+    (0.5, 0.5)
     """
-    old, now = (np.asarray(values, dtype=np.float64) for values in (reference, new))
-    if not len(old) or not len(now):
-        raise InvalidInput(f"{len(old)} reference rows and {len(now)} new rows: give at least one of each.")
-    shares = [_shares(values, _edges(old)) for values in (old, now)]
-    used = (shares[0] > 0) | (shares[1] > 0)
-    before, after = (np.maximum(share[used], LEAST_SHARE) for share in shares)
-    expected = (int(used.sum()) - 1) * (1.0 / len(old) + 1.0 / len(now))
-    return float(np.sum((after - before) * np.log(after / before))), expected
+    first, second = (np.sort(np.asarray(values, dtype=np.float64)) for values in (before, after))
+    everywhere = np.concatenate([first, second])
+    reached = [np.searchsorted(values, everywhere, "right") / len(values) for values in (first, second)]
+    return float(np.abs(reached[0] - reached[1]).max())
 
 
-def drift_of(column: str, reference: ArrayLike, new: ArrayLike) -> Drift:
-    """Both effect sizes of one column; means leave NaN out."""
-    old, now = (np.asarray(values, dtype=np.float64) for values in (reference, new))
-    psi, expected = population_stability(old, now)
-    known, known_now = old[~np.isnan(old)], now[~np.isnan(now)]
+def drift_of(column: str, before: ArrayLike, after: ArrayLike) -> Drift | None:
+    """How a column has moved; None where either side has fewer than `FEWEST_ROWS` rows. The means leave NaN out."""
+    old, new = (np.asarray(values, dtype=np.float64) for values in (before, after))
+    if min(len(old), len(new)) < FEWEST_ROWS:
+        return None
+    known, known_now = old[~np.isnan(old)], new[~np.isnan(new)]
     spread = known.std() if len(known) else 0.0
     shift = float((known_now.mean() - known.mean()) / spread) if spread > 0 and len(known_now) else None
-    return Drift(column=column, psi=psi, expected_psi=expected, mean_shift=shift)
+    return Drift(column=column, distance=distribution_distance(old, new), mean_shift=shift)
 
 
-def drift_of_columns(reference: pd.DataFrame, new: pd.DataFrame) -> list[Drift]:
-    """Drift of every column of `reference`, the furthest moved first; a column `new` lacks is missing throughout."""
-    aligned = new.reindex(columns=reference.columns)
-    found = [drift_of(str(name), reference[name], aligned[name]) for name in reference.columns]
-    return sorted(found, key=lambda one: (-one.excess, one.column))
+def drift_of_columns(before: pd.DataFrame, after: pd.DataFrame, moving: Collection[str] = ()) -> list[Drift]:
+    """Drift of every column of `before`, the furthest moved first; none with too few rows.
+
+    Args:
+        before: rows learned from.
+        after: newer rows; a column they lack is missing throughout.
+        moving: columns that move by their nature, such as a count of windows; they are left out.
+    """
+    names = [name for name in before.columns if name not in moving]
+    aligned = after.reindex(columns=names)
+    found = [drift_of(str(name), before[name], aligned[name]) for name in names]
+    return sorted((one for one in found if one is not None), key=lambda one: (-one.distance, one.column))
 
 
-def _edges(reference: FloatArray) -> FloatArray:
-    known = reference[~np.isnan(reference)]
-    if not len(known):
-        return np.empty(0)
-    return np.unique(np.quantile(known, np.arange(1, BINS) / BINS, method="higher"))
+def columns_stay(before: pd.DataFrame, after: pd.DataFrame, moving: Collection[str] = ()) -> Finding:
+    """Whether no column has drifted far; arguments as for `drift_of_columns`."""
+    drifts = drift_of_columns(before, after, moving)
+    if not drifts:
+        return _too_few(len(before), len(after))
+    far = [f"{one.column} ({one.distance:.2f})" for one in drifts if one.is_large]
+    largest = f"the largest distance is {drifts[0].distance:.2f}, of {drifts[0].column}"
+    return Finding(
+        passed=not far,
+        told=f"{len(far)} of {len(drifts)} features drifted by more than {LARGE_DRIFT}: {', '.join(far)}."
+        if far
+        else f"None of {len(drifts)} features drifted by more than {LARGE_DRIFT}; {largest}.",
+        facts={"drifted": len(far), "bound": LARGE_DRIFT, "rows_before": len(before), "rows_after": len(after)}
+        | {f"distance of {one.column}": one.distance for one in drifts[:SHOWN_FEATURES]},
+    )
 
 
-def _shares(values: FloatArray, edges: FloatArray) -> FloatArray:
-    """Share of the values in every bin, the last one being that of NaN; an edge belongs to the bin above it."""
-    missing = np.isnan(values)
-    index = np.where(missing, len(edges) + 1, np.searchsorted(edges, values, side="right"))
-    return np.bincount(index, minlength=len(edges) + 2) / len(values)
+def values_stay(before: ArrayLike, after: ArrayLike, what: str) -> Finding:
+    """Whether one quantity, named for the sentence, has not drifted far."""
+    drift, sizes = drift_of(what, before, after), (len(np.asarray(before)), len(np.asarray(after)))
+    if drift is None:
+        return _too_few(*sizes)
+    return Finding(
+        passed=not drift.is_large,
+        told=f"The distance between {what} is {drift.distance:.2f}; at most {LARGE_DRIFT} passes.",
+        facts={"distance": drift.distance, "bound": LARGE_DRIFT, "rows_before": sizes[0], "rows_after": sizes[1]},
+    )
+
+
+def _too_few(before: int, after: int) -> Finding:
+    return Finding(
+        passed=True,
+        told=f"{before} and {after} rows are too few to tell: {FEWEST_ROWS} on both sides are needed.",
+        facts={"rows_before": before, "rows_after": after, "fewest": FEWEST_ROWS},
+    )

@@ -10,7 +10,9 @@ from cleverbetter_dagster.evaluation.bootstrap import BootstrapSpec
 from cleverbetter_dagster.evaluation.leaderboard import LeaderboardRow, leaderboard
 from cleverbetter_dagster.evaluation.plots import bankroll_plot, roc_plot
 from cleverbetter_dagster.evaluation.staking_comparison import StakingVerdict
+from cleverbetter_dagster.services.evaluation_checks import MODEL_RULES
 from cleverbetter_dagster.services.records import ComparisonRecord, EvaluatedModel
+from cleverbetter_dagster.services.rules import broken_guards
 from cleverbetter_dagster.services.scored_table import evaluated_model, scored_by_model
 from cleverbetter_dagster.services.staking import judge_staking, rows_of
 
@@ -50,7 +52,9 @@ def compare_families(evaluations: Mapping[str, pa.Table], spec: BootstrapSpec | 
     lacks = {family: _lacks(record, family) for family in ranked}
     challenger = next((family for family in ranked if not lacks[family]), ranked[0])
     passed_over = {family: lacks[family] for family in ranked[: ranked.index(challenger)]}
-    record = record.model_copy(update={"challenger": challenger, "passed_over": passed_over})
+    found = {family: broken_guards(MODEL_RULES, scored[family]) for family in ranked}
+    guards = {family: broken for family, broken in found.items() if broken}
+    record = record.model_copy(update={"challenger": challenger, "passed_over": passed_over, "broken_guards": guards})
     bankrolls = {row.name: allocation_of(scored[row.name]) for row in board}
     return Comparison(record, board, {"roc": roc_plot(scored), "bankroll": bankroll_plot(bankrolls)})
 

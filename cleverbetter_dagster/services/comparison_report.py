@@ -15,7 +15,7 @@ from cleverbetter_dagster.services.report_parts import board_section, decision_o
 def comparison_report(
     comparison: ComparisonRecord,
     scored: Mapping[str, ScoredRows],
-    decision: ChampionRecord,
+    decision: ChampionRecord | None,
     split: SplitRecord,
     bootstrap: BootstrapSpec,
 ) -> Report:
@@ -27,7 +27,8 @@ def comparison_report(
     challenger = comparison.models[comparison.challenger]
     board = leaderboard(scored, bootstrap)
     first = {row.name: scored[row.name] for row in sorted(board, key=lambda row: row.name != challenger.family)}
-    said = decision_of(decision, challenger, board)
+    broken = [f"{family}: {told}" for family, found in comparison.broken_guards.items() for told in found]
+    said = decision_of(decision, challenger, board, broken)
     return Report(
         title="Comparison of the families",
         subtitle=f"As of {comparison.as_of}",

@@ -9,6 +9,7 @@ from cleverbetter_dagster.betting.staking import StakingSpec
 from cleverbetter_dagster.evaluation.allocation import allocation_of
 from cleverbetter_dagster.evaluation.bootstrap import BootstrapSpec, Interval
 from cleverbetter_dagster.evaluation.classification import classification_metrics
+from cleverbetter_dagster.evaluation.drift import values_stay
 from cleverbetter_dagster.evaluation.finding import Finding
 from cleverbetter_dagster.evaluation.leaderboard import METRICS, LeaderboardRow, leaderboard
 from cleverbetter_dagster.evaluation.plots import (
@@ -19,7 +20,6 @@ from cleverbetter_dagster.evaluation.plots import (
     roc_plot,
 )
 from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
-from cleverbetter_dagster.evaluation.shift import values_shifted
 from cleverbetter_dagster.evaluation.staking_comparison import StakingVerdict
 from cleverbetter_dagster.learning.baselines import BASELINES
 from cleverbetter_dagster.learning.family import SCORE, FittedModel
@@ -106,7 +106,7 @@ def score_test_rows(models: dict[str, FittedModel], dataset: Dataset, staking: S
 def score_drift(model: FittedModel, dataset: Dataset) -> Finding:
     """Whether a model scores the newest row of every live strategy as it scores its training rows."""
     known, newest = model.describe(dataset.parts.train.X)[SCORE], model.describe(newest_panel(dataset))[SCORE]
-    return values_shifted(known, newest, "scores of the newest rows and of the training rows")
+    return values_stay(known, newest, "scores of the newest rows and of the training rows")
 
 
 def metrics_of(rows: ScoredRows, board_row: LeaderboardRow) -> dict[str, float | None]:

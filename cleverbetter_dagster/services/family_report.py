@@ -16,8 +16,10 @@ from cleverbetter_dagster.evaluation.shapley import shapley_values
 from cleverbetter_dagster.evaluation.slices import SEASONS, Slice, quartile_names, sliced
 from cleverbetter_dagster.learning.family import PROBABILITY, FittedModel
 from cleverbetter_dagster.services.datasets import Dataset
+from cleverbetter_dagster.services.evaluation_checks import MODEL_RULES
 from cleverbetter_dagster.services.records import ChampionRecord, EvaluatedModel
 from cleverbetter_dagster.services.report_parts import board_section, decision_of, provenance, reproduction
+from cleverbetter_dagster.services.rules import broken_guards
 
 SLICE_RESAMPLES = 400
 SHOWN_STRATEGIES = 10
@@ -35,6 +37,7 @@ class Judged:
     Attributes:
         scored: the test rows as the model, first, and every baseline scored them.
         outlook: what the model says of every live strategy (`services.scoring.predict`).
+        decision: what became of the challenger of its as_of; None where nobody decided.
     """
 
     model: EvaluatedModel
@@ -42,7 +45,7 @@ class Judged:
     dataset: Dataset
     scored: dict[str, ScoredRows]
     outlook: pd.DataFrame
-    decision: ChampionRecord
+    decision: ChampionRecord | None
 
 
 def family_report(judged: Judged, bootstrap: BootstrapSpec) -> Report:
@@ -50,7 +53,8 @@ def family_report(judged: Judged, bootstrap: BootstrapSpec) -> Report:
     model = judged.model
     board = leaderboard(judged.scored, bootstrap)
     own = next(row for row in board if row.name == model.family)
-    said = decision_of(judged.decision, model, board)
+    broken = broken_guards(MODEL_RULES, judged.scored[model.family])
+    said = decision_of(judged.decision, model, board, broken)
     return Report(
         title=f"{model.family} v{model.version}",
         subtitle=f"Evaluation as of {model.as_of}",

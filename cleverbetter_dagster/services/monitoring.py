@@ -14,7 +14,7 @@ from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.dataset.splits import Partition, apply_split
 from cleverbetter_dagster.errors import DataError
 from cleverbetter_dagster.evaluation.bootstrap import BlockBootstrap, Interval
-from cleverbetter_dagster.evaluation.drift import LARGE_PSI, drift_of, drift_of_columns
+from cleverbetter_dagster.evaluation.drift import drift_of, drift_of_columns
 from cleverbetter_dagster.evaluation.gate import PairedComparison, PromotionPolicy, Verdict, compare
 from cleverbetter_dagster.evaluation.leaderboard import LeaderboardRow, leaderboard_row
 from cleverbetter_dagster.evaluation.month_statistics import mean_statistic
@@ -26,6 +26,7 @@ from cleverbetter_dagster.services.luck import months_of
 from cleverbetter_dagster.services.past_predictions import BACKTEST_RETURN, closed_predictions, most_decayed
 from cleverbetter_dagster.services.records import MonitoringRecord, SplitRecord
 from cleverbetter_dagster.services.scored_table import scored_rows
+from cleverbetter_dagster.services.split_checks import GROWS_WITH_TIME
 from cleverbetter_dagster.services.walk_forward import GUIDE_MINIMUM
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store import ledger
@@ -113,14 +114,14 @@ def _drift(model: StrategyModel, parts: Partition, new: pd.DataFrame, stood: AsO
     score = drift_of("score", *(model.fitted.describe(rows)["score"] for rows in (test, new)))
     names = list(model.fitted.feature_names)
     learned = pooled(parts.train, parts.validation).frame.reindex(columns=names)
-    features = drift_of_columns(learned, new)
+    features = drift_of_columns(learned, new, GROWS_WITH_TIME)
     importance = model.fitted.feature_importance()
-    moved = [one.column for one in features if one.excess >= LARGE_PSI]
+    moved = [one.column for one in features if one.is_large]
     return {
         "drift_rows": len(new),
         "score_drift": score,
         "feature_drift": tuple(features[:SHOWN_FEATURES]),
-        "moved_importance": float(importance.reindex(moved).sum() / (importance.sum() or 1.0)),
+        "moved_importance": float(importance.reindex(moved).sum() / (importance.sum() or 1.0)) if features else None,
     }
 
 

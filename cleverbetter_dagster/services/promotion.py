@@ -42,10 +42,10 @@ def decide(
 ) -> Decision:
     """Judge the challenger of an as_of and promote it, or record why not.
 
-    It is refused where a check that guards promotion does not hold, looked into anew, so that starting `champion`
-    alone gets round none of them. It is judged against the champion that stood at its as_of, both scored anew on the
-    challenger's test rows, which both have in their future: the champion's as_of is no later, and splits only move
-    forward.
+    It is refused where a check that guards training or promotion does not hold, of it or of another family, looked
+    into anew, so that starting `champion` alone gets round none of them. It is judged against the champion that stood
+    at its as_of, both scored anew on the challenger's test rows, which both have in their future: the champion's as_of
+    is no later, and splits only move forward.
     """
     challenger = comparison.models[comparison.challenger]
     standing = ledger.champion_at(settings, comparison.as_of)
@@ -54,6 +54,8 @@ def decide(
         return Decision(_record("kept", ["It is the champion already."], challenger, standing), None)
     verdicts = comparison.staking_verdicts(comparison.challenger)
     verdict = judge_anew(settings, challenger.model_uri, standing, dataset, policy, verdicts)
+    others = [family for family in comparison.broken_guards if family != comparison.challenger]
+    verdict = _unless(verdict, [f"{name}: {told}" for name in others for told in comparison.broken_guards[name]])
     decision = ledger.Decision(
         family=challenger.family,
         version=challenger.version,
@@ -97,7 +99,11 @@ def judge_anew(
         own = rows_of(table, CHALLENGER)
         staking = [found] if (found := judge_staking(own, own, StakingSpec())) else []
     verdict = judge(scored[CHALLENGER], scored.get(CHAMPION), baselines, policy, staking)
-    broken = [*broken_guards(SPLIT_RULES, dataset), *broken_guards(MODEL_RULES, scored[CHALLENGER])]
+    return _unless(verdict, [*broken_guards(SPLIT_RULES, dataset), *broken_guards(MODEL_RULES, scored[CHALLENGER])])
+
+
+def _unless(verdict: Verdict, broken: Sequence[str]) -> Verdict:
+    """The verdict, but a refusal where any guard is broken."""
     if not broken:
         return verdict
     return verdict.model_copy(update={"promote": False, "reasons": (*broken, *verdict.reasons)})

@@ -128,6 +128,8 @@ class ComparisonRecord(Record):
     Attributes:
         staking: by family that stakes by itself, its stakes beside rules on the ensemble's probability.
         passed_over: by family that would have challenged, why it does not.
+        broken_guards: by family, what its checks that guard promotion found. All families learn from the same rows, so
+            nobody is promoted where one of them is too good to be true.
     """
 
     as_of: str
@@ -136,6 +138,7 @@ class ComparisonRecord(Record):
     challenger: str
     staking: dict[str, StakingVerdict] = {}
     passed_over: dict[str, list[str]] = {}
+    broken_guards: dict[str, list[str]] = {}
 
     def staking_verdicts(self, family: str) -> list[StakingVerdict]:
         """Every verdict on the stakes a family places by itself; none where it leaves them to Kelly."""
@@ -172,9 +175,9 @@ class ReportRecord(Record):
     """A report as it lies among the artefacts: one HTML file.
 
     Attributes:
-        kind: what it is about: a family's name, `comparison` or `walk_forward`.
+        kind: what it is about: a family's name, `split`, `comparison` or `walk_forward`.
         path: below the base of the artefacts; `url` is where that is.
-        run_id: the MLflow run that holds it as well.
+        run_id: the MLflow run that holds it as well; a split has none.
     """
 
     kind: str
@@ -183,7 +186,7 @@ class ReportRecord(Record):
     url: str
     sha256: str
     size_bytes: int
-    run_id: str
+    run_id: str | None
 
 
 class LuckRecord(Record):

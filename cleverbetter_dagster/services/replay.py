@@ -26,7 +26,7 @@ from cleverbetter_dagster.dataset.schema import COMPOSITE_SCORE, rows_frame
 from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.dataset.splits import Partition, split_examples
 from cleverbetter_dagster.errors import DataError
-from cleverbetter_dagster.evaluation.drift import LARGE_PSI, drift_of
+from cleverbetter_dagster.evaluation.drift import LARGE_DRIFT, distribution_distance
 from cleverbetter_dagster.learning.catalogue import get_family
 from cleverbetter_dagster.learning.family import PROBABILITY, FittedModel
 from cleverbetter_dagster.services.incremental import incremental_train, new_to
@@ -55,7 +55,7 @@ class ReplaySpec(BaseModel):
 
     Attributes:
         first, last: as_of months, both included.
-        largest_drift: population stability index, less what chance gives, from which `drift` fits anew.
+        largest_drift: distance of the probabilities (`evaluation.drift`), 0 .. 1, from which `drift` fits anew.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -66,7 +66,7 @@ class ReplaySpec(BaseModel):
     policies: tuple[Policy, ...] = tuple(POLICIES)
     params: dict[str, Any] = {}
     seed: int = 0
-    largest_drift: float = Field(LARGE_PSI, ge=0)
+    largest_drift: float = Field(LARGE_DRIFT, ge=0)
     dataset: DatasetSpec = DatasetSpec()
     staking: StakingSpec = StakingSpec()
 
@@ -211,4 +211,4 @@ class _Landing:
         if newest.empty:
             return False
         new = standing.model.describe(newest)[PROBABILITY].to_numpy()
-        return drift_of(PROBABILITY, standing.reference, new).excess >= self.spec.largest_drift
+        return distribution_distance(standing.reference, new) >= self.spec.largest_drift

@@ -38,15 +38,29 @@ class Said:
     reasons: tuple[str, ...]
 
 
-def decision_of(decision: ChampionRecord, model: EvaluatedModel, board: Sequence[LeaderboardRow]) -> Said:
-    """What was decided about a model and why. Of one that did not challenge: which did, and how it compares."""
+def decision_of(
+    decision: ChampionRecord | None, model: EvaluatedModel, board: Sequence[LeaderboardRow], broken: Sequence[str] = ()
+) -> Said:
+    """What was decided about a model and why. Of one that did not challenge: which did, and how it compares.
+
+    Args:
+        decision: of its as_of; None where there is none yet.
+        broken: what the guards of promotion found against it.
+    """
     own = next(row for row in board if row.name == model.family)
     facts = f"{_judged_on(own)} {_compared(own, board, model.family)} {_earned(own)}"
+    if decision is None or _is_of_another_version(decision, model):
+        summary = f"Nothing was decided about it; the asset champion of {model.as_of} does so. {facts}"
+        return Said("Not decided", "bad" if broken else "plain", summary, tuple(broken))
     if (decision.challenger_family, decision.challenger_version) != (model.family, model.version):
         challenger = f"{decision.challenger_family} v{decision.challenger_version}"
         summary = f"It did not challenge the champion: {challenger} has the lowest Brier score of this month. {facts}"
-        return Said("Did not challenge", "plain", summary, ())
+        return Said("Did not challenge", "bad" if broken else "plain", summary, tuple(broken))
     return said_of_challenger(decision, facts)
+
+
+def _is_of_another_version(decision: ChampionRecord, model: EvaluatedModel) -> bool:
+    return decision.challenger_family == model.family and decision.challenger_version != model.version
 
 
 def said_of_challenger(decision: ChampionRecord, facts: str) -> Said:
@@ -89,6 +103,16 @@ def board_section(board: Sequence[LeaderboardRow], first: str) -> Section:
 
 def provenance(model: EvaluatedModel, split: SplitRecord) -> tuple[tuple[str, str], ...]:
     """What a model was made from, name by name."""
+    return (
+        *split_provenance(split),
+        ("Parameters", f"{model.trials} {'setting' if model.trials == 1 else 'settings'} tried, seed {model.seed}"),
+        ("Model", f"{model.model_uri}, SHA-256 {model.sha256}"),
+        ("MLflow run", model.run_id),
+    )
+
+
+def split_provenance(split: SplitRecord) -> tuple[tuple[str, str], ...]:
+    """The rows and the parts they were cut into, name by name."""
     cut = split.split
     return (
         ("Rows", f"{split.rows:,}, hash {split.data_hash}"),
@@ -98,23 +122,33 @@ def provenance(model: EvaluatedModel, split: SplitRecord) -> tuple[tuple[str, st
         ("Test", f"{cut.test.rows:,} rows, from {cut.test_start:%Y-%m-%d} to {cut.test.last_decision:%Y-%m-%d}"),
         ("Left out", f"{cut.purged_rows:,} purged, {cut.filtered_rows:,} below the quality filter, "
                      f"{cut.unlabelled_rows:,} whose next window has not ended"),
-        ("Parameters", f"{model.trials} {'setting' if model.trials == 1 else 'settings'} tried, seed {model.seed}"),
-        ("Model", f"{model.model_uri}, SHA-256 {model.sha256}"),
-        ("MLflow run", model.run_id),
     )  # fmt: skip
 
 
 def reproduction(models: Sequence[EvaluatedModel], split: SplitRecord) -> str:
-    """The shell command that trains and judges the models anew, with their parameters, from the same rows."""
+    """The shell command that trains and judges the models anew, with their parameters and stakes, from the same rows.
+
+    A model that went on from another cannot be had so: the command trains in full, and a comment says that.
+    """
     chosen = ["temporal_split"]
     config: dict[str, object] = {"temporal_split": {"config": split.spec.model_dump(mode="json")}}
     for model in models:
         chosen += [f"{model.family}_{part}" for part in ("study", "model", "evaluation")]
         config[f"{model.family}_study"] = {"config": {"n_trials": 0, "params": model.params, "seed": model.seed}}
-    return (
+        config[f"{model.family}_evaluation"] = {"config": model.staking.model_dump(mode="json")}
+    return "".join(_updated(model) for model in models) + (
         "dagster asset materialize -m cleverbetter_dagster.definitions \\\n"
         f"  --select {shlex.quote(','.join(chosen))} --partition {split.as_of} \\\n"
         f"  --config-json {shlex.quote(json.dumps({'ops': config}))}"
+    )
+
+
+def _updated(model: EvaluatedModel) -> str:
+    if model.training == "full":
+        return ""
+    return (
+        f"# {model.family} v{model.version} went on from v{model.parent_version}; this trains it in full with the same "
+        "parameters, so its figures will differ.\n"
     )
 
 

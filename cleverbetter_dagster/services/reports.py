@@ -6,7 +6,6 @@ from collections.abc import Mapping
 import pandas as pd
 import pyarrow as pa
 
-from cleverbetter_dagster.betting.staking import StakingSpec
 from cleverbetter_dagster.dataset.as_of import AsOf
 from cleverbetter_dagster.errors import DataError
 from cleverbetter_dagster.evaluation.bootstrap import BootstrapSpec
@@ -17,31 +16,30 @@ from cleverbetter_dagster.services.family_report import Judged, family_report
 from cleverbetter_dagster.services.records import ChampionRecord, ComparisonRecord, ReportRecord, SplitRecord
 from cleverbetter_dagster.services.scored_table import evaluated_model, scored_by_model
 from cleverbetter_dagster.services.scoring import predict
+from cleverbetter_dagster.services.split_report import split_report
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.artefacts import ArtefactStore
 from cleverbetter_dagster.store.model_package import load_model
 from cleverbetter_dagster.store.model_runs import reopen_run
 
 FOLDER = "reports"
-COMPARISON, WALK_FORWARD = "comparison", "walk_forward"
+SPLIT, COMPARISON, WALK_FORWARD = "split", "comparison", "walk_forward"
 
 
 def report_on_family(
-    settings: Settings, table: pa.Table, dataset: Dataset, rows: pd.DataFrame, decision: ChampionRecord,
-    staking: StakingSpec | None = None,
-) -> ReportRecord:  # fmt: skip
+    settings: Settings, table: pa.Table, dataset: Dataset, rows: pd.DataFrame, decision: ChampionRecord | None
+) -> ReportRecord:
     """Make and keep the report on a judged model.
 
     Args:
         table: its signed scored rows.
         dataset: the rows it was trained and judged on.
         rows: everything known at as_of, for the outlook on the next window.
-        decision: what became of the challenger of this as_of.
-        staking: turns the outlook into stakes.
+        decision: what became of the challenger of this as_of; None where nobody decided.
     """
     model = evaluated_model(table)
     packed = load_model(settings, model.model_uri)
-    outlook = predict(rows, AsOf.parse(model.as_of), packed, staking or StakingSpec())
+    outlook = predict(rows, AsOf.parse(model.as_of), packed, model.staking)
     judged = Judged(model, packed.fitted, dataset, scored_by_model([table]), outlook, decision)
     return keep(settings, model.family, model.as_of, family_report(judged, BootstrapSpec()), model.run_id)
 
@@ -50,7 +48,7 @@ def report_on_comparison(
     settings: Settings,
     comparison: ComparisonRecord,
     evaluations: Mapping[str, pa.Table],
-    decision: ChampionRecord,
+    decision: ChampionRecord | None,
     split: SplitRecord,
 ) -> ReportRecord:
     """Make and keep the report on all families of one as_of; in MLflow it lies with the challenger."""
@@ -60,12 +58,18 @@ def report_on_comparison(
     return keep(settings, COMPARISON, comparison.as_of, report, run_id)
 
 
-def keep(settings: Settings, kind: str, as_of: str, report: Report, run_id: str) -> ReportRecord:
-    """Render a report, store it as an artefact and log it to an MLflow run."""
+def report_on_split(settings: Settings, dataset: Dataset) -> ReportRecord:
+    """Make and keep the report on the rows of an as_of; no MLflow run is about them."""
+    return keep(settings, SPLIT, dataset.record.as_of, split_report(dataset), None)
+
+
+def keep(settings: Settings, kind: str, as_of: str, report: Report, run_id: str | None) -> ReportRecord:
+    """Render a report, store it as an artefact and log it to the MLflow run, if one is about the same."""
     html, path, store = render(report), report_path(kind, as_of), ArtefactStore(settings.artefacts_base)
     store.write_text(path, html)
-    with reopen_run(settings, run_id) as run:
-        run.log_text(f"reports/{kind}.html", html)
+    if run_id is not None:
+        with reopen_run(settings, run_id) as run:
+            run.log_text(f"reports/{kind}.html", html)
     return ReportRecord(
         kind=kind,
         as_of=as_of,
@@ -88,13 +92,17 @@ def find_report(settings: Settings, kind: str, as_of: str | None = None) -> tupl
     Raises:
         DataError: there is none; the message says how to make it.
     """
-    months = ArtefactStore(settings.artefacts_base).names(f"{FOLDER}/{kind}", ".html")
+    store = ArtefactStore(settings.artefacts_base)
+    months = store.names(f"{FOLDER}/{kind}", ".html")
     wanted = as_of or (months[-1] if months else None)
     if wanted not in months or wanted is None:
         told = f"; there are those of {', '.join(months[-6:])}" if months else ""
         chosen = "" if kind == WALK_FORWARD else f" --partition {as_of or 'YYYY-MM'}"
+        asset = "temporal_split" if kind == SPLIT else f"{kind}_report"
+        rows = as_of and kind != SPLIT and store.exists(report_path(SPLIT, as_of))
+        blocked = f"Whether its rows let it be made: cleverbetter report --kind split --as-of {as_of}. " if rows else ""
         raise DataError(
-            f"There is no report on {kind}{f' as of {as_of}' if as_of else ''}{told}. Make it with: dagster asset "
-            f"materialize -m cleverbetter_dagster.definitions --select {kind}_report{chosen}"
+            f"There is no report on {kind}{f' as of {as_of}' if as_of else ''}{told}. {blocked}Make it with: dagster "
+            f"asset materialize -m cleverbetter_dagster.definitions --select {asset}{chosen}"
         )
     return wanted, report_path(kind, wanted)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, Literal, TypeVar
 
 from cleverbetter_dagster.evaluation.finding import Finding
 
@@ -17,14 +17,15 @@ class Rule(Generic[Subject]):
         name: the fact as an identifier, such as `no_label_after_split`.
         fact: the fact as a sentence.
         remedy: what to do where it does not hold; continues "Otherwise:".
-        guards: whether nothing may be promoted, nor anything follow, where it does not hold.
+        guards: what does not happen where it does not hold. `training`: nothing is made of the rows at all.
+            `promotion`: everything is made, judged and reported on, and nothing is promoted.
     """
 
     name: str
     fact: str
     remedy: str
     find: Callable[[Subject], Finding]
-    guards: bool = False
+    guards: Literal["training", "promotion"] | None = None
 
     @property
     def description(self) -> str:
@@ -34,12 +35,9 @@ class Rule(Generic[Subject]):
 def broken_guards(rules: Iterable[Rule[Subject]], subject: Subject) -> list[str]:
     """What the guarding rules that do not hold of `subject` found, a sentence each, with the remedy."""
     found = [(rule, rule.find(subject)) for rule in rules if rule.guards]
-    return [
-        f"The check {rule.name} failed. {finding.told} {_sentence(rule.remedy)}"
-        for rule, finding in found
-        if not finding.passed
-    ]
+    return [told_with_remedy(rule, finding) for rule, finding in found if not finding.passed]
 
 
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:]
+def told_with_remedy(rule: Rule[Subject], finding: Finding) -> str:
+    """What a rule that does not hold found, and what to do."""
+    return f"The check {rule.name} failed. {finding.told} {rule.remedy[:1].upper()}{rule.remedy[1:]}"

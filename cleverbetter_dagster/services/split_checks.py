@@ -3,15 +3,13 @@
 import pandas as pd
 
 from cleverbetter_dagster.dataset.as_of import AsOf
-from cleverbetter_dagster.dataset.examples import check_enough
 from cleverbetter_dagster.dataset.features import feature_columns
 from cleverbetter_dagster.dataset.labels import DECISION_TIME, LABEL
 from cleverbetter_dagster.dataset.schema import COMPOSITE_SCORE, END_DATE, ID, METHOD, RUN_DATE, STRATEGY
 from cleverbetter_dagster.dataset.splits import PARTS
-from cleverbetter_dagster.errors import NotEnoughRows
+from cleverbetter_dagster.evaluation.drift import columns_stay, values_stay
 from cleverbetter_dagster.evaluation.finding import Finding
 from cleverbetter_dagster.evaluation.leaks import HIGHEST_FEATURE_AUC, strongest_feature
-from cleverbetter_dagster.evaluation.shift import features_shifted, values_shifted
 from cleverbetter_dagster.services.datasets import Dataset
 from cleverbetter_dagster.services.rules import Rule
 
@@ -91,12 +89,11 @@ def timeline(dataset: Dataset) -> pd.DataFrame:
 
 def _enough(dataset: Dataset) -> Finding:
     usable, spec = dataset.record.split.usable_rows, dataset.record.spec
-    facts: dict[str, float | int | str] = {"usable_examples": usable, "needed": spec.min_examples}
-    try:
-        check_enough(usable, spec)
-    except NotEnoughRows as error:
-        return Finding(passed=False, told=str(error), facts=facts)
-    return Finding(passed=True, told=f"{usable} usable examples, {spec.min_examples} needed.", facts=facts)
+    return Finding(
+        passed=usable >= spec.min_examples,
+        told=f"{usable:,} usable examples; {spec.min_examples:,} are needed.",
+        facts={"usable_examples": usable, "needed": spec.min_examples},
+    )
 
 
 def _no_late_label(dataset: Dataset) -> Finding:
@@ -131,7 +128,7 @@ def _balanced(dataset: Dataset) -> Finding:
 
 def _features_stay(dataset: Dataset) -> Finding:
     newest = newest_panel(dataset)
-    return features_shifted(dataset.parts.train.X, newest[feature_columns(newest)], GROWS_WITH_TIME)
+    return columns_stay(dataset.parts.train.X, newest[feature_columns(newest)], GROWS_WITH_TIME)
 
 
 def _composite_scores_stay(dataset: Dataset) -> Finding:
@@ -139,7 +136,7 @@ def _composite_scores_stay(dataset: Dataset) -> Finding:
     new = panel[DECISION_TIME] >= AsOf.parse(dataset.record.as_of).end - pd.DateOffset(months=NEWEST_MONTHS)
     month, score = panel[DECISION_TIME].dt.strftime("%Y-%m"), panel[COMPOSITE_SCORE]
     what = f"composite scores of the last {NEWEST_MONTHS} months and of those before"
-    found = values_shifted(score[~new], score[new], what)
+    found = values_stay(score[~new], score[new], what)
     means = {f"mean in {key}": float(mean) for key, mean in score.groupby(month).mean().tail(12).items()}
     return found.model_copy(update={"facts": found.facts | means})
 
@@ -150,21 +147,21 @@ SPLIT_RULES = (
         "At least min_examples (1,000) labelled rows, as the training guide asks.",
         "load more history, lower min_composite_score, or lower min_examples if a rough model is wanted anyway.",
         _enough,
-        guards=True,
+        guards="training",
     ),
     Rule[Dataset](
         "no_label_after_split",
         "Every label a part is fitted on was known when the next part starts, and before the as_of month ended.",
         "check for data leakage: materialise temporal_split again; if it stays, the split is broken.",
         _no_late_label,
-        guards=True,
+        guards="training",
     ),
     Rule[Dataset](
         "purge_holds",
         "No example stands in two parts, and every label was known embargo_days before the next part starts.",
         "check for data leakage: materialise temporal_split again; if it stays, the purge is broken.",
         _purge_holds,
-        guards=True,
+        guards="training",
     ),
     Rule[Dataset](
         "no_feature_is_too_good_to_be_true",
@@ -172,7 +169,7 @@ SPLIT_RULES = (
         "check for data leakage: it is a leak, not a triumph. Find out how that column knows the next window, and "
         "take it out of ml_features.",
         _no_leaking_feature,
-        guards=True,
+        guards="training",
     ),
     Rule[Dataset](
         "classes_are_balanced",

@@ -38,9 +38,6 @@ HEARTBEAT_SECONDS, GRACE_SECONDS = 20, 60
 WARM_SETTINGS = 3
 """Best settings of the earlier study that a later one begins with."""
 
-WIDEST_GAP = 0.1
-"""AUC on fitted rows above that on the folds from which a model remembers more than it learned."""
-
 SCORING = 1
 """Raise when trials are judged otherwise: values of unlike scoring do not belong in one study."""
 

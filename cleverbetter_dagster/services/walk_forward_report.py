@@ -53,7 +53,11 @@ def report(
         DataError: no rows, a month between rows is missing, or no model can be judged (see `walk_forward`).
     """
     if not rows:
-        raise DataError("training_rows holds no month. Materialise training_rows for the months that have rows.")
+        raise DataError(
+            f"There are no training_rows in {settings.artefacts_base}. If that is not the home you mean, note that "
+            "`dagster` commands typed in the project's folder take the DAGSTER_HOME of its .env; otherwise materialise "
+            "training_rows for the months that have rows."
+        )
     known, present = rows_until(rows, AsOf.parse(max(rows))), {name: one for name, one in models.items() if one}
     walk = walk_forward(known, splits, present, lambda model: load_model(settings, model.model_uri).fitted, policy)
     record, monthly = figures_of(walk, present, data_hash(known)), monthly_scores(walk)

@@ -44,25 +44,38 @@ LAUNCH = """mutation Launch($params: ExecutionParams!) {
 RUN_STATUS = "query Run($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }"
 
 
-class Dagster:
-    """The GraphQL the UI itself speaks."""
+ENDED = {"COMPLETED_SUCCESS", "COMPLETED_FAILED", "COMPLETED", "SUCCESS", "FAILED", "FAILURE", "CANCELED"}
 
-    def __init__(self, address: str) -> None:
-        self.address = address
+# As little training as shows everything: two settings tried, so that there is a study to draw.
+CONFIG = {
+    "temporal_split": {"min_composite_score": None, "min_examples": 300},
+    "ensemble_study": {"n_folds": 1, "n_trials": 2},
+    "classifier_study": {"n_folds": 1, "n_trials": 0, "params": {"max_epochs": 3, "heads": 2, "width": 8}},
+    "rl_agent_study": {
+        "n_folds": 1,
+        "n_trials": 0,
+        "params": {"agents": 1, "total_steps": 1024, "checkpoints": 1, "rollout_steps": 16, "n_folds": 1},
+    },
+}
+REPORTS = ("ensemble", "classifier", "rl_agent", "comparison", "split")
+
+
+class Dagster:
+    """The GraphQL the UI itself speaks, and the home of what serves it."""
+
+    def __init__(self, address: str, home: Path) -> None:
+        self.address, self.home = address, home
 
     def ask(self, query: str, **variables: Any) -> dict[str, Any]:
         answer = requests.post(f"{self.address}/graphql", json={"query": query, "variables": variables}, timeout=60)
         return next(iter(answer.json()["data"].values()))
 
-    def wait(self, query: str, name: str, ended: set[str], seconds: float = 240) -> str:
+    def wait(self, query: str, name: str, seconds: float = 500) -> str:
+        """The status in which it ended, or the one it is still in."""
         until = time.monotonic() + seconds
-        status = ""
-        while time.monotonic() < until:
-            status = self.ask(query, id=name)["status"]
-            if status in ended:
-                break
-            time.sleep(1)
-        return status
+        while (status := self.ask(query, id=name)["status"]) not in ENDED and time.monotonic() < until:
+            time.sleep(0.5)
+        return str(status)
 
 
 def free_port() -> int:
@@ -82,10 +95,10 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dagster]:
     for frame, file in zip(sample_rows(SAMPLE), files, strict=True):
         frame.to_parquet(file)
     import_files(Settings(home=home, database_url=None), *files)
-    port, mlflow_port = free_port(), free_port()
+    port, mlflow_port, api_port = free_port(), free_port(), free_port()
     command = [sys.executable, "-m", "cleverbetter_dagster.cli.main"]
     process = subprocess.Popen(
-        [*command, "up", "--port", str(port), "--mlflow-port", str(mlflow_port)],
+        [*command, "up", "--port", str(port), "--mlflow-port", str(mlflow_port), "--api-port", str(api_port)],
         env=environment,
         cwd=home,
         stdout=(home / "up.log").open("wb"),
@@ -93,7 +106,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dagster]:
     )
     try:
         _wait_until_up(f"http://127.0.0.1:{port}", process, home)
-        yield Dagster(f"http://127.0.0.1:{port}")
+        yield Dagster(f"http://127.0.0.1:{port}", home)
     finally:
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=90) in (0, 130)
@@ -115,16 +128,8 @@ def trained(up: Dagster) -> Dagster:
     months = [f"{year}-{month:02d}" for year in (2022, 2023) for month in range(1, 13)]
     launched = up.ask(BACKFILL, params={"assetSelection": [{"path": ["training_rows"]}], "partitionNames": months})
     assert launched["__typename"] == "LaunchBackfillSuccess", launched
-    ended = {"COMPLETED_SUCCESS", "COMPLETED_FAILED", "COMPLETED", "FAILED", "CANCELED"}
-    assert up.wait(BACKFILL_STATUS, launched["backfillId"], ended) == "COMPLETED_SUCCESS"
-    config = {
-        "ops": {
-            "temporal_split": {"config": {"min_composite_score": None, "min_examples": 300}},
-            "ensemble_study": {"config": {"n_folds": 1, "n_trials": 6}},
-            "classifier_study": {"config": {"n_folds": 1, "n_trials": 0}},
-            "rl_agent_study": {"config": {"n_folds": 1, "n_trials": 0, "params": {"agents": 1, "total_steps": 4096}}},
-        }
-    }
+    assert up.wait(BACKFILL_STATUS, launched["backfillId"]) == "COMPLETED_SUCCESS"
+    config = {"ops": {name: {"config": values} for name, values in CONFIG.items()}}
     selector = {
         "repositoryLocationName": LOCATION,
         "repositoryName": "__repository__",
@@ -136,7 +141,7 @@ def trained(up: Dagster) -> Dagster:
         params={"selector": selector, "runConfigData": config, "mode": "default", "executionMetadata": {"tags": tags}},
     )
     assert launch["__typename"] == "LaunchRunSuccess", launch
-    assert up.wait(RUN_STATUS, launch["run"]["runId"], {"SUCCESS", "FAILURE", "CANCELED"}) == "SUCCESS"
+    assert up.wait(RUN_STATUS, launch["run"]["runId"]) == "SUCCESS"
     return up
 
 
@@ -181,6 +186,38 @@ def test_the_checks_of_the_split_are_facts_in_the_ui(trained: Dagster, page: Any
     for check in ("enough_examples", "no_label_after_split", "decision_times_agree"):
         page.get_by_text(check).first.wait_for(timeout=30_000)
     keep(page, "checks")
+
+
+def test_a_report_is_one_click_away_from_its_asset(trained: Dagster, page: Any) -> None:
+    page.goto(f"{trained.address}/assets/ensemble_report?view=partitions&partition={AS_OF}")
+    link = page.locator("a[href$='reports/ensemble.html']").first
+    link.wait_for(timeout=30_000)
+    keep(page, "report_link")
+    page.goto(link.get_attribute("href"))
+    frame = page.frame_locator("iframe").first
+    frame.get_by_text("What it goes by").first.wait_for(timeout=30_000)
+    keep(page, "report_in_mlflow")
+
+
+@pytest.mark.parametrize("kind", REPORTS)
+@pytest.mark.parametrize("width", [390, 1200])
+def test_a_report_reads_on_a_phone_and_on_a_desk_and_needs_no_network(
+    trained: Dagster, page: Any, kind: str, width: int
+) -> None:
+    asked: list[str] = []
+    reader = page.context.new_page()
+    reader.on("request", lambda request: asked.append(request.url))
+    reader.set_viewport_size({"width": width, "height": 900})
+    address = (trained.home / ".cleverbetter" / "artefacts" / "reports" / kind / f"{AS_OF}.html").as_uri()
+    reader.goto(address)
+    assert asked == [address]
+    assert reader.evaluate("document.documentElement.scrollWidth") <= width
+    shown = reader.evaluate("[...document.querySelectorAll('svg')].map(svg => svg.getBoundingClientRect().width)")
+    assert all(250 < one <= width for one in shown)
+    if folder := os.environ.get("SCREENSHOTS"):
+        reader.screenshot(path=str(Path(folder) / f"{kind}_{width}.png"), full_page=True)
+        reader.pdf(path=str(Path(folder) / f"{kind}.pdf"), prefer_css_page_size=True)
+    reader.close()
 
 
 def test_the_decision_on_the_champion_gives_its_reasons(trained: Dagster, page: Any) -> None:

@@ -99,6 +99,7 @@ def test_decisions_and_failed_guards_are_told_once_in_one_message_and_shown_at_t
         "champion_is_calibrated",
         "champion_as_good_as_when_promoted",
         "predictions_are_fresh",
+        "model_is_not_too_good_to_be_true",
     ],
 )
 def test_a_champion_that_is_no_longer_what_it_was_is_told_though_nothing_is_blocked(

@@ -11,14 +11,20 @@ def _small(value: float) -> Finding:
     return Finding(passed=value < 10, told=f"It is {value}.", facts={"value": value})
 
 
-GUARD = Rule[float]("it_is_small", "It is below 10.", "make it smaller.", _small, guards=True)
+GUARD = Rule[float]("it_is_small", "It is below 10.", "make it smaller.", _small, guards="training")
+GATED = Rule[float]("it_is_honest", "It is below 10.", "make it smaller.", _small, guards="promotion")
 WARNING = Rule[float]("it_is_modest", "It is below 10.", "make it smaller.", _small)
 
 
-def test_the_description_holds_the_fact_and_the_remedy_and_guards_block() -> None:
-    guard, warning = check_specs([GUARD, WARNING], "asset")
+def test_the_description_holds_the_fact_and_the_remedy_and_guards_of_training_block() -> None:
+    guard, gated, warning = check_specs([GUARD, GATED, WARNING], "asset")
     assert guard.description == "It is below 10. Otherwise: make it smaller."
-    assert (guard.blocking, warning.blocking) == (True, False)
+    assert (guard.blocking, gated.blocking, warning.blocking) == (True, False, False)
+
+
+def test_a_guard_of_promotion_fails_as_an_error_though_it_blocks_no_run() -> None:
+    (found,) = check_results([GATED], {"2023-01": 12.0})
+    assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.ERROR)
 
 
 def test_one_failing_month_fails_the_run_and_is_named_with_its_numbers() -> None:

@@ -1,5 +1,6 @@
 """The whole graph on a real PostgreSQL, a real MLflow and real Dagster runs: rows in, champion and stakes out."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,16 @@ import pandas as pd
 import pytest
 from psycopg import sql
 
+from cleverbetter_dagster.dataset.as_of import AsOf
 from cleverbetter_dagster.dataset.samples import SampleSpec, sample_rows
 from cleverbetter_dagster.definitions import assets
 from cleverbetter_dagster.defs.io_manager import ArtefactIOManager
 from cleverbetter_dagster.defs.resources import Deployment, mlflow_run
 from cleverbetter_dagster.learning.catalogue import FAMILIES
+from cleverbetter_dagster.services.report_parts import reproduction
 from cleverbetter_dagster.services.reports import find_report
+from cleverbetter_dagster.services.scored_table import evaluated_model
+from cleverbetter_dagster.services.stored import stored_evaluation
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store import ledger
 from cleverbetter_dagster.store.database import psycopg_connect
@@ -26,6 +31,7 @@ from cleverbetter_dagster.store.predictions import read_predictions
 from cleverbetter_dagster.store.registry import Registry
 from cleverbetter_dagster.store.tracking import tracking_uri
 from cleverbetter_dagster_tests.services.conftest import canonical
+from cleverbetter_dagster_tests.services.test_reports import typed
 
 SAMPLE = SampleSpec(n_strategies=150, first_month="2021-01", months=30)
 FIRST, AS_OF, LAST = "2021-01", "2023-05", "2023-06"
@@ -213,6 +219,9 @@ def test_too_few_examples_fail_the_check_and_stop_what_follows(deployment: Setti
     assert not result.success
     assert not checks(result)["enough_examples"]
     assert not [event for event in result.all_events if event.is_step_success and event.step_key == "ensemble_model"]
+    _, path = find_report(deployment, "split", AS_OF)
+    html = (Path(deployment.artefacts_base) / path).read_text()
+    assert "Blocked" in html and "enough_examples" in html and "load more history" in html.lower()
     assert run(["temporal_split"], (AS_OF, AS_OF), NO_FILTER).success
 
 
@@ -267,14 +276,30 @@ def test_the_reports_are_kept_linked_and_logged_to_the_models_run(deployment: Se
     assert find_report(deployment, "comparison") == (LAST, f"reports/comparison/{LAST}.html")
 
 
-def test_an_auc_beyond_belief_fails_its_check_and_nothing_follows(
+def test_an_auc_beyond_belief_fails_its_check_is_refused_and_the_reports_say_so(
     deployment: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cleverbetter_dagster.evaluation.leaks.HIGHEST_MODEL_AUC", 0.6)
-    result = run(["classifier_evaluation", "model_comparison"], (AS_OF, AS_OF), raise_on_error=False)
-    assert not result.success
-    assert not checks(result)["model_is_not_too_good_to_be_true"]
-    assert not [event for event in result.all_events if event.is_step_success and event.step_key == "model_comparison"]
+    before = ledger.champion(deployment)
+    follows = ["model_comparison", "champion", "classifier_report", "comparison_report"]
+    result = run(["classifier_evaluation", *follows], (AS_OF, AS_OF), EASY_GATE)
+    (check,) = [c for c in result.get_asset_check_evaluations() if c.check_name == "model_is_not_too_good_to_be_true"]
+    assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.ERROR)
+    assert ledger.champion(deployment) == before
+    for kind in ("classifier", "comparison"):
+        html = Path(result.output_for_node(f"{kind}_report")[AS_OF].url).read_text()
+        assert "The check model_is_not_too_good_to_be_true failed." in html
+        assert "Check for data leakage" in html
+
+
+@pytest.mark.slow
+def test_the_reports_command_gives_the_same_scores_again(deployment: Settings) -> None:
+    table = stored_evaluation(deployment, "ensemble", AsOf.parse(AS_OF))
+    split = run(["temporal_split"], (AS_OF, AS_OF), NO_FILTER).output_for_node("temporal_split")[AS_OF]
+    asked = typed(reproduction([evaluated_model(table)], split))
+    config = {name: op["config"] for name, op in json.loads(asked["config_json"])["ops"].items()}
+    again = run(asked["select"].split(","), (asked["partition"], asked["partition"]), config)
+    assert again.output_for_node("ensemble_evaluation")[AS_OF].equals(table)
 
 
 def test_starting_the_champion_alone_gets_round_no_guard_and_the_refusal_is_in_the_ledger(

@@ -12,14 +12,23 @@ import pytest
 from cleverbetter_dagster.dataset.examples import Examples
 from cleverbetter_dagster.dataset.schema import rows_schema
 from cleverbetter_dagster.dataset.spec import DatasetSpec
+from cleverbetter_dagster.definitions import defs
 from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
 from cleverbetter_dagster.services.datasets import Dataset
-from cleverbetter_dagster.services.evaluation_checks import CHAMPION_RULES, MODEL_RULES, PREDICTION_RULES
+from cleverbetter_dagster.services.evaluation_checks import (
+    CHAMPION_RULES,
+    EVALUATION_RULES,
+    MODEL_RULES,
+    PREDICTION_RULES,
+)
 from cleverbetter_dagster.services.loading import MonthLoad
+from cleverbetter_dagster.services.monitoring_checks import MONITORING_RULES
 from cleverbetter_dagster.services.records import ChampionRecord, PredictionsRecord
 from cleverbetter_dagster.services.row_checks import ROW_RULES
 from cleverbetter_dagster.services.rules import Rule, broken_guards
 from cleverbetter_dagster.services.split_checks import SPLIT_RULES
+from cleverbetter_dagster.services.study_checks import STUDY_RULES
+from cleverbetter_dagster_tests.services import test_evaluation_checks, test_study_checks
 
 LENIENT = DatasetSpec(min_composite_score=None)
 
@@ -207,3 +216,18 @@ def test_predictions_that_rest_on_old_rows_or_on_no_champion_are_not_fresh() -> 
     none = PREDICTED.model_copy(update={"newest_decision": None, "family": None, "strategies": 0})
     assert failing(PREDICTION_RULES, old) == {"predictions_are_fresh"}
     assert failing(PREDICTION_RULES, none) == {"predictions_are_fresh"}
+
+
+# --- all of them
+
+
+def test_every_check_of_the_graph_is_a_rule_with_a_fault_planted_in_these_tests() -> None:
+    tables = (ROW_RULES, SPLIT_RULES, MODEL_RULES, EVALUATION_RULES, CHAMPION_RULES, PREDICTION_RULES)
+    rules = {rule.name: rule for table in (*tables, STUDY_RULES, MONITORING_RULES) for rule in table}
+    graph = defs.resolve_asset_graph()
+    described = {check.name: graph.get_check_spec(check).description for check in graph.asset_check_keys}
+    assert described == {name: rule.description for name, rule in rules.items()}
+    assert set(ROW_FAULTS) == {rule.name for rule in ROW_RULES}
+    assert set(SPLIT_FAULTS) == {rule.name for rule in SPLIT_RULES}
+    assert set(test_evaluation_checks.FAULTS) == {rule.name for rule in EVALUATION_RULES}
+    assert set(test_study_checks.FAULTS) == {rule.name for rule in STUDY_RULES}

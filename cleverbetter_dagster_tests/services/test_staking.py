@@ -11,14 +11,16 @@ import pytest
 from cleverbetter_dagster.betting.staking import StakingSpec, stakes_from_probability
 from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.errors import DataError
-from cleverbetter_dagster.evaluation.gate import judge
+from cleverbetter_dagster.evaluation.gate import PromotionPolicy, Verdict, judge
 from cleverbetter_dagster.learning.family import FittedModel
+from cleverbetter_dagster.services import promotion
 from cleverbetter_dagster.services.comparison import compare_families
 from cleverbetter_dagster.services.evaluation import staking_metrics
 from cleverbetter_dagster.services.records import EvaluatedModel
 from cleverbetter_dagster.services.scored_table import scored_by_model, scored_frame, scored_rows, scored_table, signed
 from cleverbetter_dagster.services.scoring import newest_rows, predict
 from cleverbetter_dagster.services.staking import AGENT_STAKE, judge_staking, rows_of, stakes_of
+from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.model_package import StrategyModel
 from cleverbetter_dagster_tests.services.conftest import AS_OF
 
@@ -188,6 +190,19 @@ def test_an_agent_that_does_not_beat_them_is_passed_over_with_reasons_though_its
     assert any("not shown to beat shrunken kelly" in reason for reason in record.passed_over["rl_agent"])
     alone = compare_families({"rl_agent": poor}).record
     assert (alone.challenger, alone.staking) == ("rl_agent", {})
+
+
+def test_where_one_family_is_too_good_to_be_true_nobody_is_promoted(
+    world: World, database: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    knowing = world.table("rl_agent", 0.9, np.zeros(240))  # passed over for its stakes, and its AUC is 1
+    record = compare_families({"rl_agent": knowing, "ensemble": world.table("ensemble", 0.55)}).record
+    assert (record.challenger, list(record.broken_guards)) == ("ensemble", ["rl_agent"])
+    passes = Verdict(promote=True, reasons=("It beats everything.",), comparisons=(), n_months=12, n_rows=240)
+    monkeypatch.setattr(promotion, "judge_anew", lambda *_: passes)
+    decided = promotion.decide(database, record, dataset=None, policy=PromotionPolicy()).record  # type: ignore[arg-type]
+    assert decided.action == "refused"
+    assert decided.reasons[0].startswith("rl_agent: The check model_is_not_too_good_to_be_true failed.")
 
 
 def test_the_gate_refuses_an_agent_whose_stakes_do_not_earn_their_place(world: World) -> None:

@@ -87,19 +87,19 @@ def figure(value: float | None, digits: int = 3) -> str:
     >>> figure(0.12345), figure(None)
     ('0.123', '–')
     """
-    return DASH if value is None or not math.isfinite(value) else f"{value:.{digits}f}".replace("-", "−")
+    return DASH if value is None or not math.isfinite(value) else _signed(f"{value:.{digits}f}")
 
 
 def percent(value: float | None, digits: int = 1, *, signed: bool = False) -> str:
     """A fraction as a percentage.
 
-    >>> percent(-0.0123), percent(0.5, 0), percent(0.5, 0, signed=True)
-    ('−1.2%', '50%', '+50%')
+    >>> percent(-0.0123), percent(0.5, 0), percent(0.5, 0, signed=True), percent(-0.0001)
+    ('−1.2%', '50%', '+50%', '0.0%')
     """
     if value is None or not math.isfinite(value):
         return DASH
     sign = "+" if signed else ""
-    return f"{value:{sign}.{digits}%}".replace("-", "−")
+    return _signed(f"{value:{sign}.{digits}%}")
 
 
 def with_interval(label: str, interval: Interval | None, digits: int = 3, *, as_percent: bool = False) -> Number:
@@ -109,6 +109,11 @@ def with_interval(label: str, interval: Interval | None, digits: int = 3, *, as_
     ends = [interval.point, interval.low, interval.high]
     shown = [percent(end, 1) if as_percent else figure(end, digits) for end in ends]
     return Number(label, shown[0], f"{shown[1]} to {shown[2]}")
+
+
+def _signed(text: str) -> str:
+    """A number with a minus sign that is one; what is shown as nothing has no sign."""
+    return text.replace("-", "−") if any(digit in text for digit in "123456789") else text.lstrip("+-")
 
 
 def sentence_list(names: Sequence[str]) -> str:
