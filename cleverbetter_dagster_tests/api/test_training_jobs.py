@@ -7,7 +7,7 @@ import dagster as dg
 import pytest
 
 from cleverbetter_dagster.api.dagster_runs import DagsterRuns
-from cleverbetter_dagster.defs.requests import FAMILY_TAG, JOB_ID_TAG, ROLE_TAG, TRAINING
+from cleverbetter_dagster.defs.launches import FAMILY_TAG, JOB_ID_TAG, ROLE_TAG, TRAINING
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.model_package import log_model
 from cleverbetter_dagster.store.registry import Registry

@@ -25,7 +25,7 @@ from cleverbetter_dagster.cli.training_runs import joined, request_of, up_to_stu
 from cleverbetter_dagster.dataset.as_of import AsOf
 from cleverbetter_dagster.dataset.samples import SampleSpec, sample_rows
 from cleverbetter_dagster.defs.jobs import LANE
-from cleverbetter_dagster.defs.requests import AS_OF_TAG, FAMILY_TAG, JOB_ID_TAG, ROLE_TAG, TRAINING, launches
+from cleverbetter_dagster.defs.launches import AS_OF_TAG, FAMILY_TAG, JOB_ID_TAG, ROLE_TAG, TRAINING, launches
 from cleverbetter_dagster.errors import InvalidRequest
 from cleverbetter_dagster.services.stored import stored_evaluation
 from cleverbetter_dagster.settings import Settings
