@@ -68,6 +68,16 @@ def test_the_guides_call_starts_a_job_that_is_a_run_in_dagsters_queue(api: Api) 
     assert (status["completed_at"], status["metrics"], status["model_version"]) == (None, None, None)
 
 
+def test_an_incremental_job_is_a_run_of_updates_without_a_study(api: Api) -> None:
+    answer = api.post("/api/v1/models/train", {"model_type": "classifier", "training": "incremental"})
+    assert answer.status_code == 202, answer.text
+    training, _ = runs_of(answer.json()["job_id"])
+    assert (training.job_name, training.status) == ("incremental", dg.DagsterRunStatus.QUEUED)
+    chosen = {key.to_user_string() for key in training.asset_selection or ()}
+    assert chosen == {"training_rows", "temporal_split", "classifier_model", "classifier_evaluation"}
+    assert training.run_config["ops"] == {"classifier_model": {"config": {"training": "incremental"}}}
+
+
 def test_a_job_outlives_the_api_and_is_in_the_list(api: Api, with_dagster: Settings) -> None:
     job = api.post("/api/v1/models/train", GUIDE).json()["job_id"]
     with served(with_dagster) as another:
@@ -122,6 +132,8 @@ def test_an_unknown_job_is_not_found(api: Api, path: str) -> None:
         ({"model_type": "oracle"}, "model_type", "ensemble, classifier"),
         ({"n_trials": 0}, "n_trials", "1 to 1000"),
         ({"config": {"foo": 1}}, "config.foo", "min_composite_score"),
+        ({"config": {"metric": "growth"}}, "config.metric", "use one of: auc, brier, log_loss"),
+        ({"training": "incremental", "hyperparameter_search": False}, "n_trials", "train in full"),
         ({"trials": 1}, "trials", "n_trials"),
         ({"as_of": "1999-01"}, "as_of", "2023-01 to 2023-03"),
     ],
