@@ -6,8 +6,9 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from cleverbetter_dagster.api.dagster_runs import DagsterRuns
-from cleverbetter_dagster.defs.launches import FAMILY_TAG, JOB_ID_TAG, ROLE_TAG, TRAINING
+from cleverbetter_dagster.api.dagster_runs import DagsterDown, DagsterRuns
+from cleverbetter_dagster.defs.launches import FAMILY_TAG, JOB_ID_TAG, ROLE_TAG, TRAINING, Launch
+from cleverbetter_dagster.defs.requests import TrainingRequest
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.model_package import log_model
 from cleverbetter_dagster.store.registry import Registry
@@ -83,7 +84,12 @@ def test_a_job_outlives_the_api_and_is_in_the_list(api: Api, with_dagster: Setti
     with served(with_dagster) as another:
         assert another.get(f"/api/v1/models/training/{job}").json()["status"] == "pending"
         listed = another.get("/api/v1/models/training?status=pending&model_type=ensemble&limit=1").json()["jobs"]
+        others = [
+            another.get(f"/api/v1/models/training?{query}").json()["jobs"]
+            for query in ("model_type=classifier", "status=failed", "status=running")
+        ]
     assert [found["job_id"] for found in listed] == [job]
+    assert job not in [found["job_id"] for jobs in others for found in jobs]
 
 
 def test_a_cancelled_job_and_the_loading_of_its_rows_are_cancelled_once(api: Api) -> None:
@@ -166,6 +172,34 @@ def test_without_dagster_nothing_is_started_and_the_answer_says_how_to_start_it(
     assert answer.status_code == 503
     assert "cleverbetter up" in answer.json()["detail"]
     assert (ready.status_code, ready.json()["parts"]["database"]) == (503, "ok")
+
+
+def test_where_dagster_goes_away_in_between_nothing_of_the_job_goes_on(
+    with_dagster: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launch, launched = DagsterRuns._launch, []
+
+    def once(self: DagsterRuns, wanted: Launch) -> str:
+        if launched:
+            raise DagsterDown("gone")
+        launched.append(launch(self, wanted))
+        return launched[0]
+
+    monkeypatch.setattr(DagsterRuns, "_launch", once)
+    with pytest.raises(DagsterDown, match="gone"):
+        DagsterRuns(with_dagster).submit(TrainingRequest.parse(GUIDE))
+    with dg.DagsterInstance.get() as instance:
+        rows = instance.get_run_by_id(launched[0])
+    assert rows is not None
+    assert (rows.job_name, rows.status) == ("load_rows", dg.DagsterRunStatus.CANCELED)
+
+
+def test_the_whole_deployment_is_ready(api: Api) -> None:
+    ready = api.get("/api/v1/ready")
+    assert (ready.status_code, ready.json()) == (
+        200,
+        {"status": "ok", "parts": dict.fromkeys(("database", "mlflow", "dagster"), "ok")},
+    )
 
 
 def test_two_jobs_of_one_moment_have_ids_of_their_own(
