@@ -15,6 +15,8 @@ from cleverbetter_dagster.store.database import psycopg_connect
 from cleverbetter_dagster.store.postmaster import DATABASE, ServerAddress
 
 TEMPLATE = "mlflow_template"
+PATIENCE_SECONDS = 270
+"""Below what a test may take, and far above what MLflow's tables take on a machine that does nothing else."""
 PREPARE = """
 from cleverbetter_dagster.settings import load_settings
 from cleverbetter_dagster.store.tracking import experiment_id
@@ -51,7 +53,11 @@ def first_two_starters(postgres: ServerAddress, tmp_path_factory: pytest.TempPat
                 text=True,
             )
         )
-    answers = [starter.communicate(timeout=120) for starter in starters]
+    try:
+        answers = [starter.communicate(timeout=PATIENCE_SECONDS) for starter in starters]
+    finally:
+        for starter in starters:
+            starter.kill()
     return [(starter.returncode, *answer) for starter, answer in zip(starters, answers, strict=True)]
 
 

@@ -111,6 +111,7 @@ def _mlflow(settings: Settings) -> Finding:
         target = _target(settings, "mlflow")
         if target is None:
             return Finding("MLflow", "ok", "keeps its runs in the embedded PostgreSQL, which is down")
+        connect(target).close()  # which says why, where it does not answer
         return _tables(rendered(target.url))
     if settings.mlflow_tracking_uri.startswith("http"):
         return _tracking_server(settings, settings.mlflow_tracking_uri)
