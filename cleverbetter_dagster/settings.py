@@ -310,8 +310,9 @@ def unread_variables() -> dict[str, str | None]:
     fields = Settings.model_fields
     known = {variable_of(field) for field in fields} | {f"{PREFIX}{field.upper()}" for field in fields} | {UP_TOKEN}
     unread = sorted(name for name in os.environ if name.upper().startswith(PREFIX) and name.upper() not in known)
-    ours = [variable_of(field) for field in fields]
-    return {name: next(iter(get_close_matches(name.upper(), ours, n=1)), None) for name in unread}
+    ours = {variable_of(field).removeprefix(PREFIX): variable_of(field) for field in fields}
+    meant = {name: get_close_matches(name.upper().removeprefix(PREFIX), ours, n=1) for name in unread}
+    return {name: ours[found[0]] if found else None for name, found in meant.items()}
 
 
 def may_hold_a_secret(field: str) -> bool:

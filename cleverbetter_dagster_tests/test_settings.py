@@ -6,7 +6,14 @@ import pytest
 
 from cleverbetter_dagster.cli.settings_table import as_markdown, rows
 from cleverbetter_dagster.errors import SettingsError
-from cleverbetter_dagster.settings import DATABASE_URLS, REPOSITORY, Settings, load_settings, unread_variables, variable_of
+from cleverbetter_dagster.settings import (
+    DATABASE_URLS,
+    REPOSITORY,
+    Settings,
+    load_settings,
+    unread_variables,
+    variable_of,
+)
 
 SECRET = "Tr0ub4dor"
 

@@ -11,26 +11,31 @@ from rich.console import Console
 from cleverbetter_dagster.cli import progress
 from cleverbetter_dagster.cli.progress import run_progress
 
-TAGS = {"mark": "this one"}
 TOLD = ("ensemble 2023-11: 4 of 10 trials (1 pruned), best auc 0.7451, about 61 s left", "ensemble 2023-11: 10 of 10")
 PATIENCE_SECONDS = 60
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def instance() -> Iterator[dg.DagsterInstance]:
     with dg.instance_for_test() as instance:
         yield instance
 
 
-def run(instance: dg.DagsterInstance, study: Callable[[dg.OpExecutionContext], None]) -> None:
-    """A run of one step, marked by `TAGS`."""
+@pytest.fixture
+def tags(request: pytest.FixtureRequest) -> dict[str, str]:
+    """Of the test's own run alone."""
+    return {"mark": request.node.name}
+
+
+def run(instance: dg.DagsterInstance, tags: dict[str, str], study: Callable[[dg.OpExecutionContext], None]) -> None:
+    """A run of one step."""
     op = dg.op(name="ensemble_study")(study)
     job = dg.GraphDefinition(name="tuning", node_defs=[op]).to_job()
-    job.execute_in_process(instance=instance, tags=TAGS, raise_on_error=False)
+    job.execute_in_process(instance=instance, tags=tags, raise_on_error=False)
 
 
 def test_on_a_terminal_the_newest_line_of_a_study_is_shown_while_it_runs(
-    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+    instance: dg.DagsterInstance, tags: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(progress, "POLL_SECONDS", 0.02)
     seen = StringIO()
@@ -43,14 +48,14 @@ def test_on_a_terminal_the_newest_line_of_a_study_is_shown_while_it_runs(
                 assert time.monotonic() < deadline, seen.getvalue()
                 time.sleep(0.02)
 
-    with run_progress(instance, TAGS, Console(file=seen, force_terminal=True, width=200)):
-        run(instance, study)
+    with run_progress(instance, tags, Console(file=seen, force_terminal=True, width=200)):
+        run(instance, tags, study)
     assert "✓" in seen.getvalue()
 
 
 @pytest.mark.parametrize(("fails", "sign"), [(False, "✓"), (True, "✗")])
 def test_elsewhere_each_step_is_one_line_when_it_has_ended(
-    instance: dg.DagsterInstance, fails: bool, sign: str
+    instance: dg.DagsterInstance, tags: dict[str, str], fails: bool, sign: str
 ) -> None:
     seen = StringIO()
 
@@ -59,14 +64,14 @@ def test_elsewhere_each_step_is_one_line_when_it_has_ended(
         if fails:
             raise dg.Failure("too few rows", allow_retries=False)
 
-    with run_progress(instance, TAGS, Console(file=seen, width=200)):
-        run(instance, study)
+    with run_progress(instance, tags, Console(file=seen, width=200)):
+        run(instance, tags, study)
     (line,) = seen.getvalue().splitlines()
     assert line.split()[:2] == [sign, "ensemble_study"]
 
 
-def test_a_quiet_one_says_nothing(instance: dg.DagsterInstance) -> None:
+def test_a_quiet_one_says_nothing(instance: dg.DagsterInstance, tags: dict[str, str]) -> None:
     seen = StringIO()
-    with run_progress(instance, TAGS, Console(file=seen, quiet=True, force_terminal=True)):
-        run(instance, lambda context: context.log.info(TOLD[0]))
+    with run_progress(instance, tags, Console(file=seen, quiet=True, force_terminal=True)):
+        run(instance, tags, lambda context: context.log.info(TOLD[0]))
     assert seen.getvalue() == ""
