@@ -2,6 +2,7 @@
 
 import os
 import re
+from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,10 @@ from cleverbetter_dagster.errors import SettingsError
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 STATE_FOLDER = ".cleverbetter"
+
+PREFIX = "CLEVERBETTER_"
+UP_TOKEN = f"{PREFIX}UP"
+"""No setting: by it `cleverbetter up` finds again what it started."""
 
 DEFAULT = "shown_default"
 """What the table of settings says of a default that is no fixed value."""
@@ -49,7 +54,7 @@ class Settings(BaseSettings):
 
     # The prefix is for the fields' own names, which are looked up beside the aliases: `home` must not mean HOME.
     model_config = SettingsConfigDict(
-        frozen=True, extra="ignore", populate_by_name=True, env_prefix="CLEVERBETTER_", env_ignore_empty=True
+        frozen=True, extra="ignore", populate_by_name=True, env_prefix=PREFIX, env_ignore_empty=True
     )
 
     home: Path = Field(
@@ -298,6 +303,16 @@ def not_postgres(variable: str, found: str) -> str:
 def variable_of(field: str) -> str:
     """The environment variable of a field of `Settings`."""
     return str(Settings.model_fields[field].validation_alias)
+
+
+def unread_variables() -> dict[str, str | None]:
+    """Variables of the environment that look like ours but are not, each with the one that was probably meant."""
+    fields = Settings.model_fields
+    known = {variable_of(field) for field in fields} | {f"{PREFIX}{field.upper()}" for field in fields} | {UP_TOKEN}
+    unread = sorted(name for name in os.environ if name.upper().startswith(PREFIX) and name.upper() not in known)
+    ours = {variable_of(field).removeprefix(PREFIX): variable_of(field) for field in fields}
+    meant = {name: get_close_matches(name.upper().removeprefix(PREFIX), ours, n=1) for name in unread}
+    return {name: ours[found[0]] if found else None for name, found in meant.items()}
 
 
 def may_hold_a_secret(field: str) -> bool:

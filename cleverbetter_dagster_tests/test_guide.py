@@ -4,6 +4,7 @@ import ast
 import asyncio
 import logging
 import re
+import time
 from collections.abc import Iterator
 from inspect import isawaitable
 from typing import Any
@@ -12,7 +13,9 @@ import numpy as np
 import pytest
 from psycopg import sql
 
+from cleverbetter_dagster.cli.services import free_port, mlflow_service
 from cleverbetter_dagster.dataset.samples import SampleSpec, sample_rows
+from cleverbetter_dagster.model_registry import ModelRegistry
 from cleverbetter_dagster.settings import REPOSITORY, Settings
 from cleverbetter_dagster.store import ledger
 from cleverbetter_dagster.store.database import psycopg_connect
@@ -22,6 +25,7 @@ from cleverbetter_dagster.store.registry import Registry
 from cleverbetter_dagster.store.tracking import mlflow_client, tracking_uri
 
 GUIDE = REPOSITORY.parent / "shared" / "guide" / "TRAINING_GUIDE.md"
+PATIENCE_SECONDS = 120
 SAMPLE = SampleSpec(n_strategies=80, first_month="2021-01", months=24)
 FEW_STEPS = {"agents": 1, "total_steps": 4096, "checkpoints": 1}
 
@@ -277,3 +281,23 @@ def test_a_database_that_was_read_is_the_one_named(deployment: Settings) -> None
     names: dict[str, Any] = {"url": str(deployment.database_url and deployment.database_url.get_secret_value())}
     run_cell(LOAD, names)
     assert len(names["data"]) == counted[0]
+
+
+@pytest.mark.slow
+def test_registering_and_promoting_go_through_a_tracking_server_as_typed(
+    notebook: dict[str, Any], deployment: Settings
+) -> None:
+    service = mlflow_service(deployment, tracking_uri(deployment), deployment.home / "served", free_port(44000))
+    with service.start(deployment.home, {}) as server:
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not service.answers():
+            assert time.monotonic() < deadline, service.log.read_text()
+            time.sleep(0.2)
+        names = notebook | {"uri": service.url}
+        run_cell(REGISTER.replace("clever-better", "served"), names)
+        run_cell(PROMOTE, names)
+        loaded = ModelRegistry(tracking_uri=service.url).load_model("ensemble", names["version"])
+        server.terminate()
+    found = mlflow_client(deployment).get_model_version("ensemble", str(names["version"]))
+    assert (found.source.partition(":")[0], found.tags["stage"]) == ("mlflow-artifacts", "Production")
+    assert np.array_equal(loaded.predict_proba(names["X_test"]), names["model"].predict_proba(names["X_test"]))

@@ -6,7 +6,14 @@ import pytest
 
 from cleverbetter_dagster.cli.settings_table import as_markdown, rows
 from cleverbetter_dagster.errors import SettingsError
-from cleverbetter_dagster.settings import DATABASE_URLS, REPOSITORY, Settings, load_settings, variable_of
+from cleverbetter_dagster.settings import (
+    DATABASE_URLS,
+    REPOSITORY,
+    Settings,
+    load_settings,
+    unread_variables,
+    variable_of,
+)
 
 SECRET = "Tr0ub4dor"
 
@@ -64,3 +71,19 @@ def test_no_secret_is_shown_by_the_table_or_by_repr(monkeypatch: pytest.MonkeyPa
     shown = {row.variable: row.value for row in rows(settings)}
     given = (*map(variable_of, DATABASE_URLS), "MLFLOW_TRACKING_URI", "CLEVERBETTER_ARTEFACTS_URL")
     assert {shown[variable] for variable in given} == {"(hidden)"}
+
+
+def test_what_nothing_reads_is_told_with_the_variable_meant_and_what_is_read_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in Settings.model_fields:
+        monkeypatch.setenv(variable_of(name), "x")
+        monkeypatch.setenv(f"CLEVERBETTER_{name.upper()}", "x")  # Pydantic reads this as well
+    monkeypatch.setenv("cleverbetter_threads", "2")  # and this
+    assert unread_variables() == {}
+    monkeypatch.setenv("CLEVERBETTER_POLL_SECOND", "5")
+    monkeypatch.setenv("CLEVERBETTER_QWFPGJLUY", "5")
+    assert unread_variables() == {
+        "CLEVERBETTER_POLL_SECOND": "CLEVERBETTER_POLL_SECONDS",
+        "CLEVERBETTER_QWFPGJLUY": None,
+    }

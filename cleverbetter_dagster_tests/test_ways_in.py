@@ -70,7 +70,9 @@ USE_CASES = {
     "load rows": UseCase(methods=("TrainingPipeline.load_data_from_database",), because=IN_MEMORY),
     "split": UseCase(methods=("TrainingPipeline.preprocess_data",), because=IN_MEMORY),
     "update a model": UseCase(
-        methods=("TrainingPipeline.incremental_train", "TrainingPipeline.new_examples"), because=IN_MEMORY
+        ("train",),
+        (f"POST {V1}/models/train",),
+        ("TrainingPipeline.incremental_train", "TrainingPipeline.new_examples"),
     ),
     "register a model": UseCase(methods=("ModelRegistry.register_model",), because=IN_MEMORY),
     "train past months": UseCase(("backfill",), because=GRAPH),

@@ -19,6 +19,8 @@ PROCESS = os.environ.get("PYTEST_XDIST_WORKER", "alone")
 """Which of several processes of one test run this is."""
 
 TEMPLATE = f"mlflow_template_{PROCESS}"
+PATIENCE_SECONDS = 270
+"""Below what a test may take, and far above what MLflow's tables take on a machine that does nothing else."""
 PREPARE = """
 from cleverbetter_dagster.settings import load_settings
 from cleverbetter_dagster.store.tracking import experiment_id
@@ -60,7 +62,11 @@ def first_two_starters(postgres: ServerAddress, tmp_path_factory: pytest.TempPat
                 text=True,
             )
         )
-    answers = [starter.communicate(timeout=120) for starter in starters]
+    try:
+        answers = [starter.communicate(timeout=PATIENCE_SECONDS) for starter in starters]
+    finally:
+        for starter in starters:
+            starter.kill()
     return [(starter.returncode, *answer) for starter, answer in zip(starters, answers, strict=True)]
 
 

@@ -4,6 +4,7 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 from fastapi.responses import RedirectResponse
+from fastapi_offline import FastAPIOffline
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 
 from cleverbetter_dagster.api.dagster_runs import DagsterRuns
@@ -23,7 +24,7 @@ as `Authorization: Bearer <token>` where one is set."""
 def create_app(settings: Settings | None = None) -> FastAPI:
     """The API of one deployment; by default that of the environment. Connects to nothing yet."""
     settings = settings or load_settings()
-    app = FastAPI(
+    app = FastAPIOffline(  # its page loads its scripts from here, not from a CDN
         title="cleverbetter",
         version=version("cleverbetter-dagster"),
         description=DESCRIPTION,

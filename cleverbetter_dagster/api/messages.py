@@ -69,7 +69,10 @@ class JobSummary(Message):
 
 
 class TrainingJob(JobSummary):
-    """A training job. `metrics` (on the test rows) and `model_version` are there once it is completed."""
+    """A training job. `metrics` (on the test rows) and `model_version` are there once it is completed.
+
+    They stay null where an incremental training found nothing new: the version before stands as it is.
+    """
 
     metrics: dict[str, float] | None
     model_version: str | None
@@ -87,12 +90,17 @@ class Jobs(Message):
     jobs: list[JobSummary]
 
 
-class Model(Message):
-    """A registered version of a model."""
+class Version(Message):
+    """A registered version of a model, by name."""
 
     model_name: str
     version: str
     as_of: str = Field(description="month it stands at")
+
+
+class Model(Version):
+    """A registered version of a model."""
+
     stage: str
     is_champion: bool
     created_at: Time
@@ -104,24 +112,18 @@ class Models(Message):
     models: list[Model]
 
 
-class Champion(Message):
+class Champion(Version):
     """The champion, and the decision that made it that."""
 
-    model_name: str
-    version: str
-    as_of: str
     since: Time
     reason: str
     decided_by: str
 
 
-class Decided(Message):
+class Decided(Version):
     """A decision that was recorded, and who is champion after it."""
 
     action: str
-    model_name: str
-    version: str
-    as_of: str
     champion: str | None
 
 

@@ -24,7 +24,7 @@ from cleverbetter_dagster.services.manual_promotion import promote_by_hand, roll
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store import ledger
 from cleverbetter_dagster.store.predictions import read_predictions
-from cleverbetter_dagster.store.registry import Registry
+from cleverbetter_dagster.store.registry import ModelVersion, Registry
 
 ACTOR = "REST API"
 MOST_PREDICTIONS = 10_000
@@ -53,14 +53,7 @@ def models(settings: Settings, writing: TokenGuard) -> APIRouter:
         entry = ledger.champion(settings)
         if entry is None:
             raise HTTPException(404, "No model was promoted yet.")
-        return Champion(
-            model_name=entry.family,
-            version=str(entry.version),
-            as_of=entry.as_of,
-            since=entry.decided_at,
-            reason=entry.reason,
-            decided_by=entry.actor,
-        )
+        return Champion(**_named(entry), since=entry.decided_at, reason=entry.reason, decided_by=entry.actor)
 
     @routes.post("/models/{model_name}/versions/{version}/promote", **deciding)
     def promote(model_name: Name, version: Version, body: PromotionBody) -> Decided:
@@ -82,26 +75,18 @@ def models(settings: Settings, writing: TokenGuard) -> APIRouter:
     return routes
 
 
-def _model(found: Any) -> Model:
-    return Model(
-        model_name=found.family,
-        version=str(found.version),
-        as_of=found.as_of,
-        stage=found.stage,
-        is_champion=found.is_champion,
-        created_at=found.created_at,
-    )
+def _named(found: ModelVersion | ledger.LedgerEntry) -> dict[str, str]:
+    """The fields of a `Version`."""
+    return {"model_name": found.family, "version": str(found.version), "as_of": found.as_of}
+
+
+def _model(found: ModelVersion) -> Model:
+    return Model(**_named(found), stage=found.stage, is_champion=found.is_champion, created_at=found.created_at)
 
 
 def _decided(settings: Settings, entry: ledger.LedgerEntry) -> Decided:
     champion = ledger.champion(settings)
-    return Decided(
-        action=entry.action,
-        model_name=entry.family,
-        version=str(entry.version),
-        as_of=entry.as_of,
-        champion=str(champion) if champion else None,
-    )
+    return Decided(**_named(entry), action=entry.action, champion=str(champion) if champion else None)
 
 
 def _prediction(row: dict[str, Any]) -> Prediction:

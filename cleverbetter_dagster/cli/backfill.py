@@ -8,19 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.text import Text
 
-from cleverbetter_dagster.cli.output import (
-    AsJson,
-    ExitCode,
-    plain_table,
-    print_json,
-    progress_console,
-    result_console,
-)
-from cleverbetter_dagster.cli.train import Options, Trials
+from cleverbetter_dagster.cli.options import AsJson, Options, Trials
+from cleverbetter_dagster.cli.output import ExitCode, plain_table, print_json, progress_console, result_console
 from cleverbetter_dagster.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    from cleverbetter_dagster.defs.requests import Launch
+    from cleverbetter_dagster.defs.launches import Launch
 
 
 @dataclass(frozen=True)
@@ -42,6 +35,7 @@ class Wanted:
     options: tuple[str, ...]
     trials: int | None
     again: bool
+    quiet: bool
 
 
 def backfill(
@@ -61,9 +55,9 @@ def backfill(
     """
     from cleverbetter_dagster.learning.catalogue import FAMILIES, get_family
 
-    settings, console = load_settings(), progress_console()
+    settings, console = load_settings(), progress_console(quiet=as_json)
     families = tuple(get_family(name).name for name in family or FAMILIES)
-    wanted = Wanted(families, tuple(options or ()), trials, again)
+    wanted = Wanted(families, tuple(options or ()), trials, again, as_json)
     done: list[MonthDone] = []
     for month in _months(settings, first, last, wanted):
         console.print(f"[bold]{month}[/]")
@@ -102,7 +96,7 @@ def _one(settings: Settings, month: str, wanted: Wanted) -> MonthDone:
         return MonthDone(month, "skipped")
     try:
         for launch in _launches(settings, month, wanted, missing, comparison):
-            run_id = run_job(settings, launch)
+            run_id = run_job(settings, launch, quiet=wanted.quiet)
     except RunFailed as error:
         return MonthDone(month, "failed", missing, told=str(error))
     return MonthDone(month, "done", missing, run_id)
@@ -126,7 +120,7 @@ def _launches(
     settings: Settings, month: str, wanted: Wanted, missing: tuple[str, ...], comparison: bool
 ) -> Sequence["Launch"]:
     from cleverbetter_dagster.cli.training_runs import joined, request_of, runs_of
-    from cleverbetter_dagster.defs.requests import Launch, job_id
+    from cleverbetter_dagster.defs.launches import Launch, job_id
     from cleverbetter_dagster.services.stored import COMPARISON
 
     if not missing:

@@ -50,7 +50,7 @@ def demo(
     console.rule("[bold]cleverbetter demo")
     _import_sample(settings, spec, console)
     from cleverbetter_dagster.cli.launch import run_job
-    from cleverbetter_dagster.defs.requests import Launch
+    from cleverbetter_dagster.defs.launches import Launch
 
     console.print(f"\n[bold]Loading and validating[/] the rows of {spec.months} months, {months[0]} to {months[1]}")
     run_job(settings, Launch("load_rows", (), months, {}, {}), console)

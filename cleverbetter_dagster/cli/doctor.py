@@ -3,14 +3,18 @@
 import typer
 from rich.text import Text
 
-from cleverbetter_dagster.cli.output import AsJson, ExitCode, plain_table, print_json, result_console
+from cleverbetter_dagster.cli.options import AsJson
+from cleverbetter_dagster.cli.output import ExitCode, plain_table, print_json, result_console
 from cleverbetter_dagster.settings import load_settings
 
 STYLES = {"ok": "green", "warn": "yellow", "fail": "red"}
 
 
 def doctor(as_json: AsJson = False) -> None:
-    """Check home, disk, packages, database, tables, rights, clock, MLflow and ports. Exit code 1 if one fails."""
+    """Check folder, disk, variables, packages, database, rights, clock, MLflow, champion and ports.
+
+    Changes nothing. Exit code 1 if a check fails.
+    """
     from cleverbetter_dagster.services.doctor import examine
 
     found = examine(load_settings())

@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.text import Text
+
+from cleverbetter_dagster.cli.options import AsJson
+from cleverbetter_dagster.cli.output import plain_table, progress_console, result_console
 
 if TYPE_CHECKING:
     from cleverbetter_dagster.store.importer import ImportReport
@@ -24,7 +27,7 @@ def import_rows(
     features: Annotated[
         Path | None, typer.Option(help="Market features: a column of JSON objects, or a numeric column a feature.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Import rows from files. Rows that cannot be right are quarantined, the rest is loaded; it can be repeated."""
     from cleverbetter_dagster.cli.progress import import_progress
@@ -33,38 +36,36 @@ def import_rows(
 
     if results is None and features is None:
         raise typer.BadParameter("name a file with --results, with --features, or with both")
-    with import_progress(Console(stderr=True)) as progress:
+    with import_progress(progress_console(quiet=as_json)) as progress:
         report = import_files(load_settings(), results, features, progress)
     if as_json:
         typer.echo(json.dumps(_facts(report), indent=2))
     else:
-        show_import(report, Console())
+        show_import(report, result_console())
 
 
 def show_import(report: "ImportReport", console: Console) -> None:
     """The closing table: what became of every file, why rows are in quarantine, and where to see them."""
-    table = Table(title=f"Imported in {report.seconds:.1f} s", title_justify="left")
-    for title in ("file", "table", "read", "new", "replaced", "unchanged", "quarantined"):
-        table.add_column(title, justify="left" if title in ("file", "table") else "right", overflow="fold")
+    counted = ("read", "new", "replaced", "unchanged", "quarantined")
+    table = plain_table(f"Imported in {report.seconds:.1f} s", ("file",), counted)
     for file in report.files:
         counts = (file.rows_read, file.inserted, file.updated, file.unchanged, file.quarantined)
-        table.add_row(Path(file.source).name, file.table, *(f"{count:,}" for count in counts))
+        table.add_row(Text(Path(file.source).name), *(f"{count:,}" for count in counts))
     console.print(table)
     for file in report.files:
+        told = f"{Path(file.source).name} went into {file.table}"
         if file.ignored_columns:
-            told = f"{Path(file.source).name}: no place for the columns {', '.join(file.ignored_columns)}"
-            console.print(told, style="dim", markup=False)
+            told += f", which has no place for the columns {', '.join(file.ignored_columns)}"
+        console.print(told, style="dim", markup=False, highlight=False, soft_wrap=True)
     if report.quarantined:
         _show_reasons(report, console)
 
 
 def _show_reasons(report: "ImportReport", console: Console) -> None:
-    table = Table(title="Quarantined: not loaded, kept until repaired", title_justify="left")
-    table.add_column("values", justify="right")
-    table.add_column("reason", overflow="fold")
+    table = plain_table("Quarantined: not loaded, kept until repaired", ("reason",), ("values",))
     reasons = [(count, reason) for file in report.files for reason, count in file.reasons.items()]
     for count, reason in sorted(reasons, reverse=True)[:MOST_REASONS]:
-        table.add_row(f"{count:,}", reason)
+        table.add_row(Text(reason), f"{count:,}")
     console.print(table)
     console.print(
         f"{report.quarantined:,} of {report.rows_read:,} rows were not loaded, the others were. To see them, with "

@@ -9,19 +9,19 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 import dagster as dg
 from rich.console import Console
 
+from cleverbetter_dagster.cli.progress import run_progress
 from cleverbetter_dagster.defs.failures import failure_of
-from cleverbetter_dagster.defs.requests import RANGE_END_TAG, RANGE_START_TAG, Launch
+from cleverbetter_dagster.defs.launches import RANGE_END_TAG, RANGE_START_TAG, Launch
 from cleverbetter_dagster.errors import CleverBetterError
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.home import prepare_home
 
 LAUNCH_TAG = "cleverbetter/launch"
-POLL_SECONDS = 0.5
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
@@ -44,7 +44,14 @@ def retrain_job() -> dg.JobDefinition:
     return defs.resolve_job_def("retrain")
 
 
-JOBS = {"load_rows": load_rows_job, "retrain": retrain_job}
+def incremental_job() -> dg.JobDefinition:
+    """For `reconstructable`, as `load_rows_job`."""
+    from cleverbetter_dagster.definitions import defs
+
+    return defs.resolve_job_def("incremental")
+
+
+JOBS = {"load_rows": load_rows_job, "retrain": retrain_job, "incremental": incremental_job}
 
 
 @contextmanager
@@ -55,13 +62,14 @@ def dagster_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
         yield instance
 
 
-def run_job(settings: Settings, launch: Launch, console: Console | None = None) -> str:
+def run_job(settings: Settings, launch: Launch, console: Console | None = None, *, quiet: bool = False) -> str:
     """Run a launch in this process and its children, and wait for it. Without assets it is the whole job.
 
     Args:
         settings: where everything is.
         launch: job, assets, months (both ends included), tags and configuration.
         console: where the steps are shown; standard error if not given.
+        quiet: show none.
 
     Returns:
         The id of the Dagster run; it is in the UI like any other.
@@ -74,8 +82,8 @@ def run_job(settings: Settings, launch: Launch, console: Console | None = None) 
     tags = {RANGE_START_TAG: launch.months[0], RANGE_END_TAG: launch.months[1], **launch.tags, LAUNCH_TAG: mark}
     log = settings.state_folder / "logs" / "runs.log"
     with dagster_instance(settings) as instance, _errors_to(log) as errors:
-        console = console or Console(file=errors)
-        with _cancelling(instance, mark), _steps_shown(instance, mark, console):
+        console = console or Console(file=errors, quiet=quiet)
+        with _cancelling(instance, mark), run_progress(instance, {LAUNCH_TAG: mark}, console):
             result = dg.execute_job(
                 dg.reconstructable(JOBS[launch.job]),
                 instance=instance,
@@ -149,39 +157,3 @@ def _cancelling(instance: dg.DagsterInstance, mark: str) -> Iterator[None]:
 def _unfinished(instance: dg.DagsterInstance, mark: str) -> list[dg.DagsterRun]:
     runs = instance.get_runs(filters=dg.RunsFilter(tags={LAUNCH_TAG: mark}))
     return [run for run in runs if not run.is_finished]
-
-
-@contextmanager
-def _steps_shown(instance: dg.DagsterInstance, mark: str, console: Console) -> Iterator[None]:
-    done = threading.Event()
-
-    def watch() -> None:
-        shown: set[str] = set()
-        with console.status("starting") as status:
-            while not done.wait(POLL_SECONDS):
-                _show_steps(instance, mark, shown, console, status)
-        _show_steps(instance, mark, shown, console, None)
-
-    watcher = threading.Thread(target=watch, name="progress", daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        done.set()
-        watcher.join()
-
-
-def _show_steps(instance: dg.DagsterInstance, mark: str, shown: set[str], console: Console, status: Any) -> None:
-    runs = instance.get_runs(filters=dg.RunsFilter(tags={LAUNCH_TAG: mark}), limit=1)
-    if not runs:
-        return
-    running = []
-    for step in instance.get_run_step_stats(runs[0].run_id):
-        if step.end_time is None or step.start_time is None:
-            running.append(step.step_key)
-        elif step.step_key not in shown:
-            shown.add(step.step_key)
-            sign = "[green]✓[/]" if step.status and step.status.value == "SUCCESS" else "[red]✗[/]"
-            console.print(f"  {sign} {step.step_key:<24} {step.end_time - step.start_time:6.1f} s")
-    if status is not None:
-        status.update("running " + (", ".join(running) or "the next step"))

@@ -86,6 +86,7 @@ app.command(
     rich_help_panel=MODELS,
     epilog=_examples(
         "cleverbetter train ensemble",
+        "cleverbetter train ensemble --incremental",
         "cleverbetter train classifier --as-of 2023-10 --set min_composite_score=0.5 --trials 50 --json",
         "cleverbetter train ensemble --set decision_time=run_date --set params='{\"max_depth\": 3}'",
     ),

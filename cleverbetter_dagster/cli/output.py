@@ -1,4 +1,4 @@
-"""What every command shares towards the person or program that typed it: options, JSON, questions, exit codes.
+"""What every command shares towards the person or program that typed it: tables, JSON, questions, exit codes.
 
 Standard output is for what was asked for, standard error for progress, questions and errors.
 """
@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
 from enum import IntEnum
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 from rich.box import SIMPLE_HEAD
@@ -24,10 +24,6 @@ from cleverbetter_dagster.errors import (
     NotStored,
     UnknownFamily,
 )
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else, for programs.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
-Month = Annotated[str, typer.Argument(metavar="YYYY-MM", help="The month (as_of).", show_default=False)]
 
 
 class ExitCode(IntEnum):
@@ -93,9 +89,9 @@ def confirm(question: str, yes: bool) -> None:
         raise NotConfirmed("Nothing was changed. To go on, answer y, or add --yes.")
 
 
-def progress_console() -> Console:
-    """Where progress is shown: standard error, so that standard output can be piped."""
-    return Console(stderr=True)
+def progress_console(*, quiet: bool = False) -> Console:
+    """Where progress is shown: standard error, so that standard output can be piped. `quiet` shows none."""
+    return Console(stderr=True, quiet=quiet)
 
 
 def result_console() -> Console:

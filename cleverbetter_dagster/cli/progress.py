@@ -1,10 +1,18 @@
-"""Progress of an import, drawn while it runs."""
+"""Progress, drawn while it is made: of an import, and of a Dagster run's steps."""
 
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+POLL_SECONDS = 0.5
 
 
 @contextmanager
@@ -25,3 +33,63 @@ def import_progress(console: Console) -> Iterator[Callable[[str, float], None]]:
             bars.update(steps[step], completed=done_fraction)
 
         yield show
+
+
+@contextmanager
+def run_progress(instance: "dg.DagsterInstance", tags: Mapping[str, str], console: Console) -> Iterator[None]:
+    """The steps of the newest run with `tags` as they end; on a terminal also what those at work said last.
+
+    A study says how many trials are done, the best so far, and about how long it will take yet.
+    """
+    done, steps = threading.Event(), _Steps(instance, tags, console)
+
+    def watch() -> None:
+        with console.status("starting") as status:
+            while not done.wait(POLL_SECONDS):
+                status.update(Text(steps.look(), no_wrap=True, overflow="ellipsis"))
+        steps.look()
+
+    watcher = threading.Thread(target=watch, name="progress", daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watcher.join()
+
+
+class _Steps:
+    """What is known of a run's steps: which were shown, and the last line each of them logged."""
+
+    def __init__(self, instance: "dg.DagsterInstance", tags: Mapping[str, str], console: Console) -> None:
+        self._instance, self._tags, self._console = instance, dict(tags), console
+        self._shown: set[str] = set()
+        self._said: dict[str, str] = {}
+        self._cursor: str | None = None
+
+    def look(self) -> str:
+        """Print the steps that ended since the last look; what the others are at, as one line."""
+        import dagster as dg
+
+        runs = self._instance.get_runs(filters=dg.RunsFilter(tags=self._tags), limit=1)
+        if not runs:
+            return "starting"
+        self._listen(runs[0].run_id)
+        working = []
+        for step in self._instance.get_run_step_stats(runs[0].run_id):
+            if step.end_time is None or step.start_time is None:
+                said = self._said.get(step.step_key)
+                working.append(f"{step.step_key}: {said}" if said else step.step_key)
+            elif step.step_key not in self._shown:
+                self._shown.add(step.step_key)
+                sign = "[green]✓[/]" if step.status and step.status.value == "SUCCESS" else "[red]✗[/]"
+                self._console.print(f"  {sign} {step.step_key:<24} {step.end_time - step.start_time:6.1f} s")
+        return "running " + ("; ".join(working) or "the next step")
+
+    def _listen(self, run_id: str) -> None:
+        """Take in what was logged since the last look."""
+        found = self._instance.get_records_for_run(run_id, self._cursor)
+        self._cursor = found.cursor
+        for entry in (record.event_log_entry for record in found.records):
+            if entry.step_key and not entry.is_dagster_event:
+                self._said[entry.step_key] = entry.user_message

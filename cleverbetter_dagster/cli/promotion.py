@@ -10,26 +10,17 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.text import Text
 
-from cleverbetter_dagster.cli.output import (
-    AsJson,
-    Yes,
-    confirm,
-    plain_table,
-    print_json,
-    progress_console,
-    result_console,
-)
+from cleverbetter_dagster.cli.options import AsJson, Family, Reason, Yes
+from cleverbetter_dagster.cli.output import confirm, plain_table, print_json, progress_console, result_console
 from cleverbetter_dagster.settings import load_settings
 
 if TYPE_CHECKING:
     from cleverbetter_dagster.services.manual_promotion import Review
     from cleverbetter_dagster.store.ledger import LedgerEntry, Reign
 
-Reason = Annotated[str, typer.Option(help="Why; the ledger keeps it.", show_default=False)]
-
 
 def promote(
-    family: Annotated[str, typer.Argument(help="Model family, such as ensemble.", show_default=False)],
+    family: Family,
     version: Annotated[int, typer.Argument(help="Its registered version.", min=1, show_default=False)],
     reason: Reason,
     override_gate: Annotated[

@@ -7,16 +7,8 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from cleverbetter_dagster.cli.output import (
-    AsJson,
-    ExitCode,
-    Yes,
-    confirm,
-    plain_table,
-    print_json,
-    progress_console,
-    result_console,
-)
+from cleverbetter_dagster.cli.options import AsJson, Yes
+from cleverbetter_dagster.cli.output import ExitCode, confirm, plain_table, print_json, progress_console, result_console
 from cleverbetter_dagster.settings import load_settings
 
 if TYPE_CHECKING:

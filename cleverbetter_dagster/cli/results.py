@@ -6,20 +6,19 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from cleverbetter_dagster.cli.output import AsJson, plain_table, print_json, result_console
+from cleverbetter_dagster.cli.options import AsJson, AsOfMonth, Family
+from cleverbetter_dagster.cli.output import plain_table, print_json, result_console
 from cleverbetter_dagster.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from cleverbetter_dagster.dataset.as_of import AsOf
     from cleverbetter_dagster.evaluation.leaderboard import LeaderboardRow
 
-AsOfMonth = Annotated[str | None, typer.Option("--as-of", metavar="YYYY-MM", help="The month; else the newest.")]
-
 FIGURES = ("roc_auc", "brier", "roi", "growth")
 
 
 def evaluate(
-    family: Annotated[str, typer.Argument(help="Model family, such as ensemble.", show_default=False)],
+    family: Family,
     as_of: AsOfMonth = None,
     as_json: AsJson = False,
 ) -> None:
@@ -32,7 +31,7 @@ def evaluate(
 
     settings, family = load_settings(), get_family(family).name
     month = _month(as_of) or _newest_model(settings, family)
-    _judge_where_missing(settings, family, month)
+    _judge_where_missing(settings, family, month, quiet=as_json)
     table = stored_evaluation(settings, family, month)
     model, board = evaluated_model(table), leaderboard(scored_by_model([table]), BootstrapSpec())
     if as_json:
@@ -110,7 +109,7 @@ def _newest_model(settings: Settings, family: str) -> "AsOf":
     return AsOf.parse(months[-1])
 
 
-def _judge_where_missing(settings: Settings, family: str, as_of: "AsOf") -> None:
+def _judge_where_missing(settings: Settings, family: str, as_of: "AsOf", *, quiet: bool) -> None:
     """Materialise the evaluation of the month's model, unless it is there and of that very model."""
     from cleverbetter_dagster.errors import NotStored
     from cleverbetter_dagster.services.scored_table import evaluated_model
@@ -126,9 +125,9 @@ def _judge_where_missing(settings: Settings, family: str, as_of: "AsOf") -> None
         if judged.run_id == model.run_id:
             return
     from cleverbetter_dagster.cli.launch import run_job
-    from cleverbetter_dagster.defs.requests import Launch
+    from cleverbetter_dagster.defs.launches import Launch
 
-    run_job(settings, Launch("retrain", (f"{family}_evaluation",), (as_of.key, as_of.key), {}, {}))
+    run_job(settings, Launch("retrain", (f"{family}_evaluation",), (as_of.key, as_of.key), {}, {}), quiet=quiet)
 
 
 def _board(title: str, board: list["LeaderboardRow"], own: set[str]) -> Table:

@@ -13,9 +13,8 @@ from pathlib import Path
 
 import psutil
 
-from cleverbetter_dagster.settings import Settings
+from cleverbetter_dagster.settings import UP_TOKEN, Settings
 
-TOKEN_VARIABLE = "CLEVERBETTER_UP"
 STOP_TIMEOUT_SECONDS = 20.0
 CLOCK_TOLERANCE_SECONDS = 1.0
 
@@ -94,6 +93,6 @@ def stop_processes(token: str, timeout_seconds: float = STOP_TIMEOUT_SECONDS) ->
 
 def _carries(process: psutil.Process, token: str) -> bool:
     try:
-        return process.name() != "postgres" and process.environ().get(TOKEN_VARIABLE) == token
+        return process.name() != "postgres" and process.environ().get(UP_TOKEN) == token
     except (psutil.NoSuchProcess, psutil.AccessDenied):  # gone, a zombie, or somebody else's
         return False

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from cleverbetter_dagster.cli.output import AsJson, plain_table, print_json, result_console
+from cleverbetter_dagster.cli.options import AsJson
+from cleverbetter_dagster.cli.output import plain_table, print_json, result_console
 from cleverbetter_dagster.settings import DEFAULT, Settings, load_settings, may_hold_a_secret, variable_of
 
 

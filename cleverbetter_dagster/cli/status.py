@@ -3,12 +3,13 @@
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
+from cleverbetter_dagster.cli.options import AsJson
 from cleverbetter_dagster.cli.running import ProcessRecord, UpRecord, read_record, record_path
 from cleverbetter_dagster.errors import DatabaseUnavailable
 from cleverbetter_dagster.settings import Settings, load_settings
@@ -29,7 +30,7 @@ class Status:
     trouble: str | None
 
 
-def status(as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
+def status(as_json: AsJson = False) -> None:
     """Say what is up and where, how many rows there are, and which model is champion."""
     settings, console = load_settings(), Console()
     found = collect(settings)

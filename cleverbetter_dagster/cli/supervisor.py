@@ -5,10 +5,10 @@ import subprocess
 import time
 from pathlib import Path
 
-from cleverbetter_dagster.cli.running import TOKEN_VARIABLE, ProcessRecord
+from cleverbetter_dagster.cli.running import ProcessRecord
 from cleverbetter_dagster.cli.services import Service
 from cleverbetter_dagster.errors import CleverBetterError
-from cleverbetter_dagster.settings import Settings
+from cleverbetter_dagster.settings import UP_TOKEN, Settings
 
 START_TIMEOUT_SECONDS = 180.0
 POLL_SECONDS = 0.25
@@ -37,7 +37,7 @@ class Supervisor:
 
     def start(self, service: Service) -> Service:
         """Start a service and return at once."""
-        process = service.start(self.settings.home, {TOKEN_VARIABLE: self.token})
+        process = service.start(self.settings.home, {UP_TOKEN: self.token})
         self._running[service] = process
         self.records.append(ProcessRecord.of(service.name, process.pid, service.url))
         return service

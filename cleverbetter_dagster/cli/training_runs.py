@@ -11,7 +11,8 @@ from typing import Any
 import dagster as dg
 
 from cleverbetter_dagster.cli.launch import dagster_instance
-from cleverbetter_dagster.defs.requests import ROLE_TAG, Launch, TrainingRequest, launches
+from cleverbetter_dagster.defs.launches import ROLE_TAG, Launch, launches
+from cleverbetter_dagster.defs.requests import TrainingRequest
 from cleverbetter_dagster.errors import InvalidRequest, Problem
 from cleverbetter_dagster.services.loading import months_with_rows
 from cleverbetter_dagster.settings import Settings
@@ -21,19 +22,19 @@ TUNING = "tuning"
 
 
 def request_of(
-    family: str, as_of: str | None, options: Sequence[str], trials: int | None, *, search: bool = False
+    family: str, as_of: str | None, options: Sequence[str], trials: int | None, **fields: Any
 ) -> TrainingRequest:
     """The request that a command line makes.
 
     Args:
-        trials: settings to search among; None is, where `search` asks for a search, the family's own number.
-        search: whether to search without a number of trials; otherwise the family's default hyperparameters stand.
+        trials: settings to search among; None: as many as `fields` ask for, by default none.
+        fields: further fields of the request.
 
     Raises:
         InvalidRequest: with every option that is wrong, why, and what to do.
     """
-    values: dict[str, Any] = {"model_type": family, "as_of": as_of, "config": dict(map(_option, options))}
-    if search or trials is not None:
+    values = {"model_type": family, "as_of": as_of, "config": dict(map(_option, options)), **fields}
+    if trials is not None:
         values |= {"hyperparameter_search": True, "n_trials": trials}
     return TrainingRequest.parse(values)
 

@@ -1,40 +1,31 @@
-"""A request to train a family, and the Dagster runs it comes down to. The command line and the REST API share it.
+"""A request to train a family, and what is wrong with one. The command line and the REST API share it.
 
-Pure: nothing here reads a database, a clock or the environment, and nothing is launched.
+Pure: nothing here reads a database, a clock or the environment. What it comes down to is in `launches`.
 """
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Self
 
-import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from cleverbetter_dagster.betting.staking import StakingSpec
 from cleverbetter_dagster.dataset.as_of import AsOf
 from cleverbetter_dagster.dataset.spec import DatasetSpec
-from cleverbetter_dagster.defs.jobs import LOAD_ROWS, RETRAIN
 from cleverbetter_dagster.errors import DataError, InvalidRequest, Problem, UnknownFamily
 from cleverbetter_dagster.learning.catalogue import FAMILIES, get_family
-from cleverbetter_dagster.learning.tuning_spec import StudySpec
+from cleverbetter_dagster.learning.tuning import StudySpec, metrics_of
+from cleverbetter_dagster.services.records import Training
 
 MOST_TRIALS = 1000
 HTTP_PARTS = (["body"], ["query"], ["path"], ["header"])
 LONGEST_NAME = 60
 """Of a field as a refusal repeats it."""
 
-JOB_ID_TAG = "cleverbetter/job_id"
-"""The runs of one request share it; dagster.yaml runs them one after the other."""
-
-FAMILY_TAG, AS_OF_TAG, ROLE_TAG = "cleverbetter/family", "cleverbetter/as_of", "cleverbetter/role"
-TRAINING, ROWS = "training", "rows"
-RANGE_START_TAG, RANGE_END_TAG = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
-PRIORITY_TAG = "dagster/priority"
-
+STUDY = "{family}_study"
 SPECS: Mapping[str, type[BaseModel]] = {
     "temporal_split": DatasetSpec,
-    "{family}_study": StudySpec,
+    STUDY: StudySpec,
     "{family}_evaluation": StakingSpec,
 }
 """Whose fields the options of `config` are, by the asset that is given them. A name that two share goes to both."""
@@ -68,6 +59,11 @@ class TrainingRequest(BaseModel):
         le=MOST_TRIALS,
         description=f"settings the search judges, 1 to {MOST_TRIALS}; null: as many as studies of the family have",
         examples=[50],
+    )
+    training: Training = Field(
+        "full",
+        description="full: fit anew; incremental: go on from the newest version made with the same choices, with its "
+        "hyperparameters and only what it has not learned from",
     )
 
     @classmethod
@@ -113,16 +109,9 @@ class TrainingRequest(BaseModel):
         return options
 
     @model_validator(mode="after")
-    def _names_hyperparameters_of_the_family(self) -> Self:
-        known = get_family(self.model_type).default_params()
-        remedy = f"use one of: {', '.join(known)}"
-        found = [
-            Problem(f"config.{option}.{name[:LONGEST_NAME]}", f"no hyperparameter of {self.model_type}", remedy)
-            for option in ("params", "space")
-            for name in self.config.get(option, {})
-            if name not in known
-        ]
-        if found:
+    def _fits_the_family_and_the_training(self) -> Self:
+        searches = _only_in_full(self) if self.training == "incremental" else []
+        if found := _not_of_family(self.model_type, self.config) + searches:
             raise InvalidRequest(found)
         return self
 
@@ -146,70 +135,17 @@ class TrainingRequest(BaseModel):
     def run_config(self) -> dict[str, Any]:
         """What the assets of the family are configured with: the options given, the rest at its default."""
         config = {asset.format(family=self.model_type): _validated(spec, self.config) for asset, spec in SPECS.items()}
-        study = config[f"{self.model_type}_study"]
-        trials = self.n_trials if self.hyperparameter_search else 0
-        if trials is not None:
-            study["n_trials"] = trials
-            # Who names a number of trials wants that many, also where an earlier month gives the start.
-            study.setdefault("n_trials_warm", trials)
+        study = STUDY.format(family=self.model_type)
+        if self.training == "incremental":
+            config |= {study: {}, f"{self.model_type}_model": {"training": self.training}}
+        else:
+            config[study] = self._trials() | config[study]
         return {"ops": {asset: {"config": values} for asset, values in config.items() if values}}
 
-
-@dataclass(frozen=True)
-class Launch:
-    """One run to launch: a job, those of its assets to materialise, over which months, how.
-
-    Attributes:
-        months: first and last, `YYYY-MM`; the same for a single one.
-        tags: what the run is known by, the range of months included.
-    """
-
-    job: str
-    assets: tuple[str, ...]
-    months: tuple[str, str]
-    tags: Mapping[str, str]
-    run_config: Mapping[str, Any]
-
-
-def launches(
-    request: TrainingRequest, job_id: str, months: Collection[str], loaded: Collection[str]
-) -> tuple[Launch, ...]:
-    """The runs of a request, in order: the rows that were never loaded, where there are any; then the training.
-
-    Args:
-        request: what to train.
-        job_id: by `job_id`; the runs share it as a tag.
-        months: those that have rows, `YYYY-MM`.
-        loaded: those whose partition of `training_rows` is materialised.
-
-    Raises:
-        InvalidRequest: as `TrainingRequest.month`.
-    """
-    as_of, family = request.month(months), request.model_type
-    branch = (f"{family}_study", f"{family}_model", f"{family}_evaluation")
-    shared = {JOB_ID_TAG: job_id, FAMILY_TAG: family, AS_OF_TAG: as_of}
-    training = Launch(
-        job=RETRAIN,
-        assets=("training_rows", "temporal_split", *branch),
-        months=(as_of, as_of),
-        tags={**shared, ROLE_TAG: TRAINING, **_range_tags(as_of, as_of)},
-        run_config=request.run_config(),
-    )
-    absent = _absent(min(months), as_of, loaded)
-    if not absent:
-        return (training,)
-    first, last = absent[0], absent[-1]
-    rows_tags = {**shared, ROLE_TAG: ROWS, PRIORITY_TAG: "1", **_range_tags(first, last)}
-    return Launch(LOAD_ROWS, ("training_rows",), (first, last), rows_tags, {}), training
-
-
-def job_id(family: str, unix_seconds: float) -> str:
-    """The id of a request made at that time, as the guide writes it.
-
-    >>> job_id("ensemble", 1234567890.1234)
-    'train_ensemble_1234567890.123'
-    """
-    return f"train_{family}_{unix_seconds:.3f}"
+    def _trials(self) -> dict[str, int]:
+        """Settings to judge. Who names a number wants that many, also where an earlier month gives the start."""
+        trials = self.n_trials if self.hyperparameter_search else 0
+        return {} if trials is None else {"n_trials": trials, "n_trials_warm": trials}
 
 
 def problems_of(error: ValidationError, prefix: str = "") -> list[Problem]:
@@ -252,6 +188,34 @@ def _unknown(name: str) -> Problem | None:
     return Problem(f"config.{name[:LONGEST_NAME]}", "there is no such option", f"use one of: {', '.join(OPTIONS)}")
 
 
+def _not_of_family(family: str, options: Mapping[str, Any]) -> list[Problem]:
+    """Hyperparameters the family has not, and a metric it cannot be judged by."""
+    known, metrics = get_family(family).default_params(), metrics_of(get_family(family))
+    found = [
+        Problem(
+            f"config.{option}.{name[:LONGEST_NAME]}",
+            f"no hyperparameter of {family}",
+            f"use one of: {', '.join(known)}",
+        )
+        for option in ("params", "space")
+        for name in options.get(option, {})
+        if name not in known
+    ]
+    if (metric := options.get("metric", metrics[0])) not in metrics:
+        told = f"{family} does not stake by itself, so it has no {metric} to be judged by"
+        found.append(Problem("config.metric", told, f"use one of: {', '.join(metrics)}"))
+    return found
+
+
+def _only_in_full(request: TrainingRequest) -> list[Problem]:
+    """What only a full training reads: an incremental one keeps the hyperparameters of the version it goes on from."""
+    elsewhere = {name for asset, spec in SPECS.items() if asset != STUDY for name in spec.model_fields}
+    given = [f"config.{name}" for name in request.config if name not in elsewhere]
+    given += [name for name in ("hyperparameter_search", "n_trials") if getattr(request, name)]
+    remedy = "leave it out, or train in full (training: full)"
+    return [Problem(name, "an incremental training searches nothing", remedy) for name in given]
+
+
 def _remedy(title: str, name: str) -> str:
     models: tuple[type[BaseModel], ...] = (*SPECS.values(), TrainingRequest)
     model = next((model for model in models if model.__name__ == title), TrainingRequest)
@@ -284,14 +248,3 @@ def _not_json(options: Mapping[str, Any]) -> list[Problem]:
     if rb"\u0000" in stored:
         return [Problem("config", "cannot be stored: it holds NUL characters", "leave them out")]
     return []
-
-
-def _absent(first: str, as_of: str, loaded: Collection[str]) -> list[str]:
-    """Months from the first with rows up to the one before `as_of` that were never loaded; that one always is."""
-    known = set(loaded)
-    before = pd.period_range(first, as_of, freq="M").strftime("%Y-%m")[:-1]
-    return [month for month in before if month not in known]
-
-
-def _range_tags(first: str, last: str) -> dict[str, str]:
-    return {RANGE_START_TAG: first, RANGE_END_TAG: last}

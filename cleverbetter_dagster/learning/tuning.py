@@ -8,7 +8,7 @@ judged is in `tuning_scores` (`tuning_stack` for the ensemble, `tuning_agent` fo
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from cleverbetter_dagster.dataset.examples import Examples
 from cleverbetter_dagster.errors import LearningError
@@ -18,7 +18,7 @@ from cleverbetter_dagster.learning.rl_agent import RlAgent
 from cleverbetter_dagster.learning.tuning_agent import AgentScorer
 from cleverbetter_dagster.learning.tuning_scores import FitScorer, Scorer, pooled, temporal_cv_score
 from cleverbetter_dagster.learning.tuning_space import edges, searched_space, suggested, within
-from cleverbetter_dagster.learning.tuning_spec import FoldScores, Progress, StudyPlace, StudyResult, StudySpec
+from cleverbetter_dagster.learning.tuning_spec import FoldScores, Metric, Progress, StudyPlace, StudyResult, StudySpec
 from cleverbetter_dagster.learning.tuning_stack import StackScorer
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ __all__ = [
     "StudyResult",
     "StudySpec",
     "judged_trials",
+    "metrics_of",
     "pooled",
     "run_study",
     "temporal_cv_score",
@@ -85,16 +86,26 @@ def run_study(
     return _result(study, family, scorer, spec, defaults)
 
 
+def metrics_of(family: Family) -> tuple[Metric, ...]:
+    """What a family's settings can be judged by; `growth` takes stakes of its own.
+
+    >>> metrics_of(Ensemble())
+    ('auc', 'brier', 'log_loss')
+    """
+    return tuple(metric for metric in get_args(Metric) if metric != "growth" or type(family) is RlAgent)
+
+
 def scorer_for(family: Family, examples: Examples, spec: StudySpec) -> Scorer:
     """The cheapest scorer there is for the family.
 
     Raises:
         LearningError: the family cannot be scored by the metric.
     """
+    if spec.metric not in metrics_of(family):
+        told = f"{family.name} does not stake by itself and has no {spec.metric}"
+        raise LearningError(f"{told}: take {', '.join(metrics_of(family))}.")
     if type(family) is RlAgent:
         return AgentScorer(examples, spec, anchor={**family.default_params(), **spec.params})
-    if spec.metric == "growth":
-        raise LearningError(f"{family.name} does not stake by itself and has no growth: take auc, brier or log_loss.")
     if type(family) is Ensemble:
         return StackScorer(examples, spec, anchor={**family.default_params(), **spec.params})
     return FitScorer(family, examples, spec)

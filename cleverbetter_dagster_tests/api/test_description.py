@@ -1,5 +1,8 @@
 """The API is held to its own OpenAPI description: whatever is asked, the answers are those it announces."""
 
+import re
+from urllib.parse import urljoin
+
 import pytest
 import requests
 import schemathesis
@@ -72,8 +75,14 @@ def test_the_guides_calls_are_described() -> None:
     assert {(method.upper(), path) for path, calls in paths.items() for method in calls} >= GUIDES_CALLS
 
 
-def test_there_is_a_page_of_it_for_people() -> None:
+def test_there_is_a_page_of_it_for_people_and_all_of_it_comes_from_here() -> None:
     with served(Settings()) as api:
         page = requests.get(f"{api.url}/", timeout=30)
+        loaded = re.findall(r"""(?:src|href)=["']([^"']+)""", page.text)
+        answers = [requests.get(urljoin(page.url, address), timeout=30) for address in loaded]
     assert page.url == f"{api.url}/docs"
     assert "/openapi.json" in page.text
+    assert not re.findall(r"https?:|[\"']//", page.text), "it names another host"
+    assert len(loaded) == 3  # script, style, icon
+    assert all(answer.ok and answer.content for answer in answers)
+    assert all(answer.url.startswith(api.url) for answer in answers)

@@ -70,6 +70,17 @@ def test_what_a_rollback_withdrew_takes_the_override(api: Api, empty_registry: S
     assert standing.evidence["gate"]["overridden"] is True
 
 
+def test_what_nobody_expected_is_told_to_the_log_alone(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_: Settings) -> None:
+        raise RuntimeError("postgresql://ann:Tr0ub4dor@db")
+
+    monkeypatch.setattr(ledger, "champion", broken)
+    answer = api.get("/api/v1/models/champion")
+    assert (answer.status_code, list(answer.json())) == (500, ["detail"])
+    assert "Tr0ub4dor" not in answer.text
+    assert "Traceback" not in answer.text
+
+
 @pytest.mark.parametrize(
     ("path", "body", "status"),
     [

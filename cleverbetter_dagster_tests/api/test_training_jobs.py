@@ -6,8 +6,9 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from cleverbetter_dagster.api.dagster_runs import DagsterRuns
-from cleverbetter_dagster.defs.requests import FAMILY_TAG, JOB_ID_TAG, ROLE_TAG, TRAINING
+from cleverbetter_dagster.api.dagster_runs import DagsterDown, DagsterRuns
+from cleverbetter_dagster.defs.launches import FAMILY_TAG, JOB_ID_TAG, ROLE_TAG, TRAINING, Launch
+from cleverbetter_dagster.defs.requests import TrainingRequest
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.model_package import log_model
 from cleverbetter_dagster.store.model_runs import RunSpec, start_run
@@ -68,12 +69,27 @@ def test_the_guides_call_starts_a_job_that_is_a_run_in_dagsters_queue(api: Api) 
     assert (status["completed_at"], status["metrics"], status["model_version"]) == (None, None, None)
 
 
+def test_an_incremental_job_is_a_run_of_updates_without_a_study(api: Api) -> None:
+    answer = api.post("/api/v1/models/train", {"model_type": "classifier", "training": "incremental"})
+    assert answer.status_code == 202, answer.text
+    training, _ = runs_of(answer.json()["job_id"])
+    assert (training.job_name, training.status) == ("incremental", dg.DagsterRunStatus.QUEUED)
+    chosen = {key.to_user_string() for key in training.asset_selection or ()}
+    assert chosen == {"training_rows", "temporal_split", "classifier_model", "classifier_evaluation"}
+    assert training.run_config["ops"] == {"classifier_model": {"config": {"training": "incremental"}}}
+
+
 def test_a_job_outlives_the_api_and_is_in_the_list(api: Api, with_dagster: Settings) -> None:
     job = api.post("/api/v1/models/train", GUIDE).json()["job_id"]
     with served(with_dagster) as another:
         assert another.get(f"/api/v1/models/training/{job}").json()["status"] == "pending"
         listed = another.get("/api/v1/models/training?status=pending&model_type=ensemble&limit=1").json()["jobs"]
+        others = [
+            another.get(f"/api/v1/models/training?{query}").json()["jobs"]
+            for query in ("model_type=classifier", "status=failed", "status=running")
+        ]
     assert [found["job_id"] for found in listed] == [job]
+    assert job not in [found["job_id"] for jobs in others for found in jobs]
 
 
 def test_a_cancelled_job_and_the_loading_of_its_rows_are_cancelled_once(api: Api) -> None:
@@ -122,6 +138,8 @@ def test_an_unknown_job_is_not_found(api: Api, path: str) -> None:
         ({"model_type": "oracle"}, "model_type", "ensemble, classifier"),
         ({"n_trials": 0}, "n_trials", "1 to 1000"),
         ({"config": {"foo": 1}}, "config.foo", "min_composite_score"),
+        ({"config": {"metric": "growth"}}, "config.metric", "use one of: auc, brier, log_loss"),
+        ({"training": "incremental", "hyperparameter_search": False}, "n_trials", "train in full"),
         ({"trials": 1}, "trials", "n_trials"),
         ({"as_of": "1999-01"}, "as_of", "2023-01 to 2023-03"),
     ],
@@ -154,6 +172,34 @@ def test_without_dagster_nothing_is_started_and_the_answer_says_how_to_start_it(
     assert answer.status_code == 503
     assert "cleverbetter up" in answer.json()["detail"]
     assert (ready.status_code, ready.json()["parts"]["database"]) == (503, "ok")
+
+
+def test_where_dagster_goes_away_in_between_nothing_of_the_job_goes_on(
+    with_dagster: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launch, launched = DagsterRuns._launch, []
+
+    def once(self: DagsterRuns, wanted: Launch) -> str:
+        if launched:
+            raise DagsterDown("gone")
+        launched.append(launch(self, wanted))
+        return launched[0]
+
+    monkeypatch.setattr(DagsterRuns, "_launch", once)
+    with pytest.raises(DagsterDown, match="gone"):
+        DagsterRuns(with_dagster).submit(TrainingRequest.parse(GUIDE))
+    with dg.DagsterInstance.get() as instance:
+        rows = instance.get_run_by_id(launched[0])
+    assert rows is not None
+    assert (rows.job_name, rows.status) == ("load_rows", dg.DagsterRunStatus.CANCELED)
+
+
+def test_the_whole_deployment_is_ready(api: Api) -> None:
+    ready = api.get("/api/v1/ready")
+    assert (ready.status_code, ready.json()) == (
+        200,
+        {"status": "ok", "parts": dict.fromkeys(("database", "mlflow", "dagster"), "ok")},
+    )
 
 
 def test_two_jobs_of_one_moment_have_ids_of_their_own(

@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 from psycopg import sql
 
-from cleverbetter_dagster.services import doctor
+from cleverbetter_dagster.services import doctor, doctor_stores
+from cleverbetter_dagster.services.manual_promotion import Grounds, promote, review
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.database import psycopg_connect
 from cleverbetter_dagster.store.tables import ensure_source_tables
-from cleverbetter_dagster_tests.cli.conftest import command_in
+from cleverbetter_dagster.store.tracking import artefact_folder
+from cleverbetter_dagster_tests.cli.conftest import command_in, registered
 
 
 def levels(patch: pytest.MonkeyPatch, settings: Settings, **variables: str) -> tuple[int, dict[str, str], str]:
@@ -38,14 +40,17 @@ def test_a_healthy_deployment_has_no_failure_and_is_left_as_it_was(
 ) -> None:
     code, found, _ = levels(monkeypatch, healthy)
     assert code == 0
-    assert {found[name] for name in ("home", "disk", "packages", "database", "tables", "clock", "MLflow")} == {"ok"}
+    looked_at = ("home", "disk", "variables", "packages", "database", "tables", "clock", "MLflow", "champion")
+    assert {found[name] for name in looked_at} == {"ok"}
     with closing(psycopg_connect(healthy, "rows")) as connection:
-        assert connection.execute("SELECT to_regnamespace('optuna')").fetchone() == (None,)
+        for schema in ("cleverbetter", "dagster", "mlflow", "optuna"):
+            assert connection.execute("SELECT to_regnamespace(%s)", [schema]).fetchone() == (None,)
 
 
 def test_a_database_that_does_not_answer(healthy: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     code, found, told = levels(monkeypatch, healthy, DATABASE_URL="postgresql://ann:Tr0ub4dor@127.0.0.1:1/x")
     assert (code, found["database"]) == (1, "fail")
+    assert (found["rights"], told.count("Check that it runs")) == ("warn", 1)  # one cause is told at length once
     assert "Tr0ub4dor" not in told
 
 
@@ -53,7 +58,7 @@ def test_a_table_without_a_needed_column(healthy: Settings, monkeypatch: pytest.
     with closing(psycopg_connect(healthy, "rows", autocommit=True)) as connection:
         connection.execute("ALTER TABLE backtest_results DROP COLUMN win_rate")
     code, found, told = levels(monkeypatch, healthy)
-    assert (code, found["database"]) == (1, "fail")
+    assert (code, found["database"], found["tables"]) == (1, "ok", "fail")
     assert "no column 'win_rate'" in told
 
 
@@ -79,7 +84,7 @@ def test_an_mlflow_server_that_is_away(healthy: Settings, monkeypatch: pytest.Mo
 def test_a_full_disk_an_untested_package_and_a_wrong_clock(healthy: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "LEAST_DISK_GIB", 1e9)
     monkeypatch.setattr(doctor, "requires", lambda _: ["rich<1", "no-such-package"])
-    monkeypatch.setattr(doctor, "CLOCK_FAIL_SECONDS", -1.0)
+    monkeypatch.setattr(doctor_stores, "CLOCK_FAIL_SECONDS", -1.0)
     code, found, _ = levels(monkeypatch, healthy)
     assert (code, found["disk"], found["packages"], found["clock"]) == (1, "fail", "fail", "fail")
 
@@ -91,5 +96,52 @@ def test_a_home_that_is_no_folder_and_a_port_that_is_taken(
     with socket.create_server(("127.0.0.1", 0)) as busy:
         port = str(busy.getsockname()[1])
         home = healthy.model_copy(update={"home": tmp_path / "file"})
-        code, found, _ = levels(monkeypatch, home, CLEVERBETTER_DAGSTER_PORT=port)
-    assert (code, found["home"], found["port of Dagster"]) == (1, "fail", "warn")
+        code, found, told = levels(monkeypatch, home, CLEVERBETTER_API_PORT=port)
+    assert (code, found["home"], found["port of the API"], found["port of Dagster"]) == (1, "fail", "warn", "ok")
+    assert "set CLEVERBETTER_API_PORT" in told
+
+
+@pytest.mark.parametrize(
+    ("misspelt", "remedy"),
+    [
+        ("CLEVERBETTER_TREADS", "Did you mean CLEVERBETTER_THREADS?"),
+        ("CLEVERBETTER_API_TOKENS", "Did you mean CLEVERBETTER_API_TOKEN?"),
+        ("CLEVERBETTER_XYZZY_PLUGH", "`cleverbetter settings` lists those there are."),
+    ],
+)
+def test_a_variable_that_nothing_reads_is_named_with_the_one_meant(
+    healthy: Settings, monkeypatch: pytest.MonkeyPatch, misspelt: str, remedy: str
+) -> None:
+    code, found, told = levels(monkeypatch, healthy, **{misspelt: "Tr0ub4dor", "CLEVERBETTER_UP": "ours"})
+    assert (code, found["variables"]) == (0, "warn")
+    assert misspelt in told and remedy in told
+    assert "Tr0ub4dor" not in told
+
+
+def test_mlflows_tables_of_another_release(empty_registry: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, found, _ = levels(monkeypatch, empty_registry)
+    assert found["MLflow"] == "ok"
+    with closing(psycopg_connect(empty_registry, "mlflow")) as connection:
+        kept = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+        connection.execute("UPDATE alembic_version SET version_num = 'of_yesterday'")
+        connection.commit()
+        code, found, told = levels(monkeypatch, empty_registry)
+        connection.execute("UPDATE alembic_version SET version_num = %s", kept)
+        connection.commit()
+    assert (code, found["MLflow"]) == (1, "fail")
+    assert "of_yesterday" in told and "mlflow db upgrade" in told
+
+
+def test_the_champions_files_are_compared_with_their_hash(
+    empty_registry: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = registered(empty_registry, "2023-06")
+    grounds = Grounds("first", "a test", override_gate=True)
+    promote(empty_registry, review(empty_registry, "ensemble", version, judge=False), grounds)
+    _, found, told = levels(monkeypatch, empty_registry)
+    assert (found["champion"], "its files are those that were logged" in told) == ("ok", True)
+    for file in artefact_folder(empty_registry).rglob("model.pkl"):
+        file.write_bytes(b"changed")
+    code, found, told = levels(monkeypatch, empty_registry)
+    assert (code, found["champion"]) == (1, "fail")
+    assert "cleverbetter rollback" in told

@@ -1,15 +1,18 @@
 """`cleverbetter import`, as a person meets it."""
 
 import json
+from io import StringIO
 from pathlib import Path
 
 import pytest
 import typer
+from rich.console import Console
 from typer.testing import CliRunner, Result
 
-from cleverbetter_dagster.cli.import_rows import import_rows
+from cleverbetter_dagster.cli.import_rows import import_rows, show_import
 from cleverbetter_dagster.errors import ImportFileError
 from cleverbetter_dagster.settings import Settings
+from cleverbetter_dagster.store.importer import FileReport, ImportReport
 from cleverbetter_dagster_tests.upstream_rows import upstream_features, upstream_results
 
 app = typer.Typer()
@@ -33,12 +36,23 @@ def test_the_closing_table_says_what_was_loaded_what_not_why_and_where_to_look(f
     result = run("--results", files[0], "--features", files[1])
     assert result.exit_code == 0
     told = " ".join(result.stdout.split())
-    assert "results.csv │ public.backtest_results │ 5 │ 3 │ 0 │ 0 │ 2" in told
-    assert "features.parquet │ public.ml_features │ 5 │ 5 │ 0 │ 0 │ 0" in told
-    assert "2 │ win_rate must be within 0..1" in told
-    assert "2 of 10 rows were not loaded, the others were" in told
+    assert "results.csv 5 3 0 0 2" in told
+    assert "features.parquet 5 5 0 0 0" in told
+    assert "features.parquet went into public.ml_features" in told
+    assert "win_rate must be within 0..1" in told
+    assert "2 2 of 10 rows were not loaded, the others were" in told  # the first 2 is the count of the reason
     assert "cleverbetter quarantine list" in told
-    assert "no place for the columns colour" in told
+    assert "results.csv went into public.backtest_results, which has no place for the columns colour" in told
+
+
+def test_on_a_terminal_of_80_columns_no_name_and_no_heading_is_broken() -> None:
+    names, rows = ("backtest_results.parquet", "ml_features.parquet"), 1_234_567
+    files = tuple(FileReport(name, "public.x", rows, rows, rows, rows, rows, {}, (), 0.5) for name in names)
+    written = StringIO()
+    show_import(ImportReport(files), Console(file=written, width=80))
+    table = written.getvalue().split("went into")[0]
+    assert all(name in table for name in (*names, "read", "new", "replaced", "unchanged", "quarantined"))
+    assert table.count("1,234,567") == 10
 
 
 def test_the_report_as_json_is_nothing_but_json(files: tuple[str, str]) -> None:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from cleverbetter_dagster.cli.output import NotConfirmed, exit_code
 from cleverbetter_dagster.errors import (
     GateRefused,
     InvalidInput,
@@ -255,8 +254,3 @@ def test_the_commands_ask_say_what_they_did_and_end_as_documented(empty_registry
 def test_before_the_first_champion_history_says_so(command: Command) -> None:
     shown = command("history")
     assert (shown.returncode, "No model was champion yet" in shown.stdout) == (0, True)
-
-
-def test_every_error_has_the_exit_code_the_help_names() -> None:
-    found = [exit_code(kind("x")) for kind in (NotConfirmed, GateRefused, ModelNotFound, NotStored, ModelTampered)]
-    assert found == [3, 3, 4, 4, 1]

@@ -10,16 +10,8 @@ from pydantic import ValidationError
 
 from cleverbetter_dagster.definitions import defs
 from cleverbetter_dagster.defs.families import study_config
-from cleverbetter_dagster.defs.requests import (
-    JOB_ID_TAG,
-    MOST_TRIALS,
-    OPTIONS,
-    RANGE_END_TAG,
-    RANGE_START_TAG,
-    TrainingRequest,
-    job_id,
-    launches,
-)
+from cleverbetter_dagster.defs.launches import JOB_ID_TAG, RANGE_END_TAG, RANGE_START_TAG, job_id, launches
+from cleverbetter_dagster.defs.requests import MOST_TRIALS, OPTIONS, TrainingRequest
 from cleverbetter_dagster.errors import InvalidRequest
 from cleverbetter_dagster.learning.catalogue import FAMILIES, get_family
 
@@ -73,11 +65,39 @@ def test_months_after_as_of_are_not_needed() -> None:
     assert training.months == ("2023-01", "2023-01")
 
 
+def test_an_incremental_training_goes_on_from_the_newest_version_and_studies_nothing() -> None:
+    config = {"min_composite_score": 0.5, "embargo_days": 2, "kelly_fraction": 0.5}
+    request = TrainingRequest.parse({"model_type": "classifier", "config": config, "training": "incremental"})
+    rows, training = launches(request, JOB, MONTHS, [])
+    assert (rows.job, training.job) == ("load_rows", "incremental")
+    assert training.assets == ("training_rows", "temporal_split", "classifier_model", "classifier_evaluation")
+    assert training.run_config == {
+        "ops": {
+            "temporal_split": {"config": {"min_composite_score": 0.5, "embargo_days": 2.0}},
+            "classifier_model": {"config": {"training": "incremental"}},
+            "classifier_evaluation": {"config": {"kelly_fraction": 0.5}},
+        }
+    }
+
+
+def test_only_who_stakes_by_itself_is_judged_by_growth() -> None:
+    def by(family: str) -> TrainingRequest:
+        return TrainingRequest.parse({"model_type": family, "config": {"metric": "growth"}})
+
+    assert by("rl_agent").run_config()["ops"]["rl_agent_study"]["config"]["metric"] == "growth"
+    for family in ("ensemble", "classifier"):
+        with pytest.raises(InvalidRequest, match=r"config\.metric"):
+            by(family)
+
+
+ASKED = [{"hyperparameter_search": True, "config": {"seed": 3}}, {"config": {"seed": 3}}, {"training": "incremental"}]
+
+
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("search", [True, False])
-def test_dagster_takes_what_is_launched(family: str, search: bool) -> None:
-    config = {"min_composite_score": None, "min_examples": 500, "embargo_days": 2, "kelly_fraction": 1, "seed": 3}
-    request = TrainingRequest.parse({"model_type": family, "config": config, "hyperparameter_search": search})
+@pytest.mark.parametrize("asked", ASKED)
+def test_dagster_takes_what_is_launched(family: str, asked: dict[str, Any]) -> None:
+    config = {"min_composite_score": None, "min_examples": 500, "embargo_days": 2, "kelly_fraction": 1}
+    request = TrainingRequest.parse({"model_type": family, **asked, "config": config | asked.get("config", {})})
     for launch in launches(request, JOB, MONTHS, []):
         job = defs.resolve_job_def(launch.job)
         keys = [dg.AssetKey(asset) for asset in launch.assets]
@@ -126,6 +146,12 @@ def test_an_option_two_specs_share_goes_to_both_and_stakes_to_the_evaluation() -
         ({"config": {"embargo_days": float("nan")}}, "config", "finite"),
         ({"config": {"train_fraction": 0.9}}, "config", "leaves no test rows"),
         ({"config": {"params": {"depth": 3}}}, "config.params.depth", "max_depth"),
+        ({"config": {"metric": "growth"}}, "config.metric", "does not stake by itself"),
+        ({"config": {"metric": "growth"}}, "config.metric", "use one of: auc, brier, log_loss"),
+        ({"training": "half"}, "training", "full"),
+        ({"training": "incremental"}, "n_trials", "train in full"),
+        ({"training": "incremental"}, "hyperparameter_search", "train in full"),
+        ({"training": "incremental", "config": {"n_folds": 2}}, "config.n_folds", "train in full"),
     ],
 )
 def test_what_is_wrong_is_named_with_its_remedy(change: dict[str, Any], field: str, told: str) -> None:

@@ -1,0 +1,90 @@
+"""The Dagster runs a training request comes down to: their jobs, assets, months, tags and configuration.
+
+Pure, as requests are: nothing is launched here. The command line executes them, the REST API queues them.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from cleverbetter_dagster.defs.jobs import INCREMENTAL, LOAD_ROWS, RETRAIN
+from cleverbetter_dagster.defs.requests import TrainingRequest
+
+JOB_ID_TAG = "cleverbetter/job_id"
+"""The runs of one request share it; dagster.yaml runs them one after the other."""
+
+FAMILY_TAG, AS_OF_TAG, ROLE_TAG = "cleverbetter/family", "cleverbetter/as_of", "cleverbetter/role"
+TRAINING, ROWS = "training", "rows"
+RANGE_START_TAG, RANGE_END_TAG = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+PRIORITY_TAG = "dagster/priority"
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One run to launch: a job, those of its assets to materialise, over which months, how.
+
+    Attributes:
+        months: first and last, `YYYY-MM`; the same for a single one.
+        tags: what the run is known by, the range of months included.
+    """
+
+    job: str
+    assets: tuple[str, ...]
+    months: tuple[str, str]
+    tags: Mapping[str, str]
+    run_config: Mapping[str, Any]
+
+
+def launches(
+    request: TrainingRequest, job_id: str, months: Collection[str], loaded: Collection[str]
+) -> tuple[Launch, ...]:
+    """The runs of a request, in order: the rows that were never loaded, where there are any; then the training.
+
+    Args:
+        request: what to train.
+        job_id: by `job_id`; the runs share it as a tag.
+        months: those that have rows, `YYYY-MM`.
+        loaded: those whose partition of `training_rows` is materialised.
+
+    Raises:
+        InvalidRequest: as `TrainingRequest.month`.
+    """
+    as_of, family = request.month(months), request.model_type
+    incremental = request.training == "incremental"
+    study = () if incremental else (f"{family}_study",)
+    shared = {JOB_ID_TAG: job_id, FAMILY_TAG: family, AS_OF_TAG: as_of}
+    training = Launch(
+        job=INCREMENTAL if incremental else RETRAIN,
+        assets=("training_rows", "temporal_split", *study, f"{family}_model", f"{family}_evaluation"),
+        months=(as_of, as_of),
+        tags={**shared, ROLE_TAG: TRAINING, **_range_tags(as_of, as_of)},
+        run_config=request.run_config(),
+    )
+    absent = _absent(min(months), as_of, loaded)
+    if not absent:
+        return (training,)
+    first, last = absent[0], absent[-1]
+    rows_tags = {**shared, ROLE_TAG: ROWS, PRIORITY_TAG: "1", **_range_tags(first, last)}
+    return Launch(LOAD_ROWS, ("training_rows",), (first, last), rows_tags, {}), training
+
+
+def job_id(family: str, unix_seconds: float) -> str:
+    """The id of a request made at that time, as the guide writes it.
+
+    >>> job_id("ensemble", 1234567890.1234)
+    'train_ensemble_1234567890.123'
+    """
+    return f"train_{family}_{unix_seconds:.3f}"
+
+
+def _absent(first: str, as_of: str, loaded: Collection[str]) -> list[str]:
+    """Months from the first with rows up to the one before `as_of` that were never loaded; that one always is."""
+    known = set(loaded)
+    before = pd.period_range(first, as_of, freq="M").strftime("%Y-%m")[:-1]
+    return [month for month in before if month not in known]
+
+
+def _range_tags(first: str, last: str) -> dict[str, str]:
+    return {RANGE_START_TAG: first, RANGE_END_TAG: last}
