@@ -1,7 +1,6 @@
 """What every family in the catalogue promises. A new family passes this suite before anything else."""
 
 import io
-from dataclasses import replace
 
 import cloudpickle
 import joblib
@@ -16,7 +15,7 @@ from cleverbetter_dagster.dataset.splits import Partition
 from cleverbetter_dagster.errors import LearningError
 from cleverbetter_dagster.learning.catalogue import FAMILIES
 from cleverbetter_dagster.learning.family import Family, FittedModel
-from cleverbetter_dagster_tests.learning.conftest import SMALL, backtest_rows, partition_of
+from cleverbetter_dagster_tests.learning.conftest import SMALL
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
@@ -124,22 +123,6 @@ def test_no_rows_get_no_answers(model, partition):
 def test_a_planted_signal_is_learned(model, partition):
     auc = roc_auc_score(partition.test.y, model.predict_proba(partition.test.X)[:, 1])
     assert auc > 0.75
-
-
-def test_permuted_labels_teach_nothing(family):
-    whole = partition_of(backtest_rows(strategies=60, months=30))
-    parts = {name: with_permuted_labels(getattr(whole, name)) for name in ("train", "validation")}
-    model = fitted(family, replace(whole, **parts))
-    auc = roc_auc_score(whole.test.y, model.predict_proba(whole.test.X)[:, 1])
-    assert 0.35 < auc < 0.65
-    spread = model.predict_proba(whole.test.X)[:, 1].std()
-    assert spread < 0.08
-
-
-def with_permuted_labels(examples: Examples) -> Examples:
-    order = np.random.default_rng(0).permutation(len(examples))
-    outcome = ["label", "next_roi"]
-    return Examples(examples.frame.assign(**{c: examples.frame[c].to_numpy()[order] for c in outcome}))
 
 
 def test_nothing_handed_in_is_changed(family, partition):
