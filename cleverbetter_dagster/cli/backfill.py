@@ -51,8 +51,11 @@ def backfill(
 ) -> None:
     """Train and judge every family as of each month of a range. Months done already are skipped, so it can go on.
 
-    One run a month, oldest first. All families together get their leaderboard as well. The champion is left alone.
+    One run a month, oldest first; where all families take part, with their leaderboard. The walk-forward report then
+    shows what the months say together. The champion is left alone.
     """
+    from cleverbetter_dagster.cli.launch import run_job
+    from cleverbetter_dagster.defs.launches import walk_forward
     from cleverbetter_dagster.learning.catalogue import FAMILIES, get_family
 
     settings, console = load_settings(), progress_console(quiet=as_json)
@@ -69,6 +72,10 @@ def backfill(
         _show(done)
     if failed:
         raise typer.Exit(ExitCode.FAILED)
+    if len(done) > 1 and any(one.outcome == "done" for one in done):
+        console.print("[bold]all months together[/]")
+        run_job(settings, walk_forward(), quiet=as_json)
+        console.print("Read it: cleverbetter report --kind walk_forward", highlight=False)
 
 
 def _months(settings: Settings, first: str, last: str, wanted: Wanted) -> list[str]:
@@ -136,8 +143,4 @@ def _show(done: Sequence[MonthDone]) -> None:
     table = plain_table("Backfill", ("as_of", "outcome", "families", "why"))
     for one in done:
         table.add_row(one.as_of, one.outcome, ", ".join(one.families), Text(one.told))
-    shown = result_console()
-    shown.print(table)
-    shown.print(
-        "What they show together: materialise walk_forward_report, then `cleverbetter report --kind walk_forward`"
-    )
+    result_console().print(table)

@@ -51,7 +51,19 @@ def incremental_job() -> dg.JobDefinition:
     return defs.resolve_job_def("incremental")
 
 
-JOBS = {"load_rows": load_rows_job, "retrain": retrain_job, "incremental": incremental_job}
+def walk_forward_job() -> dg.JobDefinition:
+    """For `reconstructable`, as `load_rows_job`."""
+    from cleverbetter_dagster.definitions import defs
+
+    return defs.resolve_job_def("walk_forward")
+
+
+JOBS = {
+    "load_rows": load_rows_job,
+    "retrain": retrain_job,
+    "incremental": incremental_job,
+    "walk_forward": walk_forward_job,
+}
 
 
 @contextmanager
@@ -79,7 +91,8 @@ def run_job(settings: Settings, launch: Launch, console: Console | None = None, 
         KeyboardInterrupt: it was interrupted; the run is cancelled, its processes have ended.
     """
     mark = uuid.uuid4().hex
-    tags = {RANGE_START_TAG: launch.months[0], RANGE_END_TAG: launch.months[1], **launch.tags, LAUNCH_TAG: mark}
+    months = {RANGE_START_TAG: launch.months[0], RANGE_END_TAG: launch.months[1]} if launch.months else {}
+    tags = {**months, **launch.tags, LAUNCH_TAG: mark}
     log = settings.state_folder / "logs" / "runs.log"
     with dagster_instance(settings) as instance, _errors_to(log) as errors:
         console = console or Console(file=errors, quiet=quiet)

@@ -13,6 +13,7 @@ LOAD_ROWS = "load_rows"
 RETRAIN = "retrain"
 INCREMENTAL = "incremental"
 PREDICT = "predict"
+WALK_FORWARD = "walk_forward"
 
 LANE = "cleverbetter/lane"
 """Tag of a run's kind of work. `dagster.yaml` lets one run of the lane `training` go at a time: each may load rows
@@ -40,10 +41,9 @@ EXECUTOR = dg.multiprocess_executor.configured(
 
 
 def jobs(partitions: dg.MonthlyPartitionsDefinition) -> list[Any]:
-    """All jobs; each runs at a month, or over a range of months."""
-    # The walk-forward report has no partitions: it gathers them, after as many months as one likes.
-    apart = dg.AssetSelection.groups(UPSTREAM) | dg.AssetSelection.assets("walk_forward_report")
-    everything = dg.AssetSelection.all() - apart
+    """All jobs; each runs at a month, or over a range of months, but for the one that gathers months."""
+    walk_forward = dg.AssetSelection.assets("walk_forward_report")
+    everything = dg.AssetSelection.all() - dg.AssetSelection.groups(UPSTREAM) - walk_forward
     studies = dg.AssetSelection.assets(*(f"{family}_study" for family in FAMILIES))
     described: dict[str, tuple[dg.AssetSelection, dict[str, str], str]] = {
         LOAD_ROWS: (
@@ -70,10 +70,17 @@ def jobs(partitions: dg.MonthlyPartitionsDefinition) -> list[Any]:
             "whatever trains.",
         ),
     }
-    return [
+    by_month = [
         dg.define_asset_job(name, selection, partitions_def=partitions, tags=tags, description=description)
         for name, (selection, tags, description) in described.items()
     ]
+    gathering = dg.define_asset_job(
+        WALK_FORWARD,
+        walk_forward,
+        description="Gathers the models of all months, each judged on the rows of the month after. Run it after a "
+        "backfill; `cleverbetter backfill` does.",
+    )
+    return [*by_month, gathering]
 
 
 def run_config(spec: DatasetSpec, update: Iterable[str] = ()) -> dict[str, Any]:

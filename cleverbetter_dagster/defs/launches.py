@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from cleverbetter_dagster.defs.jobs import INCREMENTAL, LOAD_ROWS, RETRAIN
+from cleverbetter_dagster.defs.jobs import INCREMENTAL, LOAD_ROWS, RETRAIN, WALK_FORWARD
 from cleverbetter_dagster.defs.requests import TrainingRequest
 
 JOB_ID_TAG = "cleverbetter/job_id"
@@ -26,13 +26,13 @@ class Launch:
     """One run to launch: a job, those of its assets to materialise, over which months, how.
 
     Attributes:
-        months: first and last, `YYYY-MM`; the same for a single one.
+        months: first and last, `YYYY-MM`; the same for a single one; none where the assets have no partitions.
         tags: what the run is known by, the range of months included.
     """
 
     job: str
     assets: tuple[str, ...]
-    months: tuple[str, str]
+    months: tuple[str, ...]
     tags: Mapping[str, str]
     run_config: Mapping[str, Any]
 
@@ -68,6 +68,11 @@ def launches(
     first, last = absent[0], absent[-1]
     rows_tags = {**shared, ROLE_TAG: ROWS, PRIORITY_TAG: "1", **_range_tags(first, last)}
     return Launch(LOAD_ROWS, ("training_rows",), (first, last), rows_tags, {}), training
+
+
+def walk_forward() -> Launch:
+    """The run that gathers all months that were judged into the walk-forward report."""
+    return Launch(WALK_FORWARD, (), (), {}, {})
 
 
 def job_id(family: str, unix_seconds: float) -> str:
