@@ -24,7 +24,7 @@ from cleverbetter_dagster.store.importer import import_files
 CHROMIUM = shutil.which("chromium")
 pytestmark = [
     pytest.mark.browser,
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(1200),
     pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium: apt-get install chromium"),
 ]
 
@@ -114,7 +114,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dagster]:
 
 
 def _wait_until_up(address: str, process: subprocess.Popen[bytes], home: Path) -> None:
-    for _ in range(240):
+    for _ in range(600):
         assert process.poll() is None, (home / "up.log").read_text()
         if "Ctrl-C" in (home / "up.log").read_text():
             return
