@@ -109,8 +109,9 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dagster]:
         yield Dagster(f"http://127.0.0.1:{port}", home)
     finally:
         process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=90) in (0, 130)
+        ended = process.wait(timeout=90)
         subprocess.run([*command, "down"], env=environment, check=True, timeout=90)
+    assert ended in (0, 130)
 
 
 def _wait_until_up(address: str, process: subprocess.Popen[bytes], home: Path) -> None:
