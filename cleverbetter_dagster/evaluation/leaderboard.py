@@ -66,7 +66,7 @@ def leaderboard_row(name: str, rows: ScoredRows, spec: BootstrapSpec | None = No
         brier=bootstrap.interval(mean_statistic(bootstrap, brier_terms(label, probability))),
         log_loss=bootstrap.interval(mean_statistic(bootstrap, log_loss_terms(label, probability))),
         calibration_error=bootstrap.interval(calibration_statistic(bootstrap, label, probability)),
-        roi=bootstrap.interval(ratio_statistic(bootstrap, rows.stake * rows.next_roi, rows.stake)),
+        roi=_roi(bootstrap, rows),
         **_bankroll_intervals(bootstrap, allocation),
     )
 
@@ -81,6 +81,13 @@ def leaderboard_frame(rows: list[LeaderboardRow]) -> pd.DataFrame:
         for suffix, end in (("", "point"), ("_low", "low"), ("_high", "high")):
             columns[metric + suffix] = [getattr(interval, end, float("nan")) for interval in intervals]
     return pd.concat([counts, pd.DataFrame(columns)], axis=1)
+
+
+def _roi(bootstrap: BlockBootstrap, rows: ScoredRows) -> Interval | None:
+    """Profit over stake; None where all stakes fall into one month, whose every resample is the same figure."""
+    if rows.decision_time[rows.stake > 0].strftime("%Y-%m").nunique() < 2:
+        return None
+    return bootstrap.interval(ratio_statistic(bootstrap, rows.stake * rows.next_roi, rows.stake))
 
 
 def _bankroll_intervals(bootstrap: BlockBootstrap, allocation: AllocationResult) -> dict[str, Interval | None]:

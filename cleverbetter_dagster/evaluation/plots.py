@@ -28,7 +28,7 @@ WIDTH_INCHES, HEIGHT_INCHES, DOTS_PER_INCH = 7.0, 4.4, 110
 INK, MUTED, RULE = "#1f2933", "#66717d", "#dfe3e8"
 # The model in full colour, baselines behind it; told apart by eyes that confuse red and green too.
 MODEL = "#0b6bcb"
-SERIES = ("#0b6bcb", "#d9822b", "#4b9b7d", "#8e6bbf", "#7c8894", "#c2506f", "#a58a2b")
+SERIES = ("#0b6bcb", "#d9822b", "#4b9b7d", "#8e6bbf", "#7c8894", "#c2506f", "#a58a2b", "#3f4a55")
 PARTS = {"train": "#0b6bcb", "validation": "#4b9b7d", "test": "#d9822b", "purged": "#b8c0c8"}
 
 

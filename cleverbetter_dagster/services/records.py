@@ -296,6 +296,8 @@ class WalkForwardRecord(Record):
         as_ofs: months whose models were judged on the month after; `windows` names their window of history, as
             `expanding` or `rolling 24 months`.
         board: families and baselines over all months, best Brier score first, intervals by resampling months.
+        lead: Brier score of the best family minus the best baseline's on the same rows; None where they were not judged
+            on the same ones.
         luck: by family; `trials` of its tuning are those of the as_of with most.
         overfitting_of_models: probability of backtest overfitting of choosing among families and baselines by their
             past Sharpe ratio; `overfitting_of_strategies` of choosing the best strategy. None with too few months.
@@ -313,6 +315,7 @@ class WalkForwardRecord(Record):
     filter_effects: dict[str, FilterEffect]
     overfitting_of_models: float | None
     overfitting_of_strategies: float | None
+    lead: Interval | None = None
 
 
 class StrategyDecay(Record):

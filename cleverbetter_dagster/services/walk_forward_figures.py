@@ -1,6 +1,6 @@
 """The walk-forward study in figures: from scored rows to a record, a monthly frame and pictures."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -56,11 +56,12 @@ def figures_of(walk: Walk, models: Mapping[str, Mapping[str, ModelRecord]], data
     contenders = by_model(young[young[KIND] != POLICY])
     families = [str(name) for name in young.loc[young[KIND] == FAMILY, MODEL].unique()]
     monthly = returns_by_month(young[young[KIND] != POLICY])
+    board = leaderboard(contenders)
     return WalkForwardRecord(
         as_ofs=tuple(walk.splits),
         windows={month: window_of(split) for month, split in walk.splits.items()},
         data_hash=data_hash,
-        board=tuple(leaderboard(contenders)),
+        board=tuple(board),
         decay=tuple(step for family in families for step in decay_of(walk.scores, family)),
         stability=tuple(stability_of(walk.scores, family, monthly[family]) for family in families),
         familiarity=tuple(part for family in families for part in familiarity_of(young, family)),
@@ -69,6 +70,7 @@ def figures_of(walk: Walk, models: Mapping[str, Mapping[str, ModelRecord]], data
         filter_effects={family: _filter(walk.scores, family) for family in families},
         overfitting_of_models=overfitting(monthly.dropna().to_numpy()),
         overfitting_of_strategies=overfitting(strategy_returns(young[young[MODEL] == families[0]])),
+        lead=_lead([row.name for row in board], families, contenders),
     )
 
 
@@ -166,6 +168,13 @@ def overfitting(returns: np.ndarray) -> float | None:
     """Probability of backtest overfitting of (periods, alternatives); None with too few of either."""
     blocks = most_blocks(len(returns))
     return backtest_overfitting(returns, blocks).probability if blocks and returns.shape[1] > 1 else None
+
+
+def _lead(ranked: Sequence[str], families: Sequence[str], scored: Mapping[str, ScoredRows]) -> Interval | None:
+    """Of the best family over the best baseline, the best first in `ranked`."""
+    ours = next(scored[name] for name in ranked if name in families)
+    baseline = next(name for name in ranked if name not in families)
+    return compare(ours, scored[baseline], baseline).difference if ours.same_rows_as(scored[baseline]) else None
 
 
 def _decay_step(family: str, age: int, old: pd.DataFrame, young: pd.DataFrame) -> DecayStep:

@@ -107,11 +107,15 @@ def _numbers(record: WalkForwardRecord, family: str) -> tuple[Number, ...]:
         with_interval("Growth with equal stakes", equal.growth, as_percent=True),
         with_interval("Growth by the policy", policy.board.growth if policy.board else None, as_percent=True),
         Number("Sharpe ratio above 0", percent(luck.probabilistic_sharpe), "probability"),
-        Number("Above the luckiest trial", percent(luck.deflated_sharpe), f"of {luck.tuning_trials} settings "
+        Number("Above the luckiest trial", percent(luck.deflated_sharpe), f"of {_settings(luck.tuning_trials)} "
                f"and {luck.independent_strategies:.0f} independent strategies"),
         Number("Choosing a model is overfitted", percent(record.overfitting_of_models), "probability"),
         Number("Choosing a strategy is overfitted", percent(record.overfitting_of_strategies), "probability"),
     )  # fmt: skip
+
+
+def _settings(count: int) -> str:
+    return f"{count} {'setting' if count == 1 else 'settings'}"
 
 
 def _decay(record: WalkForwardRecord) -> Table:

@@ -24,7 +24,7 @@ from cleverbetter_dagster.store.importer import import_files
 CHROMIUM = shutil.which("chromium")
 pytestmark = [
     pytest.mark.browser,
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(1200),
     pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium: apt-get install chromium"),
 ]
 
@@ -109,12 +109,13 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dagster]:
         yield Dagster(f"http://127.0.0.1:{port}", home)
     finally:
         process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=90) in (0, 130)
+        ended = process.wait(timeout=90)
         subprocess.run([*command, "down"], env=environment, check=True, timeout=90)
+    assert ended in (0, 130)
 
 
 def _wait_until_up(address: str, process: subprocess.Popen[bytes], home: Path) -> None:
-    for _ in range(240):
+    for _ in range(600):
         assert process.poll() is None, (home / "up.log").read_text()
         if "Ctrl-C" in (home / "up.log").read_text():
             return

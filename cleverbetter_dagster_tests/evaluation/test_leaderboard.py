@@ -6,7 +6,7 @@ from cleverbetter_dagster.evaluation.allocation import allocation_of
 from cleverbetter_dagster.evaluation.bootstrap import BootstrapSpec
 from cleverbetter_dagster.evaluation.classification import classification_metrics
 from cleverbetter_dagster.evaluation.leaderboard import METRICS, leaderboard, leaderboard_frame, leaderboard_row
-from cleverbetter_dagster_tests.evaluation.scored import scored_rows, simulated_models
+from cleverbetter_dagster_tests.evaluation.scored import decision_months, scored_rows, simulated_models
 
 MODELS = simulated_models()
 
@@ -39,6 +39,15 @@ def test_a_model_that_bets_nothing_has_no_betting_figures():
 
     assert (row.n_bets, row.roi, row.growth, row.sharpe_ratio, row.max_drawdown) == (0, None, None, None, None)
     assert row.roc_auc.point == 0.5
+
+
+def test_a_return_of_stakes_in_a_single_month_is_not_called_certain():
+    months = decision_months(6, 2)
+    label = np.tile([0, 1], 6)
+    once, twice = (np.where(np.arange(12) < upto, 0.1, 0.0) for upto in (2, 4))
+
+    assert leaderboard_row("once", scored_rows(label * 0.5, label, stake=once, months=months)).roi is None
+    assert leaderboard_row("twice", scored_rows(label * 0.5, label, stake=twice, months=months)).roi is not None
 
 
 def test_a_single_month_has_no_interval_and_no_crash():

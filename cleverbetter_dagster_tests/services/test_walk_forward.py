@@ -201,6 +201,15 @@ def test_the_report_is_drawn_and_told_in_three_sentences(walk: Walk, figures: Wa
     assert all(png.startswith(b"\x89PNG") for png in pictures.values())
     summary = summary_of(figures)
     assert "7 months after 2022-06 to 2022-12" in summary and "7 challengers" in summary
+    # The lead is paired: narrower than either score's own interval, and their difference.
+    board = {row.name: row.brier for row in figures.board}
+    good = board.pop("good")
+    baseline = next(brier for name, brier in board.items() if name != "poor")
+    assert figures.lead is not None and good is not None and baseline is not None
+    assert figures.lead.point == pytest.approx(good.point - baseline.point)
+    assert figures.lead.high < 0 and f"a paired difference of {figures.lead}" in summary
+    policy = figures.replays[0].board
+    assert policy is not None and f"in the {policy.n_months} months in which a champion stood" in summary
 
 
 def test_the_page_tells_the_record_and_the_monthly_frame(walk: Walk, figures: WalkForwardRecord, models) -> None:
