@@ -80,6 +80,7 @@ def test_what_nothing_reads_is_told_with_the_variable_meant_and_what_is_read_is_
         monkeypatch.setenv(variable_of(name), "x")
         monkeypatch.setenv(f"CLEVERBETTER_{name.upper()}", "x")  # Pydantic reads this as well
     monkeypatch.setenv("cleverbetter_threads", "2")  # and this
+    monkeypatch.setenv("CLEVERBETTER_UP", "ours")  # so does `cleverbetter down`
     assert unread_variables() == {}
     monkeypatch.setenv("CLEVERBETTER_POLL_SECOND", "5")
     monkeypatch.setenv("CLEVERBETTER_QWFPGJLUY", "5")

@@ -28,11 +28,12 @@ def examine(settings: Settings) -> list[Finding]:
         try:
             found += check(settings)
         except CleverBetterError as error:
-            known = next((one for one in found if one.told == str(error)), None)
+            told = " ".join(str(error).split())  # PostgreSQL's reasons hold line breaks and tabs
+            known = next((one for one in found if one.told == told), None)
             if known:
                 found.append(Finding(name, "warn", "could not be looked at", f"Mend first: {known.name}."))
             else:
-                found.append(Finding(name, "fail", str(error)))
+                found.append(Finding(name, "fail", told))
     return found
 
 
@@ -94,6 +95,7 @@ CHECKS: dict[str, Check] = {
     "packages": _versions,
     "database": doctor_stores.database,
     "rights": doctor_stores.rights,
-    "MLflow": doctor_stores.models,
+    "MLflow": doctor_stores.tracking,
+    "champion": doctor_stores.champion_files,
     "ports": _ports,
 }

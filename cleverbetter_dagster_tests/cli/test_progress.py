@@ -40,17 +40,22 @@ def test_on_a_terminal_the_newest_line_of_a_study_is_shown_while_it_runs(
     monkeypatch.setattr(progress, "POLL_SECONDS", 0.02)
     seen = StringIO()
 
+    def wait_for(shown: str) -> None:
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while shown not in seen.getvalue():
+            assert time.monotonic() < deadline, seen.getvalue()
+            time.sleep(0.02)
+
     def study(context: dg.OpExecutionContext) -> None:
+        wait_for("running ensemble_study")
         for line in TOLD:
             context.log.info(line)
-            deadline = time.monotonic() + PATIENCE_SECONDS
-            while f"running ensemble_study: {line}" not in seen.getvalue():
-                assert time.monotonic() < deadline, seen.getvalue()
-                time.sleep(0.02)
+            wait_for(f"running ensemble_study: {line}")
 
     with run_progress(instance, tags, Console(file=seen, force_terminal=True, width=200)):
         run(instance, tags, study)
     assert "✓" in seen.getvalue()
+    assert "execution of step" not in seen.getvalue()  # what Dagster itself says of steps is for its log
 
 
 @pytest.mark.parametrize(("fails", "sign"), [(False, "✓"), (True, "✗")])
