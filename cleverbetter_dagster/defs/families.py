@@ -26,9 +26,9 @@ from cleverbetter_dagster.services.records import ModelRecord, SplitRecord, Stud
 from cleverbetter_dagster.services.training import Lineage, train
 from cleverbetter_dagster.services.tuning import WIDEST_GAP, Watch, settle_params
 
-OVERFITTING = "increase dropout rates, add L2 regularisation, or reduce model complexity (narrow `space`)."
+OVERFITTING = "Increase dropout rates, add L2 regularisation, or reduce model complexity (narrow `space`)."
 AT_EDGE = (
-    "widen that range (`space` in the run's configuration), or increase model complexity where the AUC is low. At the "
+    "Widen that range (`space` in the run's configuration), or increase model complexity where the AUC is low. At the "
     "simple end, reduce it further."
 )
 
