@@ -43,19 +43,23 @@ def interval(value: Interval | None, digits: int = 4) -> str:
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Rows of equal keys as a Markdown table.
+    """Rows of equal keys as a Markdown table; floats to six digits.
 
-    >>> print(table([{"model": "ensemble", "bets": 3}]))
-    | model | bets |
-    | --- | --- |
-    | ensemble | 3 |
+    >>> print(table([{"model": "ensemble", "bets": 3, "l2": 0.05176340429}]))
+    | model | bets | l2 |
+    | --- | --- | --- |
+    | ensemble | 3 | 0.0517634 |
     """
     if not rows:
         return "(no rows)"
     heads = list(rows[0])
     lines = ["| " + " | ".join(heads) + " |", "|" + " --- |" * len(heads)]
-    lines += ["| " + " | ".join(str(row[head]) for head in heads) + " |" for row in rows]
+    lines += ["| " + " | ".join(_cell(row[head]) for head in heads) + " |" for row in rows]
     return "\n".join(lines)
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def staking_page(verdicts: Sequence[StakingVerdict]) -> dg.MetadataValue:

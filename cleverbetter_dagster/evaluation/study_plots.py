@@ -39,7 +39,8 @@ def optimisation_history(
         )
     _finish(axes, "trial", title)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.legend(loc="best", frameon=False, fontsize=9, labelcolor=INK)
+    # Above the axes: inside, it would hide trials.
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4, frameon=False, fontsize=9, labelcolor=INK)
     return _png(figure)
 
 

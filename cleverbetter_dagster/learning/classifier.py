@@ -35,12 +35,10 @@ from cleverbetter_dagster.dataset.splits import temporal_folds
 from cleverbetter_dagster.learning.base_learners import require_both_classes
 from cleverbetter_dagster.learning.calibration import Calibrator, fit_calibrator
 from cleverbetter_dagster.learning.family import (
-    CONFIDENCE,
-    PROBABILITY,
-    SCORE,
     FittedModel,
     Params,
     Report,
+    answer,
     checked_params,
     feature_matrix,
     latest_label,
@@ -59,9 +57,6 @@ from cleverbetter_dagster.learning.network_training import (
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
-
-LARGEST_SPREAD = 0.5
-"""Standard deviation of probabilities of which half are 0 and half are 1: none is larger."""
 
 REPLAY_ROWS = 2000
 """Rows a fitted model remembers, drawn evenly from those it was fitted on, to rehearse when it is updated."""
@@ -94,11 +89,7 @@ class FittedClassifier(FittedModel):
         with threadpool_limits(1):
             opinions = self.network.head_probabilities(self.encoder.encode(values))
         score = opinions.mean(axis=1)
-        return {
-            PROBABILITY: self.calibrator.probability(score),
-            SCORE: score,
-            CONFIDENCE: 1.0 - opinions.std(axis=1) / LARGEST_SPREAD,
-        }
+        return answer(self.calibrator.probability(score), score, opinions)
 
     def feature_importance(self) -> pd.Series:
         """Mean absolute effect of a feature's deviation from its mean on the log-odds, to first order.

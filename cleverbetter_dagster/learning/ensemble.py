@@ -38,17 +38,16 @@ from cleverbetter_dagster.learning.base_learners import (
     BaseParams,
     base_probabilities,
     fit_base_learners,
+    shares_of_features,
     updated_base_learners,
     weigh_base_learners,
 )
 from cleverbetter_dagster.learning.calibration import Calibrator, fit_calibrator
 from cleverbetter_dagster.learning.family import (
-    CONFIDENCE,
-    PROBABILITY,
-    SCORE,
     FittedModel,
     Params,
     Report,
+    answer,
     checked_params,
     feature_matrix,
     latest_label,
@@ -60,9 +59,6 @@ from cleverbetter_dagster.learning.shrunk_logistic import ShrunkLogistic, log_od
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
-
-LARGEST_SPREAD = 0.5
-"""Standard deviation of probabilities of which half are 0 and half are 1: none is larger."""
 
 
 class EnsembleParams(BaseParams):
@@ -106,25 +102,11 @@ class FittedEnsemble(FittedModel):
     def _describe(self, values: np.ndarray) -> dict[str, np.ndarray]:
         opinions = base_probabilities(self.learners, values)
         score = self.meta.probability(log_odds(opinions))
-        return {
-            PROBABILITY: self.calibrator.probability(score),
-            SCORE: score,
-            CONFIDENCE: 1.0 - opinions.std(axis=1) / LARGEST_SPREAD,
-        }
+        return answer(self.calibrator.probability(score), score, opinions)
 
     def feature_importance(self) -> pd.Series:
-        """Weighted mean of the base learners' own shares, by their weights in the meta-learner.
-
-        Impurity decrease in the forest, gain in LightGBM, absolute weight of a scaled feature in the linear
-        model; histogram boosting cannot tell.
-        """
-        shares = np.zeros(len(self.feature_names))
-        for weight, learner in zip(self.meta.weights, self.learners.values(), strict=True):
-            importance = learner.importance()
-            if importance is not None and importance.sum() > 0:
-                shares += weight * importance / importance.sum()
-        total = shares.sum()
-        return pd.Series(shares / total if total > 0 else 1 / len(shares), index=list(self.feature_names))
+        """Weighted mean of the base learners' own shares, by their weights in the meta-learner."""
+        return shares_of_features(self.learners, self.meta.weights, self.feature_names)
 
     def report(self) -> Report:
         weights = dict(zip(self.learners, self.meta.weights, strict=True))

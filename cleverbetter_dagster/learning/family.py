@@ -32,6 +32,9 @@ KELLY_SHARE = "kelly_share"
 """Share of the full Kelly stake, 0..1, by a model that chooses it; of others it is run configuration."""
 DECISION_THRESHOLD = 0.5
 
+LARGEST_SPREAD = 0.5
+"""Standard deviation of probabilities of which half are 0 and half are 1: none is larger."""
+
 
 class FittedModel(abc.ABC):
     """A model that estimates P(the strategy's next window beats the return threshold), row by row.
@@ -98,6 +101,17 @@ class FittedModel(abc.ABC):
     def predict(self, X: pd.DataFrame) -> np.ndarray:
         """The likelier class of each row: int8[n], 1 from a probability of 0.5."""
         return (self.describe(X)[PROBABILITY].to_numpy() >= DECISION_THRESHOLD).astype(np.int8)
+
+
+def answer(probability: np.ndarray, score: np.ndarray, opinions: np.ndarray) -> dict[str, np.ndarray]:
+    """The columns every model answers with.
+
+    Args:
+        probability: calibrated, float[n].
+        score: raw, float[n].
+        opinions: probabilities of the model's parts, float[n, parts]; the less they differ, the more confidence.
+    """
+    return {PROBABILITY: probability, SCORE: score, CONFIDENCE: 1.0 - opinions.std(axis=1) / LARGEST_SPREAD}
 
 
 Fitted = TypeVar("Fitted", bound=FittedModel)

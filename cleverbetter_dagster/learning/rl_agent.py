@@ -43,15 +43,15 @@ from cleverbetter_dagster.learning.agent_probability import (
     learn_forward,
 )
 from cleverbetter_dagster.learning.agent_training import Agent, AgentSpec, best_agent, refresh_agents, train_agents
+from cleverbetter_dagster.learning.base_learners import shares_of_features
 from cleverbetter_dagster.learning.decisions import Decisions
 from cleverbetter_dagster.learning.family import (
-    CONFIDENCE,
     KELLY_SHARE,
     PROBABILITY,
-    SCORE,
     FittedModel,
     Params,
     Report,
+    answer,
     checked_params,
     feature_matrix,
     latest_label,
@@ -62,9 +62,6 @@ from cleverbetter_dagster.learning.family import (
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
-
-LARGEST_SPREAD = 0.5
-"""Standard deviation of two probabilities of which one is 0 and one is 1: none is larger."""
 
 
 class RlAgentParams(AgentSpec, ProbabilitySpec):
@@ -103,12 +100,8 @@ class FittedRlAgent(FittedModel):
     def _describe(self, values: np.ndarray) -> dict[str, np.ndarray]:
         opinions = self.forecast.opinions(values)
         probability = self.forecast.of(opinions)
-        return {
-            PROBABILITY: probability,
-            SCORE: common_score(opinions),
-            CONFIDENCE: 1.0 - opinions.std(axis=1) / LARGEST_SPREAD,
-            KELLY_SHARE: self._shares(self.chosen, values, probability),
-        }
+        shares = self._shares(self.chosen, values, probability)
+        return {**answer(probability, common_score(opinions), opinions), KELLY_SHARE: shares}
 
     def agent_shares(self, X: pd.DataFrame) -> pd.DataFrame:
         """`kelly_share` by every agent, chosen or not: one column per seed; 0 from an agent worth nothing."""
@@ -123,14 +116,9 @@ class FittedRlAgent(FittedModel):
         return agent.shares(self.features.seen(values, probability))
 
     def feature_importance(self) -> pd.Series:
-        """Mean of the learners' own shares in the probability: gain in boosting, absolute weight in the line."""
-        shares = np.zeros(len(self.feature_names))
-        for learner in self.forecast.learners.values():
-            importance = learner.importance()
-            if importance is not None and importance.sum() > 0:
-                shares += importance / importance.sum()
-        total = shares.sum()
-        return pd.Series(shares / total if total > 0 else 1 / len(shares), index=list(self.feature_names))
+        """Plain mean of the learners' own shares in the probability."""
+        learners = self.forecast.learners
+        return shares_of_features(learners, [1.0] * len(learners), self.feature_names)
 
     def report(self) -> Report:
         worths = [agent.worth for agent in self.agents] or [0.0]

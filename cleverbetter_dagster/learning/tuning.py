@@ -8,7 +8,7 @@ judged is in `tuning_scores` (`tuning_stack` for the ensemble, `tuning_agent` fo
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from time import monotonic
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 from cleverbetter_dagster.dataset.examples import Examples
 from cleverbetter_dagster.errors import LearningError
@@ -72,7 +72,8 @@ def run_study(
     if not spec.n_trials:
         scores = scorer.score(defaults)
         return StudyResult(defaults, scores, scores, trials=1)
-    study = _open_study(spec, place, space, defaults)
+    with place.alone:
+        study = _open_study(spec, place, space, defaults)
     budget = min(spec.n_trials, spec.n_trials_warm) if place.first else spec.n_trials
     left = budget - len(judged_trials(study))
     if left > 0:
@@ -182,7 +183,8 @@ def _open_study(
     for name, value in place.attributes.items():
         if study.user_attrs.get(name) != value:
             study.set_user_attr(name, value)
-    safe = (TrialState.WAITING, TrialState.COMPLETE)
+    # Another worker may be at the defaults; one that was killed at them is noticed by its heartbeat.
+    safe = (TrialState.WAITING, TrialState.RUNNING, TrialState.COMPLETE)
     if not any(trial.state in safe for trial in before if trial.user_attrs.get(IS_DEFAULT)):
         study.enqueue_trial(within(defaults, space), user_attrs={IS_DEFAULT: True})
     if not before:
@@ -216,7 +218,7 @@ def _result(study: "Study", family: Family, scorer: Scorer, spec: StudySpec, def
     # Another worker may still be at the defaults.
     default_scores = _scores(default) if default else scorer.score(defaults)
     best = study.best_trial if complete else None
-    if best is None or best.user_attrs.get(IS_DEFAULT):
+    if best is None or best.user_attrs.get(IS_DEFAULT) or _wins(default_scores.mean(spec.metric), best, spec):
         params, scores, at_edge = defaults, default_scores, {}
     else:
         scores = _scores(best)
@@ -235,6 +237,12 @@ def _result(study: "Study", family: Family, scorer: Scorer, spec: StudySpec, def
         importances=_importances(study, complete),
         edges=at_edge,
     )
+
+
+def _wins(value: float, over: "FrozenTrial", spec: StudySpec) -> bool:
+    """Whether a value is better than a complete trial's."""
+    other = cast("float", over.value)
+    return value > other if spec.maximises else value < other
 
 
 def _scores(trial: "FrozenTrial") -> FoldScores:

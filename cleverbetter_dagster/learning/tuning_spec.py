@@ -1,6 +1,7 @@
 """What a study is asked and what it answers: settings, scores, result, progress. No search and no fitting here."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -15,6 +16,14 @@ Metric = Literal["auc", "brier", "log_loss", "growth"]
 """What a study goes by. `growth`: log growth per decision time, of families that stake by themselves."""
 
 HIGHER_IS_BETTER: tuple[Metric, ...] = ("auc", "growth")
+
+
+MEASURES: Mapping[str, Callable[[np.ndarray, np.ndarray], float]] = {
+    "auc": roc_auc_score,
+    "brier": brier_score_loss,
+    "log_loss": log_loss,
+}
+"""The metrics of labels and probabilities."""
 
 
 class StudySpec(BaseModel):
@@ -116,10 +125,14 @@ class OneFold:
 
 def scores_of(folds: list[OneFold], chosen: Mapping[str, Any] | None = None) -> FoldScores:
     """The scores of folds in order of time."""
+
+    def each(name: str) -> tuple[float, ...]:
+        return tuple(float(MEASURES[name](fold.y, fold.probability)) for fold in folds)
+
     return FoldScores(
-        auc=tuple(float(roc_auc_score(fold.y, fold.probability)) for fold in folds),
-        brier=tuple(float(brier_score_loss(fold.y, fold.probability)) for fold in folds),
-        log_loss=tuple(float(log_loss(fold.y, fold.probability)) for fold in folds),
+        auc=each("auc"),
+        brier=each("brier"),
+        log_loss=each("log_loss"),
         train_auc=tuple(float(roc_auc_score(fold.fitted_y, fold.fitted_probability)) for fold in folds),
         rows=tuple(len(fold.y) for fold in folds),
         chosen=dict(chosen or {}),
@@ -135,12 +148,14 @@ class StudyPlace:
         storage: Optuna storage or its URL; None keeps the study in memory.
         attributes: facts kept with the study, for people and for later months.
         first: settings to try right after the defaults: the best of an earlier month.
+        alone: entered to open the study: keeps others from opening it meanwhile.
     """
 
     name: str
     storage: "BaseStorage | str | None" = None
     attributes: Mapping[str, Any] = field(default_factory=dict)
     first: tuple[Mapping[str, Any], ...] = ()
+    alone: AbstractContextManager[Any] = field(default_factory=nullcontext)
 
 
 @dataclass(frozen=True)

@@ -15,17 +15,15 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pydantic import ValidationError
 from threadpoolctl import threadpool_limits
 
 from cleverbetter_dagster.dataset.examples import Examples
-from cleverbetter_dagster.errors import LearningError
 from cleverbetter_dagster.learning.base_learners import BASE_LEARNERS, LightGBMLearner, require_both_classes
 from cleverbetter_dagster.learning.ensemble import EnsembleParams
-from cleverbetter_dagster.learning.family import Params, feature_matrix
+from cleverbetter_dagster.learning.family import Params, checked_params, feature_matrix
 from cleverbetter_dagster.learning.shrunk_logistic import ShrunkLogistic, log_odds
 from cleverbetter_dagster.learning.tuning_scores import UNSETTLED, Ranges, Report, keep_going, scoring_folds
-from cleverbetter_dagster.learning.tuning_spec import FoldScores, OneFold, StudySpec, scores_of
+from cleverbetter_dagster.learning.tuning_spec import MEASURES, FoldScores, OneFold, StudySpec, scores_of
 
 if TYPE_CHECKING:
     import lightgbm
@@ -55,7 +53,7 @@ class StackScorer:
     settles = frozenset({ROUNDS})
 
     def __init__(self, examples: Examples, spec: StudySpec, anchor: Params) -> None:
-        self.spec, self.anchor = spec, _validated(anchor)
+        self.spec, self.anchor = spec, checked_params(EnsembleParams, anchor, "ensemble")
         self.values, self.y = feature_matrix(examples.X, tuple(examples.X.columns)), examples.y
         self.folds = scoring_folds(examples, spec)
         for fit, _ in self.folds:
@@ -69,7 +67,7 @@ class StackScorer:
         Raises:
             LearningError: a parameter is unknown or out of range.
         """
-        asked = _validated(params)
+        asked = checked_params(EnsembleParams, params, "ensemble")
         fewest = int(settle[ROUNDS][0]) if ROUNDS in settle else None
         boosters, curves = [], []
         with threadpool_limits({"openmp": self.spec.threads, "blas": 1}):
@@ -78,9 +76,9 @@ class StackScorer:
                 boosters.append(booster)
                 curves.append(curve)
                 rounds = _best_rounds(curves, fewest) if fewest else asked.n_estimators
-                folds = self._blend(asked, boosters, rounds)
                 if number < len(self.folds) - 1:
-                    report(number, scores_of(folds).mean(self.spec.metric))
+                    report(number, self._so_far(asked, boosters, rounds))
+            folds = self._scored(asked, boosters, rounds)
         return scores_of(folds, {ROUNDS: rounds} if fewest else {})
 
     def _boost(self, number: int, params: EnsembleParams, fewest: int | None) -> tuple["lightgbm.Booster", np.ndarray]:
@@ -115,24 +113,35 @@ class StackScorer:
         fitted = lightgbm.Dataset(self.values[fit], self.y[fit], params=how).construct()
         return fitted, fitted.create_valid(self.values[score], self.y[score], params=how).construct()
 
-    def _blend(self, params: EnsembleParams, boosters: list["lightgbm.Booster"], rounds: int) -> list[OneFold]:
-        """The folds boosted so far, each weighed by a meta-learner of the ones before it."""
-        blended: list[OneFold] = []
+    def _blend(
+        self, params: EnsembleParams, boosters: list["lightgbm.Booster"], rounds: int
+    ) -> list[tuple[ShrunkLogistic, np.ndarray]]:
+        """Of each fold boosted so far: a meta-learner of the ones before it, and its probability of the scored rows."""
+        blended: list[tuple[ShrunkLogistic, np.ndarray]] = []
         opinions: list[np.ndarray] = []
         for number, booster in enumerate(boosters):
             fit, score = self.folds[number]
-            members = [self._kept(name, number, params) for name in KEPT]
-            members.append(
-                (
-                    np.asarray(booster.predict(self.values[score], num_iteration=rounds, num_threads=1)),
-                    np.asarray(booster.predict(self.values[fit], num_iteration=rounds, num_threads=1)),
-                )
-            )
-            now, fitted = (log_odds(np.column_stack(part)) for part in zip(*members, strict=True))
             meta = self._meta(opinions, fit, params)
-            opinions.append(now)
-            blended.append(OneFold(self.y[score], meta.probability(now), self.y[fit], meta.probability(fitted)))
+            boosted = _boosted(booster, self.values[score], rounds)
+            opinions.append(_log_odds([*(scored for scored, _ in self._kept(number, params)), boosted]))
+            blended.append((meta, meta.probability(opinions[-1])))
         return blended
+
+    def _scored(self, params: EnsembleParams, boosters: list["lightgbm.Booster"], rounds: int) -> list[OneFold]:
+        """All folds as they are scored, rows fitted on included: those cost most to predict, and do not prune."""
+        found: list[OneFold] = []
+        for number, (meta, probability) in enumerate(self._blend(params, boosters, rounds)):
+            fit, score = self.folds[number]
+            boosted = _boosted(boosters[number], self.values[fit], rounds)
+            fitted = _log_odds([*(own for _, own in self._kept(number, params)), boosted])
+            found.append(OneFold(self.y[score], probability, self.y[fit], meta.probability(fitted)))
+        return found
+
+    def _so_far(self, params: EnsembleParams, boosters: list["lightgbm.Booster"], rounds: int) -> float:
+        """Mean of the study's metric over the folds boosted so far."""
+        blended = self._blend(params, boosters, rounds)
+        measure = MEASURES[self.spec.metric]
+        return float(np.mean([measure(self.y[self.folds[n][1]], found) for n, (_, found) in enumerate(blended)]))
 
     def _meta(self, opinions: list[np.ndarray], known: np.ndarray, params: EnsembleParams) -> ShrunkLogistic:
         """Fitted on earlier folds' predictions of rows whose labels were `known` when the fold starts."""
@@ -142,7 +151,11 @@ class StackScorer:
         stacked = np.vstack([np.empty((0, members)), *opinions])[seen]
         return ShrunkLogistic.fit(stacked, self.y[rows[seen]], [1 / members] * members, params.meta_penalty)
 
-    def _kept(self, name: str, number: int, params: EnsembleParams) -> Predictions:
+    def _kept(self, number: int, params: EnsembleParams) -> list[Predictions]:
+        """What the members of `KEPT` say on a fold, each fitted unless it is known."""
+        return [self._known(name, number, params) for name in KEPT]
+
+    def _known(self, name: str, number: int, params: EnsembleParams) -> Predictions:
         own = self.anchor.model_copy(
             update={key: coarse(getattr(params, key), getattr(self.anchor, key), by) for key, by in KEPT[name].items()}
         )
@@ -155,6 +168,14 @@ class StackScorer:
                 learner.probability(self.values[fit]),
             )
         return self.kept[name, number, own]
+
+
+def _boosted(booster: "lightgbm.Booster", values: np.ndarray, rounds: int) -> np.ndarray:
+    return np.asarray(booster.predict(values, num_iteration=rounds, num_threads=1))
+
+
+def _log_odds(members: list[np.ndarray]) -> np.ndarray:
+    return log_odds(np.column_stack(members))
 
 
 def boosting_params(params: EnsembleParams, spec: StudySpec) -> dict[str, Any]:
@@ -175,14 +196,6 @@ def coarse(value: float, anchor: float, ratio: float) -> float:
     if isinstance(anchor, int):
         return max(round(point), 1)
     return min(point, 1.0) if anchor <= 1.0 else point
-
-
-def _validated(params: Params) -> EnsembleParams:
-    try:
-        return EnsembleParams.model_validate(dict(params))
-    except ValidationError as error:
-        lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']} (got {e['input']!r})" for e in error.errors()]
-        raise LearningError(f"Cannot tune the ensemble with {'; '.join(lines)}.") from None
 
 
 def _best_rounds(curves: list[np.ndarray], fewest: int) -> int:

@@ -97,7 +97,7 @@ def settle_params(
             WARM_FROM: start.study,
             EARLIER_TRIALS: start.trials,
         }
-        place = StudyPlace(name, storage, attributes, start.first)
+        place = StudyPlace(name, storage, attributes, start.first, _alone(settings, name))
         result = run_study(family, examples, spec, place, watch)
     return _settled(family_name, dataset, spec, result, place)
 
@@ -117,6 +117,9 @@ def study_name(family_name: str, dataset: Dataset, spec: StudySpec) -> str:
 def study_storage(settings: Settings) -> Iterator["RDBStorage"]:
     """Optuna's storage in PostgreSQL: trials beat while they run, so that those of a killed process are noticed.
 
+    Nobody waits for its commits to reach the disk, a dozen a trial: a trial that a crash of the server undoes is run
+    again.
+
     Raises:
         DatabaseUnavailable: the storage failed inside the block.
         CleverBetterError: as `psycopg_connect`.
@@ -129,7 +132,7 @@ def study_storage(settings: Settings) -> Iterator["RDBStorage"]:
         # Two processes that create Optuna's tables at once would fail.
         with advisory_lock(connection, "optuna tables"):
             storage = optuna.storages.RDBStorage(
-                database_url(settings, "optuna"),
+                database_url(settings, "optuna", wait_for_disk=False),
                 heartbeat_interval=HEARTBEAT_SECONDS,
                 grace_period=GRACE_SECONDS,
                 heartbeat_stale_trial_callback=optuna.storages.RetryHeartbeatStaleTrialCallback(max_retry=1),
@@ -143,6 +146,16 @@ def study_storage(settings: Settings) -> Iterator["RDBStorage"]:
     finally:
         storage.remove_session()
         storage.engine.dispose()
+
+
+@contextmanager
+def _alone(settings: Settings, study: str) -> Iterator[None]:
+    """While nobody else opens the study: two workers that find it empty would both ask for the defaults."""
+    with (
+        closing(psycopg_connect(settings, "optuna", autocommit=True)) as connection,
+        advisory_lock(connection, f"study {study}"),
+    ):
+        yield
 
 
 def warm_start(storage: "BaseStorage", family_name: str, as_of: str, spec: StudySpec) -> WarmStart:

@@ -25,6 +25,7 @@ from cleverbetter_dagster.store.postgres_url import (
     parsed,
     rendered,
     searching,
+    unhurried,
     where,
     without_password,
 )
@@ -53,17 +54,17 @@ class Target:
         return where(self.url)
 
 
-def database_url(settings: Settings, purpose: Purpose) -> str:
+def database_url(settings: Settings, purpose: Purpose, *, wait_for_disk: bool = True) -> str:
     """A SQLAlchemy URL (psycopg2, with password) whose search path is the purpose's schema, which exists.
 
     psycopg2, because SQLAlchemy 2.1 takes a bare `postgresql://` to mean psycopg 3, on which Dagster's event
-    notifications fail.
+    notifications fail. `wait_for_disk`: whether a commit is on disk when it is done; False for what may be lost.
 
     Raises:
         CleverBetterError: as `psycopg_connect`.
     """
-    target = _usable(settings, purpose)
-    return rendered(target.url)
+    url = _usable(settings, purpose).url
+    return rendered(url if wait_for_disk else unhurried(url))
 
 
 def psycopg_connect(settings: Settings, purpose: Purpose, *, autocommit: bool = False) -> psycopg.Connection:

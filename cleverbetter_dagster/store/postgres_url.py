@@ -39,8 +39,21 @@ def searching(url: URL, schema: str) -> URL:
     >>> options(searching(url, "dagster"))
     '-cjit=off -csearch_path=dagster'
     """
+    return _asking(url, "search_path", schema)
+
+
+def unhurried(url: URL) -> URL:
+    """`url` with commits that do not wait for the disk: a crash of the server may undo the last second of them.
+
+    >>> options(unhurried(parsed("postgresql://db/racing", "DATABASE_URL")))
+    '-csynchronous_commit=off'
+    """
+    return _asking(url, "synchronous_commit", "off")
+
+
+def _asking(url: URL, setting: str, value: str) -> URL:
     # Of several -c for one setting the last counts.
-    return url.update_query_dict({"options": f"{options(url)} -csearch_path={schema}".strip()})
+    return url.update_query_dict({"options": f"{options(url)} -c{setting}={value}".strip()})
 
 
 def options(url: URL) -> str:

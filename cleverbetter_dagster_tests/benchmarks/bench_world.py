@@ -80,11 +80,13 @@ def defaults(decisions: Decisions, spec: WorldSpec, steps: int) -> tuple[float, 
     """The same of PPO as it comes, on one Gymnasium world."""
     import torch
     from stable_baselines3 import PPO
+    from stable_baselines3.common.logger import Logger
 
     from cleverbetter_dagster.learning.world_faces import BettingEnv
 
     torch.set_num_threads(1)
     model = PPO("MlpPolicy", BettingEnv(decisions, spec), seed=0, device="cpu")
+    model.set_logger(Logger(folder=None, output_formats=[]))  # its own leaves a folder in the temporary one
     start = process_time()
     model.learn(steps)
     return model.num_timesteps / (process_time() - start), growth(policy_of(model), decisions)

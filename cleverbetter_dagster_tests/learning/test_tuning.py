@@ -1,3 +1,6 @@
+from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
+from time import sleep
 from typing import Any
 
 import numpy as np
@@ -9,7 +12,7 @@ from sklearn.metrics import brier_score_loss, roc_auc_score
 from cleverbetter_dagster.dataset.examples import Examples
 from cleverbetter_dagster.errors import LearningError
 from cleverbetter_dagster.learning.catalogue import FAMILIES
-from cleverbetter_dagster.learning.tuning import StudyPlace, StudySpec, pooled, run_study, temporal_cv_score
+from cleverbetter_dagster.learning.tuning import IS_DEFAULT, StudyPlace, StudySpec, pooled, run_study, temporal_cv_score
 from cleverbetter_dagster_tests.learning.conftest import SMALL
 
 
@@ -143,6 +146,43 @@ def test_a_study_that_was_cut_off_goes_on_where_it_stopped(past):
     assert len(family.weights) == 5
     assert family.weights.count(0.1) == 1
     assert second.default_auc == first.default_auc
+
+
+def asked_for_defaults(storage: optuna.storages.BaseStorage, name: str) -> list[optuna.trial.FrozenTrial]:
+    trials = optuna.load_study(study_name=name, storage=storage).trials
+    return [trial for trial in trials if trial.user_attrs.get(IS_DEFAULT)]
+
+
+def test_workers_that_open_a_study_at_once_ask_for_its_defaults_once(past, monkeypatch):
+    """Each waits between looking and asking, so that the other would have looked as well."""
+    enqueue, storage, alone = optuna.Study.enqueue_trial, optuna.storages.InMemoryStorage(), Lock()
+
+    def slow(study: optuna.Study, *what: Any, **how: Any) -> None:
+        sleep(0.3)
+        enqueue(study, *what, **how)
+
+    monkeypatch.setattr(optuna.Study, "enqueue_trial", slow)
+    spec = StudySpec(n_trials=2, n_folds=1)
+    with ThreadPoolExecutor(2) as pool:
+        place = StudyPlace("shared", storage, alone=alone)
+        workers = [pool.submit(run_study, Blend(), past, spec, place) for _ in range(2)]
+    assert all(worker.result().default_auc for worker in workers)
+    assert len(asked_for_defaults(storage, "shared")) == 1
+
+
+def test_defaults_another_worker_is_still_at_are_not_asked_for_again_and_win_where_they_are_best(past):
+    class Best(Blend):
+        def default_params(self) -> dict[str, Any]:
+            return {"weight": 1.0}
+
+    storage = optuna.storages.InMemoryStorage()
+    study = optuna.create_study(study_name="shared", storage=storage, direction="maximize")
+    study.enqueue_trial({"weight": 1.0}, user_attrs={IS_DEFAULT: True})
+    study.ask()
+    result = run_study(Best(), past, StudySpec(n_trials=2, n_folds=1), StudyPlace("shared", storage))
+    assert len(asked_for_defaults(storage, "shared")) == 1
+    assert result.params == {"weight": 1.0}
+    assert result.scores == result.default_scores
 
 
 @pytest.mark.parametrize("name", FAMILIES)

@@ -65,6 +65,14 @@ def test_what_was_kept_gives_the_same_scores_as_a_fresh_scorer(scorer, past):
     assert scorer.score(ANCHOR) == StackScorer(past, SPEC, ANCHOR).score(ANCHOR)
 
 
+@pytest.mark.parametrize("metric", ["auc", "log_loss"])
+def test_after_each_fold_but_the_last_the_mean_of_the_folds_so_far_is_reported(past, metric):
+    told: list[tuple[int, float]] = []
+    scorer = StackScorer(past, StudySpec(n_folds=3, metric=metric), ANCHOR)
+    scores = getattr(scorer.score(ANCHOR, report=lambda fold, value: told.append((fold, value))), metric)
+    assert told == [(0, pytest.approx(scores[0])), (1, pytest.approx(np.mean(scores[:2])))]
+
+
 def test_rounds_are_chosen_where_the_mean_loss_of_the_folds_is_least(scorer):
     asked = {**ANCHOR, "n_estimators": 300, "learning_rate": 0.3, "max_depth": 6}
     settled = scorer.score(asked, settle={"n_estimators": (5, 300)})

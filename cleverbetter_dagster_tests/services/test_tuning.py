@@ -4,8 +4,11 @@ import multiprocessing
 import os
 import signal
 from dataclasses import replace
+from multiprocessing.context import ForkServerContext
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from time import sleep
+from typing import Any
 
 import optuna
 import pytest
@@ -13,7 +16,7 @@ import pytest
 from cleverbetter_dagster.dataset.as_of import AsOf
 from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.learning.catalogue import get_family
-from cleverbetter_dagster.learning.tuning import Progress, StudySpec
+from cleverbetter_dagster.learning.tuning import IS_DEFAULT, Progress, StudySpec
 from cleverbetter_dagster.services.datasets import Dataset, plan_split
 from cleverbetter_dagster.services.tuning import settle_params, study_name, study_storage
 from cleverbetter_dagster.settings import Settings
@@ -133,20 +136,38 @@ def test_a_study_does_without_the_test_rows_altogether(database: Settings, lates
     assert settle_params(database, "ensemble", blind, FEW).record.trials == FEW.n_trials
 
 
-def work(settings: Settings, seed: int) -> None:
-    """A worker of its own process: joins the study of the same rows."""
-    settle_params(settings, "ensemble", dataset(), FEW.model_copy(update={"n_trials": 8, "seed": seed}))
+def fresh_processes() -> ForkServerContext:
+    """Processes that share nothing with this one, and import the libraries once for all of them."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["optuna", "lightgbm", __name__])
+    return context
+
+
+def work(settings: Settings, seed: int, together: Barrier) -> None:
+    """A worker of its own process: joins the study of the same rows, and is slow to ask for its first trials."""
+    rows, enqueue = dataset(), optuna.Study.enqueue_trial
+
+    def slow(study: optuna.Study, *what: Any, **how: Any) -> None:
+        sleep(1)
+        enqueue(study, *what, **how)
+
+    optuna.Study.enqueue_trial = slow  # type: ignore[method-assign]
+    together.wait(250)
+    settle_params(settings, "ensemble", rows, FEW.model_copy(update={"n_trials": 8, "seed": seed}))
 
 
 def test_processes_share_a_study(database: Settings, latest: Dataset) -> None:
-    workers = [multiprocessing.get_context("spawn").Process(target=work, args=(database, seed)) for seed in (0, 1)]
+    processes = fresh_processes()
+    together = processes.Barrier(2)
+    workers = [processes.Process(target=work, args=(database, seed, together)) for seed in (0, 1)]
     for worker in workers:
         worker.start()
     for worker in workers:
-        worker.join(120)
+        worker.join(250)
     assert [worker.exitcode for worker in workers] == [0, 0]
     done = [trial for trial in trials(database, names(database)[0]) if trial.state.is_finished()]
     assert 8 <= len(done) <= 9
+    assert [bool(trial.user_attrs.get(IS_DEFAULT)) for trial in done].count(True) == 1
     assert len(names(database)) == 1
 
 
@@ -167,9 +188,9 @@ def killed_at_the_third(settings: Settings) -> None:
 
 
 def test_a_killed_study_goes_on_and_what_was_running_counts_for_nothing(database: Settings, latest: Dataset) -> None:
-    process = multiprocessing.get_context("spawn").Process(target=killed_at_the_third, args=(database,))
+    process = fresh_processes().Process(target=killed_at_the_third, args=(database,))
     process.start()
-    process.join(120)
+    process.join(250)
     assert process.exitcode == -signal.SIGKILL
     name = names(database)[0]
     assert [trial.state.name for trial in trials(database, name)] == ["COMPLETE", "COMPLETE", "RUNNING"]
