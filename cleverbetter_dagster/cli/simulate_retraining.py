@@ -54,21 +54,27 @@ def show_policies(rows: list["PolicyRow"], spec: "ReplaySpec", console: Console)
     from cleverbetter_dagster.services.replay_table import YARDSTICK
 
     judged = f"judged on {rows[0].rows:,} rows of the {rows[0].months} months after each"
-    title = f"{spec.family}, {spec.first} to {spec.last}, {judged}; 95% intervals"
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for head in ("policy", "fits", "updates", "CPU s", "AUC", "lost", "Brier", "lost", "log growth a month"):
-        table.add_column(head, justify="left" if head == "policy" else "right", no_wrap=True)
-    for row in rows:
-        costs = (str(row.fits), str(row.updates), f"{row.cpu_seconds:.1f}")
-        quality = (row.roc_auc, row.auc_lost, row.brier, row.brier_lost, row.log_growth)
-        table.add_row(row.policy, *costs, *(_cell(interval) for interval in quality))
+    console.print(f"{spec.family}, {spec.first} to {spec.last}, {judged}; 95% intervals", highlight=False)
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    table.add_column("")
+    for row in rows:  # a column each: so the intervals of all four fit into 80 columns
+        table.add_column(row.policy, justify="right", no_wrap=True)
+    table.add_row("fits", *(str(row.fits) for row in rows))
+    table.add_row("updates", *(str(row.updates) for row in rows))
+    table.add_row("CPU s", *(f"{row.cpu_seconds:.1f}" for row in rows))
+    table.add_row("AUC", *(_cell(row.roc_auc) for row in rows))
+    table.add_row("  lost", *(_cell(row.auc_lost) for row in rows))
+    table.add_row("Brier", *(_cell(row.brier) for row in rows))
+    table.add_row("  lost", *(_cell(row.brier_lost) for row in rows))
+    table.add_row("growth", *(_cell(row.log_growth) for row in rows))
     console.print(table)
     lines = [f"  {row.policy:12} {POLICIES[row.policy]}" for row in rows]
     lost = f"lost: worse than {YARDSTICK} by, on the same rows; an interval that reaches 0 shows no difference"
-    console.print("\n".join([*lines, lost]), highlight=False)
+    growth = "growth: mean logarithm of the bankroll's growth in a month"
+    console.print("\n".join([*lines, lost, growth]), highlight=False)
 
 
 def _cell(interval: "Interval | None") -> str:
     if interval is None:
         return "–"
-    return f"{interval.point:.4f}\n[dim]{interval.low:.4f} to {interval.high:.4f}[/]"
+    return f"{interval.point:.4f}\n[dim]{interval.low:.4f}, {interval.high:.4f}[/]"

@@ -5,6 +5,7 @@ lets through.
 """
 
 from collections.abc import Iterator
+from datetime import datetime
 
 import numpy as np
 import pandas as pd
@@ -32,6 +33,8 @@ RUN_LEEWAY = pd.Timedelta(days=1)
 WINDOW_LEEWAY = pd.Timedelta(days=366)
 """A window may end later than today where a backtest names a whole period by its last day; never by years."""
 
+_FUTURE = "is in the future: no backtest can know it"
+
 
 def examine(
     table: pa.Table, now: pd.Timestamp, unreadable: pd.DataFrame | None = None
@@ -58,6 +61,27 @@ def examine(
     keep = ~again
     keep[violations["position"].to_numpy(dtype=int)] = False
     return rows if keep.all() else rows.filter(pa.array(keep)), violations
+
+
+def first_due(violations: pd.DataFrame) -> datetime | None:
+    """When the first of the rows in which nothing is wrong but dates in the future can be right; None without any.
+
+    Args:
+        violations: of `conversion.VIOLATION_COLUMNS`, all that `examine` found.
+
+    >>> wrong = ["run_date is in the future: no backtest can know it"]
+    >>> columns = {"position": [0], "column": ["run_date"], "value": ["2030-01-05 06:00:00Z"], "reason": wrong}
+    >>> first_due(pd.DataFrame(columns))
+    Timestamp('2030-01-04 06:00:00+0000', tz='UTC')
+    """
+    if violations.empty:
+        return None
+    future = violations["reason"].str.endswith(_FUTURE)
+    waiting = violations[future & ~violations["position"].isin(violations.loc[~future, "position"])]
+    if waiting.empty:
+        return None
+    right_at = pd.to_datetime(waiting["value"], utc=True, format="ISO8601") - waiting["column"].map(_leeway)
+    return right_at.groupby(waiting["position"]).max().min()
 
 
 def find_violations(table: pa.Table, now: pd.Timestamp) -> tuple[pa.Table, pd.DataFrame]:
@@ -101,8 +125,8 @@ def _dates(table: pa.Table, now: pd.Timestamp) -> Iterator[pd.DataFrame]:
     for column, instant in instants.items():
         reason = f"{column} is before {EARLIEST.year}: no exchange existed then"
         yield violations_at(table, column, instant < _numpy_instant(EARLIEST), reason)
-        latest = now + (WINDOW_LEEWAY if column == END_DATE else RUN_LEEWAY)
-        reason = f"{column} is in the future: no backtest can know it"
+        latest = now + _leeway(column)
+        reason = f"{column} {_FUTURE}"
         yield violations_at(table, column, instant > _numpy_instant(latest), reason)
     backwards = instants[END_DATE] < instants[START_DATE]
     reason = "end_date is before start_date: a window ends after it starts"
@@ -110,6 +134,10 @@ def _dates(table: pa.Table, now: pd.Timestamp) -> Iterator[pd.DataFrame]:
     premature = instants[RUN_DATE] < instants[START_DATE]
     reason = "run_date is before start_date: nothing was there to backtest yet"
     yield violations_at(table, RUN_DATE, premature, reason)
+
+
+def _leeway(column: str) -> pd.Timedelta:
+    return WINDOW_LEEWAY if column == END_DATE else RUN_LEEWAY
 
 
 def _sharing_an_id(table: pa.Table) -> tuple[np.ndarray, np.ndarray]:

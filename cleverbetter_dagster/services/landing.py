@@ -1,12 +1,14 @@
 """What landed in the two tables since it was last taken: a glance that costs next to nothing, and the full truth.
 
 A glance looks at rows that arrived lately and finds those written since their month was loaded. The reconciliation
-compares the content of every month: it also finds deleted rows, features that came late to old rows, imports that
-set `created_at` themselves, and what a restored database lacks. Before every training it is the reconciliation
-that counts.
+compares every month, in content where the versions of its rows are not those that were loaded: it also finds deleted
+rows, features that came late to old rows, imports that set `created_at` themselves, and what a restored database lacks.
+Before every training it is the reconciliation that counts.
+
+A month changes without any row of it changing, too: when a row that was refused because it lies in the future is due.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import pandas as pd
@@ -14,7 +16,7 @@ import pandas as pd
 from cleverbetter_dagster.dataset.as_of import AsOf
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.artefacts import ArtefactStore
-from cleverbetter_dagster.store.changes import Ahead, Look, Moment, open_look
+from cleverbetter_dagster.store.changes import NO_VERSIONS, Ahead, Digest, Look, Moment, open_look
 from cleverbetter_dagster.store.layout import resolve_source
 from cleverbetter_dagster.store.taken import EMPTY, MonthTaken, confirm_taken, read_taken
 
@@ -83,29 +85,48 @@ def reconcile(settings: Settings) -> Found:
         return _compared(settings, look, taken, "contents of all months")
 
 
+def present() -> pd.Timestamp:
+    """Now: what lies after it is in the future."""
+    return pd.Timestamp.now(tz="UTC")
+
+
 def newest_with_rows(months: Mapping[str, MonthTaken]) -> str | None:
     """The newest month that has rows: the as_of to train at. None where there are no rows at all."""
     return max((month for month, taken in months.items() if taken.digest.rows), default=None)
 
 
-def seen_now(look: Look, days: int, known: Iterable[str], months: Sequence[str] | None = None) -> dict[str, MonthTaken]:
-    """What `months` (None: all) hold at this look; of those `known` also where they have no rows."""
-    digests = look.digests(months)
+def seen_now(
+    look: Look, days: int, taken: Mapping[str, MonthTaken], months: Sequence[str] | None = None
+) -> dict[str, MonthTaken]:
+    """What `months` (None: all) hold at this look; of all of those `taken` also where they have no rows.
+
+    Content is read only of months whose row versions are not those that were taken.
+    """
+    versions = look.versions(months)
+    digests = look.digests(months) if versions is None else _digests(look, versions, taken)
     recent = look.recent({}, look.moment.xmin, days) or {}
+    listed = {*digests, *(taken if months is None else months)}
     return {
-        month: MonthTaken.at(look.moment, digests.get(month, EMPTY), recent.get(month, Ahead()))
-        for month in sorted({*digests, *known})
+        month: MonthTaken.at(
+            look.moment,
+            digests.get(month, EMPTY),
+            recent.get(month, Ahead()),
+            None if versions is None else versions.get(month, NO_VERSIONS),
+        )
+        for month in sorted(listed)
     }
 
 
 def differing(settings: Settings, seen: Mapping[str, MonthTaken], taken: Mapping[str, MonthTaken]) -> dict[str, int]:
-    """Months whose content is not what was loaded, or whose loaded rows are no longer in the artefact store."""
-    store = ArtefactStore(settings.artefacts_base)
+    """Months whose content is not what was loaded, or can be loaded by now, or is no longer in the artefact store."""
+    store, clock = ArtefactStore(settings.artefacts_base), present()
     changed = {}
     for month, now in seen.items():
         before = taken.get(month)
         if before is None or before.digest != now.digest:
             changed[month] = _difference(now.digest.rows, before)
+        elif before.due is not None and before.due <= clock:
+            changed[month] = 1
         elif now.digest.rows and not store.exists(ROWS_ARTEFACT.format(month=month)):
             changed[month] = now.digest.rows
     return changed
@@ -113,12 +134,22 @@ def differing(settings: Settings, seen: Mapping[str, MonthTaken], taken: Mapping
 
 def reachable(settings: Settings, newest: str) -> tuple[str, str]:
     """First and last month that is loaded by itself, seen from the newest month that has rows."""
-    current = AsOf.of(pd.Timestamp.now(tz="UTC")).key
+    current = AsOf.of(present()).key
     first = settings.first_month
     if settings.months_back:
         back = pd.Period(min(newest, current), "M") - settings.months_back
         first = max(first, back.strftime("%Y-%m"))
     return first, current
+
+
+def _digests(look: Look, versions: Mapping[str, str], taken: Mapping[str, MonthTaken]) -> dict[str, Digest]:
+    same = {
+        month: taken[month].digest
+        for month, written in versions.items()
+        if month in taken and taken[month].versions == written and taken[month].trusted_at(look.moment)
+    }
+    others = sorted(versions.keys() - same.keys())
+    return same | (look.digests(others) if others else {})
 
 
 def _compared(settings: Settings, look: Look, taken: Mapping[str, MonthTaken], how: str) -> Found:

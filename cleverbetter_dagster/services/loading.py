@@ -4,17 +4,19 @@ All months of one load are read in one snapshot of the database, the one in whic
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from cleverbetter_dagster.dataset.as_of import AsOf
+from cleverbetter_dagster.dataset.quality import first_due
 from cleverbetter_dagster.dataset.schema import END_DATE, ID
 from cleverbetter_dagster.errors import NotEnoughRows
 from cleverbetter_dagster.services.datasets import rows_until
-from cleverbetter_dagster.services.landing import differing, reachable, seen_now
+from cleverbetter_dagster.services.landing import differing, present, reachable, seen_now
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.changes import Ahead, open_look
 from cleverbetter_dagster.store.layout import SourceLayout, resolve_source
@@ -25,10 +27,15 @@ from cleverbetter_dagster.store.taken import EMPTY, MonthTaken, read_taken
 
 @dataclass(frozen=True)
 class MonthLoad:
-    """The rows whose window ended in a month: those that can be right, and how many others went to quarantine."""
+    """The rows whose window ended in a month: those that can be right, and how many others went to quarantine.
+
+    Attributes:
+        due: when the first of those others that only lie in the future can be right; None without any.
+    """
 
     table: pa.Table
     quarantined: int
+    due: datetime | None = None
 
     @property
     def window_ends(self) -> tuple[pd.Timestamp, pd.Timestamp] | None:
@@ -82,17 +89,17 @@ def load_months(settings: Settings, months: Sequence[str], *, catch_up: bool = F
     Raises:
         CleverBetterError: as `resolve_source`, `open_look` and `load_rows`.
     """
-    layout, now = resolve_source(settings), pd.Timestamp.now(tz="UTC")
+    layout, now = resolve_source(settings), present()
     taken = read_taken(settings)
     with open_look(settings, layout) as look:
         if catch_up:
-            seen = seen_now(look, settings.recent_days, {*taken, *months})
+            seen = seen_now(look, settings.recent_days, taken)
             months = sorted({*months, *_behind(settings, seen, taken, max(months))})
         else:
-            seen = seen_now(look, settings.recent_days, months, months)
+            seen = seen_now(look, settings.recent_days, taken, months)
         nothing, snapshot = MonthTaken.at(look.moment, EMPTY, Ahead()), look.export()
         loads = {month: _load(settings, layout, AsOf.parse(month), now, snapshot) for month in months}
-    return Load(loads, {month: seen.get(month, nothing) for month in loads})
+    return Load(loads, {month: replace(seen.get(month, nothing), due=load.due) for month, load in loads.items()})
 
 
 def _behind(
@@ -110,7 +117,7 @@ def _behind(
 def _load(settings: Settings, layout: SourceLayout, month: AsOf, now: pd.Timestamp, snapshot: str) -> MonthLoad:
     loaded = load_rows(settings, layout, month.start, month.end, now, snapshot=snapshot)
     _keep_account(settings, str(layout.results), loaded)
-    return MonthLoad(loaded.rows, int(loaded.violations["position"].nunique()))
+    return MonthLoad(loaded.rows, int(loaded.violations["position"].nunique()), first_due(loaded.violations))
 
 
 def _keep_account(settings: Settings, source: str, loaded: LoadedRows) -> None:

@@ -88,7 +88,8 @@ def decide(situation: Situation, policy: Policy, now: datetime) -> Verdict:
     rows = described(situation.waiting)
     if situation.active:
         runs = ", ".join(f"{run.job} {run.run_id[:8]}" for run in situation.active)
-        return Verdict(False, f"{rows}. {runs} is at work or queued; what waits then is for the next run.")
+        are = "are" if len(situation.active) > 1 else "is"
+        return Verdict(False, f"{rows}. {runs} {are} at work or queued; what waits then is for the next run.")
     if not situation.waiting and not situation.untrained:
         return Verdict(False, f"{rows}: models are trained on all rows there are.")
     if not situation.untrained and (patience := _patience(situation.waiting, policy, now)):

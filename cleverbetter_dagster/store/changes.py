@@ -6,11 +6,14 @@ what it writes carries a transaction id of at least the snapshot's `xmin`, whate
 order transactions commit, and under savepoints too. Rows at or past that mark may also have been visible already
 (somebody older was still running): how many, and the hash of which, is kept with the mark as its `Ahead`.
 
-Two looks agree on a month exactly when its digests are equal; marks only make it cheap to say "nothing came".
+Two looks agree on a month exactly when its digests are equal; marks only make it cheap to say "nothing came". And
+they agree where the versions of its rows are the same, which spares reading what the rows hold: of all rows that one
+transaction wrote those that are visible only become fewer once it has committed, so as many of each as before are the
+same ones, whatever was updated, deleted, vacuumed or rewritten around them.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -30,6 +33,9 @@ from cleverbetter_dagster.store.tables import Relation
 FARTHEST_XIDS = 2**31 - 10_000_000
 """Transaction ids farther apart than this cannot be ordered by their 32 bits with some room to spare."""
 
+NO_VERSIONS = "0"
+"""What `Look.versions` would say of a month without rows."""
+
 _MOMENT = """
 SELECT (SELECT system_identifier FROM pg_control_system()), (SELECT timeline_id FROM pg_control_checkpoint()),
     current_setting('server_version_num')::int / 10000,
@@ -37,11 +43,19 @@ SELECT (SELECT system_identifier FROM pg_control_system()), (SELECT timeline_id 
     pg_snapshot_xmin(s)::text::bigint, pg_snapshot_xmax(s)::text::bigint
 FROM pg_current_snapshot() s"""
 
-_KINDS = """
+# Swapped names, new columns with a default, and computed ones change what is read without a new version of any row.
+_TABLES = """
+SELECT array_agg(DISTINCT attrelid::oid ORDER BY attrelid::oid),
+    md5(string_agg(concat_ws(' ', attrelid, attnum, attname, atttypid, adbin::text), ', ' ORDER BY attrelid, attnum))
+FROM pg_attribute LEFT JOIN pg_attrdef ON (adrelid, adnum) = (attrelid, attnum)
+WHERE attrelid = ANY(%(tables)s::regclass[]) AND attnum > 0"""
+
+# Row security can show other rows without a new version of any.
+_VERSIONED = """
 WITH RECURSIVE parts(oid) AS (
     SELECT unnest(%(tables)s::regclass[])::oid
     UNION SELECT inhrelid FROM pg_inherits JOIN parts ON inhparent = parts.oid)
-SELECT array_agg(DISTINCT relkind::text) FROM pg_class JOIN parts USING (oid)"""
+SELECT bool_and(relkind IN ('r', 'p') AND NOT row_security_active(oid)) FROM pg_class JOIN parts USING (oid)"""
 
 _NO_XMIN = (psycopg.errors.FeatureNotSupported, psycopg.errors.UndefinedColumn)
 
@@ -67,8 +81,8 @@ class Ahead:
 class Moment:
     """When a look took place, in transaction ids (64 bits), and in which tables of which server's life.
 
-    A restored or failed-over server, and a table made anew, have another identity: ids of one mean nothing in
-    another.
+    A restored or failed-over server, a table made anew, and other columns have another identity: ids of one mean
+    nothing in another.
     """
 
     identity: str
@@ -90,10 +104,20 @@ class Look:
 
     def digests(self, months: Sequence[str] | None = None) -> dict[str, Digest]:
         """The digest of every month that has rows, or of those of `months` that do."""
-        wanted = [AsOf.parse(month) for month in months or ()]
-        values = {"starts": [m.start.to_pydatetime() for m in wanted], "ends": [m.end.to_pydatetime() for m in wanted]}
         query = change_query.digests(self._layout, some_months=months is not None)
-        return {month: Digest(*found) for month, *found in self._rows(query, values)}
+        return {month: Digest(*found) for month, *found in self._rows(query, _spans(months or ()))}
+
+    def versions(self, months: Sequence[str] | None = None) -> dict[str, str] | None:
+        """A hash of the versions of the rows and features of every month, or of `months`, that has rows.
+
+        Equal hashes in tables of one identity mean equal content; others say nothing about it.
+
+        Returns:
+            None where `xmin` cannot be read, as `recent`.
+        """
+        query = change_query.versions(self._layout, some_months=months is not None)
+        found = self._of_versions(query, _spans(months or ()))
+        return None if found is None else dict(found)
 
     def recent(self, marks: Mapping[str, int], mark: int | None, days: int) -> dict[str, Ahead] | None:
         """Rows of each month that arrived within `days` and were written at or past the month's mark.
@@ -102,23 +126,17 @@ class Look:
             marks: transaction id (64 bits) by month; `mark` is that of every other month, None to count all rows.
 
         Returns:
-            Months without such rows left out. None where `xmin` cannot be read: a view, a foreign table, or a
-            compressed chunk of a hypertable.
+            Months without such rows left out. None where `xmin` cannot be read, or does not tell everything: a view,
+            a foreign table, row security, or a compressed chunk of a hypertable.
         """
-        if not self._has_xmin():
-            return None
         values = {
             "months": list(marks),
             "marks": [_xid(found) for found in marks.values()],
             "mark": None if mark is None else _xid(mark),
             "days": days,
         }
-        try:
-            with self._connection.transaction():
-                found = self._rows(change_query.recent(self._layout), values)
-        except _NO_XMIN:
-            return None
-        return {month: Ahead(*counted) for month, *counted in found}
+        found = self._of_versions(change_query.recent(self._layout), values)
+        return None if found is None else {month: Ahead(*counted) for month, *counted in found}
 
     def recent_months(self, days: int) -> list[str]:
         """The months of the rows that arrived within `days`."""
@@ -130,13 +148,18 @@ class Look:
 
     def _moment(self) -> Moment:
         *server, xmin, xmax = self._rows(sql.SQL(_MOMENT))[0]
-        query = sql.SQL("SELECT array_agg(t::oid) FROM unnest(%(tables)s::regclass[]) t")
-        tables = self._rows(query, {"tables": self._tables()})[0][0]
-        return Moment("/".join(map(str, [*server, *tables])), xmin, xmax)
+        tables, columns = self._rows(sql.SQL(_TABLES), {"tables": self._tables()})[0]
+        return Moment("/".join(map(str, [*server, *tables, columns, self._layout.decision_time])), xmin, xmax)
 
-    def _has_xmin(self) -> bool:
-        kinds = self._rows(sql.SQL(_KINDS), {"tables": self._tables()})[0][0]
-        return set(kinds) <= {"r", "p"}
+    def _of_versions(self, query: sql.Composed, values: Mapping[str, Any]) -> list[tuple[Any, ...]] | None:
+        """The answer to a query that reads `xmin`; None where that cannot be read."""
+        if not self._rows(sql.SQL(_VERSIONED), {"tables": self._tables()})[0][0]:
+            return None
+        try:
+            with self._connection.transaction():
+                return self._rows(query, values)
+        except _NO_XMIN:
+            return None
 
     def _tables(self) -> list[str]:
         features = self._layout.features
@@ -167,6 +190,20 @@ def open_look(settings: Settings, layout: SourceLayout) -> Iterator[Look]:
             raise DatabaseUnavailable(f"The database broke off while it was looked at: {str(error).strip()}") from None
         except psycopg.Error as error:
             raise DatabaseError(f"Cannot tell what is in {layout.results}: {str(error).strip()}") from error
+
+
+def _spans(months: Iterable[str]) -> dict[str, list[datetime]]:
+    """First and last instants of the months, those that follow each other taken together."""
+    starts: list[datetime] = []
+    ends: list[datetime] = []
+    for month in map(AsOf.parse, sorted(months)):
+        start, end = month.start.to_pydatetime(), month.end.to_pydatetime()
+        if ends and ends[-1] == start:
+            ends[-1] = end
+        else:
+            starts.append(start)
+            ends.append(end)
+    return {"starts": starts, "ends": ends}
 
 
 def _xid(mark: int) -> str:

@@ -20,7 +20,7 @@ from cleverbetter_dagster.store.database import advisory_lock, psycopg_connect
 TABLES_LOCK = "taken tables"
 
 DDL = """
-CREATE TABLE loaded_months (
+CREATE TABLE IF NOT EXISTS loaded_months (
     month text PRIMARY KEY CHECK (month ~ '^[0-9]{4}-(0[1-9]|1[0-2])$'),
     rows bigint NOT NULL,
     newest timestamptz,
@@ -34,8 +34,9 @@ CREATE TABLE loaded_months (
 );
 COMMENT ON TABLE loaded_months IS 'One row per month of training_rows: digest of the rows it was loaded from, and the '
     'transaction id from which on rows were not all seen then.';
+ALTER TABLE loaded_months ADD COLUMN IF NOT EXISTS versions text, ADD COLUMN IF NOT EXISTS due timestamptz;
 
-CREATE TABLE takings (
+CREATE TABLE IF NOT EXISTS takings (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     run_id text NOT NULL UNIQUE,
     as_of text NOT NULL,
@@ -47,17 +48,19 @@ COMMENT ON TABLE takings IS 'One row per run that went on from loaded rows to tr
 """
 
 _UPSERT = """
-INSERT INTO loaded_months (month, rows, newest, content, identity, mark, ahead_rows, ahead_written, run_id)
+INSERT INTO loaded_months
+    (month, rows, newest, content, identity, mark, ahead_rows, ahead_written, versions, due, run_id)
 VALUES (%(month)s, %(rows)s, %(newest)s, %(content)s, %(identity)s, %(mark)s, %(ahead_rows)s, %(ahead_written)s,
-    %(run_id)s)
-ON CONFLICT (month) DO UPDATE SET (rows, newest, content, identity, mark, ahead_rows, ahead_written, run_id, loaded_at)
+    %(versions)s, %(due)s, %(run_id)s)
+ON CONFLICT (month) DO UPDATE SET
+    (rows, newest, content, identity, mark, ahead_rows, ahead_written, versions, due, run_id, loaded_at)
     = (excluded.rows, excluded.newest, excluded.content, excluded.identity, excluded.mark, excluded.ahead_rows,
-       excluded.ahead_written, excluded.run_id, excluded.loaded_at)"""
+       excluded.ahead_written, excluded.versions, excluded.due, excluded.run_id, excluded.loaded_at)"""
 
 # Only while it is still the content that was compared: a run may have loaded the month again meanwhile.
 _CONFIRM = """
-UPDATE loaded_months SET (identity, mark, ahead_rows, ahead_written)
-    = (%(identity)s, %(mark)s, %(ahead_rows)s, %(ahead_written)s)
+UPDATE loaded_months SET (identity, mark, ahead_rows, ahead_written, versions)
+    = (%(identity)s, %(mark)s, %(ahead_rows)s, %(ahead_written)s, %(versions)s)
 WHERE month = %(month)s AND (rows, content) = (%(rows)s, %(content)s)"""
 
 
@@ -71,6 +74,8 @@ class MonthTaken:
 
     Attributes:
         mark: rows written by a transaction id below it are in `digest`; `ahead`: those past it that are, too.
+        versions: of the rows in `digest`, as `Look.versions`; None where they cannot be told.
+        due: when the first of the rows that were left out because they lie in the future can be loaded.
     """
 
     digest: Digest
@@ -78,11 +83,17 @@ class MonthTaken:
     mark: int
     ahead: Ahead
     run_id: str = ""
+    versions: str | None = None
+    due: datetime | None = None
 
     @classmethod
-    def at(cls, moment: Moment, digest: Digest, ahead: Ahead) -> "MonthTaken":
+    def at(cls, moment: Moment, digest: Digest, ahead: Ahead, versions: str | None = None) -> "MonthTaken":
         """What a look at `moment` saw."""
-        return cls(digest, moment.identity, moment.xmin, ahead)
+        return cls(digest, moment.identity, moment.xmin, ahead, versions=versions)
+
+    def trusted_at(self, moment: Moment) -> bool:
+        """Whether transaction ids of that moment mean what they meant when this was seen."""
+        return self.identity == moment.identity and moment.reaches(self.mark)
 
 
 @dataclass(frozen=True)
@@ -109,6 +120,8 @@ def read_taken(settings: Settings) -> dict[str, MonthTaken]:
             row["mark"],
             Ahead(row["ahead_rows"], row["ahead_written"]),
             row["run_id"],
+            row.get("versions"),  # a database of an earlier release has neither until it is written to
+            row.get("due"),
         )
         for row in rows
     }
@@ -177,6 +190,8 @@ def _values(month: str, taken: MonthTaken) -> dict[str, object]:
         "mark": taken.mark,
         "ahead_rows": taken.ahead.rows,
         "ahead_written": taken.ahead.written,
+        "versions": taken.versions,
+        "due": taken.due,
     }
 
 
@@ -184,18 +199,20 @@ def _values(month: str, taken: MonthTaken) -> dict[str, object]:
 def _reading(settings: Settings) -> Iterator[psycopg.Connection | None]:
     """A connection; None where nothing was ever taken, since to look one needs no right to create tables."""
     with closing(psycopg_connect(settings, "state", autocommit=True)) as connection:
-        yield connection if _exist(connection) else None
+        there = connection.execute("SELECT to_regclass('takings') IS NOT NULL").fetchone() == (True,)
+        yield connection if there else None
 
 
 @contextmanager
 def _writing(settings: Settings) -> Iterator[psycopg.Connection]:
     with closing(psycopg_connect(settings, "state", autocommit=True)) as connection:
-        if not _exist(connection):
+        if not _up_to_date(connection):
             with advisory_lock(connection, TABLES_LOCK), connection.transaction():
-                if not _exist(connection):
-                    connection.execute(DDL)
+                connection.execute(DDL)
         yield connection
 
 
-def _exist(connection: psycopg.Connection) -> bool:
-    return connection.execute("SELECT to_regclass('takings') IS NOT NULL").fetchone() == (True,)
+def _up_to_date(connection: psycopg.Connection) -> bool:
+    query = """SELECT to_regclass('takings') IS NOT NULL AND EXISTS (
+        SELECT 1 FROM pg_attribute WHERE attrelid = to_regclass('loaded_months') AND attname = 'due')"""
+    return connection.execute(query).fetchone() == (True,)

@@ -1,17 +1,22 @@
 """`cleverbetter simulate-retraining`, as a person meets it."""
 
+import io
 import json
 from pathlib import Path
 
 import pytest
 import typer
 from psycopg import sql
+from rich.console import Console
 from typer.testing import CliRunner, Result
 
-from cleverbetter_dagster.cli.simulate_retraining import simulate_retraining
+from cleverbetter_dagster.cli.simulate_retraining import show_policies, simulate_retraining
 from cleverbetter_dagster.dataset.samples import SampleSpec, sample_rows
 from cleverbetter_dagster.errors import DataError
+from cleverbetter_dagster.evaluation.bootstrap import Interval
 from cleverbetter_dagster.services import replay as replay_module
+from cleverbetter_dagster.services.replay import POLICIES, ReplaySpec
+from cleverbetter_dagster.services.replay_table import PolicyRow
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.database import psycopg_connect
 from cleverbetter_dagster.store.importer import import_files
@@ -63,6 +68,30 @@ def test_the_table_and_the_json_tell_the_same_and_nothing_is_written(
         assert row["policy"] in told.stdout
     assert f"judged on {facts[0]['rows']} rows of the 2 months" in " ".join(told.stdout.split())
     assert written(imported) == before
+
+
+def test_four_policies_with_all_their_intervals_fit_into_80_columns() -> None:
+    told = Interval(point=-0.0039, low=-0.0081, high=-0.0012, level=0.95)
+    rows = [
+        PolicyRow(
+            policy=policy,
+            fits=18,
+            updates=17,
+            cpu_seconds=1234.5,
+            rows=5764,
+            months=18,
+            roc_auc=told,
+            brier=told,
+            log_growth=told,
+            auc_lost=told,
+            brier_lost=told,
+        )
+        for policy in POLICIES
+    ]
+    shown = io.StringIO()
+    show_policies(rows, ReplaySpec(family="ensemble", first="2022-04", last="2023-09"), Console(width=80, file=shown))
+    assert shown.getvalue().count("-0.0081, -0.0012") == 4 * 5
+    assert "…" not in shown.getvalue()
 
 
 def test_interrupted_it_says_so_and_leaves_nothing(imported: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

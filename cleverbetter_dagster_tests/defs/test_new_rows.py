@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 import dagster as dg
+import pandas as pd
 import psycopg
 import pytest
 from dagster import validate_run_config
@@ -14,6 +15,7 @@ from cleverbetter_dagster.defs import new_rows
 from cleverbetter_dagster.defs.resources import Deployment, mlflow_run
 from cleverbetter_dagster.defs.runs import LANDING, past_runs
 from cleverbetter_dagster.errors import DatabaseUnavailable
+from cleverbetter_dagster.services import landing, loading
 from cleverbetter_dagster.services.automatic_training import TrainingPlan
 from cleverbetter_dagster.services.landing import ROWS_ARTEFACT
 from cleverbetter_dagster.services.loading import load_months
@@ -190,6 +192,24 @@ def test_changes_of_old_rows_are_found_when_all_contents_are_compared(
     monkeypatch.setenv("CLEVERBETTER_RECONCILE_MINUTES", "0")
     monkeypatch.setenv("CLEVERBETTER_MIN_NEW_ROWS", "1")
     assert requested(watched).partition_key == "2023-05"
+
+
+def test_rows_that_lay_in_the_future_are_trained_on_when_they_are_due(
+    watched: Watched, connection: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLEVERBETTER_RECONCILE_MINUTES", "0")
+    monkeypatch.setenv("CLEVERBETTER_MIN_NEW_ROWS", "1")
+    land(connection, "2023-05", 150)
+    connection.execute("UPDATE backtest_results SET run_date = now() + interval '3 days' WHERE id LIKE '%9'")
+    take(watched, requested(watched))
+    assert watched.tick() is None
+    in_time = pd.Timestamp.now(tz="UTC") + pd.Timedelta(days=2, hours=1)
+    for module in (landing, loading):
+        monkeypatch.setattr(module, "present", lambda: in_time)
+    take(watched, requested(watched))
+    assert watched.tick() is None
+    stored = ArtefactStore(watched.settings.artefacts_base).read_tables([ROWS_ARTEFACT.format(month="2023-05")])
+    assert stored.num_rows == 150
 
 
 def test_a_run_that_failed_before_it_took_anything_is_tried_again(

@@ -5,13 +5,16 @@ from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
+import pandas as pd
 import psycopg
 import pytest
 
+from cleverbetter_dagster.services import landing, loading
 from cleverbetter_dagster.services.landing import ROWS_ARTEFACT, glance, reconcile
 from cleverbetter_dagster.services.loading import load_months
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.artefacts import ArtefactStore
+from cleverbetter_dagster.store.changes import Digest, Look
 from cleverbetter_dagster.store.database import psycopg_connect
 from cleverbetter_dagster.store.tables import ensure_source_tables
 from cleverbetter_dagster.store.taken import read_taken, record_taken
@@ -32,6 +35,10 @@ def take(settings: Settings, as_of: str = "2023-05") -> None:
     record_taken(settings, load.taken, "a run", as_of)
 
 
+def stored(settings: Settings, month: str) -> int:
+    return ArtefactStore(settings.artefacts_base).read_tables([ROWS_ARTEFACT.format(month=month)]).num_rows
+
+
 def test_a_row_whose_transaction_was_open_when_its_month_was_taken_is_found_after_it_commits(
     database: Settings, connection: psycopg.Connection
 ) -> None:
@@ -47,6 +54,69 @@ def test_a_row_whose_transaction_was_open_when_its_month_was_taken_is_found_afte
     take(database)
     assert glance(database).changed == {}
     assert reconcile(database).changed == {}
+
+
+def test_content_is_read_only_of_months_whose_rows_have_other_versions(
+    database: Settings, connection: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for month in ("2023-03", "2023-04", "2023-05"):
+        land(connection, month, 3)
+    take(database)
+    read: list[list[str] | None] = []
+    digests = Look.digests
+
+    def watched(look: Look, months: list[str] | None = None) -> dict[str, Digest]:
+        read.append(months)
+        return digests(look, months)
+
+    monkeypatch.setattr(Look, "digests", watched)
+    assert reconcile(database).changed == {}
+    assert read == []
+    connection.execute("UPDATE backtest_results SET total_return = total_return WHERE end_date < '2023-04-01'")
+    land(connection, "2023-05", 2, "more")
+    assert reconcile(database).changed == {"2023-05": 2}
+    assert read == [["2023-03", "2023-05"]]
+    assert reconcile(database).changed == {"2023-05": 2}
+    assert read[1:] == [["2023-05"]]  # March was the same: its new versions are remembered
+
+
+def test_columns_that_change_places_are_found(database: Settings, connection: psycopg.Connection) -> None:
+    land(connection, "2023-05", 3)
+    take(database)
+    for old, new in (("sharpe_ratio", "other"), ("total_return", "sharpe_ratio"), ("other", "total_return")):
+        connection.execute(f"ALTER TABLE backtest_results RENAME {old} TO {new}")
+    assert reconcile(database).changed == {"2023-05": 1}
+
+
+def test_what_an_earlier_release_recorded_is_still_read(database: Settings, connection: psycopg.Connection) -> None:
+    land(connection, "2023-05", 3)
+    take(database)
+    with psycopg_connect(database, "state", autocommit=True) as state:
+        state.execute("ALTER TABLE loaded_months DROP COLUMN versions, DROP COLUMN due")
+    assert glance(database).changed == {}
+    assert reconcile(database).changed == {}
+    assert read_taken(database)["2023-05"].versions is not None
+
+
+def test_a_row_refused_because_it_lies_in_the_future_is_loaded_when_it_is_due(
+    database: Settings, connection: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    land(connection, "2023-04", 3)
+    land(connection, "2023-05", 3)
+    connection.execute("UPDATE backtest_results SET run_date = now() + interval '3 days' WHERE id = 'r-2023-05-1'")
+    future_and_wrong = "UPDATE backtest_results SET run_date = now() + interval '2 days', win_rate = 7 WHERE id = %s"
+    connection.execute(future_and_wrong, ["r-2023-05-2"])
+    take(database)
+    assert (stored(database, "2023-05"), reconcile(database).changed) == (1, {})
+    for days, changed, rows in ((1.9, {}, 1), (2.1, {"2023-05": 1}, 2), (9, {}, 2)):  # run_date has a day of leeway
+        later = pd.Timestamp.now(tz="UTC") + pd.Timedelta(days=days)
+        for module in (landing, loading):
+            monkeypatch.setattr(module, "present", lambda later=later: later)
+        assert reconcile(database).changed == changed
+        if changed:
+            take(database)
+        assert (stored(database, "2023-05"), reconcile(database).changed) == (rows, {})
+    assert read_taken(database)["2023-05"].due is None
 
 
 def test_an_old_row_is_found_by_the_reconciliation_alone(database: Settings, connection: psycopg.Connection) -> None:

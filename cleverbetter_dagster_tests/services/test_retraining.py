@@ -49,6 +49,8 @@ def test_a_run_at_work_makes_all_others_wait() -> None:
     assert not verdict.request
     assert "retrain a1b2c3d4 is at work" in verdict.reason
     assert "10,000 new or changed rows wait (2023-12: 10,000)" in verdict.reason
+    two = decide(situation(active=(*at_work, PastRun("b" * 32, "incremental", "active"))), POLICY, NOON)
+    assert "retrain a1b2c3d4, incremental bbbbbbbb are at work or queued" in two.reason
 
 
 def test_loaded_rows_that_no_training_succeeded_on_request_one() -> None:

@@ -1,5 +1,6 @@
 """What a look sees: no later commit can hide below its mark, and digests tell every difference."""
 
+import random
 from collections.abc import Iterator
 from contextlib import closing
 
@@ -60,6 +61,13 @@ def since(settings: Settings, mark: int) -> dict[str, Ahead]:
         return look.recent({}, mark, DAYS) or {}
 
 
+def versions(settings: Settings, months: list[str] | None = None) -> dict[str, str]:
+    with open_look(settings, resolve_source(settings)) as look:
+        found = look.versions(months)
+    assert found is not None
+    return found
+
+
 def rows(counted: dict[str, Ahead]) -> dict[str, int]:
     return {month: ahead.rows for month, ahead in counted.items()}
 
@@ -70,6 +78,8 @@ def test_a_digest_counts_the_rows_of_its_month_in_utc(database: Settings, connec
     found = digests(database)
     assert {month: digest.rows for month, digest in found.items()} == {"2023-01": 2, "2023-02": 1}
     assert digests(database, ["2023-02", "2023-03"]) == {"2023-02": found["2023-02"]}
+    assert digests(database, ["2023-01", "2022-11", "2023-02"]) == found
+    assert versions(database, ["2023-02", "2023-03"]) == {"2023-02": versions(database)["2023-02"]}
 
 
 @pytest.mark.parametrize(
@@ -85,15 +95,92 @@ def test_a_digest_counts_the_rows_of_its_month_in_utc(database: Settings, connec
         "UPDATE ml_features SET backtest_result_id = 'r2' WHERE backtest_result_id = 'r1'",
     ],
 )
-def test_a_digest_tells_every_change_of_what_is_loaded(
+def test_a_digest_and_the_versions_tell_every_change_of_what_is_loaded(
     database: Settings, connection: psycopg.Connection, change: str
 ) -> None:
-    insert(connection, "r1")
-    insert(connection, "r2")
-    feature(connection, "r1", 1.0)
-    before = digests(database)
+    with connection.transaction():  # so that one transaction id is on all of it
+        insert(connection, "r1")
+        insert(connection, "r2")
+        insert(connection, "r3", FEBRUARY)
+        feature(connection, "r1", 1.0)
+    before, versions_before = digests(database), versions(database)
     connection.execute(change)
     assert digests(database) != before
+    versions_after = versions(database)
+    assert versions_after["2023-01"] != versions_before["2023-01"]
+    assert versions_after["2023-02"] == versions_before["2023-02"]
+
+
+CHANGES = (
+    "INSERT INTO ml_features SELECT id, now(), '{\"a\": 1}' FROM backtest_results WHERE random() < 0.5 "
+    "ON CONFLICT DO NOTHING",
+    "DELETE FROM ml_features WHERE random() < 0.3",
+    "UPDATE ml_features SET features = jsonb_build_object('a', random()) WHERE random() < 0.3",
+    "UPDATE backtest_results SET total_return = random() WHERE random() < 0.3",
+    "UPDATE backtest_results SET end_date = CASE WHEN random() < 0.5 THEN '2023-01-31' ELSE '2023-02-01' END::date "
+    "WHERE random() < 0.3",
+    "DELETE FROM backtest_results WHERE random() < 0.2",
+)
+
+
+def test_months_of_the_same_versions_have_the_same_content(database: Settings, connection: psycopg.Connection) -> None:
+    """Whatever happens in whichever transactions: that is what allows not to read the content again."""
+    chance, known, met_again = random.Random(5), dict[tuple[str, str], Digest](), 0
+    connection.execute("SELECT setseed(0.5)")
+    layout = resolve_source(database)
+    for number in range(60):
+        with connection.transaction():
+            for part in range(chance.randint(1, 3)):
+                with connection.transaction(force_rollback=chance.random() < 0.3):
+                    insert(connection, f"r{number}-{part}", chance.choice([JANUARY, FEBRUARY]))
+                    connection.execute(chance.choice(CHANGES))
+        if chance.random() < 0.2:
+            connection.execute("VACUUM FULL ml_features" if chance.random() < 0.5 else "VACUUM backtest_results")
+        with open_look(database, layout) as look:
+            contents, found = look.digests(), look.versions()
+        assert found is not None
+        assert found.keys() == contents.keys()
+        for month, written in found.items():
+            met_again += (month, written) in known
+            assert known.setdefault((month, written), contents[month]) == contents[month]
+    assert 0 < met_again < len(known)
+
+
+def test_another_partition_with_rows_of_the_same_transaction_has_other_versions(
+    database: Settings, connection: psycopg.Connection
+) -> None:
+    connection.execute("DROP TABLE ml_features")
+    connection.execute("ALTER TABLE backtest_results RENAME TO old_results")
+    connection.execute("CREATE TABLE backtest_results (LIKE old_results INCLUDING DEFAULTS) PARTITION BY LIST (method)")
+    with connection.transaction():
+        for part, row in (("one", "r1"), ("two", "r2")):
+            connection.execute(f"CREATE TABLE {part} (LIKE old_results INCLUDING DEFAULTS)")
+            connection.execute(f"ALTER TABLE backtest_results ATTACH PARTITION {part} DEFAULT")
+            insert(connection, row)
+            connection.execute(f"ALTER TABLE backtest_results DETACH PARTITION {part}")
+    found = []
+    for part in ("one", "two"):
+        connection.execute(f"ALTER TABLE backtest_results ATTACH PARTITION {part} DEFAULT")
+        found.append(versions(database))
+        connection.execute(f"ALTER TABLE backtest_results DETACH PARTITION {part}")
+    assert found[0]["2023-01"] != found[1]["2023-01"]
+
+
+def test_versions_are_not_believed_where_a_policy_chooses_the_rows(
+    database: Settings, connection: psycopg.Connection
+) -> None:
+    insert(connection, "r1")
+    connection.execute("ALTER TABLE backtest_results ENABLE ROW LEVEL SECURITY")
+    connection.execute("CREATE POLICY winners ON backtest_results USING (total_return > 0)")
+    connection.execute("CREATE ROLE bound; GRANT SELECT ON backtest_results, ml_features TO bound")
+    try:
+        with open_look(database, resolve_source(database)) as look:
+            assert look.versions() is not None  # the owner is bound by no policy
+            look._connection.execute("SET LOCAL ROLE bound")
+            assert look.versions() is None
+            assert look.recent({}, None, DAYS) is None
+    finally:
+        connection.execute("DROP OWNED BY bound; DROP ROLE bound")
 
 
 @pytest.mark.parametrize(
@@ -185,6 +272,7 @@ def test_a_partitioned_table_can_be_glanced_at_a_view_only_compared(
     assert digests(viewed) == digests(database)
     with open_look(viewed, resolve_source(viewed)) as look:
         assert look.recent({}, mark, DAYS) is None
+        assert look.versions() is None
         assert look.recent_months(DAYS) == ["2023-01"]
 
 
@@ -228,13 +316,32 @@ def test_the_right_to_read_is_enough(database: Settings, connection: psycopg.Con
         connection.execute("DROP OWNED BY looker; DROP ROLE looker")
 
 
-def test_a_table_made_anew_has_another_identity(database: Settings, connection: psycopg.Connection) -> None:
+@pytest.mark.parametrize(
+    "change",
+    [
+        "CREATE TABLE other (LIKE backtest_results INCLUDING ALL); DROP TABLE backtest_results; "
+        "ALTER TABLE other RENAME TO backtest_results",
+        "ALTER TABLE backtest_results RENAME sharpe_ratio TO other; "
+        "ALTER TABLE backtest_results RENAME max_drawdown TO sharpe_ratio; "
+        "ALTER TABLE backtest_results RENAME other TO max_drawdown",
+        "ALTER TABLE ml_features ADD COLUMN spread float8 DEFAULT 0.5",
+    ],
+)
+def test_a_table_made_anew_or_with_other_columns_has_another_identity(
+    database: Settings, connection: psycopg.Connection, change: str
+) -> None:
     with open_look(database, resolve_source(database)) as look:
-        before = look.moment
-    connection.execute("CREATE TABLE other (LIKE backtest_results INCLUDING ALL)")
-    connection.execute("DROP TABLE backtest_results; ALTER TABLE other RENAME TO backtest_results")
+        before = look.moment.identity
+    insert(connection, "r1")
     with open_look(database, resolve_source(database)) as look:
-        assert look.moment.identity != before.identity
+        assert look.moment.identity == before
+    connection.execute(change)
+    with open_look(database, resolve_source(database)) as look:
+        assert look.moment.identity != before
+    with open_look(database, resolve_source(database, "run_date")) as look:
+        by_run = look.moment.identity
+    with open_look(database, resolve_source(database)) as look:
+        assert look.moment.identity != by_run
 
 
 def test_marks_too_far_away_or_of_the_future_are_out_of_reach() -> None:
