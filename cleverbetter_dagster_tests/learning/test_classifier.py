@@ -198,6 +198,20 @@ def test_an_update_learns_the_new_rows_and_does_not_forget_the_old(partition):
     assert tuned.encoder is model.encoder
 
 
+def test_an_update_rehearses_what_is_remembered_or_a_sample_of_the_past_beside_all_new_rows(
+    partition, model, monkeypatch
+):
+    seen = []
+    monkeypatch.setattr(classifier, "fine_tuned_network", lambda network, rows, *_: seen.append(rows) or network)
+    new, past = partition.test, pooled(partition.train, partition.validation)
+    Classifier().update(model, new, nothing(partition), 0, 1)
+    monkeypatch.setattr(classifier, "REPLAY_ROWS", 100)
+    Classifier().update(model, new, past, 0, 1)
+    assert [len(rows) for rows in seen] == [len(new) + len(model.memory), len(new) + 100]
+    for rows in seen:
+        np.testing.assert_array_equal(rows.y[: len(new)], new.y)
+
+
 def test_an_updated_model_remembers_new_rows_and_rows_of_the_past_it_is_given(partition, monkeypatch):
     monkeypatch.setattr(classifier, "REPLAY_ROWS", 300)
     model, past = fitted(partition), pooled(partition.train, partition.validation)
