@@ -123,6 +123,11 @@ def test_what_is_not_asked_for_is_as_the_familys_studies_have_it(
     assert (spec.metric, spec.n_trials, spec.timeout_seconds) == used
 
 
+def test_a_number_of_warm_trials_that_is_named_stands() -> None:
+    ops = TrainingRequest.parse(GUIDE | {"config": {"n_trials_warm": 5}}).run_config()["ops"]
+    assert ops["ensemble_study"]["config"] == {"n_trials": 50, "n_trials_warm": 5}
+
+
 def test_an_option_two_specs_share_goes_to_both_and_stakes_to_the_evaluation() -> None:
     request = TrainingRequest.parse({"model_type": "classifier", "config": {"embargo_days": 2, "kelly_fraction": 0.5}})
     ops = request.run_config()["ops"]
