@@ -19,12 +19,7 @@ from cleverbetter_dagster.services.comparison import Comparison, compare_familie
 from cleverbetter_dagster.services.datasets import rebuild_each, rows_until
 from cleverbetter_dagster.services.evaluation_checks import CHAMPION_RULES, PREDICTION_RULES
 from cleverbetter_dagster.services.promotion import Decision, decide
-from cleverbetter_dagster.services.records import (
-    ChampionRecord,
-    ComparisonRecord,
-    PredictionsRecord,
-    SplitRecord,
-)
+from cleverbetter_dagster.services.records import ChampionRecord, ComparisonRecord, PredictionsRecord, SplitRecord
 from cleverbetter_dagster.services.scoring import Predictions, predict_and_write
 from cleverbetter_dagster.services.training import Lineage
 

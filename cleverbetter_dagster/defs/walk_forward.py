@@ -12,7 +12,8 @@ from cleverbetter_dagster.defs.metadata import interval, number, page, picture, 
 from cleverbetter_dagster.defs.partitions import OWNERS
 from cleverbetter_dagster.defs.resources import Deployment
 from cleverbetter_dagster.evaluation.gate import PromotionPolicy
-from cleverbetter_dagster.services.records import ModelRecord, SplitRecord, WalkForwardRecord
+from cleverbetter_dagster.services.records import ModelRecord, SplitRecord
+from cleverbetter_dagster.services.walk_forward_records import WalkForwardRecord
 from cleverbetter_dagster.services.walk_forward_report import Report, report
 
 GROUP = "evidence"

@@ -12,8 +12,8 @@ from cleverbetter_dagster.evaluation.gate import PromotionPolicy, judge
 from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
 from cleverbetter_dagster.learning.baselines import BASELINES
 from cleverbetter_dagster.learning.family import FittedModel
-from cleverbetter_dagster.services.records import ReplayedDecision
 from cleverbetter_dagster.services.scored_table import scored_frame, scored_rows
+from cleverbetter_dagster.services.walk_forward_records import ReplayedDecision
 
 
 @dataclass(frozen=True)

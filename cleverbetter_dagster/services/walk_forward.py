@@ -28,8 +28,9 @@ from cleverbetter_dagster.services.datasets import Dataset
 from cleverbetter_dagster.services.evaluation import score_test_rows
 from cleverbetter_dagster.services.luck import months_of
 from cleverbetter_dagster.services.promotion_replay import Replay
-from cleverbetter_dagster.services.records import ModelRecord, ReplayedDecision, SplitRecord
+from cleverbetter_dagster.services.records import ModelRecord, SplitRecord
 from cleverbetter_dagster.services.scored_table import CARRIED, MODEL, scored_by_model, scored_frame
+from cleverbetter_dagster.services.walk_forward_records import ReplayedDecision
 
 OLDEST = 12
 """Age in months up to which a model is judged."""

@@ -16,16 +16,7 @@ from cleverbetter_dagster.evaluation.leaderboard import leaderboard, leaderboard
 from cleverbetter_dagster.evaluation.month_statistics import auc_statistic, mean_statistic, ratio_statistic
 from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
 from cleverbetter_dagster.services.luck import luck_of, strategy_returns
-from cleverbetter_dagster.services.records import (
-    DecayStep,
-    Familiarity,
-    LuckRecord,
-    ModelRecord,
-    ReplayRecord,
-    SplitRecord,
-    Stability,
-    WalkForwardRecord,
-)
+from cleverbetter_dagster.services.records import LuckRecord, ModelRecord, SplitRecord
 from cleverbetter_dagster.services.scored_table import MODEL, scored_rows, scored_table
 from cleverbetter_dagster.services.walk_forward import (
     AGE,
@@ -38,6 +29,13 @@ from cleverbetter_dagster.services.walk_forward import (
     POLICY,
     UNSEEN,
     Walk,
+)
+from cleverbetter_dagster.services.walk_forward_records import (
+    DecayStep,
+    Familiarity,
+    ReplayRecord,
+    Stability,
+    WalkForwardRecord,
 )
 
 MOST_BLOCKS_A_MONTH = 100

@@ -11,7 +11,7 @@ from cleverbetter_dagster.evaluation.bootstrap import BootstrapSpec, Interval
 from cleverbetter_dagster.evaluation.gate import PromotionPolicy
 from cleverbetter_dagster.evaluation.report.view import DASH, Number, Table, figure, percent, with_interval
 from cleverbetter_dagster.evaluation.report.walk_forward import WalkedModel, WalkForwardView
-from cleverbetter_dagster.services.records import ModelRecord, WalkForwardRecord
+from cleverbetter_dagster.services.records import ModelRecord
 from cleverbetter_dagster.services.scored_table import MODEL
 from cleverbetter_dagster.services.walk_forward import (
     AGE,
@@ -23,6 +23,7 @@ from cleverbetter_dagster.services.walk_forward import (
     alone,
 )
 from cleverbetter_dagster.services.walk_forward_figures import by_model
+from cleverbetter_dagster.services.walk_forward_records import WalkForwardRecord
 from cleverbetter_dagster.services.walk_forward_summary import summary_of
 
 SHOWN_AGES = (1, 2, 3, 6, 9, 12)

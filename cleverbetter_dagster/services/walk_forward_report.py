@@ -14,12 +14,13 @@ from cleverbetter_dagster.evaluation.plots import bankroll_plot
 from cleverbetter_dagster.evaluation.report.walk_forward import walk_forward_report
 from cleverbetter_dagster.evaluation.walk_forward_plots import decay_plot, metric_by_month
 from cleverbetter_dagster.services.datasets import data_hash, rows_until
-from cleverbetter_dagster.services.records import ModelRecord, ReportRecord, SplitRecord, WalkForwardRecord
+from cleverbetter_dagster.services.records import ModelRecord, ReportRecord, SplitRecord
 from cleverbetter_dagster.services.reports import WALK_FORWARD, keep
 from cleverbetter_dagster.services.scored_table import MODEL
 from cleverbetter_dagster.services.walk_forward import AGE, EQUAL_STAKES, JUDGED, Walk, walk_forward
 from cleverbetter_dagster.services.walk_forward_figures import by_model, figures_of, monthly_scores
 from cleverbetter_dagster.services.walk_forward_page import walk_forward_view
+from cleverbetter_dagster.services.walk_forward_records import WalkForwardRecord
 from cleverbetter_dagster.services.walk_forward_summary import summary_of
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.model_package import load_model

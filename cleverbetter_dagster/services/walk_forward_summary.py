@@ -1,8 +1,8 @@
 """What a walk-forward says, in words."""
 
 from cleverbetter_dagster.evaluation.leaderboard import LeaderboardRow
-from cleverbetter_dagster.services.records import WalkForwardRecord
 from cleverbetter_dagster.services.walk_forward import EQUAL_STAKES
+from cleverbetter_dagster.services.walk_forward_records import WalkForwardRecord
 
 
 def summary_of(record: WalkForwardRecord) -> str:

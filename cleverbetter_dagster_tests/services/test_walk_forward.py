@@ -13,7 +13,7 @@ from cleverbetter_dagster.evaluation.report import render
 from cleverbetter_dagster.evaluation.report.walk_forward import walk_forward_report
 from cleverbetter_dagster.learning.family import FittedModel
 from cleverbetter_dagster.services.datasets import plan_split
-from cleverbetter_dagster.services.records import ModelRecord, SplitRecord, WalkForwardRecord
+from cleverbetter_dagster.services.records import ModelRecord, SplitRecord
 from cleverbetter_dagster.services.walk_forward import (
     AGE,
     AS_OF,
@@ -31,6 +31,7 @@ from cleverbetter_dagster.services.walk_forward import (
 )
 from cleverbetter_dagster.services.walk_forward_figures import figures_of, monthly_scores
 from cleverbetter_dagster.services.walk_forward_page import walk_forward_view
+from cleverbetter_dagster.services.walk_forward_records import WalkForwardRecord
 from cleverbetter_dagster.services.walk_forward_report import pictures_of
 from cleverbetter_dagster.services.walk_forward_summary import summary_of
 from cleverbetter_dagster_tests.services.followers import Follower
