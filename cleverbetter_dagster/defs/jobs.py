@@ -77,6 +77,7 @@ def jobs(partitions: dg.MonthlyPartitionsDefinition) -> list[Any]:
     gathering = dg.define_asset_job(
         WALK_FORWARD,
         walk_forward,
+        tags=TRAINING_LANE,
         description="Gathers the models of all months, each judged on the rows of the month after. Run it after a "
         "backfill; `cleverbetter backfill` does.",
     )

@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from cleverbetter_dagster.cli import progress
+from cleverbetter_dagster.cli.launch import QUIET
 from cleverbetter_dagster.cli.progress import run_progress
 
 TOLD = ("ensemble 2023-11: 4 of 10 trials (1 pruned), best auc 0.7451, about 61 s left", "ensemble 2023-11: 10 of 10")
@@ -31,7 +32,7 @@ def run(instance: dg.DagsterInstance, tags: dict[str, str], study: Callable[[dg.
     """A run of one step."""
     op = dg.op(name="ensemble_study")(study)
     job = dg.GraphDefinition(name="tuning", node_defs=[op]).to_job()
-    job.execute_in_process(instance=instance, tags=tags, raise_on_error=False)
+    job.execute_in_process(run_config=QUIET, instance=instance, tags=tags, raise_on_error=False)
 
 
 def test_on_a_terminal_the_newest_line_of_a_study_is_shown_while_it_runs(

@@ -122,6 +122,7 @@ def test_the_jobs_are_those_people_start_by_name() -> None:
         "retrain",
         "incremental",
         "predict",
+        "walk_forward",
     }
 
 

@@ -29,6 +29,7 @@ def test_every_job_is_in_a_lane_and_predictions_come_first() -> None:
         "retrain": "training",
         "incremental": "training",
         "predict": "predictions",
+        "walk_forward": "training",
     }
     assert int(lanes["predict"]["dagster/priority"]) > 0
 
