@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cleverbetter_dagster.errors import SettingsError
-from cleverbetter_dagster.settings import Settings
+from cleverbetter_dagster.settings import Settings, variable_of
 
 HOST = "127.0.0.1"
 MODULE = "cleverbetter_dagster.definitions"
@@ -85,8 +85,11 @@ def code_service(settings: Settings, folder: Path) -> Service:
         *(sys.executable, "-m", "dagster", "code-server", "start", "--socket", str(socket_path), "-m", MODULE),
         *("--location-name", MODULE, "--use-python-environment-entry-point"),
     )
-    # Here sensors and schedules run by themselves, unless somebody said no.
-    environment = {"CLEVERBETTER_AUTOMATION": "off" if settings.automation is False else "on"}
+    # Here sensors and schedules run by themselves, unless somebody said no; and links to MLflow lead to its port here.
+    environment = {
+        variable_of("automation"): "off" if settings.automation is False else "on",
+        variable_of("mlflow_port"): str(settings.mlflow_port),
+    }
     log = _log(settings, "code")
     return Service("Dagster code", command, lambda: _accepts(socket_path), log, environment=environment)
 

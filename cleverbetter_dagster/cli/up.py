@@ -101,6 +101,7 @@ def _start_all(supervisor: Supervisor, mlflow: bool, folder: Path, console: Cons
     if mlflow:  # slow to start, and needs none of the others
         url, port = database_url(settings, "mlflow"), _port(settings.mlflow_port, "MLflow", console)
         started.append(supervisor.start(mlflow_service(settings, url, artefact_folder(settings), port)))
+        settings = settings.model_copy(update={"mlflow_port": port})
     with console.status("starting Dagster: loading the definitions"):
         supervisor.wait_for(supervisor.start(code_service(settings, folder)))
     with console.status("starting Dagster: web UI"):

@@ -1,8 +1,6 @@
 """How the assets of a family tell in the UI what came of them: parameters, fits, leaderboards, luck."""
 
-import dagster as dg
-
-from cleverbetter_dagster.defs.metadata import interval, number, page, picture, staking_page, table
+from cleverbetter_dagster.defs.metadata import Fact, interval, number, page, picture, rounded, staking_page, table
 from cleverbetter_dagster.evaluation.leaderboard import METRICS, LeaderboardRow
 from cleverbetter_dagster.services.evaluation import Evaluation
 from cleverbetter_dagster.services.records import LuckRecord, ModelRecord
@@ -11,10 +9,10 @@ from cleverbetter_dagster.services.tuning import Settled
 HEADLINE = ("roc_auc", "brier", "roi", "growth")
 
 
-def study_metadata(found: Settled) -> dict[str, dg.MetadataValue | float | int | str | None]:
+def study_metadata(found: Settled) -> dict[str, Fact]:
     study = found.record
     rows = [{"parameter": name, "value": value} for name, value in study.params.items()]
-    return {
+    facts = {
         "report": page(table(rows), *(picture(png, name) for name, png in found.pictures.items())),
         f"mean_fold_{study.metric}": study.value,
         f"mean_fold_{study.metric}_of_defaults": study.default_value,
@@ -27,9 +25,10 @@ def study_metadata(found: Settled) -> dict[str, dg.MetadataValue | float | int |
         "study": study.study or "none: the defaults",
         "warm_started_from": study.warm_started_from or "nothing",
     }
+    return rounded(facts)
 
 
-def model_metadata(model: ModelRecord, report: dict) -> dict[str, dg.MetadataValue | float | int | str]:
+def model_metadata(model: ModelRecord, report: dict) -> dict[str, Fact]:
     return {
         "fitted_rows": model.fitted_rows,
         "training": model.training,
@@ -45,18 +44,16 @@ def model_metadata(model: ModelRecord, report: dict) -> dict[str, dg.MetadataVal
     }
 
 
-def evaluation_metadata(judged: Evaluation) -> dict[str, dg.MetadataValue | float | int | str]:
+def evaluation_metadata(judged: Evaluation) -> dict[str, Fact]:
     row = next(row for row in judged.board if row.name == judged.model.family)
-    found: dict[str, dg.MetadataValue | float | int | str] = {
-        name: value.point for name in HEADLINE if (value := getattr(row, name)) is not None
-    }
+    found: dict[str, Fact] = {name: value.point for name in HEADLINE if (value := getattr(row, name)) is not None}
     found |= {f"{name}_95%": interval(getattr(row, name)) for name in HEADLINE}
     pictures = [picture(png, name) for name, png in judged.pictures.items()]
     verdict = judged.model.staking_verdict
-    staking: dict[str, dg.MetadataValue | float | int | str] = {}
+    staking: dict[str, Fact] = {}
     if verdict is not None:
         staking = {"staking": staking_page([verdict]), "stakes_earn_their_place": str(verdict.earns_its_place)}
-    return {
+    facts = {
         "report": page(board_table(judged.board), luck_table(judged.luck), *pictures),
         **staking,
         **found,
@@ -66,6 +63,7 @@ def evaluation_metadata(judged: Evaluation) -> dict[str, dg.MetadataValue | floa
         "chosen_from_trials": judged.model.trials,
         "mlflow_run_id": judged.model.run_id,
     }
+    return rounded(facts)
 
 
 def board_table(board: list[LeaderboardRow]) -> str:

@@ -13,6 +13,9 @@ from cleverbetter_dagster.services.records import ReportRecord
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.tracking import run_page
 
+Fact = dg.MetadataValue | float | int | str | None
+"""One value of an asset's metadata."""
+
 
 def page(*parts: str) -> dg.MetadataValue:
     """Markdown in one piece, which the UI shows with one click: tables and pictures below each other."""
@@ -22,6 +25,11 @@ def page(*parts: str) -> dg.MetadataValue:
 def picture(png: bytes, title: str) -> str:
     """A PNG as Markdown that needs no file to be fetched."""
     return f"![{title}](data:image/png;base64,{base64.b64encode(png).decode()})"
+
+
+def rounded(facts: Mapping[str, Fact]) -> dict[str, Fact]:
+    """Facts whose floats have six decimals: the UI shows, and plots, all there are."""
+    return {name: round(value, 6) if isinstance(value, float) else value for name, value in facts.items()}
 
 
 def number(value: float | None, digits: int = 4) -> str:

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from cleverbetter_dagster.cli.running import ProcessRecord, UpRecord, processes_of, read_record, record_path
-from cleverbetter_dagster.cli.services import free_port, mlflow_service
+from cleverbetter_dagster.cli.services import code_service, free_port, mlflow_service
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.database import embedded_folder
 from cleverbetter_dagster.store.embedded import ensure_server, running_server, stop_server
@@ -195,6 +195,11 @@ def test_the_databases_password_is_in_no_argument_list_and_no_repr(tmp_path: Pat
     assert service.environment["MLFLOW_BACKEND_STORE_URI"] == url
     assert "Tr0ub4dor" not in " ".join(service.command)
     assert "Tr0ub4dor" not in repr(service)
+
+
+def test_links_made_by_runs_lead_to_the_port_mlflow_was_given(tmp_path: Path) -> None:
+    environment = code_service(Settings(home=tmp_path, mlflow_port=5999), tmp_path).environment
+    assert environment["CLEVERBETTER_MLFLOW_PORT"] == "5999"
 
 
 @pytest.mark.slow

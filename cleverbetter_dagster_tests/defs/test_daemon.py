@@ -1,4 +1,4 @@
-"""The real daemon under our dagster.yaml: what overlaps, and what passes by."""
+"""The real daemon under our dagster.yaml: what overlaps, what passes by, and what becomes of rows when it is killed."""
 
 import json
 import os
@@ -22,6 +22,8 @@ from cleverbetter_dagster.store.database import psycopg_connect
 from cleverbetter_dagster.store.home import prepare_home
 from cleverbetter_dagster.store.tables import ensure_source_tables
 from cleverbetter_dagster_tests.defs.quick_location import SINGLE, TUNING_SECONDS
+from cleverbetter_dagster_tests.defs.ticks import land
+from cleverbetter_dagster_tests.services.test_landing_stress import table_content, taken_content, taken_so_far, versions
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 PATIENCE_SECONDS = 600.0
@@ -32,7 +34,7 @@ Found = TypeVar("Found")
 
 
 class Daemon:
-    """`dagster-daemon run` over the home of the environment."""
+    """`dagster-daemon run` over the home of the environment; can be killed and started again."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -41,6 +43,15 @@ class Daemon:
     def start(self) -> None:
         with (self.settings.home / "daemon.log").open("ab") as log:
             self._process = subprocess.Popen(COMMAND, cwd=self.settings.home, stdout=log, stderr=subprocess.STDOUT)
+
+    def kill(self) -> None:
+        """The daemon alone: neither the server of its code nor runs at work."""
+        self._process.kill()
+        self._process.wait()
+
+    @property
+    def is_dead(self) -> bool:
+        return self._process.poll() is not None
 
     def end(self) -> None:
         """All that was ever started for this home."""
@@ -115,3 +126,30 @@ def test_trainings_of_a_family_never_overlap_and_predictions_pass_by(
     assert len(trained) == 3
     assert all(before[1] <= after[0] for before, after in pairwise(trained))
     assert predicted < trained[1][0]  # while others still waited for their turn
+
+
+def test_a_daemon_killed_between_look_and_request_and_again_before_the_launch_loses_no_row_and_takes_none_twice(
+    daemon: Daemon, instance: dg.DagsterInstance, connection: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = daemon.settings
+    daemon.kill()
+    monkeypatch.setenv(TUNING_SECONDS, "0")
+    (settings.home / "kill").touch()
+    daemon.start()
+    land(connection, "2023-05", 150)
+    wait_for(daemon, lambda: daemon.is_dead)
+    assert instance.get_runs_count() == 0  # it had seen the rows, and nothing was requested yet
+    land(connection, "2023-04", 20, "meanwhile")
+    daemon.start()
+    wait_for(daemon, lambda: instance.get_runs_count() == 1)
+    daemon.kill()  # requested, and waiting to be launched, or just about to
+    land(connection, "2023-06", 150, "later")
+    daemon.start()
+    wait_for(daemon, lambda: table_content(settings) == taken_content(settings) and all_ended(instance, 1))
+    time.sleep(10)  # some more ticks, with nothing to do
+    runs = versions(settings)
+    print(f"\n{len(table_content(settings))} rows; {instance.get_runs_count()} runs, {taken_so_far(settings)} takings")
+    assert {run.status for run in instance.get_runs()} == {SUCCESS}
+    assert instance.get_runs_count() == len(runs)
+    assert len(set(runs)) == len(runs)
+    assert table_content(settings) == taken_content(settings)
