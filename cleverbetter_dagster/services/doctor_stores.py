@@ -14,17 +14,7 @@ import psycopg
 from cleverbetter_dagster.errors import RegistryError, SchemaError
 from cleverbetter_dagster.services.findings import Finding, Level
 from cleverbetter_dagster.settings import Settings
-from cleverbetter_dagster.store.database import (
-    SCHEMAS,
-    Purpose,
-    Target,
-    configured_target,
-    connect,
-    embedded_folder,
-    embedded_target,
-    has_timescaledb,
-)
-from cleverbetter_dagster.store.embedded import running_server
+from cleverbetter_dagster.store.database import SCHEMAS, connect, has_timescaledb, running_target
 from cleverbetter_dagster.store.layout import resolve_source
 from cleverbetter_dagster.store.ledger_table import LedgerEntry, ledger_exists, select_champion
 from cleverbetter_dagster.store.mlflow_tables import table_revisions
@@ -39,7 +29,7 @@ ANSWER_TIMEOUT_SECONDS = 5
 
 def database(settings: Settings) -> Iterator[Finding]:
     """The server, its clock, and the two tables of rows."""
-    target = _target(settings, "rows")
+    target = running_target(settings, "rows")
     if target is None:
         yield Finding("database", "ok", "embedded PostgreSQL, down; whoever needs it starts it")
         return
@@ -61,7 +51,7 @@ def database(settings: Settings) -> Iterator[Finding]:
 def rights(settings: Settings) -> Iterator[Finding]:
     """Whether each schema of ours may be written in, or created."""
     for purpose, schema in SCHEMAS.items():
-        target = _target(settings, purpose)
+        target = running_target(settings, purpose)
         if schema is None or target is None:
             continue
         with closing(connect(target, autocommit=True)) as connection:
@@ -87,7 +77,7 @@ def tracking(settings: Settings) -> Iterator[Finding]:
 
 def champion_files(settings: Settings) -> Iterator[Finding]:
     """Whether the champion's files are those that were logged."""
-    target = _target(settings, "state")
+    target = running_target(settings, "state")
     if target is None:
         return
     with closing(connect(target, autocommit=True)) as connection:
@@ -111,7 +101,7 @@ def _clock(connection: psycopg.Connection) -> Finding:
 
 def _mlflow(settings: Settings) -> Finding:
     if settings.mlflow_tracking_uri is None:
-        target = _target(settings, "mlflow")
+        target = running_target(settings, "mlflow")
         if target is None:
             return Finding("MLflow", "ok", "keeps its runs in the embedded PostgreSQL, which is down")
         connect(target).close()  # which says why, where it does not answer
@@ -154,12 +144,6 @@ def _files_of(settings: Settings, champion: LedgerEntry) -> Finding:
         return Finding("champion", "fail", str(error), remedy)
     told = f"{champion}, as of {champion.as_of}: its files are those that were logged (SHA-256 {sha256[:12]}...)"
     return Finding("champion", "ok", told)
-
-
-def _target(settings: Settings, purpose: Purpose) -> Target | None:
-    configured = configured_target(settings, purpose)
-    server = None if configured else running_server(embedded_folder(settings))
-    return configured or (embedded_target(server.url, purpose) if server else None)
 
 
 def _answers(uri: str) -> bool:

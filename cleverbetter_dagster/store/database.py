@@ -18,7 +18,7 @@ from sqlalchemy.engine import URL, Engine, create_engine
 
 from cleverbetter_dagster.errors import DatabaseUnavailable, SchemaError
 from cleverbetter_dagster.settings import Settings
-from cleverbetter_dagster.store.embedded import ensure_server
+from cleverbetter_dagster.store.embedded import ensure_server, running_server
 from cleverbetter_dagster.store.postgres_url import (
     conninfo,
     options,
@@ -118,6 +118,17 @@ def configured_target(settings: Settings, purpose: Purpose) -> Target | None:
         url = parsed(settings.database_url.get_secret_value(), "DATABASE_URL")
         return _within(url, "DATABASE_URL", purpose)
     return None
+
+
+def running_target(settings: Settings, purpose: Purpose) -> Target | None:
+    """The database of a purpose as it is now; None where the embedded server serves it, and is down. Starts none.
+
+    Raises:
+        SettingsError: as `configured_target`.
+    """
+    configured = configured_target(settings, purpose)
+    server = None if configured else running_server(embedded_folder(settings))
+    return configured or (embedded_target(server.url, purpose) if server else None)
 
 
 def embedded_target(url: str, purpose: Purpose) -> Target:

@@ -12,15 +12,7 @@ from psycopg import sql
 from cleverbetter_dagster.dataset.schema import CREATED_AT, END_DATE, RUN_DATE, START_DATE
 from cleverbetter_dagster.errors import SchemaError
 from cleverbetter_dagster.settings import Settings
-from cleverbetter_dagster.store.database import (
-    Purpose,
-    Target,
-    configured_target,
-    connect,
-    embedded_folder,
-    embedded_target,
-)
-from cleverbetter_dagster.store.embedded import running_server
+from cleverbetter_dagster.store.database import connect, running_target
 from cleverbetter_dagster.store.layout import SourceLayout, resolve_source
 from cleverbetter_dagster.store.ledger import champion_line
 from cleverbetter_dagster.store.ledger_table import ledger_exists
@@ -68,7 +60,7 @@ def summarise_database(settings: Settings) -> DatabaseSummary | None:
     Raises:
         DatabaseUnavailable: the configured one does not answer.
     """
-    target = _target(settings, "rows")
+    target = running_target(settings, "rows")
     if target is None:
         return None
     with closing(connect(target, autocommit=True)) as connection:
@@ -78,11 +70,6 @@ def summarise_database(settings: Settings) -> DatabaseSummary | None:
     champion, quarantined = _state(settings)
     where = str(target) if settings.database_url else f"embedded, {target}"
     return DatabaseSummary(where, version, timescaledb, rows, missing, champion, quarantined)
-
-
-def _target(settings: Settings, purpose: Purpose) -> Target | None:
-    server = None if settings.database_url else running_server(embedded_folder(settings))
-    return configured_target(settings, purpose) or (embedded_target(server.url, purpose) if server else None)
 
 
 def _rows(settings: Settings, connection: psycopg.Connection) -> tuple[RowsSummary | None, str | None]:
@@ -134,7 +121,7 @@ def _instants(connection: psycopg.Connection, layout: SourceLayout) -> tuple[dat
 
 def _state(settings: Settings) -> tuple[str | None, int]:
     """Champion and pending quarantine, without creating the schema they would be in."""
-    target = _target(settings, "state")
+    target = running_target(settings, "state")
     if target is None:
         return None, 0
     with closing(connect(target, autocommit=True)) as connection:
