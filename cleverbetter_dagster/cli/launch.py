@@ -30,40 +30,11 @@ class RunFailed(CleverBetterError):
     """A Dagster run ended in failure."""
 
 
-def load_rows_job() -> dg.JobDefinition:
-    """For `reconstructable`: a step's process finds its job through this function."""
+def job_named(name: str) -> dg.JobDefinition:
+    """One of our jobs. A step's process finds its job through this function."""
     from cleverbetter_dagster.definitions import defs
 
-    return defs.resolve_job_def("load_rows")
-
-
-def retrain_job() -> dg.JobDefinition:
-    """For `reconstructable`, as `load_rows_job`."""
-    from cleverbetter_dagster.definitions import defs
-
-    return defs.resolve_job_def("retrain")
-
-
-def incremental_job() -> dg.JobDefinition:
-    """For `reconstructable`, as `load_rows_job`."""
-    from cleverbetter_dagster.definitions import defs
-
-    return defs.resolve_job_def("incremental")
-
-
-def walk_forward_job() -> dg.JobDefinition:
-    """For `reconstructable`, as `load_rows_job`."""
-    from cleverbetter_dagster.definitions import defs
-
-    return defs.resolve_job_def("walk_forward")
-
-
-JOBS = {
-    "load_rows": load_rows_job,
-    "retrain": retrain_job,
-    "incremental": incremental_job,
-    "walk_forward": walk_forward_job,
-}
+    return defs.resolve_job_def(name)
 
 
 @contextmanager
@@ -98,7 +69,7 @@ def run_job(settings: Settings, launch: Launch, console: Console | None = None, 
         console = console or Console(file=errors, quiet=quiet)
         with _cancelling(instance, mark), run_progress(instance, {LAUNCH_TAG: mark}, console):
             result = dg.execute_job(
-                dg.reconstructable(JOBS[launch.job]),
+                dg.build_reconstructable_job(__name__, job_named.__name__, (launch.job,)),
                 instance=instance,
                 tags=tags,
                 run_config={**QUIET, **launch.run_config},

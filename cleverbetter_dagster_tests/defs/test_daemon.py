@@ -18,9 +18,7 @@ import pytest
 from cleverbetter_dagster.defs.jobs import PREDICT, RETRAIN
 from cleverbetter_dagster.defs.runs import ACTIVE
 from cleverbetter_dagster.settings import REPOSITORY, Settings
-from cleverbetter_dagster.store.database import psycopg_connect
 from cleverbetter_dagster.store.home import prepare_home
-from cleverbetter_dagster.store.tables import ensure_source_tables
 from cleverbetter_dagster_tests.defs.quick_location import SINGLE, TUNING_SECONDS
 from cleverbetter_dagster_tests.defs.ticks import land
 from cleverbetter_dagster_tests.services.test_landing_stress import table_content, taken_content, taken_so_far, versions
@@ -60,13 +58,6 @@ class Daemon:
             if home == str(self.settings.home) and process.pid != os.getpid():
                 process.kill()
         self._process.wait()
-
-
-@pytest.fixture
-def connection(environment: Settings) -> Iterator[psycopg.Connection]:
-    ensure_source_tables(environment)
-    with psycopg_connect(environment, "rows", autocommit=True) as connection:
-        yield connection
 
 
 @pytest.fixture

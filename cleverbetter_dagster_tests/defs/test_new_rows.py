@@ -21,19 +21,10 @@ from cleverbetter_dagster.services.landing import ROWS_ARTEFACT
 from cleverbetter_dagster.services.loading import load_months
 from cleverbetter_dagster.settings import Settings, load_settings
 from cleverbetter_dagster.store.artefacts import ArtefactStore
-from cleverbetter_dagster.store.database import psycopg_connect
-from cleverbetter_dagster.store.tables import ensure_source_tables
 from cleverbetter_dagster.store.taken import last_taking, read_taken, record_taken
 from cleverbetter_dagster_tests.defs.ticks import Watched, land, remembered
 
 SUCCESS, FAILURE = dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE
-
-
-@pytest.fixture
-def connection(environment: Settings) -> Iterator[psycopg.Connection]:
-    ensure_source_tables(environment)
-    with psycopg_connect(environment, "rows", autocommit=True) as connection:
-        yield connection
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """What runs by the calendar: when, at which month, and when there is nothing to do."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import dagster as dg
@@ -17,19 +16,10 @@ from cleverbetter_dagster.errors import SettingsError
 from cleverbetter_dagster.services.automatic_training import TrainingPlan
 from cleverbetter_dagster.services.loading import load_months
 from cleverbetter_dagster.settings import Settings, load_settings
-from cleverbetter_dagster.store.database import psycopg_connect
-from cleverbetter_dagster.store.tables import ensure_source_tables
 from cleverbetter_dagster.store.taken import record_taken
 from cleverbetter_dagster_tests.defs.ticks import FAMILIES, land
 
 MONDAY = datetime(2023, 6, 5, 5, tzinfo=UTC)
-
-
-@pytest.fixture
-def connection(environment: Settings) -> Iterator[psycopg.Connection]:
-    ensure_source_tables(environment)
-    with psycopg_connect(environment, "rows", autocommit=True) as connection:
-        yield connection
 
 
 def evaluate(name: str, moment: datetime = MONDAY) -> dg.RunRequest | str | None:
