@@ -16,7 +16,7 @@ from rich.console import Console
 
 from cleverbetter_dagster.cli.progress import run_progress
 from cleverbetter_dagster.defs.failures import failure_of
-from cleverbetter_dagster.defs.launches import RANGE_END_TAG, RANGE_START_TAG, Launch
+from cleverbetter_dagster.defs.launches import Launch, range_tags
 from cleverbetter_dagster.errors import CleverBetterError
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.home import prepare_home
@@ -62,7 +62,7 @@ def run_job(settings: Settings, launch: Launch, console: Console | None = None, 
         KeyboardInterrupt: it was interrupted; the run is cancelled, its processes have ended.
     """
     mark = uuid.uuid4().hex
-    months = {RANGE_START_TAG: launch.months[0], RANGE_END_TAG: launch.months[1]} if launch.months else {}
+    months = range_tags(*launch.months) if launch.months else {}
     tags = {**months, **launch.tags, LAUNCH_TAG: mark}
     log = settings.state_folder / "logs" / "runs.log"
     with dagster_instance(settings) as instance, _errors_to(log) as errors:

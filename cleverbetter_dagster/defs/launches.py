@@ -59,15 +59,20 @@ def launches(
         job=INCREMENTAL if incremental else RETRAIN,
         assets=("training_rows", "temporal_split", *study, f"{family}_model", f"{family}_evaluation"),
         months=(as_of, as_of),
-        tags={**shared, ROLE_TAG: TRAINING, **_range_tags(as_of, as_of)},
+        tags={**shared, ROLE_TAG: TRAINING, **range_tags(as_of, as_of)},
         run_config=request.run_config(),
     )
     absent = _absent(min(months), as_of, loaded)
     if not absent:
         return (training,)
     first, last = absent[0], absent[-1]
-    rows_tags = {**shared, ROLE_TAG: ROWS, PRIORITY_TAG: "1", **_range_tags(first, last)}
+    rows_tags = {**shared, ROLE_TAG: ROWS, PRIORITY_TAG: "1", **range_tags(first, last)}
     return Launch(LOAD_ROWS, ("training_rows",), (first, last), rows_tags, {}), training
+
+
+def range_tags(first: str, last: str) -> dict[str, str]:
+    """The tags by which Dagster knows the months of a run, both ends included."""
+    return {RANGE_START_TAG: first, RANGE_END_TAG: last}
 
 
 def walk_forward() -> Launch:
@@ -89,7 +94,3 @@ def _absent(first: str, as_of: str, loaded: Collection[str]) -> list[str]:
     known = set(loaded)
     before = pd.period_range(first, as_of, freq="M").strftime("%Y-%m")[:-1]
     return [month for month in before if month not in known]
-
-
-def _range_tags(first: str, last: str) -> dict[str, str]:
-    return {RANGE_START_TAG: first, RANGE_END_TAG: last}

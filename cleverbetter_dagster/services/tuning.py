@@ -4,7 +4,7 @@ import hashlib
 import json
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,7 @@ from cleverbetter_dagster.learning.tuning_spec import HIGHER_IS_BETTER
 from cleverbetter_dagster.services.datasets import Dataset
 from cleverbetter_dagster.services.records import StudyRecord
 from cleverbetter_dagster.settings import Settings
-from cleverbetter_dagster.store.database import advisory_lock, database_url, psycopg_connect
+from cleverbetter_dagster.store.database import database_url, locked
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage, RDBStorage
@@ -97,7 +97,9 @@ def settle_params(
             WARM_FROM: start.study,
             EARLIER_TRIALS: start.trials,
         }
-        place = StudyPlace(name, storage, attributes, start.first, _alone(settings, name))
+        # Two workers that find the study empty would both ask for the defaults.
+        alone = locked(settings, "optuna", f"study {name}")
+        place = StudyPlace(name, storage, attributes, start.first, alone)
         result = run_study(family, examples, spec, place, watch)
     return _settled(family_name, dataset, spec, result, place)
 
@@ -127,10 +129,10 @@ def study_storage(settings: Settings) -> Iterator["RDBStorage"]:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # progress is told by us
-    with warnings.catch_warnings(), closing(psycopg_connect(settings, "optuna", autocommit=True)) as connection:
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         # Two processes that create Optuna's tables at once would fail.
-        with advisory_lock(connection, "optuna tables"):
+        with locked(settings, "optuna", "optuna tables"):
             storage = optuna.storages.RDBStorage(
                 database_url(settings, "optuna", wait_for_disk=False),
                 heartbeat_interval=HEARTBEAT_SECONDS,
@@ -146,16 +148,6 @@ def study_storage(settings: Settings) -> Iterator["RDBStorage"]:
     finally:
         storage.remove_session()
         storage.engine.dispose()
-
-
-@contextmanager
-def _alone(settings: Settings, study: str) -> Iterator[None]:
-    """While nobody else opens the study: two workers that find it empty would both ask for the defaults."""
-    with (
-        closing(psycopg_connect(settings, "optuna", autocommit=True)) as connection,
-        advisory_lock(connection, f"study {study}"),
-    ):
-        yield
 
 
 def warm_start(storage: "BaseStorage", family_name: str, as_of: str, spec: StudySpec) -> WarmStart:

@@ -6,7 +6,7 @@ to somebody else, are found on the role's own search path, and never need a righ
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -176,6 +176,17 @@ def advisory_lock(connection: psycopg.Connection, name: str) -> Iterator[None]:
             connection.rollback()
         if not connection.closed:
             connection.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", key)
+
+
+@contextmanager
+def locked(settings: Settings, purpose: Purpose, name: str) -> Iterator[None]:
+    """Nobody else is in a block of this name meanwhile, in whichever process; on a connection of its own.
+
+    Raises:
+        CleverBetterError: as `psycopg_connect`.
+    """
+    with closing(psycopg_connect(settings, purpose, autocommit=True)) as connection, advisory_lock(connection, name):
+        yield
 
 
 def has_timescaledb(connection: psycopg.Connection) -> bool:

@@ -6,8 +6,6 @@ are never logged, tagged or put into a message.
 """
 
 import os
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +13,7 @@ from urllib.parse import urlsplit
 
 from cleverbetter_dagster.errors import SettingsError
 from cleverbetter_dagster.settings import Settings
-from cleverbetter_dagster.store.database import advisory_lock, database_url, psycopg_connect
+from cleverbetter_dagster.store.database import database_url, locked
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -71,7 +69,7 @@ def experiment_id(settings: Settings) -> str:
     experiment = client.get_experiment_by_name(name)
     if experiment is not None and experiment.lifecycle_stage == "active":
         return str(experiment.experiment_id)
-    with _locked(settings, EXPERIMENT_LOCK):
+    with locked(settings, "state", EXPERIMENT_LOCK):
         experiment = client.get_experiment_by_name(name)
         if experiment is None:
             location = artefact_folder(settings).as_uri() if _is_database(tracking_uri(settings)) else None
@@ -95,7 +93,7 @@ def _prepared_client(settings: Settings, uri: str) -> "MlflowClient":
         if not _is_database(uri):
             return MlflowClient(uri)
         # The first client creates MLflow's tables, and two that do so at once both fail.
-        with _locked(settings, MIGRATION_LOCK):
+        with locked(settings, "state", MIGRATION_LOCK):
             return MlflowClient(uri)
     except MlflowException as error:
         reason = str(error.message).replace(uri, "that address")
@@ -103,15 +101,6 @@ def _prepared_client(settings: Settings, uri: str) -> "MlflowClient":
             f"MLflow cannot use its {uri.partition(':')[0]} address: {reason}. Check MLFLOW_TRACKING_URI, or unset "
             "it to keep runs in the database; after an update of MLflow, run `mlflow db upgrade` on that database."
         ) from None
-
-
-@contextmanager
-def _locked(settings: Settings, name: str) -> Iterator[None]:
-    with (
-        closing(psycopg_connect(settings, "state", autocommit=True)) as connection,
-        advisory_lock(connection, name),
-    ):
-        yield
 
 
 def _is_database(uri: str) -> bool:
