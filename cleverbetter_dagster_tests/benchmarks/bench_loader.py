@@ -3,7 +3,8 @@
     python -m cleverbetter_dagster_tests.benchmarks.bench_loader --rows 1000000
 
 Every contestant runs in a process of its own, one after another, round by round; medians count. `copy` is a text COPY
-of the same columns into nothing: the fastest the server can send them.
+of the same columns into nothing: the fastest the server can send them. On two cores a server that reads in
+parallel takes the client's core as well; `--server-processes 1` shows how the loader does beside one that does not.
 """
 
 import argparse
@@ -210,6 +211,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--object-rows", type=int, help="rows read as objects (6 GB a million); default: a tenth")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--server-processes", type=int, help="processes of the server a query; default: it decides")
     parser.add_argument("--contestant", choices=CONTESTANTS)
     options = parser.parse_args(arguments)
     if options.contestant:
@@ -219,6 +221,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         print(json.dumps({"seconds": seconds, "peak_mb": peak_mb, "rows": rows}))
         return
+    if options.server_processes:
+        os.environ["PGOPTIONS"] = f"-c max_parallel_workers_per_gather={options.server_processes - 1}"
     with tempfile.TemporaryDirectory() as home:
         folder = Path(home) / "postgres"
         settings = Settings(home=Path(home), database_url=SecretStr(ensure_server(folder).url))
