@@ -7,6 +7,7 @@ from typing import Any, get_args
 from pydantic import SecretStr
 
 from cleverbetter_dagster.errors import InvalidInput, ModelNotFound
+from cleverbetter_dagster.learning.catalogue import get_family
 from cleverbetter_dagster.services.manual_promotion import promote_by_hand
 from cleverbetter_dagster.services.trained_model import TrainedModel, load_trained, register_trained
 from cleverbetter_dagster.settings import load_settings
@@ -56,7 +57,8 @@ class ModelRegistry:
 
         Args:
             model: from `TrainingPipeline.train_model` or `incremental_train`.
-            model_name: the model's family, which is its name in the registry.
+            model_name: a family, usually the model's own. Under another's name it can be promoted, and predicts, but
+                automatic retraining of that family does not go on from it; a warning says so.
             model_type: a word on what it is, such as `sklearn`; kept as a tag.
             metrics: numbers by name; those that are not finite are left out.
             params: what it is said to be trained with. What it *was* trained with is logged in any case; where the
@@ -66,16 +68,19 @@ class ModelRegistry:
             The version.
 
         Raises:
-            InvalidInput: `model` does not come from a pipeline, or `model_name` is not its family.
+            InvalidInput: `model` does not come from a pipeline.
+            UnknownFamily: `model_name` is no family.
         """
         if not isinstance(model, TrainedModel):
             raise InvalidInput(
                 f"Cannot register a {type(model).__name__}: its rows and split are not known. Register what "
                 "TrainingPipeline.train_model or incremental_train returned."
             )
-        if model_name != model.family:
-            raise InvalidInput(
-                f"model_name is {model_name!r}, but the model is of the family {model.family!r}: use that."
+        if get_family(model_name).name != model.family:
+            log.warning(
+                "A model of the family %s is registered under the name %s. It can be promoted, but retraining of %s "
+                "will not go on from it.",
+                *(model.family, model_name, model_name),
             )
         given = {name: value for name, value in (params or {}).items() if model.params.get(name) != value}
         if given:
@@ -84,7 +89,7 @@ class ModelRegistry:
                 *(model_name, ", ".join(sorted(given))),
             )
         tags = {"model_type": model_type, **{f"given.{name}": str(value) for name, value in given.items()}}
-        return register_trained(self._settings, model, metrics, tags)
+        return register_trained(self._settings, model, model_name, metrics, tags)
 
     def promote_model(
         self,

@@ -160,14 +160,14 @@ def notebook(deployment: Settings) -> dict[str, Any]:
     return names
 
 
-def run_cell(snippet: str, names: dict[str, Any]) -> None:
+def run_cell(snippet: str, names: dict[str, Any], trials: int = 2) -> None:
     """Run a snippet as a notebook does, top-level `await` included, with its placeholders filled in."""
     code = snippet.replace("app.", "cleverbetter_dagster.")
     code = code.replace('"postgresql://..."', "url").replace('"http://localhost:5000"', "uri")
     code = code.replace("np.array([...])", "np.array([10.0, 20.0])", 1).replace(
         "np.array([...])", "np.array([5.0, -2.0])"
     )
-    code = code.replace("n_trials=100", "n_trials=2")
+    code = code.replace("n_trials=100", f"n_trials={trials}")
     compiled = compile(code, "guide", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     result = eval(compiled, names)
     if isawaitable(result):
@@ -272,6 +272,27 @@ def test_a_model_of_an_earlier_month_takes_in_what_came_since(notebook: dict[str
     assert not np.array_equal(names["model"].predict_proba(names["X_test"]), before)
     assert np.array_equal(names["current_model"].predict_proba(names["X_test"]), before)
     assert names["pipeline"].new_examples(names["model"])[0].empty
+
+
+def test_typed_from_top_to_bottom_it_promotes_the_model_trained_last_and_updates_it(
+    deployment: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    names: dict[str, Any] = {
+        "np": np,
+        "url": str(deployment.database_url and deployment.database_url.get_secret_value()),
+    }
+    names["uri"] = tracking_uri(deployment)
+    for snippet in (LOAD, PREPROCESS, ENSEMBLE, CLASSIFIER, RL_AGENT, SEARCH, EVALUATE, REGISTER, PROMOTE):
+        run_cell(snippet, names, trials=100)
+    assert "family rl_agent is registered under the name ensemble" in caplog.text
+    champion, version = ledger.champion(deployment), Registry(deployment).get_version("ensemble", names["version"])
+    assert champion is not None
+    assert champion.model == ("ensemble", names["version"])
+    assert version.model_family == "rl_agent"
+    names["current_model"] = ModelRegistry().load_model("ensemble")
+    names["new_data_X"], names["new_data_y"] = names["X_test"], names["y_test"]
+    run_cell(INCREMENTAL, names)
+    assert (names["model"].family, names["model"].ancestry.rows_added) == ("rl_agent", len(names["X_test"]))
 
 
 def test_a_database_that_was_read_is_the_one_named(deployment: Settings) -> None:

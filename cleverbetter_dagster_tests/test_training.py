@@ -175,9 +175,14 @@ def test_a_search_on_changed_rows_has_a_hash_of_its_own(pipeline: TrainingPipeli
     assert len({same, less, other}) == 3
 
 
-def test_only_a_model_of_a_pipeline_is_registered_under_its_own_name() -> None:
+def test_only_a_model_of_a_pipeline_is_registered_under_the_name_of_a_family_in_a_stage_there_is(
+    pipeline: TrainingPipeline, frames: Frames
+) -> None:
     with pytest.raises(InvalidInput, match="train_model"):
         ModelRegistry().register_model(object(), "ensemble", "sklearn", {})  # type: ignore[arg-type]
+    model = train(pipeline, frames, params={"n_estimators": 5, "forest_trees": 5})
+    with pytest.raises(UnknownFamily, match="ensemble"):
+        ModelRegistry().register_model(model, "essemble", "sklearn", {})
     with pytest.raises(InvalidInput, match="None, Staging, Production, Archived"):
         ModelRegistry().promote_model("ensemble", 1, stage="Live")
 

@@ -45,7 +45,9 @@ def plan_training(settings: Settings, families: Sequence[str], as_of: str) -> Tr
     }
     example = _champion(settings, as_of, list(known)) or max(known, key=_age, default=None)
     spec = known[example] if example else DatasetSpec()
-    with_parent = {version.family for version, theirs in known.items() if theirs == spec}
+    with_parent = {
+        version.family for version, theirs in known.items() if theirs == spec and version.model_family == version.family
+    }
     lacking = tuple(family for family in families if family not in with_parent)
     return TrainingPlan(spec, f"{example.family} v{example.version}" if example else None, lacking)
 

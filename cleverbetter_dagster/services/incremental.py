@@ -101,7 +101,11 @@ def parent_of(settings: Settings, family: str, dataset: Dataset) -> Parent:
         ModelNotFound, ModelTampered, RegistryError: as `update`.
     """
     as_of = dataset.record.as_of
-    versions = [found for found in Registry(settings).list_versions(family) if found.as_of <= as_of]
+    versions = [
+        found
+        for found in Registry(settings).list_versions(family)
+        if found.as_of <= as_of and found.model_family == family
+    ]
     if not versions:
         raise ModelNotFound(
             f"No version of {family!r} as of {as_of} or earlier is registered, so there is nothing to update. "

@@ -39,7 +39,7 @@ class TrainedModel:
 
     @property
     def family(self) -> str:
-        """Name of its family, which is its name in the registry."""
+        """Name of its family."""
         return self.fitted.family
 
     @property
@@ -90,9 +90,9 @@ def update(model: TrainedModel, new: Examples, dataset: Dataset, threads: int) -
 
 
 def register_trained(
-    settings: Settings, model: TrainedModel, metrics: Mapping[str, float | None], tags: Mapping[str, str]
+    settings: Settings, model: TrainedModel, name: str, metrics: Mapping[str, float | None], tags: Mapping[str, str]
 ) -> int:
-    """Keep a model in an MLflow run of its own, with its metrics, and register it as its family's next version.
+    """Keep a model in an MLflow run of its own, with its metrics, and register it as the next version of `name`.
 
     Raises:
         RegistryError: it was loaded from the registry and not changed since.
@@ -103,7 +103,7 @@ def register_trained(
         run.set_tags(tags)
         keep(run, model.fitted, model.dataset, model.origin, model.ancestry)
         run.log_metrics(metrics)
-    return Registry(settings).register(run.run_id, model.family)
+    return Registry(settings).register(run.run_id, name)
 
 
 def load_trained(settings: Settings, version: ModelVersion) -> TrainedModel:

@@ -44,6 +44,7 @@ class ModelVersion:
     """One registered version of a family.
 
     Attributes:
+        family: the name it is registered under.
         model_uri: `models:/<family>/<version>`, what `model_package.load_model` takes.
         sha256: recorded hash of the model's files.
         is_champion: whether it carries the alias `champion`.
@@ -59,6 +60,11 @@ class ModelVersion:
     is_champion: bool
     created_at: datetime
     tags: Mapping[str, str] = field(repr=False, hash=False)
+
+    @property
+    def model_family(self) -> str:
+        """The family its model is of; another than `family` only where somebody registered it so by hand."""
+        return self.tags.get("family", self.family)
 
     @property
     def dataset_spec(self) -> DatasetSpec | None:

@@ -50,3 +50,10 @@ def test_a_version_that_does_not_say_its_choices_is_nobodys_parent(empty_registr
     register(empty_registry, "ensemble", "2023-05", None)
     plan = plan_training(empty_registry, ["ensemble"], "2023-06")
     assert (plan.spec, plan.without_parent) == (DEFAULT, ("ensemble",))
+
+
+def test_a_model_registered_under_another_familys_name_is_nobodys_parent(empty_registry: Settings) -> None:
+    Registry(empty_registry).register(
+        logged_run(empty_registry, "rl_agent", "2023-05"), "ensemble", {SPEC_TAG: DEFAULT.model_dump_json()}
+    )
+    assert plan_training(empty_registry, ["ensemble", "rl_agent"], "2023-06").without_parent == ("ensemble", "rl_agent")

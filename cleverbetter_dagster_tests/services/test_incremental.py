@@ -152,6 +152,14 @@ def test_a_later_version_is_no_parent_of_an_earlier_month(
         parent_of(settings, FAMILY, as_of(rows, "2022-12"))
 
 
+def test_a_model_of_another_family_registered_under_the_name_is_passed_over(
+    settings: Settings, alone: ModelRecord, rows: pd.DataFrame
+) -> None:
+    record, _ = update(settings, FAMILY, as_of(rows, NEXT))
+    Registry(settings).register(record.run_id, FAMILY, {"family": "rl_agent"})
+    assert parent_of(settings, FAMILY, as_of(rows, NEXT)).version.version == 1
+
+
 def test_nothing_new_is_the_parents_own_version_and_its_run_stays_untouched(
     settings: Settings, alone: ModelRecord, rows: pd.DataFrame
 ) -> None:

@@ -72,7 +72,7 @@ def registered(settings: Settings, dataset: Dataset, known_share: float) -> int:
     """The version of a model that knows so much, registered as a notebook registers one; judged by nobody."""
     model, learned = foreseer(dataset, known_share), LearnedRows.of([dataset.parts.train, dataset.parts.validation])
     origin, ancestry = Origin({}, 0, 1, learned), Ancestry("full", None, len(learned), 0)
-    return register_trained(settings, TrainedModel(model, origin, ancestry, dataset), {}, {})
+    return register_trained(settings, TrainedModel(model, origin, ancestry, dataset), "ensemble", {}, {})
 
 
 def looked_at(settings: Settings, version: int) -> Review:
