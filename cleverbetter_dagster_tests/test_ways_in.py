@@ -95,12 +95,13 @@ def description() -> dict[str, Any]:
     return create_app(Settings()).openapi()
 
 
-def commands(group: Any, prefix: str = "") -> set[str]:
-    """Every command with its group before it."""
+def commands(group: Any, prefix: str = "") -> dict[str, Any]:
+    """Every command by its name, with its group before it."""
     children = getattr(group, "commands", None)
     if children is None:
-        return {prefix}
-    return {found for name, child in children.items() for found in commands(child, f"{prefix} {name}".strip())}
+        return {prefix: group}
+    below = [commands(child, f"{prefix} {name}".strip()) for name, child in children.items()]
+    return {name: command for found in below for name, command in found.items()}
 
 
 def routes(description: dict[str, Any]) -> set[str]:
@@ -117,9 +118,15 @@ def methods() -> set[str]:
 
 
 def test_every_command_route_and_method_is_of_some_use_case_and_none_was_lost(description: dict[str, Any]) -> None:
-    assert {name for case in USE_CASES.values() for name in case.commands} == commands(typer.main.get_command(app))
+    assert {name for case in USE_CASES.values() for name in case.commands} == set(commands(typer.main.get_command(app)))
     assert {name for case in USE_CASES.values() for name in case.routes} == routes(description)
     assert {name for case in USE_CASES.values() for name in case.methods} == methods()
+
+
+def test_every_command_speaks_json_but_the_one_that_serves_until_it_is_stopped() -> None:
+    found = commands(typer.main.get_command(app))
+    without = [name for name, command in found.items() if not any("--json" in given.opts for given in command.params)]
+    assert without == ["api"]
 
 
 def test_what_is_missing_in_some_way_has_a_reason_and_nothing_else_has() -> None:

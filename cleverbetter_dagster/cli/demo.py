@@ -4,7 +4,7 @@ import tempfile
 from contextlib import closing
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.box import SIMPLE_HEAD
@@ -12,12 +12,12 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
 
+from cleverbetter_dagster.cli.options import AsJson
+from cleverbetter_dagster.cli.output import print_json, progress_console
 from cleverbetter_dagster.errors import DataError
 from cleverbetter_dagster.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from cleverbetter_dagster.dataset.samples import SampleSpec
     from cleverbetter_dagster.evaluation.bootstrap import Interval
     from cleverbetter_dagster.evaluation.leaderboard import LeaderboardRow
@@ -39,11 +39,12 @@ def demo(
     seed: Annotated[
         int, typer.Option(help="Another seed is another world; in some of them no model earns promotion.", min=0)
     ] = 8,
+    as_json: AsJson = False,
 ) -> None:
     """Simulate betting strategies, then train, judge, promote and predict on their backtests. Under three minutes."""
     from cleverbetter_dagster.dataset.samples import SampleSpec
 
-    settings, console = load_settings(), Console()
+    settings, console = load_settings(), progress_console() if as_json else Console()
     started = perf_counter()
     spec = SampleSpec(n_strategies=strategies, seed=seed)
     months = _months(spec.first_month, spec.months)
@@ -56,8 +57,12 @@ def demo(
     run_job(settings, Launch("load_rows", (), months, {}, {}), console)
     console.print(f"\n[bold]Training, judging, promoting[/] as of {months[1]}")
     run_job(settings, Launch("retrain", (), (months[1], months[1]), {}, {"ops": QUICK_STUDIES}), console)
+    seconds = perf_counter() - started
+    if as_json:
+        print_json(_results(settings, months[1]) | {"seconds": round(seconds, 1)})
+        return
     show_results(settings, months[1], console)
-    console.print(f"[dim]{perf_counter() - started:.0f} s in all[/]")
+    console.print(f"[dim]{seconds:.0f} s in all[/]")
 
 
 def _months(first: str, count: int) -> tuple[str, str]:
@@ -105,22 +110,33 @@ def _refuse_other_rows(settings: Settings, sample: set[str]) -> None:
         )
 
 
-def show_results(settings: Settings, month: str, console: Console) -> None:
-    """The closing tables: leaderboard, decision, ten largest stakes, where to look next."""
-    from cleverbetter_dagster.evaluation.leaderboard import LeaderboardRow
-    from cleverbetter_dagster.services.records import ChampionRecord, ComparisonRecord
+def _results(settings: Settings, month: str) -> dict[str, Any]:
+    """What the demo shows, as it is stored."""
     from cleverbetter_dagster.store.artefacts import ArtefactStore
     from cleverbetter_dagster.store.predictions import read_predictions
 
     store = ArtefactStore(settings.artefacts_base)
-    comparison = ComparisonRecord.model_validate(store.read_json(f"model_comparison/{month}.json"))
-    decision = ChampionRecord.model_validate(store.read_json(f"champion/{month}.json"))
+    return {
+        "comparison": store.read_json(f"model_comparison/{month}.json"),
+        "decision": store.read_json(f"champion/{month}.json"),
+        "stakes": read_predictions(settings, month).head(10).to_dict("records"),
+    }
+
+
+def show_results(settings: Settings, month: str, console: Console) -> None:
+    """The closing tables: leaderboard, decision, ten largest stakes, where to look next."""
+    from cleverbetter_dagster.evaluation.leaderboard import LeaderboardRow
+    from cleverbetter_dagster.services.records import ChampionRecord, ComparisonRecord
+
+    found = _results(settings, month)
+    comparison = ComparisonRecord.model_validate(found["comparison"])
+    decision = ChampionRecord.model_validate(found["decision"])
     console.print()
     console.print(
         _board([LeaderboardRow.model_validate(row) for row in comparison.leaderboard], set(comparison.models))
     )
     console.print(_decision(decision))
-    console.print(_stakes(read_predictions(settings, month).head(10)))
+    console.print(_stakes(found["stakes"]))
     console.print(
         "[bold]Where to look next[/]\n"
         "  cleverbetter up       the web UIs of Dagster and MLflow\n"
@@ -162,7 +178,7 @@ def _decision(decision: "ChampionRecord") -> Panel:
     )
 
 
-def _stakes(predictions: "pd.DataFrame") -> Table:
+def _stakes(predictions: list[dict[str, Any]]) -> Table:
     table = Table(
         title="Ten largest stakes for the next window, in shares of the bankroll",
         title_justify="left",
@@ -172,7 +188,7 @@ def _stakes(predictions: "pd.DataFrame") -> Table:
     table.add_column("strategy", no_wrap=True)
     for heading in ("prob.", "conf.", "return", "stake"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for row in predictions.to_dict("records"):
+    for row in predictions:
         table.add_row(
             row["strategy_id"],
             f"{row['probability']:.3f}",

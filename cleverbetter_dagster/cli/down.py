@@ -3,29 +3,33 @@
 import signal
 import time
 
-from rich.console import Console
-
+from cleverbetter_dagster.cli.options import AsJson
+from cleverbetter_dagster.cli.output import print_json, progress_console, result_console
 from cleverbetter_dagster.cli.running import UpRecord, read_record, record_path, stop_processes
 from cleverbetter_dagster.settings import load_settings
 
 UP_TIMEOUT_SECONDS = 60.0
 
 
-def down() -> None:
+def down(as_json: AsJson = False) -> None:
     """Stop what `cleverbetter up` started, and the embedded PostgreSQL."""
     from cleverbetter_dagster.store.database import embedded_folder
     from cleverbetter_dagster.store.embedded import stop_server
 
-    settings, console = load_settings(), Console()
+    settings = load_settings()
     stopped = 0
-    with console.status("stopping"):
+    with progress_console(quiet=as_json).status("stopping"):
         record = read_record(record_path(settings))
         if record is not None:
             stopped += _end_up(record) + stop_processes(record.token)
             record_path(settings).unlink(missing_ok=True)
         # Also where DATABASE_URL is set by now: nobody else would ever stop it.
         stopped += stop_server(embedded_folder(settings))
-    console.print(f"Stopped {settings.home}." if stopped else f"Nothing was running for {settings.home}.")
+    if as_json:
+        print_json({"home": str(settings.home), "stopped": stopped > 0})
+        return
+    told = f"Stopped {settings.home}." if stopped else f"Nothing was running for {settings.home}."
+    result_console().print(told)
 
 
 def _end_up(record: UpRecord) -> int:

@@ -1,12 +1,14 @@
 """`cleverbetter simulate-retraining`: history replayed through ways of retraining, cost beside quality."""
 
-import json
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
+
+from cleverbetter_dagster.cli.options import AsJson
+from cleverbetter_dagster.cli.output import print_json, progress_console
 
 if TYPE_CHECKING:
     from cleverbetter_dagster.evaluation.bootstrap import Interval
@@ -25,7 +27,7 @@ def simulate_retraining(
     largest_drift: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Distance of the probabilities from which `drift` fits anew.")
     ] = 0.31,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the table as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Replay the database's rows month by month: never, monthly, incremental or on-drift retraining. Writes nothing."""
     from cleverbetter_dagster.cli.progress import import_progress
@@ -37,13 +39,13 @@ def simulate_retraining(
     settings = load_settings()
     dataset = DatasetSpec(min_composite_score=None if every_row else min_composite_score)
     spec = ReplaySpec(family=family, first=first, last=last, dataset=dataset, largest_drift=largest_drift)
-    with import_progress(Console(stderr=True)) as progress:
+    with import_progress(progress_console(quiet=as_json)) as progress:
         progress("Reading rows", 0.0)
         rows = landed_rows(settings)
         progress("Reading rows", 1.0)
         table = policy_rows(replay(rows, spec, settings.threads, lambda done: progress("Replaying", done)))
     if as_json:
-        typer.echo(json.dumps([row.model_dump(mode="json") for row in table], indent=2))
+        print_json([row.model_dump(mode="json") for row in table])
     else:
         show_policies(table, spec, Console())
 

@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +18,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from cleverbetter_dagster.cli.options import AsJson
+from cleverbetter_dagster.cli.output import print_json, progress_console
 from cleverbetter_dagster.cli.running import (
     ProcessRecord,
     UpRecord,
@@ -42,6 +44,19 @@ PROGRAM = (sys.executable, "-m", "cleverbetter_dagster.cli.main")
 LEAVE_TIMEOUT_SECONDS = 2.0
 
 
+@dataclass(frozen=True)
+class Shown:
+    """What a person or a program is shown.
+
+    Attributes:
+        console: for words on what happens.
+        as_json: print where everything is as JSON, on standard output.
+    """
+
+    console: Console
+    as_json: bool
+
+
 class AlreadyUp(CleverBetterError):
     """Another `cleverbetter up` of this home runs, or left something running."""
 
@@ -52,11 +67,13 @@ def up(
     api_port: Annotated[int | None, typer.Option(help="Port of the REST API.", min=1, max=65535)] = None,
     mlflow: Annotated[bool, typer.Option(help="Whether to start MLflow's UI.")] = True,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Return once everything answers.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Start PostgreSQL, MLflow, Dagster's web UI and its daemon, and the REST API; Ctrl-C stops them."""
     from cleverbetter_dagster.store.home import prepare_home
 
-    settings, console = load_settings(), Console()
+    settings = load_settings()
+    shown = Shown(progress_console() if as_json else Console(), as_json)
     ports = {
         "dagster_port": port or settings.dagster_port,
         "mlflow_port": mlflow_port or settings.mlflow_port,
@@ -65,20 +82,21 @@ def up(
     settings = settings.model_copy(update=ports)
     prepare_home(settings)
     if detach:
-        _detach(settings, mlflow, console)
+        _detach(settings, mlflow, shown)
         return
     with _alone(settings), _signals_interrupt(), tempfile.TemporaryDirectory(prefix="cleverbetter-") as folder:
-        _run(settings, mlflow, Path(folder), console)
+        _run(settings, mlflow, Path(folder), shown)
 
 
-def _run(settings: Settings, mlflow: bool, folder: Path, console: Console) -> None:
+def _run(settings: Settings, mlflow: bool, folder: Path, shown: Shown) -> None:
+    console = shown.console
     supervisor = Supervisor(settings, secrets.token_hex(16))
     record = UpRecord(ProcessRecord.of("cleverbetter up", os.getpid()), supervisor.token, False, ())
     record.write(record_path(settings))
     try:
         _start_all(supervisor, mlflow and settings.mlflow_tracking_uri is None, folder, console)
         services = tuple(supervisor.records)
-        _show(settings, services, console)
+        _show(settings, services, shown)
         console.print("Ctrl-C stops everything.")
         replace(record, ready=True, services=services).write(record_path(settings))
         while True:
@@ -152,7 +170,8 @@ def _serves_others(settings: Settings) -> bool:
     return found is not None
 
 
-def _detach(settings: Settings, mlflow: bool, console: Console) -> None:
+def _detach(settings: Settings, mlflow: bool, shown: Shown) -> None:
+    console = shown.console
     log = settings.state_folder / "logs" / "up.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     ports = {"--port": settings.dagster_port, "--mlflow-port": settings.mlflow_port, "--api-port": settings.api_port}
@@ -167,7 +186,7 @@ def _detach(settings: Settings, mlflow: bool, console: Console) -> None:
             if child.poll() is not None:
                 raise ServiceFailed(log.read_text().strip().removeprefix("Error: "))
             time.sleep(POLL_SECONDS)
-    _show(settings, record.services, console)
+    _show(settings, record.services, shown)
     console.print("`cleverbetter down` stops everything.")
 
 
@@ -211,17 +230,21 @@ def _port(wanted: int, name: str, console: Console) -> int:
     return port
 
 
-def _show(settings: Settings, services: tuple[ProcessRecord, ...], console: Console) -> None:
+def _show(settings: Settings, services: tuple[ProcessRecord, ...], shown: Shown) -> None:
     from cleverbetter_dagster.store.database import configured_target, embedded_folder
     from cleverbetter_dagster.store.embedded import running_server
 
+    where = {service.name: service.url or f"process {service.pid}" for service in services}
+    if settings.mlflow_tracking_uri:
+        where["MLflow"] = "where MLFLOW_TRACKING_URI says"
+    target, server = configured_target(settings, "rows"), running_server(embedded_folder(settings))
+    where["PostgreSQL"] = str(target) if target else f"embedded, port {server.port if server else '?'}"
+    if shown.as_json:
+        print_json({"services": where, "state": str(settings.state_folder)})
+        return
     table = Table("service", "where")
     table.columns[1].no_wrap = True  # addresses are to be clicked
-    for service in services:
-        table.add_row(service.name, service.url or f"process {service.pid}")
-    if settings.mlflow_tracking_uri:
-        table.add_row("MLflow", "where MLFLOW_TRACKING_URI says")
-    target, server = configured_target(settings, "rows"), running_server(embedded_folder(settings))
-    table.add_row("PostgreSQL", str(target) if target else f"embedded, port {server.port if server else '?'}")
-    console.print(table)
-    console.print(f"State and logs are in {settings.state_folder}", soft_wrap=True, highlight=False)
+    for row in where.items():
+        table.add_row(*row)
+    shown.console.print(table)
+    shown.console.print(f"State and logs are in {settings.state_folder}", soft_wrap=True, highlight=False)

@@ -1,5 +1,6 @@
 """`cleverbetter report`: exported, opened, or told how to make it."""
 
+import json
 import webbrowser
 from pathlib import Path
 
@@ -39,6 +40,17 @@ def test_the_newest_is_exported_unless_a_month_is_named(kept: Settings, tmp_path
     assert target.read_text(encoding="utf-8") == "<p>ensemble 2023-09 é</p>"
     cleverbetter("--kind", "comparison", "--output", str(target))
     assert target.read_text(encoding="utf-8") == "<p>comparison 2023-10 é</p>"
+
+
+def test_a_program_is_told_the_file_and_no_browser_is_opened(
+    kept: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webbrowser, "open", lambda _: pytest.fail("opened"))
+    told = json.loads(cleverbetter("--as-of", "2023-09", "--json"))
+    assert (told["kind"], told["as_of"]) == ("ensemble", "2023-09")
+    assert Path(told["file"]).read_text(encoding="utf-8") == "<p>ensemble 2023-09 é</p>"
+    told = json.loads(cleverbetter("--output", str(tmp_path / "a.html"), "--json"))
+    assert (told["as_of"], Path(told["file"]).read_text(encoding="utf-8")) == ("2023-10", "<p>ensemble 2023-10 é</p>")
 
 
 @pytest.mark.parametrize("has_browser", [True, False])

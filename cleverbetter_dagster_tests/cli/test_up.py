@@ -175,6 +175,16 @@ def test_detached_it_returns_once_everything_answers_and_runs_on(settings: Setti
     assert processes_of(record.token) == []
 
 
+def test_programs_are_told_where_everything_is_and_whether_it_was_stopped(settings: Settings) -> None:
+    done = run("up", "--detach", "--json")
+    record = read_record(record_path(settings))
+    assert record is not None
+    told = json.loads(done.stdout)
+    assert {service.name: service.url for service in record.services}.items() <= told["services"].items()
+    assert told["services"]["PostgreSQL"].startswith("embedded, port")
+    assert [json.loads(run("down", "--json").stdout)["stopped"] for _ in range(2)] == [True, False]
+
+
 def test_detached_it_says_why_it_could_not_start(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgresql://ann@127.0.0.1:1/racing")
     done = run("up", "--detach")
