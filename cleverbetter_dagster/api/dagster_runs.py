@@ -19,7 +19,7 @@ from cleverbetter_dagster.api.messages import JobStatus
 from cleverbetter_dagster.defs.launches import FAMILY_TAG, JOB_ID_TAG, ROLE_TAG, TRAINING, Launch, job_id, launches
 from cleverbetter_dagster.defs.requests import TrainingRequest
 from cleverbetter_dagster.errors import CleverBetterError
-from cleverbetter_dagster.services.loading import months_with_rows
+from cleverbetter_dagster.services.loading import months_with_rows, this_month
 from cleverbetter_dagster.settings import Settings
 
 TIMEOUT_SECONDS = 60
@@ -75,14 +75,14 @@ class DagsterRuns:
             DagsterDown: Dagster's web server does not answer.
         """
         months = months_with_rows(self._settings)
-        request.month(months)
+        request.month(months, this_month())
         loaded = self.instance.get_materialized_partitions(dg.AssetKey("training_rows"))
         with self._submitting:
             self._check_queue()
             job = self._new_id(request.model_type)
             runs: list[str] = []
             try:
-                for launch in launches(request, job, months, loaded):
+                for launch in launches(request, job, months, loaded, this_month()):
                     runs.append(self._launch(launch))
             except DagsterDown:
                 for run in runs:

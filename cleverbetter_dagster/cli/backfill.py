@@ -83,13 +83,13 @@ def _months(settings: Settings, first: str, last: str, wanted: Wanted) -> list[s
     from cleverbetter_dagster.cli.training_runs import request_of
     from cleverbetter_dagster.dataset.as_of import AsOf
     from cleverbetter_dagster.errors import InvalidRequest, Problem
-    from cleverbetter_dagster.services.loading import months_with_rows
+    from cleverbetter_dagster.services.loading import months_with_rows, this_month
     from cleverbetter_dagster.services.stored import months_between
 
     with_rows = months_with_rows(settings)
     for family in wanted.families:
         for month in (first, last):
-            request_of(family, month, wanted.options, wanted.trials).month(with_rows)
+            request_of(family, month, wanted.options, wanted.trials).month(with_rows, this_month())
     if first > last:
         raise InvalidRequest([Problem("--from", f"{first} is after --to {last}", "exchange them")])
     return months_between(AsOf.parse(first), AsOf.parse(last))

@@ -14,7 +14,7 @@ from cleverbetter_dagster.cli.launch import dagster_instance
 from cleverbetter_dagster.defs.launches import ROLE_TAG, Launch, launches
 from cleverbetter_dagster.defs.requests import TrainingRequest
 from cleverbetter_dagster.errors import InvalidRequest, Problem
-from cleverbetter_dagster.services.loading import months_with_rows
+from cleverbetter_dagster.services.loading import months_with_rows, this_month
 from cleverbetter_dagster.settings import Settings
 
 TUNING = "tuning"
@@ -46,10 +46,10 @@ def runs_of(settings: Settings, request: TrainingRequest, job_id: str) -> tuple[
         InvalidRequest: no rows as of its month.
     """
     months = months_with_rows(settings)
-    request.month(months)
+    request.month(months, this_month())
     with dagster_instance(settings) as instance:
         loaded = instance.get_materialized_partitions(dg.AssetKey("training_rows"))
-    return launches(request, job_id, months, loaded)
+    return launches(request, job_id, months, loaded, this_month())
 
 
 def up_to_study(training: Launch, family: str) -> Launch:

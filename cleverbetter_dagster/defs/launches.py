@@ -38,7 +38,7 @@ class Launch:
 
 
 def launches(
-    request: TrainingRequest, job_id: str, months: Collection[str], loaded: Collection[str]
+    request: TrainingRequest, job_id: str, months: Collection[str], loaded: Collection[str], this_month: str
 ) -> tuple[Launch, ...]:
     """The runs of a request, in order: the rows that were never loaded, where there are any; then the training.
 
@@ -47,11 +47,12 @@ def launches(
         job_id: by `job_id`; the runs share it as a tag.
         months: those that have rows, `YYYY-MM`.
         loaded: those whose partition of `training_rows` is materialised.
+        this_month: as for `TrainingRequest.month`.
 
     Raises:
         InvalidRequest: as `TrainingRequest.month`.
     """
-    as_of, family = request.month(months), request.model_type
+    as_of, family = request.month(months, this_month), request.model_type
     incremental = request.training == "incremental"
     study = () if incremental else (f"{family}_study",)
     shared = {JOB_ID_TAG: job_id, FAMILY_TAG: family, AS_OF_TAG: as_of}

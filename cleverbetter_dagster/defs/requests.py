@@ -115,11 +115,15 @@ class TrainingRequest(BaseModel):
             raise InvalidRequest(found)
         return self
 
-    def month(self, months: Collection[str]) -> str:
-        """The month to train as of, given the months that have rows.
+    def month(self, months: Collection[str], this_month: str) -> str:
+        """The month to train as of, given the months that have rows; by default the newest of them.
+
+        Args:
+            months: those that have rows, `YYYY-MM`.
+            this_month: the month it is now; no model stands at a later one.
 
         Raises:
-            InvalidRequest: there are no rows yet, or none up to `as_of`, or `as_of` lies beyond the newest.
+            InvalidRequest: there are no rows yet, or none up to `as_of`, or `as_of` lies in the future.
         """
         if not months:
             remedy = "import rows first (`cleverbetter import --help`) or check DATABASE_URL"
@@ -127,9 +131,10 @@ class TrainingRequest(BaseModel):
         first, last = min(months), max(months)
         if self.as_of is None:
             return last
-        if not first <= self.as_of <= last:
-            told = f"{self.as_of} is outside the months that have rows, {first} to {last}"
-            raise InvalidRequest([Problem("as_of", told, f"give a month from {first} to {last}")])
+        latest = max(last, this_month)
+        if not first <= self.as_of <= latest:
+            told = f"{self.as_of} lies in the future" if self.as_of > latest else f"no row is as old as {self.as_of}"
+            raise InvalidRequest([Problem("as_of", told, f"give a month from {first} to {latest}")])
         return self.as_of
 
     def run_config(self) -> dict[str, Any]:

@@ -46,9 +46,14 @@ class MonthLoad:
         return pd.Timestamp(found["min"]), pd.Timestamp(found["max"])
 
 
+def this_month() -> str:
+    """The month it is, in UTC."""
+    return AsOf.of(pd.Timestamp.now(tz="UTC")).key
+
+
 def months_with_rows(settings: Settings) -> list[str]:
     """The months, `YYYY-MM` in order of time, in which some window ended; those with a partition only."""
-    current = AsOf.of(pd.Timestamp.now(tz="UTC")).key
+    current = this_month()
     counts = month_counts(settings, resolve_source(settings))
     return [month for month, rows in counts.items() if rows and settings.first_month <= month <= current]
 

@@ -141,7 +141,7 @@ def test_an_unknown_job_is_not_found(api: Api, path: str) -> None:
         ({"config": {"metric": "growth"}}, "config.metric", "use one of: auc, brier, log_loss"),
         ({"training": "incremental", "hyperparameter_search": False}, "n_trials", "train in full"),
         ({"trials": 1}, "trials", "n_trials"),
-        ({"as_of": "1999-01"}, "as_of", "2023-01 to 2023-03"),
+        ({"as_of": "1999-01"}, "as_of", "give a month from 2023-01 to"),
     ],
 )
 def test_bad_input_names_the_field_and_the_remedy(api: Api, change: dict[str, Any], field: str, told: str) -> None:

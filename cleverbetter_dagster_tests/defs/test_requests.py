@@ -22,6 +22,7 @@ GUIDE = {
     "n_trials": 50,
 }
 MONTHS = ["2023-01", "2023-02", "2023-04"]
+NOW = "2023-12"
 JOB = "train_ensemble_1234567890.123"
 
 
@@ -32,7 +33,7 @@ def problems(values: dict[str, Any]) -> dict[str, str]:
 
 
 def test_the_guides_request_trains_the_branch_of_its_family_as_of_the_newest_month() -> None:
-    (launch,) = launches(TrainingRequest.parse(GUIDE), JOB, MONTHS, ["2023-01", "2023-02", "2023-03"])
+    (launch,) = launches(TrainingRequest.parse(GUIDE), JOB, MONTHS, ["2023-01", "2023-02", "2023-03"], NOW)
     assert (launch.job, launch.months) == ("retrain", ("2023-04", "2023-04"))
     assert launch.assets == (
         "training_rows",
@@ -52,7 +53,7 @@ def test_the_guides_request_trains_the_branch_of_its_family_as_of_the_newest_mon
 
 
 def test_months_never_loaded_are_loaded_first_the_one_without_rows_between_them_included() -> None:
-    rows, training = launches(TrainingRequest.parse(GUIDE), JOB, MONTHS, ["2023-01"])
+    rows, training = launches(TrainingRequest.parse(GUIDE), JOB, MONTHS, ["2023-01"], NOW)
     assert (rows.job, rows.assets, rows.months) == ("load_rows", ("training_rows",), ("2023-02", "2023-03"))
     assert (rows.tags[RANGE_START_TAG], rows.tags[RANGE_END_TAG]) == rows.months
     assert rows.tags[JOB_ID_TAG] == training.tags[JOB_ID_TAG]
@@ -61,14 +62,14 @@ def test_months_never_loaded_are_loaded_first_the_one_without_rows_between_them_
 
 def test_months_after_as_of_are_not_needed() -> None:
     request = TrainingRequest.parse(GUIDE | {"as_of": "2023-01"})
-    (training,) = launches(request, JOB, MONTHS, [])
+    (training,) = launches(request, JOB, MONTHS, [], NOW)
     assert training.months == ("2023-01", "2023-01")
 
 
 def test_an_incremental_training_goes_on_from_the_newest_version_and_studies_nothing() -> None:
     config = {"min_composite_score": 0.5, "embargo_days": 2, "kelly_fraction": 0.5}
     request = TrainingRequest.parse({"model_type": "classifier", "config": config, "training": "incremental"})
-    rows, training = launches(request, JOB, MONTHS, [])
+    rows, training = launches(request, JOB, MONTHS, [], NOW)
     assert (rows.job, training.job) == ("load_rows", "incremental")
     assert training.assets == ("training_rows", "temporal_split", "classifier_model", "classifier_evaluation")
     assert training.run_config == {
@@ -98,7 +99,7 @@ ASKED = [{"hyperparameter_search": True, "config": {"seed": 3}}, {"config": {"se
 def test_dagster_takes_what_is_launched(family: str, asked: dict[str, Any]) -> None:
     config = {"min_composite_score": None, "min_examples": 500, "embargo_days": 2, "kelly_fraction": 1}
     request = TrainingRequest.parse({"model_type": family, **asked, "config": config | asked.get("config", {})})
-    for launch in launches(request, JOB, MONTHS, []):
+    for launch in launches(request, JOB, MONTHS, [], NOW):
         job = defs.resolve_job_def(launch.job)
         keys = [dg.AssetKey(asset) for asset in launch.assets]
         chosen = job.get_subset(asset_selection=set(keys))
@@ -168,15 +169,24 @@ def test_everything_wrong_is_told_at_once() -> None:
     assert set(found) == {"model_type", "n_trials", "config.foo", "config.kelly_fraction"}
 
 
-@pytest.mark.parametrize("as_of", ["2022-12", "2023-05"])
-def test_a_month_outside_the_rows_is_refused(as_of: str) -> None:
-    with pytest.raises(InvalidRequest, match="2023-01 to 2023-04"):
-        TrainingRequest.parse(GUIDE | {"as_of": as_of}).month(MONTHS)
+@pytest.mark.parametrize(("as_of", "told"), [("2022-12", "no row is as old"), ("2024-01", "lies in the future")])
+def test_a_month_before_all_rows_or_in_the_future_is_refused(as_of: str, told: str) -> None:
+    with pytest.raises(InvalidRequest, match=rf"{told}.*give a month from 2023-01 to 2023-12"):
+        TrainingRequest.parse(GUIDE | {"as_of": as_of}).month(MONTHS, NOW)
+
+
+def test_a_model_may_stand_at_a_later_month_than_the_newest_rows() -> None:
+    request = TrainingRequest.parse(GUIDE | {"as_of": "2023-06"})
+    assert request.month(MONTHS, NOW) == "2023-06"
+    assert [launch.months for launch in launches(request, JOB, MONTHS, [], NOW)] == [
+        ("2023-01", "2023-05"),
+        ("2023-06",) * 2,
+    ]
 
 
 def test_without_rows_nothing_is_launched() -> None:
     with pytest.raises(InvalidRequest, match="import rows first"):
-        launches(TrainingRequest.parse(GUIDE), JOB, [], [])
+        launches(TrainingRequest.parse(GUIDE), JOB, [], [], NOW)
 
 
 def test_a_request_cannot_be_changed() -> None:
