@@ -155,6 +155,9 @@ def _digests(look: Look, versions: Mapping[str, str], taken: Mapping[str, MonthT
 def _compared(settings: Settings, look: Look, taken: Mapping[str, MonthTaken], how: str) -> Found:
     seen = seen_now(look, settings.recent_days, taken)
     changed = differing(settings, seen, taken)
+    marks = {month: taken[month].mark for month in changed if month in taken and taken[month].trusted_at(look.moment)}
+    for month, rows in look.written(marks).items():
+        changed[month] = max(changed[month], rows - taken[month].ahead.rows)
     confirm_taken(settings, {month: now for month, now in seen.items() if month in taken and month not in changed})
     seen = {month: replace(now, run_id=taken[month].run_id) if month in taken else now for month, now in seen.items()}
     return _found(settings, changed, how, seen, complete=True)

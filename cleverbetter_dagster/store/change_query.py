@@ -85,11 +85,12 @@ def versions(layout: SourceLayout, *, some_months: bool) -> sql.Composed:
     )
 
 
-def recent(layout: SourceLayout) -> sql.Composed:
+def recent(layout: SourceLayout, *, some_months: bool) -> sql.Composed:
     """Month, rows and sum of hashes of the rows arrived lately that, or whose features, were written since a mark.
 
     Takes `months` and `marks` (transaction ids as text, one a month), the `mark` of all other months (null: every
-    row counts), and `days`: how far back `created_at` counts as lately. Without that column all rows do.
+    row counts), and `days`: how far back `created_at` counts as lately. Without that column all rows do. Where only
+    `some_months` are wanted, it takes `starts` and `ends` as `digests` instead of `days`.
     """
     ages, xmins = sql.SQL("age(r.xmin)"), sql.SQL("r.xmin::text")
     if layout.features:
@@ -98,7 +99,7 @@ def recent(layout: SourceLayout) -> sql.Composed:
         instant=decision_time_utc(layout),
         id=_name(layout.columns[ID]),
         results=layout.results.identifier,
-        where=_lately(layout),
+        where=_within(layout) if some_months else _lately(layout),
         ages=ages,
         xmins=xmins,
         join=_features_joined(layout),

@@ -135,8 +135,23 @@ class Look:
             "mark": None if mark is None else _xid(mark),
             "days": days,
         }
-        found = self._of_versions(change_query.recent(self._layout), values)
+        found = self._of_versions(change_query.recent(self._layout, some_months=False), values)
         return None if found is None else {month: Ahead(*counted) for month, *counted in found}
+
+    def written(self, marks: Mapping[str, int]) -> dict[str, int]:
+        """Rows of each month of `marks` that were written at or past its mark, whenever they arrived.
+
+        Returns:
+            Months without such rows left out, and all of them where `xmin` cannot be read, as `recent`.
+        """
+        values = {
+            "months": list(marks),
+            "marks": [_xid(mark) for mark in marks.values()],
+            "mark": None,
+            **_spans(marks),
+        }
+        found = self._of_versions(change_query.recent(self._layout, some_months=True), values) if marks else None
+        return {month: rows for month, rows, _ in found or ()}
 
     def recent_months(self, days: int) -> list[str]:
         """The months of the rows that arrived within `days`."""

@@ -41,12 +41,13 @@ class Watched:
     settings: Settings
     instance: dg.DagsterInstance
     cursor: str | None = None
+    families: list[str] = field(default_factory=lambda: FAMILIES)
     reasons: list[str] = field(default_factory=list)
 
     def tick(self, *, keep_cursor: bool = True) -> dg.RunRequest | None:
         """Evaluate once. The request, if there is one; why not is in `reasons`."""
         partitions = monthly(self.settings.first_month)
-        sensor = new_rows_sensor(FAMILIES, self.settings, jobs(partitions))
+        sensor = new_rows_sensor(self.families, self.settings, jobs(partitions))
         context = dg.build_sensor_context(
             instance=self.instance,
             cursor=self.cursor,

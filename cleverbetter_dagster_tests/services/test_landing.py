@@ -80,6 +80,24 @@ def test_content_is_read_only_of_months_whose_rows_have_other_versions(
     assert read[1:] == [["2023-05"]]  # March was the same: its new versions are remembered
 
 
+def test_rows_corrected_in_place_and_late_features_are_counted_row_by_row(
+    database: Settings, connection: psycopg.Connection
+) -> None:
+    for month in ("2023-04", "2023-05"):
+        land(connection, month, 30, age=timedelta(days=400))
+    take(database)
+    connection.execute("UPDATE backtest_results SET total_return = 0.2 WHERE id LIKE 'r-2023-05-1%'")  # 1 and 10 to 19
+    assert reconcile(database).changed == {"2023-05": 11}
+    connection.execute(
+        "INSERT INTO ml_features SELECT id, now(), '{\"a\": 1}' FROM backtest_results WHERE id LIKE '%-2_'"
+    )
+    assert reconcile(database).changed == {"2023-04": 10, "2023-05": 21}
+    connection.execute("DELETE FROM backtest_results WHERE end_date < '2023-05-01' AND id NOT LIKE '%-2_'")
+    assert reconcile(database).changed == {"2023-04": 20, "2023-05": 21}
+    take(database)
+    assert reconcile(database).changed == {}
+
+
 def test_columns_that_change_places_are_found(database: Settings, connection: psycopg.Connection) -> None:
     land(connection, "2023-05", 3)
     take(database)
