@@ -154,7 +154,7 @@ def page(trained: Dagster) -> Iterator[Any]:
     quiet = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*quiet, "--disable-component-update"])
-        yield browser.new_page(viewport={"width": 1700, "height": 1100})
+        yield browser.new_context(viewport={"width": 1700, "height": 1100}).new_page()
         browser.close()
 
 
