@@ -44,8 +44,7 @@ def demo(
     """Simulate betting strategies, then train, judge, promote and predict on their backtests. Under three minutes."""
     from cleverbetter_dagster.dataset.samples import SampleSpec
 
-    settings, console = load_settings(), progress_console() if as_json else Console()
-    steps = None if as_json else console  # a run's own way to standard error
+    settings, console = load_settings(), progress_console(quiet=True) if as_json else Console()
     started = perf_counter()
     spec = SampleSpec(n_strategies=strategies, seed=seed)
     months = _months(spec.first_month, spec.months)
@@ -55,9 +54,9 @@ def demo(
     from cleverbetter_dagster.defs.launches import Launch
 
     console.print(f"\n[bold]Loading and validating[/] the rows of {spec.months} months, {months[0]} to {months[1]}")
-    run_job(settings, Launch("load_rows", (), months, {}, {}), steps)
+    run_job(settings, Launch("load_rows", (), months, {}, {}), console)
     console.print(f"\n[bold]Training, judging, promoting[/] as of {months[1]}")
-    run_job(settings, Launch("retrain", (), (months[1], months[1]), {}, {"ops": QUICK_STUDIES}), steps)
+    run_job(settings, Launch("retrain", (), (months[1], months[1]), {}, {"ops": QUICK_STUDIES}), console)
     seconds = perf_counter() - started
     if as_json:
         print_json(_results(settings, months[1]) | {"seconds": round(seconds, 1)})

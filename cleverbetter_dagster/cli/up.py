@@ -73,7 +73,7 @@ def up(
     from cleverbetter_dagster.store.home import prepare_home
 
     settings = load_settings()
-    shown = Shown(progress_console() if as_json else Console(), as_json)
+    shown = Shown(progress_console(quiet=True) if as_json else Console(), as_json)
     ports = {
         "dagster_port": port or settings.dagster_port,
         "mlflow_port": mlflow_port or settings.mlflow_port,

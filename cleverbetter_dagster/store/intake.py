@@ -5,7 +5,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Protocol
 
@@ -28,7 +27,7 @@ from cleverbetter_dagster.dataset.schema import (
 )
 from cleverbetter_dagster.errors import ImportFileError
 from cleverbetter_dagster.store.json_texts import invalid_json, json_texts
-from cleverbetter_dagster.store.layout import JSON_KINDS, Column
+from cleverbetter_dagster.store.layout import JSON_KINDS, Column, closest
 from cleverbetter_dagster.store.staging import Target
 
 _KEY_PATTERNS = {
@@ -137,10 +136,9 @@ def first_of(wanted: Sequence[str], names: Sequence[str]) -> str | None:
 
 def no_column(path: Path, wanted: Sequence[str], names: Sequence[str]) -> str:
     """The message for a file without any of the `wanted` columns."""
-    close = dict.fromkeys(match for name in wanted for match in get_close_matches(name, names, n=2))
     return (
         f"{path} has no column {' or '.join(map(repr, wanted))}. It has: {', '.join(names) or 'none'}."
-        f"{' Closest: ' + ', '.join(close) + '.' if close else ''} Rename the column that holds it to {wanted[0]!r}."
+        f"{closest(wanted, names)} Rename the column that holds it to {wanted[0]!r}."
     )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from itertools import chain
 from typing import Literal
 
 import psycopg
@@ -32,6 +33,8 @@ FEATURE_KEYS = ("backtest_result_id", "result_id", "backtest_id", "id")
 
 FEATURE_TIMES = ("computed_at", "updated_at", "created_at")
 """Names of the instant at which a features row was computed, best first; the newest counts."""
+
+_CANONICAL = {*REQUIRED, *OPTIONAL, *chain.from_iterable(ALIASES.values())}
 
 DecisionTime = Literal["end_date", "run_date"]
 
@@ -233,7 +236,7 @@ def _no_table(connection: psycopg.Connection, name: str, variable: str) -> str:
     there = [found for (found,) in rows]
     return (
         f"The table {name!r} ({variable}) is missing in the database {connection.info.dbname!r}, where "
-        f"the role {connection.info.user!r} sees {_listed(there)}.{_closest([name], there)} Set {variable} "
+        f"the role {connection.info.user!r} sees {_listed(there)}.{closest([name], there)} Set {variable} "
         "to its name, as schema.table where it is not on the search path; or run `cleverbetter import`, "
         "which creates it."
     )
@@ -242,7 +245,7 @@ def _no_table(connection: psycopg.Connection, name: str, variable: str) -> str:
 def _no_column(relation: Relation, names: tuple[str, ...], there: Mapping[str, Column]) -> str:
     return (
         f"The table {relation} has no column {' or '.join(map(repr, names))}. It has: {_listed(there)}."
-        f"{_closest(names, there)} Create a view that calls it {names[0]!r}, and name the view in "
+        f"{closest(names, there)} Create a view that calls it {names[0]!r}, and name the view in "
         f"{RESULTS_VARIABLE if names[0] in REQUIRED else FEATURES_VARIABLE}."
     )
 
@@ -252,7 +255,12 @@ def _listed(names: Iterable[str]) -> str:
     return ", ".join(listed[:40]) + (f" and {len(listed) - 40} more" if len(listed) > 40 else "") or "nothing"
 
 
-def _closest(names: Iterable[str], there: Iterable[str]) -> str:
-    known = list(there)
-    close = dict.fromkeys(match for name in names for match in get_close_matches(name, known, n=2))
+def closest(names: Iterable[str], there: Iterable[str]) -> str:
+    """The sentence that tells which of the names that are there are most like those wanted; empty where none is.
+
+    >>> closest(["end_date"], ["start_date", "ended_date"])  # a start has a use of its own
+    ' Closest: ended_date.'
+    """
+    free = [name for name in there if name not in _CANONICAL]
+    close = dict.fromkeys(match for name in names for match in get_close_matches(name, free, n=2))
     return f" Closest: {', '.join(close)}." if close else ""
