@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 
+import psycopg
 import pytest
 import requests
 from pydantic import SecretStr
@@ -10,6 +11,7 @@ from pydantic import SecretStr
 from cleverbetter_dagster.cli.api import check_host
 from cleverbetter_dagster.errors import SettingsError
 from cleverbetter_dagster.settings import Settings
+from cleverbetter_dagster.store import ledger
 from cleverbetter_dagster.store.home import prepare_home
 from cleverbetter_dagster_tests.api.conftest import Api, served
 
@@ -138,6 +140,16 @@ def test_a_database_away_is_503_and_its_password_is_not_shown(open_api: Api, pat
     assert answer.status_code == 503
     assert "Tr0ub4dor" not in answer.text
     assert "Traceback" not in answer.text
+
+
+def test_what_a_library_says_of_a_database_away_is_not_shown(open_api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*_: object) -> None:
+        raise psycopg.OperationalError("connection to postgresql://ann:Tr0ub4dor@db/racing failed")
+
+    monkeypatch.setattr(ledger, "champion", away)
+    answer = open_api.get("/api/v1/models/champion")
+    assert (answer.status_code, "does not answer" in answer.json()["detail"]) == (503, True)
+    assert "Tr0ub4dor" not in answer.text
 
 
 def test_the_api_lives_although_the_database_is_away_but_is_not_ready(open_api: Api) -> None:

@@ -155,7 +155,9 @@ def test_bad_input_names_the_field_and_the_remedy(api: Api, change: dict[str, An
 
 def test_a_full_queue_takes_no_more(api: Api, with_dagster: Settings) -> None:
     api.post("/api/v1/models/train", GUIDE)
-    with served(with_dagster.model_copy(update={"api_max_queued": 1})) as full:
+    waiting = len(api.get("/api/v1/models/training?status=pending&limit=200").json()["jobs"])
+    with served(with_dagster.model_copy(update={"api_max_queued": waiting + 1})) as full:
+        assert full.post("/api/v1/models/train", GUIDE).status_code == 202
         answer = full.post("/api/v1/models/train", GUIDE)
     assert answer.status_code == 429
     assert "Retry-After" in answer.headers

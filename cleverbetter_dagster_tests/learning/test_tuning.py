@@ -1,4 +1,5 @@
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from threading import Lock
 from time import sleep
 from typing import Any
@@ -12,8 +13,20 @@ from sklearn.metrics import brier_score_loss, roc_auc_score
 from cleverbetter_dagster.dataset.examples import Examples
 from cleverbetter_dagster.errors import LearningError
 from cleverbetter_dagster.learning.catalogue import FAMILIES
-from cleverbetter_dagster.learning.tuning import IS_DEFAULT, StudyPlace, StudySpec, pooled, run_study, temporal_cv_score
+from cleverbetter_dagster.learning.tuning import (
+    IS_DEFAULT,
+    RANGES,
+    SCORES,
+    StudyPlace,
+    StudySpec,
+    pooled,
+    run_study,
+    temporal_cv_score,
+)
+from cleverbetter_dagster.learning.tuning_spec import FoldScores
 from cleverbetter_dagster_tests.learning.conftest import SMALL
+
+COMPLETE = optuna.trial.TrialState.COMPLETE
 
 
 class BlendModel:
@@ -145,7 +158,46 @@ def test_a_study_that_was_cut_off_goes_on_where_it_stopped(past):
     assert (first.trials, second.trials) == (3, 5)
     assert len(family.weights) == 5
     assert family.weights.count(0.1) == 1
+    assert len(set(family.weights)) == 5  # what goes on does not draw again what was drawn first
     assert second.default_auc == first.default_auc
+
+
+def test_failed_trials_do_not_count(past):
+    storage = optuna.storages.InMemoryStorage()
+    study = optuna.create_study(study_name="bumpy", storage=storage, direction="maximize")
+    for _ in range(2):
+        study.tell(study.ask(), state=optuna.trial.TrialState.FAIL)
+    assert run_study(Blend(), past, StudySpec(n_trials=3, n_folds=1), StudyPlace("bumpy", storage)).trials == 3
+
+
+def test_defaults_are_judged_to_the_end_however_poor_they_are(past):
+    storage, spec = optuna.storages.InMemoryStorage(), StudySpec(n_trials=12, n_folds=2)
+    run_study(Blend(), past, spec, StudyPlace("first", storage))
+    known = optuna.load_study(study_name="first", storage=storage).get_trials(states=(COMPLETE,))
+    without = optuna.create_study(study_name="without defaults", storage=storage, direction="maximize")
+    for trial in known:
+        if trial.params["weight"] > 0.5:
+            without.add_trials([trial] * 6)
+    spec = spec.model_copy(update={"n_trials": len(without.trials) + 1})
+    run_study(Blend(), past, spec, StudyPlace("without defaults", storage))
+    assert [trial.state for trial in asked_for_defaults(storage, "without defaults")] == [COMPLETE]
+
+
+@pytest.mark.parametrize(("rounds", "at_edge"), [(1, {"rounds": 1}), (2, {}), (9, {"rounds": 9})])
+def test_what_was_settled_while_scoring_may_be_at_either_end_of_its_range(past, rounds, at_edge):
+    storage = optuna.storages.InMemoryStorage()
+    study = optuna.create_study(study_name="settled", storage=storage, direction="maximize")
+    scores = FoldScores((0.99,), (0.1,), (0.3,), (0.99,), (100,), chosen={"rounds": rounds})
+    study.add_trial(
+        optuna.create_trial(
+            params={"weight": 0.5},
+            distributions={"weight": optuna.distributions.FloatDistribution(0.0, 1.0)},
+            value=0.99,
+            user_attrs={SCORES: asdict(scores), RANGES: {"rounds": (1, 9)}},
+        )
+    )
+    result = run_study(Blend(), past, StudySpec(n_trials=1, n_folds=1), StudyPlace("settled", storage))
+    assert (result.params["rounds"], result.edges) == (rounds, at_edge)
 
 
 def asked_for_defaults(storage: optuna.storages.BaseStorage, name: str) -> list[optuna.trial.FrozenTrial]:

@@ -9,6 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from cleverbetter_dagster.dataset.as_of import AsOf
 from cleverbetter_dagster.dataset.examples import Examples
 from cleverbetter_dagster.dataset.schema import rows_schema
 from cleverbetter_dagster.dataset.spec import DatasetSpec
@@ -26,7 +27,7 @@ from cleverbetter_dagster.services.monitoring_checks import MONITORING_RULES
 from cleverbetter_dagster.services.records import ChampionRecord, PredictionsRecord
 from cleverbetter_dagster.services.row_checks import ROW_RULES
 from cleverbetter_dagster.services.rules import Rule, broken_guards
-from cleverbetter_dagster.services.split_checks import SPLIT_RULES
+from cleverbetter_dagster.services.split_checks import SPLIT_RULES, newest_panel
 from cleverbetter_dagster.services.study_checks import STUDY_RULES
 from cleverbetter_dagster_tests.services import test_evaluation_checks, test_study_checks
 
@@ -153,6 +154,22 @@ def test_a_row_in_two_parts_breaks_the_purge(dataset: Dataset) -> None:
     shared = dataset.parts.test.frame.head(1)
     twice = Examples(pd.concat([dataset.parts.validation.frame, shared]))
     assert "purge_holds" in failing(SPLIT_RULES, replace(dataset, parts=replace(dataset.parts, validation=twice)))
+
+
+def test_a_label_known_after_the_as_of_month_is_too_late_in_the_test_part_as_well(dataset: Dataset) -> None:
+    end = AsOf.parse(dataset.record.as_of).end
+    late = with_part(dataset, "test", label_time=lambda part: part["label_time"].mask(some(part, 0.01), end))
+    assert failing(SPLIT_RULES, late) == {"no_label_after_split"}
+
+
+def test_drift_is_judged_on_the_newest_rows_of_strategies_that_still_run(dataset: Dataset) -> None:
+    newest, end = newest_panel(dataset), AsOf.parse(dataset.record.as_of).end
+    stopped = newest["strategy_id"].iloc[0]
+    panel = dataset.panel
+    lasting = (panel["strategy_id"] != stopped) | (panel["decision_time"] < end - pd.Timedelta(days=90))
+    left = newest_panel(replace(dataset, panel=panel[lasting]))
+    assert set(newest["strategy_id"]) - set(left["strategy_id"]) == {stopped}
+    assert not left.duplicated(["strategy_id", "method"]).any()
 
 
 def test_broken_guards_are_told_with_the_remedy_and_warnings_are_not_guards(dataset: Dataset) -> None:

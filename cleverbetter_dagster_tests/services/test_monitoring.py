@@ -139,6 +139,22 @@ def test_features_alone_that_moved_are_enough(world: World) -> None:
     assert failed(moved.model_copy(update={"moved_importance": 0.5})) == {}
 
 
+def test_a_score_alone_that_moved_is_enough(world: World) -> None:
+    record = world.watch()
+    assert record.score_drift is not None
+    score = record.score_drift.model_copy(update={"distance": 0.32})
+    moved = record.model_copy(update={"score_drift": score, "moved_importance": 0.0})
+    assert set(failed(moved)) == {"champion_score_has_not_drifted"}
+
+
+@pytest.mark.parametrize("few", [{"n_rows": 499}, {"n_months": 2}])
+def test_a_poor_champion_is_not_judged_by_few_predictions_or_months(world: World, few: dict[str, int]) -> None:
+    world.predict(lambda made: made.assign(probability=0.9))
+    record = world.watch()
+    assert record.own is not None and failed(record)
+    assert failed(record.model_copy(update={"own": record.own.model_copy(update=few)})) == {}
+
+
 def test_too_little_to_judge_by_passes_and_says_so(world: World) -> None:
     record = world.watch()  # nothing was predicted
     assert record.own is None and failed(record) == {}

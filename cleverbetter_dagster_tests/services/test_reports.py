@@ -11,6 +11,7 @@ import pytest
 from dagster._cli.asset import asset_materialize_command
 
 from cleverbetter_dagster.betting.staking import StakingSpec
+from cleverbetter_dagster.dataset.examples import Examples
 from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.definitions import defs
 from cleverbetter_dagster.errors import DataError
@@ -124,6 +125,17 @@ def test_the_report_on_rows_says_that_they_are_sound_or_what_blocks_and_what_to_
     assert "No model is trained, judged or promoted as of 2023-06: enough_examples did not hold" in blocked.summary
     assert blocked.reasons[0].startswith("The check enough_examples failed.")
     assert "Load more history" in blocked.reasons[0]
+    holds = {line[0].partition(":")[0]: line[1:] for line in blocked.sections[-1].tables[0].rows}
+    assert (holds["enough_examples"], holds["purge_holds"]) == (("no", "yes"), ("yes", "yes"))
+
+
+def test_a_warning_blocks_nothing_and_is_told_in_the_report_on_rows(dataset: Dataset) -> None:
+    train = dataset.parts.train.frame
+    moved = Examples(train.assign(ml_avg_odds=train["ml_avg_odds"] + 50))
+    report = split_report(replace(dataset, parts=replace(dataset.parts, train=moved)))
+    assert (report.verdict, report.tone) == ("Sound", "good")
+    assert report.summary.endswith("Besides, features_have_not_drifted did not hold.")
+    assert report.reasons[0].startswith("The check features_have_not_drifted failed.")
 
 
 def test_it_is_kept_and_a_report_that_could_not_be_made_points_to_it(dataset: Dataset, tmp_path: Path) -> None:
