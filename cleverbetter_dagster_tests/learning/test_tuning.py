@@ -168,6 +168,7 @@ def test_failed_trials_do_not_count(past):
     for _ in range(2):
         study.tell(study.ask(), state=optuna.trial.TrialState.FAIL)
     assert run_study(Blend(), past, StudySpec(n_trials=3, n_folds=1), StudyPlace("bumpy", storage)).trials == 3
+    assert [trial.state for trial in study.trials[2:]] == [COMPLETE] * 3
 
 
 def test_defaults_are_judged_to_the_end_however_poor_they_are(past):
