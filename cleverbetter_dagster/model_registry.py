@@ -58,7 +58,7 @@ class ModelRegistry:
         Args:
             model: from `TrainingPipeline.train_model` or `incremental_train`.
             model_name: a family, usually the model's own. Under another's name it can be promoted, and predicts, but
-                automatic retraining of that family does not go on from it; a warning says so.
+                automatic retraining of neither family goes on from it; a warning says so.
             model_type: a word on what it is, such as `sklearn`; kept as a tag.
             metrics: numbers by name; those that are not finite are left out.
             params: what it is said to be trained with. What it *was* trained with is logged in any case; where the
@@ -76,12 +76,7 @@ class ModelRegistry:
                 f"Cannot register a {type(model).__name__}: its rows and split are not known. Register what "
                 "TrainingPipeline.train_model or incremental_train returned."
             )
-        if get_family(model_name).name != model.family:
-            log.warning(
-                "A model of the family %s is registered under the name %s. It can be promoted, but retraining of %s "
-                "will not go on from it.",
-                *(model.family, model_name, model_name),
-            )
+        get_family(model_name)
         given = {name: value for name, value in (params or {}).items() if model.params.get(name) != value}
         if given:
             log.warning(
@@ -89,7 +84,14 @@ class ModelRegistry:
                 *(model_name, ", ".join(sorted(given))),
             )
         tags = {"model_type": model_type, **{f"given.{name}": str(value) for name, value in given.items()}}
-        return register_trained(self._settings, model, model_name, metrics, tags)
+        version = register_trained(self._settings, model, model_name, metrics, tags)
+        if model_name != model.family:
+            log.warning(
+                "%s v%s holds a model of the family %s. It can be promoted, but automatic retraining of neither family "
+                "goes on from it.",
+                *(model_name, version, model.family),
+            )
+        return version
 
     def promote_model(
         self,

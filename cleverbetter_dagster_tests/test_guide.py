@@ -284,7 +284,7 @@ def test_typed_from_top_to_bottom_it_promotes_the_model_trained_last_and_updates
     names["uri"] = tracking_uri(deployment)
     for snippet in (LOAD, PREPROCESS, ENSEMBLE, CLASSIFIER, RL_AGENT, SEARCH, EVALUATE, REGISTER, PROMOTE):
         run_cell(snippet, names, trials=100)
-    assert "family rl_agent is registered under the name ensemble" in caplog.text
+    assert f"ensemble v{names['version']} holds a model of the family rl_agent" in caplog.text
     champion, version = ledger.champion(deployment), Registry(deployment).get_version("ensemble", names["version"])
     assert champion is not None
     assert champion.model == ("ensemble", names["version"])

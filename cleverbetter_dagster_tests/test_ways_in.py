@@ -123,7 +123,7 @@ def test_every_command_route_and_method_is_of_some_use_case_and_none_was_lost(de
     assert {name for case in USE_CASES.values() for name in case.methods} == methods()
 
 
-def test_every_command_speaks_json_but_the_one_that_serves_until_it_is_stopped() -> None:
+def test_every_command_but_the_servers_speaks_json() -> None:
     found = commands(typer.main.get_command(app))
     without = [name for name, command in found.items() if not any("--json" in given.opts for given in command.params)]
     assert without == ["api"]

@@ -70,7 +70,7 @@ class DagsterRuns:
         """Put a request into the run queue; the id of its job.
 
         Raises:
-            InvalidRequest: there are no rows as of that month.
+            InvalidRequest: there are no rows as of that month, or it lies in the future.
             TooManyJobs: the queue is full.
             DagsterDown: Dagster's web server does not answer.
         """

@@ -101,6 +101,7 @@ class Version(Message):
 class Model(Version):
     """A registered version of a model."""
 
+    model_family: str = Field(description="Another than `model_name` only where somebody registered it so by hand.")
     stage: str
     is_champion: bool
     created_at: Time

@@ -81,7 +81,13 @@ def _named(found: ModelVersion | ledger.LedgerEntry) -> dict[str, str]:
 
 
 def _model(found: ModelVersion) -> Model:
-    return Model(**_named(found), stage=found.stage, is_champion=found.is_champion, created_at=found.created_at)
+    return Model(
+        **_named(found),
+        model_family=found.model_family,
+        stage=found.stage,
+        is_champion=found.is_champion,
+        created_at=found.created_at,
+    )
 
 
 def _decided(settings: Settings, entry: ledger.LedgerEntry) -> Decided:

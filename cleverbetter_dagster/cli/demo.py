@@ -116,10 +116,13 @@ def _results(settings: Settings, month: str) -> dict[str, Any]:
     from cleverbetter_dagster.store.predictions import read_predictions
 
     store = ArtefactStore(settings.artefacts_base)
+    decision = store.read_json(f"champion/{month}.json")
+    made = read_predictions(settings, month)
+    by = (made["family"] == decision["champion_family"]) & (made["model_version"] == decision["champion_version"])
     return {
         "comparison": store.read_json(f"model_comparison/{month}.json"),
-        "decision": store.read_json(f"champion/{month}.json"),
-        "stakes": read_predictions(settings, month).head(10).to_dict("records"),
+        "decision": decision,
+        "stakes": made[by].head(10).to_dict("records"),
     }
 
 

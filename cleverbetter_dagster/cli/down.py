@@ -26,7 +26,7 @@ def down(as_json: AsJson = False) -> None:
         # Also where DATABASE_URL is set by now: nobody else would ever stop it.
         stopped += stop_server(embedded_folder(settings))
     if as_json:
-        print_json({"home": str(settings.home), "stopped": stopped > 0})
+        print_json({"home": settings.home, "stopped": stopped > 0})
         return
     told = f"Stopped {settings.home}." if stopped else f"Nothing was running for {settings.home}."
     result_console().print(told)

@@ -119,8 +119,11 @@ def _review_panel(reviewed: "Review") -> Panel:
     where = {"ledger": "from the ledger", "anew": "judged just now", "none": "none"}[reviewed.source]
     reasons = reviewed.verdict.reasons if reviewed.verdict else (reviewed.trouble or "",)
     verdict = "passes" if reviewed.passes else "refuses" if reviewed.verdict else "has no verdict"
-    title = f"{reviewed.version.family} v{reviewed.version.version}, as of {reviewed.version.as_of}"
+    found = reviewed.version
+    title = f"{found.family} v{found.version}, as of {found.as_of}"
     lines = [f"The gate {verdict} ({where}).", *(f"• {reason}" for reason in reasons)]
+    if found.model_family != found.family:
+        lines.append(f"It holds a model of the family {found.model_family}.")
     return Panel(Text("\n".join(lines)), title=Text(title), title_align="left")
 
 

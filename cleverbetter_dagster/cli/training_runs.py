@@ -43,7 +43,7 @@ def runs_of(settings: Settings, request: TrainingRequest, job_id: str) -> tuple[
     """The runs of a request in order, as the REST API queues them: rows never loaded first, then the training.
 
     Raises:
-        InvalidRequest: no rows as of its month.
+        InvalidRequest: no rows as of its month, or that lies in the future.
     """
     months = months_with_rows(settings)
     request.month(months, this_month())

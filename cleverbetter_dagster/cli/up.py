@@ -235,13 +235,13 @@ def _show(settings: Settings, services: tuple[ProcessRecord, ...], shown: Shown)
     from cleverbetter_dagster.store.embedded import running_server
 
     where = {service.name: service.url or f"process {service.pid}" for service in services}
-    if settings.mlflow_tracking_uri:
-        where["MLflow"] = "where MLFLOW_TRACKING_URI says"
     target, server = configured_target(settings, "rows"), running_server(embedded_folder(settings))
     where["PostgreSQL"] = str(target) if target else f"embedded, port {server.port if server else '?'}"
     if shown.as_json:
-        print_json({"services": where, "state": str(settings.state_folder)})
+        print_json({"home": settings.home, "state_folder": settings.state_folder, "services": where})
         return
+    if settings.mlflow_tracking_uri:
+        where["MLflow"] = "where MLFLOW_TRACKING_URI says"
     table = Table("service", "where")
     table.columns[1].no_wrap = True  # addresses are to be clicked
     for row in where.items():

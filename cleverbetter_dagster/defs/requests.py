@@ -133,7 +133,8 @@ class TrainingRequest(BaseModel):
             return last
         latest = max(last, this_month)
         if not first <= self.as_of <= latest:
-            told = f"{self.as_of} lies in the future" if self.as_of > latest else f"no row is as old as {self.as_of}"
+            early = f"{self.as_of} is before the first month with rows (see CLEVERBETTER_FIRST_MONTH)"
+            told = f"{self.as_of} lies in the future" if self.as_of > latest else early
             raise InvalidRequest([Problem("as_of", told, f"give a month from {first} to {latest}")])
         return self.as_of
 

@@ -28,7 +28,8 @@ class Found:
     """What a look found.
 
     Attributes:
-        changed: month -> about how many of its rows are new, changed or gone since it was loaded; at least 1.
+        changed: month -> about how many of its rows are new, changed or gone since it was loaded; at least 1. Those
+            that were written again as they were, or while it was loaded, count as well once anything has changed.
         how: in a few words, for a person, how that was found out.
         complete: every month was compared, whenever its rows arrived.
         months: what every month holds now (of a glance: what was loaded of it), and which run loaded it last.
@@ -157,7 +158,7 @@ def _compared(settings: Settings, look: Look, taken: Mapping[str, MonthTaken], h
     changed = differing(settings, seen, taken)
     marks = {month: taken[month].mark for month in changed if month in taken and taken[month].trusted_at(look.moment)}
     for month, rows in look.written(marks).items():
-        changed[month] = max(changed[month], rows - taken[month].ahead.rows)
+        changed[month] = max(changed[month], rows)
     confirm_taken(settings, {month: now for month, now in seen.items() if month in taken and month not in changed})
     seen = {month: replace(now, run_id=taken[month].run_id) if month in taken else now for month, now in seen.items()}
     return _found(settings, changed, how, seen, complete=True)

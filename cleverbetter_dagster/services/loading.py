@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from cleverbetter_dagster.dataset.as_of import AsOf
 from cleverbetter_dagster.dataset.quality import first_due
 from cleverbetter_dagster.dataset.schema import END_DATE, ID
-from cleverbetter_dagster.errors import NotEnoughRows
+from cleverbetter_dagster.errors import InvalidInput, NotEnoughRows
 from cleverbetter_dagster.services.datasets import rows_until
 from cleverbetter_dagster.services.landing import differing, present, reachable, seen_now
 from cleverbetter_dagster.settings import Settings
@@ -62,10 +62,13 @@ def load_history(settings: Settings, as_of: str | None = None) -> pd.DataFrame:
     """The rows of every month up to `as_of` (by default the newest with rows) as one canonical frame.
 
     Raises:
+        InvalidInput: `as_of` lies in the future.
         NotEnoughRows: no month up to then has any.
     """
     months = months_with_rows(settings)
     last = as_of or max(months, default="")
+    if last > this_month():
+        raise InvalidInput(f"as_of is {last}, which lies in the future: give a month up to {this_month()}.")
     if not months or last < months[0]:
         found = f"the first month with rows is {months[0]}" if months else "there are none"
         raise NotEnoughRows(

@@ -50,13 +50,15 @@ def bulk_share(panel: pd.DataFrame) -> float:
 
 
 def unpurged_labels(dataset: Dataset) -> int:
-    """Examples whose label was known less than the embargo before the next part starts.
+    """Examples that stand twice, in two parts or in one, and those whose label was known too late for the next part.
 
-    One that stands in two parts is among them: its label comes after its decision, at which the later part has begun.
+    Too late is less than the embargo before that part starts.
     """
     parts, embargo = dataset.parts, pd.Timedelta(days=dataset.record.spec.embargo_days)
     neighbours = ((parts.train, parts.validation), (parts.validation, parts.test))
-    return sum(int((part.label_time > then.decision_time.min() - embargo).sum()) for part, then in neighbours)
+    close = sum(int((part.label_time > then.decision_time.min() - embargo).sum()) for part, then in neighbours)
+    twice = pd.concat([parts.train.ids, parts.validation.ids, parts.test.ids]).duplicated().sum()
+    return close + int(twice)
 
 
 def newest_panel(dataset: Dataset) -> pd.DataFrame:

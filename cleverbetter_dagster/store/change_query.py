@@ -33,7 +33,8 @@ FROM (SELECT date_trunc('month', {instant}) AS month, sum(hash_record_extended(R
       FROM {results} r {join} {within} GROUP BY 1 OFFSET 0) x
 WHERE isfinite(month)"""
 
-# `age` counts transactions back from now, right across a wrap-around of the 32 bits of `xmin`.
+# `age` counts transactions back from now, right across a wrap-around of the 32 bits of `xmin`; of rows older than half
+# of all ids it is below zero (see `_age`).
 _RECENT = """
 SELECT to_char(month, 'YYYY-MM'), count(DISTINCT id), sum(written)::text
 FROM (SELECT date_trunc('month', {instant}) AS month, r.{id} AS id, {ages} AS age,
@@ -92,9 +93,9 @@ def recent(layout: SourceLayout, *, some_months: bool) -> sql.Composed:
     row counts), and `days`: how far back `created_at` counts as lately. Without that column all rows do. Where only
     `some_months` are wanted, it takes `starts` and `ends` as `digests` instead of `days`.
     """
-    ages, xmins = sql.SQL("age(r.xmin)"), sql.SQL("r.xmin::text")
+    ages, xmins = _age("r"), sql.SQL("r.xmin::text")
     if layout.features:
-        ages, xmins = sql.SQL("least(age(r.xmin), age(f.xmin))"), sql.SQL("r.xmin::text, f.xmin::text")
+        ages, xmins = sql.SQL("least({}, {})").format(ages, _age("f")), sql.SQL("r.xmin::text, f.xmin::text")
     return sql.SQL(_RECENT).format(
         instant=decision_time_utc(layout),
         id=_name(layout.columns[ID]),
@@ -118,6 +119,11 @@ def _features_joined(layout: SourceLayout) -> sql.Composable:
         return sql.SQL("")
     row_id, key = joined_on(layout, layout.features)
     return sql.SQL("LEFT JOIN {} f ON {} = {}").format(layout.features.relation.identifier, key, row_id)
+
+
+def _age(alias: str) -> sql.Composable:
+    """Transactions since a row was written; null where those are too many to be counted."""
+    return sql.SQL("CASE WHEN age({xmin}) >= 0 THEN age({xmin}) END").format(xmin=sql.Identifier(alias, "xmin"))
 
 
 def _lately(layout: SourceLayout) -> sql.Composable:

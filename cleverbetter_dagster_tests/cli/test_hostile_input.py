@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from cleverbetter_dagster.errors import InvalidInput
 from cleverbetter_dagster.services.loading import load_history, months_with_rows
 from cleverbetter_dagster.services.reports import report_path
 from cleverbetter_dagster.settings import Settings, load_settings
@@ -48,6 +49,8 @@ def test_table_names_are_names_whatever_is_in_them(odd: Command, tmp_path: Path)
     assert odd("status").returncode == 0
     assert len(months_with_rows(settings)) >= 1
     assert len(load_history(settings)) == 5
+    with pytest.raises(InvalidInput, match="2999-01, which lies in the future"):
+        load_history(settings, "2999-01")
     with psycopg_connect(settings, "rows") as connection:
         tables = {name for (name,) in connection.execute("SELECT relname FROM pg_stat_user_tables").fetchall()}
     assert {RESULTS_TABLE, FEATURES_TABLE, "bystander"} <= tables

@@ -169,7 +169,9 @@ def test_everything_wrong_is_told_at_once() -> None:
     assert set(found) == {"model_type", "n_trials", "config.foo", "config.kelly_fraction"}
 
 
-@pytest.mark.parametrize(("as_of", "told"), [("2022-12", "no row is as old"), ("2024-01", "lies in the future")])
+@pytest.mark.parametrize(
+    ("as_of", "told"), [("2022-12", "is before the first month with rows"), ("2024-01", "lies in the future")]
+)
 def test_a_month_before_all_rows_or_in_the_future_is_refused(as_of: str, told: str) -> None:
     with pytest.raises(InvalidRequest, match=rf"{told}.*give a month from 2023-01 to 2023-12"):
         TrainingRequest.parse(GUIDE | {"as_of": as_of}).month(MONTHS, NOW)

@@ -156,6 +156,12 @@ def test_a_row_in_two_parts_breaks_the_purge(dataset: Dataset) -> None:
     assert "purge_holds" in failing(SPLIT_RULES, replace(dataset, parts=replace(dataset.parts, validation=twice)))
 
 
+def test_a_row_that_stands_twice_breaks_the_purge_although_its_label_is_early(dataset: Dataset) -> None:
+    train = dataset.parts.train.frame
+    twice = Examples(pd.concat([train.head(1), train]))
+    assert failing(SPLIT_RULES, replace(dataset, parts=replace(dataset.parts, train=twice))) == {"purge_holds"}
+
+
 def test_a_label_known_after_the_as_of_month_is_too_late_in_the_test_part_as_well(dataset: Dataset) -> None:
     end = AsOf.parse(dataset.record.as_of).end
     late = with_part(dataset, "test", label_time=lambda part: part["label_time"].mask(some(part, 0.01), end))

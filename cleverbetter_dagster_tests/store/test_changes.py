@@ -357,3 +357,10 @@ def test_a_mark_keeps_its_place_in_32_bits_past_a_wrap_around(connection: psycop
     # PostgreSQL's own `age` counts across the wrap: the id just below 2^32 is a little older than 3.
     older = connection.execute("SELECT age('4294967295'::xid) - age('3'::xid)").fetchone()
     assert older == (4,)
+
+
+def test_a_row_written_longer_ago_than_ids_can_be_told_apart_is_no_recent_one(connection: psycopg.Connection) -> None:
+    """Its id seems to lie ahead, as one that is not given out yet does."""
+    query = sql.SQL("SELECT {} FROM (SELECT (txid_current() + {})::text::xid AS xmin) r")
+    ages = [connection.execute(query.format(change_query._age("r"), ahead)).fetchone() for ahead in (0, 100)]
+    assert ages == [(0,), (None,)]
