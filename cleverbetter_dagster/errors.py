@@ -80,6 +80,10 @@ class ImportFileError(DataError):
     """A file cannot be read at all."""
 
 
+class NothingToJudge(DataError):
+    """No model has rows after it whose outcomes are known yet; there will be some by waiting, or for earlier models."""
+
+
 class NotEnoughRows(DataError):
     """Fewer examples than a model needs."""
 

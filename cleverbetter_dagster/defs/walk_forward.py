@@ -1,6 +1,6 @@
 """The walk-forward report: all as_of partitions of every family's models, together, on the months after them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import dagster as dg
@@ -11,6 +11,7 @@ from cleverbetter_dagster.defs.family_metadata import board_table, luck_table
 from cleverbetter_dagster.defs.metadata import interval, number, page, picture, report_metadata, table
 from cleverbetter_dagster.defs.partitions import OWNERS
 from cleverbetter_dagster.defs.resources import Deployment
+from cleverbetter_dagster.errors import NothingToJudge
 from cleverbetter_dagster.evaluation.gate import PromotionPolicy
 from cleverbetter_dagster.services.records import ModelRecord, SplitRecord
 from cleverbetter_dagster.services.walk_forward_records import WalkForwardRecord
@@ -46,6 +47,7 @@ def walk_forward_assets(families: Sequence[str]) -> list[dg.AssetsDefinition]:
             "month."
         ),
         code_version="1",
+        output_required=False,  # after the first month that is trained at, there is nothing to judge yet
         retry_policy=RETRY_PASSING_FAULTS,
     )
     def walk_forward_report(
@@ -55,12 +57,18 @@ def walk_forward_assets(families: Sequence[str]) -> list[dg.AssetsDefinition]:
         rows: dict[str, pa.Table],
         splits: dict[str, SplitRecord],
         **models: dict[str, ModelRecord],
-    ) -> pa.Table:
+    ) -> Iterator[dg.Output[pa.Table]]:
         settings, policy = deployment.settings(), PromotionPolicy(**config.model_dump())
         with clear_failures():
-            found = report(settings, rows, splits, models, policy)
-        context.add_output_metadata({**report_metadata(settings, found.page), **_metadata(found)})
-        return found.table
+            try:
+                found = report(settings, rows, splits, models, policy)
+            except NothingToJudge as nothing:
+                # Who asks for nothing else is told; a month's training does not fail for what follows from it.
+                if len(context.job_def.asset_layer.selected_asset_keys) == 1:
+                    raise
+                context.log.warning(f"Not made: {nothing}")
+                return
+        yield dg.Output(found.table, metadata={**report_metadata(settings, found.page), **_metadata(found)})
 
     return [walk_forward_report]
 

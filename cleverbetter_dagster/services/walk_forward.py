@@ -19,7 +19,7 @@ from cleverbetter_dagster.dataset.panel import SEQUENCE, build_panel
 from cleverbetter_dagster.dataset.schema import COMPOSITE_SCORE
 from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.dataset.splits import Partition, apply_split
-from cleverbetter_dagster.errors import DataError
+from cleverbetter_dagster.errors import NothingToJudge
 from cleverbetter_dagster.evaluation.gate import PromotionPolicy
 from cleverbetter_dagster.learning.baselines import BASELINES
 from cleverbetter_dagster.learning.family import FittedModel
@@ -84,7 +84,7 @@ def walk_forward(
         policy: what a challenger has to show.
 
     Raises:
-        DataError: no model can be judged: none is there, or nothing was decided and labelled after its month.
+        NothingToJudge: no model can be judged: none is there, or nothing was decided and labelled after its month.
     """
     panels = _Panels(rows)
     frames: list[pd.DataFrame] = []
@@ -106,7 +106,7 @@ def walk_forward(
             judged[month] = splits[month]
             frames += found
     if not frames:
-        raise DataError(
+        raise NothingToJudge(
             f"There is nothing to walk forward over: {len(splits)} as_of months with a split, "
             f"{sum(map(len, models.values()))} models, and no row decided after one of them has its outcome yet. "
             "Materialise temporal_split and a family's model for earlier months (a backfill over a range)."

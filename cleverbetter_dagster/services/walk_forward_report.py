@@ -51,7 +51,7 @@ def report(
     In MLflow the page lies with the newest model of the best family.
 
     Raises:
-        DataError: no rows, a month between rows is missing, or no model can be judged (see `walk_forward`).
+        DataError: no rows, or a month between rows is missing; `NothingToJudge` as `walk_forward`.
     """
     if not rows:
         raise DataError(

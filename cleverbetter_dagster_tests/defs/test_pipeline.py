@@ -15,8 +15,10 @@ from psycopg import sql
 from cleverbetter_dagster.dataset.as_of import AsOf
 from cleverbetter_dagster.dataset.samples import SampleSpec, sample_rows
 from cleverbetter_dagster.definitions import assets
+from cleverbetter_dagster.defs import walk_forward
 from cleverbetter_dagster.defs.io_manager import ArtefactIOManager
 from cleverbetter_dagster.defs.resources import Deployment, mlflow_run
+from cleverbetter_dagster.errors import NothingToJudge
 from cleverbetter_dagster.learning.catalogue import FAMILIES
 from cleverbetter_dagster.services.report_parts import reproduction
 from cleverbetter_dagster.services.reports import find_report
@@ -336,3 +338,16 @@ def test_an_incremental_run_needs_no_study_and_without_new_rows_the_newest_versi
 def test_a_full_run_without_its_study_says_what_to_do(deployment: Settings) -> None:
     result = run(["classifier_model"], (EMPTY, EMPTY), raise_on_error=False)
     assert "no classifier_study of 2023-08: materialise it" in str(result.failure_data_for_node("classifier_model"))
+
+
+def test_where_nothing_can_be_judged_yet_the_walk_forward_fails_only_who_asks_for_it_alone(
+    deployment: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nothing(*_: object) -> None:
+        raise NothingToJudge("There is nothing to walk forward over.")
+
+    monkeypatch.setattr(walk_forward, "report", nothing)
+    alone = run(["walk_forward_report"], (LAST, LAST), raise_on_error=False)
+    assert not alone.success
+    along = run(["training_rows", "walk_forward_report"], (LAST, LAST))
+    assert {event.asset_key.to_user_string() for event in along.get_asset_materialization_events()} == {"training_rows"}
