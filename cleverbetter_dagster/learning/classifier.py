@@ -58,7 +58,7 @@ from cleverbetter_dagster.learning.network_training import (
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
 
-REPLAY_ROWS = 2000
+REPLAY_ROWS = 1500
 """Rows a fitted model remembers, drawn evenly from those it was fitted on, to rehearse when it is updated."""
 
 
