@@ -147,14 +147,16 @@ def deployment(postgres: ServerAddress, tmp_path_factory: pytest.TempPathFactory
         connection.execute(sql.SQL("DROP DATABASE guide WITH (FORCE)"))
 
 
+def names_of(deployment: Settings) -> dict[str, Any]:
+    """The names a notebook has before the first cell, with what the guide's placeholders stand for."""
+    url = deployment.database_url and deployment.database_url.get_secret_value()
+    return {"np": np, "url": str(url), "uri": tracking_uri(deployment)}
+
+
 @pytest.fixture(scope="module")
 def notebook(deployment: Settings) -> dict[str, Any]:
     """The names a notebook has once the guide was followed, up to its promotion."""
-    names: dict[str, Any] = {
-        "np": np,
-        "url": str(deployment.database_url and deployment.database_url.get_secret_value()),
-    }
-    names["uri"] = tracking_uri(deployment)
+    names = names_of(deployment)
     for snippet in (LOAD, PREPROCESS, ENSEMBLE, SEARCH, EVALUATE, REGISTER, PROMOTE):
         run_cell(snippet, names)
     return names
@@ -277,11 +279,7 @@ def test_a_model_of_an_earlier_month_takes_in_what_came_since(notebook: dict[str
 def test_typed_from_top_to_bottom_it_promotes_the_model_trained_last_and_updates_it(
     deployment: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
-    names: dict[str, Any] = {
-        "np": np,
-        "url": str(deployment.database_url and deployment.database_url.get_secret_value()),
-    }
-    names["uri"] = tracking_uri(deployment)
+    names = names_of(deployment)
     for snippet in (LOAD, PREPROCESS, ENSEMBLE, CLASSIFIER, RL_AGENT, SEARCH, EVALUATE, REGISTER, PROMOTE):
         run_cell(snippet, names, trials=100)
     assert f"ensemble v{names['version']} holds a model of the family rl_agent" in caplog.text

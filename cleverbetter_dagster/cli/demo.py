@@ -113,16 +113,15 @@ def _refuse_other_rows(settings: Settings, sample: set[str]) -> None:
 def _results(settings: Settings, month: str) -> dict[str, Any]:
     """What the demo shows, as it is stored."""
     from cleverbetter_dagster.store.artefacts import ArtefactStore
-    from cleverbetter_dagster.store.predictions import read_predictions
+    from cleverbetter_dagster.store.predictions import made_by, read_predictions
 
     store = ArtefactStore(settings.artefacts_base)
     decision = store.read_json(f"champion/{month}.json")
-    made = read_predictions(settings, month)
-    by = (made["family"] == decision["champion_family"]) & (made["model_version"] == decision["champion_version"])
+    stakes = made_by(read_predictions(settings, month), (decision["champion_family"], decision["champion_version"]))
     return {
         "comparison": store.read_json(f"model_comparison/{month}.json"),
         "decision": decision,
-        "stakes": made[by].head(10).to_dict("records"),
+        "stakes": stakes.head(10).to_dict("records"),
     }
 
 

@@ -67,13 +67,13 @@ def predict(
     """What the champion said of every live strategy, largest stake first. Stakes are shares of the bankroll."""
     from cleverbetter_dagster.errors import NotStored
     from cleverbetter_dagster.store import ledger
-    from cleverbetter_dagster.store.predictions import read_predictions
+    from cleverbetter_dagster.store.predictions import made_by, read_predictions
 
     settings, month = load_settings(), _month(as_of)
     found = read_predictions(settings, month.key if month else None)
     champion = ledger.champion_at(settings, month.key) if month else ledger.champion(settings)
     if champion is not None:
-        found = found[(found["family"] == champion.family) & (found["model_version"] == champion.version)]
+        found = made_by(found, champion.model)
     if champion is None or found.empty:
         told = f"as of {month}" if month else "yet"
         raise NotStored(

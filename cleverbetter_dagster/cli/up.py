@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -44,19 +44,6 @@ PROGRAM = (sys.executable, "-m", "cleverbetter_dagster.cli.main")
 LEAVE_TIMEOUT_SECONDS = 2.0
 
 
-@dataclass(frozen=True)
-class Shown:
-    """What a person or a program is shown.
-
-    Attributes:
-        console: for words on what happens.
-        as_json: print where everything is as JSON, on standard output.
-    """
-
-    console: Console
-    as_json: bool
-
-
 class AlreadyUp(CleverBetterError):
     """Another `cleverbetter up` of this home runs, or left something running."""
 
@@ -72,8 +59,7 @@ def up(
     """Start PostgreSQL, MLflow, Dagster's web UI and its daemon, and the REST API; Ctrl-C stops them."""
     from cleverbetter_dagster.store.home import prepare_home
 
-    settings = load_settings()
-    shown = Shown(progress_console(quiet=True) if as_json else Console(), as_json)
+    settings, console = load_settings(), progress_console(quiet=True) if as_json else Console()
     ports = {
         "dagster_port": port or settings.dagster_port,
         "mlflow_port": mlflow_port or settings.mlflow_port,
@@ -82,21 +68,20 @@ def up(
     settings = settings.model_copy(update=ports)
     prepare_home(settings)
     if detach:
-        _detach(settings, mlflow, shown)
+        _detach(settings, mlflow, console)
         return
     with _alone(settings), _signals_interrupt(), tempfile.TemporaryDirectory(prefix="cleverbetter-") as folder:
-        _run(settings, mlflow, Path(folder), shown)
+        _run(settings, mlflow, Path(folder), console)
 
 
-def _run(settings: Settings, mlflow: bool, folder: Path, shown: Shown) -> None:
-    console = shown.console
+def _run(settings: Settings, mlflow: bool, folder: Path, console: Console) -> None:
     supervisor = Supervisor(settings, secrets.token_hex(16))
     record = UpRecord(ProcessRecord.of("cleverbetter up", os.getpid()), supervisor.token, False, ())
     record.write(record_path(settings))
     try:
         _start_all(supervisor, mlflow and settings.mlflow_tracking_uri is None, folder, console)
         services = tuple(supervisor.records)
-        _show(settings, services, shown)
+        _show(settings, services, console)
         console.print("Ctrl-C stops everything.")
         replace(record, ready=True, services=services).write(record_path(settings))
         while True:
@@ -170,8 +155,7 @@ def _serves_others(settings: Settings) -> bool:
     return found is not None
 
 
-def _detach(settings: Settings, mlflow: bool, shown: Shown) -> None:
-    console = shown.console
+def _detach(settings: Settings, mlflow: bool, console: Console) -> None:
     log = settings.state_folder / "logs" / "up.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     ports = {"--port": settings.dagster_port, "--mlflow-port": settings.mlflow_port, "--api-port": settings.api_port}
@@ -186,7 +170,7 @@ def _detach(settings: Settings, mlflow: bool, shown: Shown) -> None:
             if child.poll() is not None:
                 raise ServiceFailed(log.read_text().strip().removeprefix("Error: "))
             time.sleep(POLL_SECONDS)
-    _show(settings, record.services, shown)
+    _show(settings, record.services, console)
     console.print("`cleverbetter down` stops everything.")
 
 
@@ -230,14 +214,15 @@ def _port(wanted: int, name: str, console: Console) -> int:
     return port
 
 
-def _show(settings: Settings, services: tuple[ProcessRecord, ...], shown: Shown) -> None:
+def _show(settings: Settings, services: tuple[ProcessRecord, ...], console: Console) -> None:
+    """Where everything is: a table, or where the console is quiet, JSON on standard output."""
     from cleverbetter_dagster.store.database import configured_target, embedded_folder
     from cleverbetter_dagster.store.embedded import running_server
 
     where = {service.name: service.url or f"process {service.pid}" for service in services}
     target, server = configured_target(settings, "rows"), running_server(embedded_folder(settings))
     where["PostgreSQL"] = str(target) if target else f"embedded, port {server.port if server else '?'}"
-    if shown.as_json:
+    if console.quiet:
         print_json({"home": settings.home, "state_folder": settings.state_folder, "services": where})
         return
     if settings.mlflow_tracking_uri:
@@ -246,5 +231,5 @@ def _show(settings: Settings, services: tuple[ProcessRecord, ...], shown: Shown)
     table.columns[1].no_wrap = True  # addresses are to be clicked
     for row in where.items():
         table.add_row(*row)
-    shown.console.print(table)
-    shown.console.print(f"State and logs are in {settings.state_folder}", soft_wrap=True, highlight=False)
+    console.print(table)
+    console.print(f"State and logs are in {settings.state_folder}", soft_wrap=True, highlight=False)

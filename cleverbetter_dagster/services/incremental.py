@@ -109,8 +109,7 @@ def parent_of(settings: Settings, family: str, dataset: Dataset) -> Parent:
     if not versions:
         raise ModelNotFound(
             f"No version of {family!r} as of {as_of} or earlier that holds a model of that family is registered, so "
-            "there is nothing to update. "
-            f"{REMEDY} and evaluate it first."
+            f"there is nothing to update. {REMEDY} and evaluate it first."
         )
     wanted = dataset.record.spec
     alike = [found for found in versions if found.dataset_spec in (None, wanted)]

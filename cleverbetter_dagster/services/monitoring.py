@@ -31,6 +31,7 @@ from cleverbetter_dagster.services.walk_forward import GUIDE_MINIMUM
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store import ledger
 from cleverbetter_dagster.store.model_package import StrategyModel, load_model
+from cleverbetter_dagster.store.predictions import made_by
 
 BASE_RATE = "base_rate"
 SHOWN_MONTHS = 36
@@ -68,7 +69,7 @@ def monitor(settings: Settings, rows: pd.DataFrame, splits: Mapping[str, SplitRe
     panel = build_panel(rows, as_of.end, model.spec)
     parts = apply_split(panel, splits[standing.as_of].split)
     closed = closed_predictions(settings, panel, as_of)
-    own = closed[(closed["family"] == standing.family) & (closed["model_version"] == standing.version)]
+    own = made_by(closed, standing.model)
     record = MonitoringRecord(
         as_of=as_of.key,
         family=standing.family,

@@ -129,13 +129,7 @@ class Look:
             Months without such rows left out. None where `xmin` cannot be read, or does not tell everything: a view,
             a foreign table, row security, or a compressed chunk of a hypertable.
         """
-        values = {
-            "months": list(marks),
-            "marks": [_xid(found) for found in marks.values()],
-            "mark": None if mark is None else _xid(mark),
-            "days": days,
-        }
-        found = self._of_versions(change_query.recent(self._layout, some_months=False), values)
+        found = self._written_since(marks, mark, {"days": days}, some_months=False)
         return None if found is None else {month: Ahead(*counted) for month, *counted in found}
 
     def written(self, marks: Mapping[str, int]) -> dict[str, int]:
@@ -144,13 +138,7 @@ class Look:
         Returns:
             Months without such rows left out, and all of them where `xmin` cannot be read, as `recent`.
         """
-        values = {
-            "months": list(marks),
-            "marks": [_xid(mark) for mark in marks.values()],
-            "mark": None,
-            **_spans(marks),
-        }
-        found = self._of_versions(change_query.recent(self._layout, some_months=True), values) if marks else None
+        found = self._written_since(marks, None, _spans(marks), some_months=True) if marks else None
         return {month: rows for month, rows, _ in found or ()}
 
     def recent_months(self, days: int) -> list[str]:
@@ -165,6 +153,17 @@ class Look:
         *server, xmin, xmax = self._rows(sql.SQL(_MOMENT))[0]
         tables, columns = self._rows(sql.SQL(_TABLES), {"tables": self._tables()})[0]
         return Moment("/".join(map(str, [*server, *tables, columns, self._layout.decision_time])), xmin, xmax)
+
+    def _written_since(
+        self, marks: Mapping[str, int], mark: int | None, bounds: Mapping[str, Any], *, some_months: bool
+    ) -> list[tuple[Any, ...]] | None:
+        values = {
+            "months": list(marks),
+            "marks": [_xid(found) for found in marks.values()],
+            "mark": None if mark is None else _xid(mark),
+            **bounds,
+        }
+        return self._of_versions(change_query.recent(self._layout, some_months=some_months), values)
 
     def _of_versions(self, query: sql.Composed, values: Mapping[str, Any]) -> list[tuple[Any, ...]] | None:
         """The answer to a query that reads `xmin`; None where that cannot be read."""

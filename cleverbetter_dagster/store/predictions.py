@@ -157,6 +157,12 @@ def read_predictions_between(settings: Settings, first: str, last: str) -> pd.Da
     return _selected(settings, query, {"first": first, "last": last})
 
 
+def made_by(predictions: pd.DataFrame, model: tuple[str | None, int | None]) -> pd.DataFrame:
+    """Those of the predictions that one model, a family and a version, made; none where those are None."""
+    family, version = model
+    return predictions[(predictions["family"] == family) & (predictions["model_version"] == version)]
+
+
 def _selected(settings: Settings, query: str, values: dict[str, str | None]) -> pd.DataFrame:
     with closing(psycopg_connect(settings, "state", autocommit=True)) as connection:
         _ensure_table(connection)

@@ -25,7 +25,7 @@ from cleverbetter_dagster.store.model_files import files_below
 from cleverbetter_dagster.store.predictions import read_predictions
 from cleverbetter_dagster.store.registry import Registry
 from cleverbetter_dagster.store.tracking import artefact_folder, experiment_id, mlflow_client
-from cleverbetter_dagster_tests.defs.test_pipeline import NO_FILTER, ONE_FOLD
+from cleverbetter_dagster_tests.defs.test_pipeline import NO_FILTER, ONE_FOLD, ops
 from cleverbetter_dagster_tests.defs.ticks import Watched
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -55,9 +55,9 @@ class Team:
     def follow(self, request: dg.RunRequest) -> Any:
         """Run what the sensor requested, its studies and agents shortened."""
         assert request.partition_key is not None
-        quick = {name: {"config": values} for name, values in ONE_FOLD.items()} if request.job_name == RETRAIN else {}
-        ops = {**request.run_config.get("ops", {}), **quick}
-        return self.run(str(request.job_name), request.partition_key, {"ops": ops}, dict(request.tags))
+        quick = ops(ONE_FOLD if request.job_name == RETRAIN else {})
+        config = {"ops": {**request.run_config.get("ops", {}), **quick["ops"]}}
+        return self.run(str(request.job_name), request.partition_key, config, dict(request.tags))
 
     def tick(self, later: timedelta = timedelta(0)) -> dg.RunRequest | None:
         class Clock:
@@ -96,7 +96,7 @@ def team(environment: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
         team = Team(settings, instance, monkeypatch)
         first = team.tick()
         assert first is not None
-        first = first._replace(run_config={"ops": {name: {"config": values} for name, values in NO_FILTER.items()}})
+        first = first._replace(run_config=ops(NO_FILTER))
         assert team.follow(first).success
         promote_by_hand(settings, ("ensemble", 1), "to have one", "a test", override=True)
         assert team.run(PREDICT, str(first.partition_key), {}).success

@@ -54,6 +54,11 @@ EASY_GATE = {"champion": {"level": 0.55, "min_months": 2}}
 Config = dict[str, dict[str, Any]]
 
 
+def ops(config: Config) -> dict[str, Any]:
+    """Run configuration of assets, from their options by name."""
+    return {"ops": {name: {"config": values} for name, values in config.items()}}
+
+
 def run(selection: list[str], months: tuple[str, str], config: Config | None = None, **how: bool) -> Any:
     """Materialise assets over a range of months in this process, as `dagster asset materialize` does."""
     return dg.materialize(
@@ -61,7 +66,7 @@ def run(selection: list[str], months: tuple[str, str], config: Config | None = N
         selection=selection,
         tags={"dagster/asset_partition_range_start": months[0], "dagster/asset_partition_range_end": months[1]},
         resources={"io_manager": ArtefactIOManager(), "deployment": Deployment(), "mlflow": mlflow_run},
-        run_config={"ops": {name: {"config": values} for name, values in (config or {}).items()}},
+        run_config=ops(config or {}),
         instance=dg.DagsterInstance.ephemeral(),
         **how,
     )

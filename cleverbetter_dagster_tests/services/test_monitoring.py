@@ -130,21 +130,21 @@ def test_rows_that_moved_are_seen_as_drift_of_the_score_and_of_its_features(worl
     assert record.moved_importance is not None and record.moved_importance > 0.5
 
 
-def test_features_alone_that_moved_are_enough(world: World) -> None:
+@pytest.mark.parametrize(
+    ("distance", "importance", "found"),
+    [
+        pytest.param(0.0, 0.6, {"champion_score_has_not_drifted"}, id="features alone"),
+        pytest.param(0.32, 0.0, {"champion_score_has_not_drifted"}, id="score alone"),
+        pytest.param(0.0, 0.5, set(), id="neither"),
+    ],
+)
+def test_features_or_the_score_alone_that_moved_are_enough(
+    world: World, distance: float, importance: float, found: set[str]
+) -> None:
     record = world.watch()
     assert record.score_drift is not None
-    score = record.score_drift.model_copy(update={"distance": 0.0})
-    moved = record.model_copy(update={"score_drift": score, "moved_importance": 0.6})
-    assert set(failed(moved)) == {"champion_score_has_not_drifted"}
-    assert failed(moved.model_copy(update={"moved_importance": 0.5})) == {}
-
-
-def test_a_score_alone_that_moved_is_enough(world: World) -> None:
-    record = world.watch()
-    assert record.score_drift is not None
-    score = record.score_drift.model_copy(update={"distance": 0.32})
-    moved = record.model_copy(update={"score_drift": score, "moved_importance": 0.0})
-    assert set(failed(moved)) == {"champion_score_has_not_drifted"}
+    score = record.score_drift.model_copy(update={"distance": distance})
+    assert set(failed(record.model_copy(update={"score_drift": score, "moved_importance": importance}))) == found
 
 
 @pytest.mark.parametrize("few", [{"n_rows": 499}, {"n_months": 2}])
