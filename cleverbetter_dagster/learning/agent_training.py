@@ -21,7 +21,7 @@ from cleverbetter_dagster.learning.reward import LEAST_WEALTH, RewardSpec
 if TYPE_CHECKING:
     from stable_baselines3 import PPO
 
-REFRESHED_SHARE = 0.25
+REFRESHED_SHARE = 0.125
 """Share of the steps an agent was trained for that it plays again when it goes on with newer rows."""
 
 REFRESHED_RATE = 0.1
@@ -105,26 +105,26 @@ def train_agents(played: Decisions, judged: Decisions, spec: AgentSpec, seed: in
 def refresh_agents(
     agents: Sequence[Agent], played: Decisions, judged: Decisions, spec: AgentSpec, seed: int
 ) -> tuple[Agent, ...]:
-    """Let every agent go on, gently, with worlds made of older and newer rows; of each, what is worth most by now.
+    """Let the agent worth most by now go on, gently, with worlds made of older and newer rows.
 
-    An agent as it was is a candidate too, so on rows nobody has played going on never makes it worth less. Of equals
-    the one that went on furthest is taken: months of gentle steps add up.
+    It is taken in its new state unless that is worth less on rows nobody has played; of equals the new one is taken:
+    months of gentle steps add up. The others stay as they were, candidates judged anew, so an update costs the same
+    however many agents there are.
     """
+    judged_anew = [replace(agent, worth=worth_of(agent.policy, judged, spec)) for agent in agents]
+    if not judged_anew:
+        return ()
     gentle = spec.model_copy(
         update={
             "learning_rate": REFRESHED_RATE * spec.learning_rate,
             "total_steps": max(round(REFRESHED_SHARE * spec.total_steps), 1),
+            "checkpoints": 1,
         }
     )
-    found = []
-    for agent, own in zip(agents, agent_seeds(len(agents), seed), strict=True):
-        as_it_was = replace(agent, worth=worth_of(agent.policy, judged, spec))
-        went_on = [
-            Agent(policy, agent.seed, agent.steps_trained + n, worth_of(policy, judged, spec))
-            for n, policy in checkpoints(played, gentle, own, agent.policy)
-        ]
-        found.append(_worthiest([*reversed(went_on), as_it_was]))
-    return tuple(found)
+    best, [own] = _worthiest(judged_anew), agent_seeds(1, seed)
+    [(steps, policy)] = checkpoints(played, gentle, own, best.policy)
+    went_on = Agent(policy, best.seed, best.steps_trained + steps, worth_of(policy, judged, spec))
+    return tuple(_worthiest([went_on, best]) if agent is best else agent for agent in judged_anew)
 
 
 def best_agent(agents: Sequence[Agent]) -> Agent | None:

@@ -14,8 +14,8 @@ knows was known:
 
     step                            takes in                             judged or calibrated on
     6 probability                   all new rows                         unseen rows, for as many of the oldest
-    7 agents, which go on           rows that leave step 8, rehearsing   -
-                                    all they ever played
+    7 the agent worth most, which   rows that leave step 8, rehearsing   as step 8
+      goes on; others stay          all that was ever played
     8 choice of one agent           -                                    the newest rows, unseen ones included, as
                                                                          predicted before; as many times as in step 4
 

@@ -117,7 +117,7 @@ def shown(summaries: Sequence[Summary]) -> Table:
     table = Table(title=title, title_justify="left")
     heads = ("family", "months", "new rows", "full CPU s", "update CPU s", "less CPU", "AUC lost", "lost by no update")
     for head in heads:
-        table.add_column(head, justify="left" if head == "family" else "right", no_wrap=True)
+        table.add_column(head, justify="left" if head == "family" else "right")
     for one in summaries:
         costs = [f"{one.full_seconds:.2f}", f"{one.update_seconds:.3f}", f"{one.speedup:.0f}x"]
         lost = [str(one.lost_by_update), str(one.lost_by_nothing)]

@@ -18,7 +18,7 @@ from cleverbetter_dagster_tests.benchmarks.bench_tuning import ROWS_VARIABLE, lo
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.skipif(ROWS_VARIABLE not in os.environ, reason=f"{ROWS_VARIABLE} names no folder of real rows")
-@pytest.mark.parametrize("name", ["ensemble", "classifier"])
+@pytest.mark.parametrize("name", list(FAMILIES))
 def test_an_update_costs_a_twentieth_and_loses_no_more_than_two_thousandths(name: str) -> None:
     rows = load(Path(os.environ[ROWS_VARIABLE]))
     summary = summary_of(name, list(months_of(FAMILIES[name], rows, 20)))
