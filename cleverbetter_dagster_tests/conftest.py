@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 
+import psycopg
 import pytest
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
@@ -32,6 +33,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="run on this new server instead of an embedded one, as its superuser: "
         "postgresql://postgres:password@127.0.0.1:5432/cleverbetter",
     )
+    parser.addoption("--timescaledb", action="store_true", help="with TimescaleDB, which that server brings")
 
 
 @pytest.fixture(autouse=True)
@@ -72,13 +74,23 @@ def stopped_server(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def with_timescaledb(pytestconfig: pytest.Config) -> bool:
+    """Whether every `database` has TimescaleDB, so that the tables the package creates are hypertables."""
+    return bool(pytestconfig.getoption("--timescaledb"))
+
+
 @pytest.fixture
-def database(postgres: ServerAddress, tmp_path: Path) -> Iterator[Settings]:
+def database(postgres: ServerAddress, tmp_path: Path, with_timescaledb: bool) -> Iterator[Settings]:
     """Settings whose `DATABASE_URL` is a new, empty database, and whose home is the test's own folder."""
     name = next(_names)
     with postgres.connect() as connection:
         connection.execute(sql.SQL("CREATE DATABASE {} {}").format(sql.Identifier(name), copied_quickly(connection)))
-    yield Settings(home=tmp_path, database_url=SecretStr(postgres.url.replace(f"/{DATABASE}?", f"/{name}?")))
+    url = postgres.url.replace(f"/{DATABASE}?", f"/{name}?")
+    if with_timescaledb:
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("CREATE EXTENSION timescaledb")
+    yield Settings(home=tmp_path, database_url=SecretStr(url))
     with postgres.connect() as connection:
         connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 

@@ -5,6 +5,7 @@ from typing import TypeVar
 
 import dagster as dg
 
+from cleverbetter_dagster.defs.metadata import rounded
 from cleverbetter_dagster.services.rules import Rule
 
 Subject = TypeVar("Subject")
@@ -36,5 +37,5 @@ def _result(rule: Rule[Subject], subjects: Mapping[str, Subject]) -> dg.AssetChe
         passed=not failed,
         severity=dg.AssetCheckSeverity.ERROR if rule.guards else dg.AssetCheckSeverity.WARN,
         description=f"{told} What to do: {rule.remedy}" if failed else told,
-        metadata={**found[shown].facts, "month": shown, "failed_months": ", ".join(failed) or "none"},
+        metadata={**rounded(found[shown].facts), "month": shown, "failed_months": ", ".join(failed) or "none"},
     )

@@ -59,6 +59,9 @@ SELECT bool_and(relkind IN ('r', 'p') AND NOT row_security_active(oid)) FROM pg_
 
 _NO_XMIN = (psycopg.errors.FeatureNotSupported, psycopg.errors.UndefinedColumn)
 
+_COMPRESSED = "only supports tableoid system column"
+"""What TimescaleDB says of `xmin` where a chunk is compressed, as an internal error (XX000) like any other."""
+
 
 @dataclass(frozen=True)
 class Digest:
@@ -173,6 +176,10 @@ class Look:
             with self._connection.transaction():
                 return self._rows(query, values)
         except _NO_XMIN:
+            return None
+        except psycopg.errors.InternalError_ as error:
+            if _COMPRESSED not in str(error):
+                raise
             return None
 
     def _tables(self) -> list[str]:

@@ -229,7 +229,7 @@ def _no_table(connection: psycopg.Connection, name: str, variable: str) -> str:
         """
         SELECT CASE WHEN pg_table_is_visible(c.oid) THEN c.relname ELSE n.nspname || '.' || c.relname END
         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-        WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname !~ '^(pg_|information_schema|_timescaledb)'
+        WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname !~ '^(pg_|information_schema|_?timescaledb)'
         ORDER BY 1
         """
     ).fetchall()

@@ -35,6 +35,11 @@ def test_one_failing_month_fails_the_run_and_is_named_with_its_numbers() -> None
     assert found.metadata["value"].value == 12.0
 
 
+def test_numbers_beside_a_check_have_six_decimals() -> None:
+    (found,) = check_results([WARNING], {"2023-01": 0.3634020618556701})
+    assert found.metadata["value"].value == 0.363402
+
+
 def test_all_months_passing_pass() -> None:
     (found,) = check_results([WARNING], {"2023-01": 3.0, "2023-02": 4.0})
     assert (found.passed, found.severity) == (True, dg.AssetCheckSeverity.WARN)

@@ -1,7 +1,7 @@
 """What a look sees: no later commit can hide below its mark, and digests tell every difference."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 
 import pandas as pd
@@ -9,6 +9,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from cleverbetter_dagster.errors import DatabaseError
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store import change_query
 from cleverbetter_dagster.store.changes import FARTHEST_XIDS, Ahead, Digest, Moment, _xid, open_look
@@ -27,9 +28,12 @@ DAYS = 7
 
 
 @pytest.fixture
-def connection(database: Settings) -> Iterator[psycopg.Connection]:
+def connection(database: Settings, with_timescaledb: bool) -> Iterator[psycopg.Connection]:
     ensure_source_tables(database)
     with psycopg_connect(database, "rows", autocommit=True) as connection:
+        if with_timescaledb:  # whoever writes the first row of a chunk keeps all others waiting for his commit
+            insert(connection, "r1")
+            connection.execute("DELETE FROM backtest_results")
         yield connection
 
 
@@ -276,19 +280,39 @@ def test_a_partitioned_table_can_be_glanced_at_a_view_only_compared(
         assert look.recent_months(DAYS) == ["2023-01"]
 
 
+NO_XMIN = "transparent decompression only supports tableoid system column"
+
+
+@pytest.mark.parametrize("sqlstate", ["XX000", "0A000"])
 def test_a_table_whose_xmin_fails_only_when_read_is_compared_as_well(
-    database: Settings, connection: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+    sqlstate: str, database: Settings, connection: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As a hypertable with a compressed chunk does, by an error in the middle of the query."""
+    """As a hypertable with a compressed chunk does, by an internal error in the middle of the query."""
     insert(connection, "r1")
-    connection.execute(
-        "CREATE FUNCTION age_of_compressed() RETURNS int LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION "
-        "'transparent decompression only supports tableoid system column' USING ERRCODE = '0A000'; END $$"
-    )
-    monkeypatch.setattr(change_query, "recent", lambda *_, **__: sql.SQL("SELECT age_of_compressed()"))
+    monkeypatch.setattr(change_query, "recent", failing(connection, NO_XMIN, sqlstate))
     with open_look(database, resolve_source(database)) as look:
         assert look.recent({}, None, DAYS) is None
         assert look.digests()["2023-01"].rows == 1  # the look goes on
+
+
+def test_other_internal_errors_are_errors(
+    database: Settings, connection: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(change_query, "recent", failing(connection, "could not read block 3", "XX000"))
+    with (
+        pytest.raises(DatabaseError, match="could not read block 3"),
+        open_look(database, resolve_source(database)) as look,
+    ):
+        look.recent({}, None, DAYS)
+
+
+def failing(connection: psycopg.Connection, message: str, sqlstate: str) -> Callable[..., sql.SQL]:
+    """In place of a query: one that fails."""
+    connection.execute(
+        "CREATE FUNCTION fail() RETURNS int LANGUAGE plpgsql AS "
+        f"$$ BEGIN RAISE EXCEPTION '{message}' USING ERRCODE = '{sqlstate}'; END $$"
+    )
+    return lambda *_, **__: sql.SQL("SELECT fail()")
 
 
 def test_what_is_exported_is_what_was_looked_at(database: Settings, connection: psycopg.Connection) -> None:

@@ -251,11 +251,12 @@ def test_the_lock_is_held_by_one_at_a_time_and_let_go_after_an_error(database: S
         assert other.execute(free).fetchone() == (True,)
 
 
-def test_timescaledb_is_seen_where_it_is_installed(database: Settings) -> None:
+def test_timescaledb_is_seen_where_it_is_installed(database: Settings, with_timescaledb: bool) -> None:
     with closing(psycopg_connect(database, "rows", autocommit=True)) as connection:
-        assert not has_timescaledb(connection)
-        connection.execute("SET allow_system_table_mods = on")  # it cannot be had here, so its entry is forged
-        connection.execute(
-            "INSERT INTO pg_extension VALUES (99999, 'timescaledb', 10, 2200, false, '2.20', NULL, NULL)"
-        )
-        assert has_timescaledb(connection)
+        assert has_timescaledb(connection) == with_timescaledb
+        if not with_timescaledb:
+            connection.execute("SET allow_system_table_mods = on")  # its entry is forged
+            connection.execute(
+                "INSERT INTO pg_extension VALUES (99999, 'timescaledb', 10, 2200, false, '2.20', NULL, NULL)"
+            )
+            assert has_timescaledb(connection)

@@ -277,6 +277,7 @@ def test_the_large_column_is_never_asked_for(database: Settings, ours: psycopg.C
 
 
 def test_an_index_serves_a_month(database: Settings, ours: psycopg.Connection) -> None:
+    insert(ours, 1)
     query = RowQuery(resolve_source(database), *pd.to_datetime(["2023-01-01", "2023-02-01"], utc=True))
     ours.execute("SET enable_seqscan = off")
     plan = ours.execute("EXPLAIN " + query.select().as_string(ours)).fetchall()
