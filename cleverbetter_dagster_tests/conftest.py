@@ -4,19 +4,16 @@ from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 
-import psycopg
 import pytest
-from psycopg import sql
-from psycopg.conninfo import conninfo_to_dict
 from pydantic import SecretStr
 
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.database import embedded_folder
 from cleverbetter_dagster.store.embedded import ensure_server, stop_server
-from cleverbetter_dagster.store.postmaster import DATABASE, ServerAddress
+from cleverbetter_dagster.store.postmaster import ServerAddress
+from cleverbetter_dagster_tests.new_database import given_server, new_database
 from cleverbetter_dagster_tests.tracked_database import (
     PROCESS,
-    copied_quickly,
     empty_registry,
     first_two_starters,
     tracked,
@@ -30,8 +27,8 @@ _names = (f"test_{PROCESS}_{number}" for number in count())
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--postgres-url",
-        help="run on this new server instead of an embedded one, as its superuser: "
-        "postgresql://postgres:password@127.0.0.1:5432/cleverbetter",
+        help="run on this new server instead of an embedded one, as its superuser, written with an equals sign: "
+        "--postgres-url=postgresql://postgres:password@127.0.0.1:5432/cleverbetter",
     )
     parser.addoption("--timescaledb", action="store_true", help="with TimescaleDB, which that server brings")
 
@@ -53,8 +50,7 @@ def embedded_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def postgres(request: pytest.FixtureRequest, pytestconfig: pytest.Config) -> Iterator[ServerAddress]:
     """One embedded server for the whole session, stopped at its end; or the server that was asked for."""
     if url := pytestconfig.getoption("--postgres-url"):
-        given = conninfo_to_dict(url)
-        yield ServerAddress(pid=0, port=int(given["port"]), password=given["password"])
+        yield given_server(url)
         return
     folder = embedded_folder(Settings(home=request.getfixturevalue("embedded_home")))
     server = ensure_server(folder)
@@ -83,16 +79,8 @@ def with_timescaledb(pytestconfig: pytest.Config) -> bool:
 @pytest.fixture
 def database(postgres: ServerAddress, tmp_path: Path, with_timescaledb: bool) -> Iterator[Settings]:
     """Settings whose `DATABASE_URL` is a new, empty database, and whose home is the test's own folder."""
-    name = next(_names)
-    with postgres.connect() as connection:
-        connection.execute(sql.SQL("CREATE DATABASE {} {}").format(sql.Identifier(name), copied_quickly(connection)))
-    url = postgres.url.replace(f"/{DATABASE}?", f"/{name}?")
-    if with_timescaledb:
-        with psycopg.connect(url, autocommit=True) as connection:
-            connection.execute("CREATE EXTENSION timescaledb")
-    yield Settings(home=tmp_path, database_url=SecretStr(url))
-    with postgres.connect() as connection:
-        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+    with new_database(postgres, next(_names), timescaledb=with_timescaledb) as url:
+        yield Settings(home=tmp_path, database_url=SecretStr(url))
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from psycopg import sql
 
 from cleverbetter_dagster.cli.services import free_port, mlflow_service
 from cleverbetter_dagster.dataset.samples import SampleSpec, sample_rows
@@ -20,9 +19,10 @@ from cleverbetter_dagster.settings import REPOSITORY, Settings
 from cleverbetter_dagster.store import ledger
 from cleverbetter_dagster.store.database import psycopg_connect
 from cleverbetter_dagster.store.importer import import_files
-from cleverbetter_dagster.store.postmaster import DATABASE, ServerAddress
+from cleverbetter_dagster.store.postmaster import ServerAddress
 from cleverbetter_dagster.store.registry import Registry
 from cleverbetter_dagster.store.tracking import mlflow_client, tracking_uri
+from cleverbetter_dagster_tests.new_database import new_database
 
 GUIDE = REPOSITORY.parent / "shared" / "guide" / "TRAINING_GUIDE.md"
 PATIENCE_SECONDS = 120
@@ -126,13 +126,13 @@ def _clean_environment() -> None:
 
 
 @pytest.fixture(scope="module")
-def deployment(postgres: ServerAddress, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+def deployment(
+    postgres: ServerAddress, tmp_path_factory: pytest.TempPathFactory, with_timescaledb: bool
+) -> Iterator[Settings]:
     """Sample rows in a database of this module's own, their scores high enough for the guide's filter."""
     home = tmp_path_factory.mktemp("guide")
-    with postgres.connect() as connection:
-        connection.execute(sql.SQL("CREATE DATABASE guide"))
-    url = postgres.url.replace(f"/{DATABASE}?", "/guide?")
-    with pytest.MonkeyPatch.context() as patch:
+    database = new_database(postgres, "guide", timescaledb=with_timescaledb)
+    with database as url, pytest.MonkeyPatch.context() as patch:
         patch.setenv("DAGSTER_HOME", str(home))
         patch.setenv("DATABASE_URL", url)
         patch.setenv("CLEVERBETTER_THREADS", "1")
@@ -143,8 +143,6 @@ def deployment(postgres: ServerAddress, tmp_path_factory: pytest.TempPathFactory
         features.to_parquet(home / "features.parquet")
         import_files(settings, home / "results.parquet", home / "features.parquet")
         yield settings
-    with postgres.connect() as connection:
-        connection.execute(sql.SQL("DROP DATABASE guide WITH (FORCE)"))
 
 
 def names_of(deployment: Settings) -> dict[str, Any]:

@@ -5,15 +5,15 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from itertools import count
+from pathlib import Path
 
-import psycopg
 import pytest
-from psycopg import sql
 from pydantic import SecretStr
 
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.database import psycopg_connect
-from cleverbetter_dagster.store.postmaster import DATABASE, ServerAddress
+from cleverbetter_dagster.store.postmaster import ServerAddress
+from cleverbetter_dagster_tests.new_database import new_database
 
 PROCESS = os.environ.get("PYTEST_XDIST_WORKER", "alone")
 """Which of several processes of one test run this is."""
@@ -30,24 +30,23 @@ print(experiment_id(load_settings()))
 _names = (f"tracked_{PROCESS}_{number}" for number in count())
 
 
-def copied_quickly(connection: psycopg.Connection) -> sql.SQL:
-    """What makes CREATE DATABASE quick. Before PostgreSQL 15 there was no other way, and no word for it."""
-    return sql.SQL("STRATEGY file_copy" if connection.info.server_version >= 150_000 else "")
-
-
 @pytest.fixture(scope="session")
-def first_two_starters(postgres: ServerAddress, tmp_path_factory: pytest.TempPathFactory) -> list[tuple[int, str, str]]:
+def first_two_starters(
+    postgres: ServerAddress, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[list[tuple[int, str, str]]]:
     """Exit code, output and errors of two processes that meet an empty database at once, and leave `TEMPLATE`.
 
     Each has a temporary folder of its own, as on two machines, so that MLflow's lock file there is of no help.
     """
-    with postgres.connect() as connection:
-        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(TEMPLATE)))
-    home = tmp_path_factory.mktemp("template")
+    with new_database(postgres, TEMPLATE) as url:
+        yield _meet(tmp_path_factory.mktemp("template"), url)
+
+
+def _meet(home: Path, url: str) -> list[tuple[int, str, str]]:
     environment = {
         **os.environ,
         "DAGSTER_HOME": str(home),
-        "DATABASE_URL": postgres.url.replace(f"/{DATABASE}?", f"/{TEMPLATE}?"),
+        "DATABASE_URL": url,
         "MLFLOW_EXPERIMENT_NAME": "template",
     }
     starters = []
@@ -79,13 +78,8 @@ def tracked(
     """Settings whose `DATABASE_URL` is the module's own database, with MLflow's tables, which take seconds to make."""
     assert any(code == 0 for code, *_ in first_two_starters), first_two_starters
     name = next(_names)
-    names = sql.Identifier(name), sql.Identifier(TEMPLATE)
-    with postgres.connect() as connection:
-        connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {} {}").format(*names, copied_quickly(connection)))
-    url = postgres.url.replace(f"/{DATABASE}?", f"/{name}?")
-    yield Settings(home=tmp_path_factory.mktemp(name), database_url=SecretStr(url))
-    with postgres.connect() as connection:
-        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+    with new_database(postgres, name, TEMPLATE) as url:
+        yield Settings(home=tmp_path_factory.mktemp(name), database_url=SecretStr(url))
 
 
 @pytest.fixture

@@ -2,24 +2,25 @@
 
     python -m cleverbetter_dagster_tests.benchmarks.bench_ticks --rows 10000 1000000
 
-Two databases on one server, looked at in turns, round by round; medians count. `glance` is the whole of a routine
-look, connecting and finding the tables included; `query` is its one query on rows alone. Its ratio may pass 1.5 where
-that of the tick does not: it looks up the features of each row that arrived lately, by an index one level deeper in the
-large table, where PostgreSQL rather reads the whole of the small one. A tick with news has 400 rows, with features,
-written since. `reconciled` is what precedes each training; `all contents` reads what every row
-holds, as the first load of all and a look at a view do. CPU is that of this process and of the whole server.
+On an embedded server, or on the one of `--postgres-url`, there with `--timescaledb` in hypertables. Two databases,
+looked at in turns, round by round; medians count. `glance` is the whole of a routine look, connecting and finding the
+tables included; `query` is its one query on rows alone. Its ratio may pass 1.5 where that of the tick does not: it
+looks up the features of each row that arrived lately, by an index one level deeper in the large table, where PostgreSQL
+rather reads the whole of the small one. A tick with news has 400 rows, with features, written since. `reconciled` is
+what precedes each training; `all contents` reads what every row holds, as the first load of all and a look at a view
+do. CPU is that of this process and of the whole server.
 """
 
 import argparse
 import statistics
 import tempfile
-from collections.abc import Callable, Sequence
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter, process_time
 
 import psutil
-from psycopg import sql
 from pydantic import SecretStr
 from rich.console import Console
 from rich.table import Table
@@ -30,9 +31,10 @@ from cleverbetter_dagster.store.changes import open_look
 from cleverbetter_dagster.store.database import psycopg_connect
 from cleverbetter_dagster.store.embedded import ensure_server, stop_server
 from cleverbetter_dagster.store.layout import resolve_source
-from cleverbetter_dagster.store.postmaster import DATABASE, ServerAddress
+from cleverbetter_dagster.store.postmaster import ServerAddress
 from cleverbetter_dagster.store.taken import read_taken, record_taken
 from cleverbetter_dagster_tests.benchmarks.bench_loader import fill
+from cleverbetter_dagster_tests.new_database import given_server, new_database
 
 NEWS = 400
 RECENT = 2000
@@ -144,16 +146,19 @@ def shown(medians: Seconds) -> Table:
     return table
 
 
-def databases(server: ServerAddress, folder: Path, sizes: Sequence[int]) -> dict[int, Settings]:
-    """A filled database for each size on one server."""
-    made = {}
-    for rows in sizes:
+@contextmanager
+def running_server(url: str | None, folder: Path) -> Iterator[ServerAddress]:
+    """The server of that URL; without one an embedded server in `folder`, stopped at the end."""
+    if url:
+        server = given_server(url)
         with server.connect() as connection:
-            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(f"rows_{rows}")))
-        url = server.url.replace(f"/{DATABASE}?", f"/rows_{rows}?")
-        made[rows] = Settings(home=folder / str(rows), database_url=SecretStr(url))
-        prepare(made[rows], rows)
-    return made
+            postmaster = psutil.Process(connection.info.backend_pid).ppid()
+        yield replace(server, pid=postmaster)
+        return
+    try:
+        yield ensure_server(folder)
+    finally:
+        stop_server(folder)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -161,18 +166,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 1_000_000])
     parser.add_argument("--repeats", type=int, default=21)
+    parser.add_argument("--postgres-url", help="of a server's superuser, on this machine")
+    parser.add_argument("--timescaledb", action="store_true", help="in hypertables; that server brings TimescaleDB")
     options = parser.parse_args(arguments)
-    with tempfile.TemporaryDirectory() as home:
-        folder, console = Path(home), Console()
-        try:
-            with console.status("Filling the tables"):
-                server = ensure_server(folder / "postgres")
-                made = databases(server, folder, options.rows)
-            with console.status("Looking"):
-                medians = measure(made, server.pid, options.repeats)
-            console.print(shown(medians))
-        finally:
-            stop_server(folder / "postgres")
+    console = Console()
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        server = stack.enter_context(running_server(options.postgres_url, folder / "postgres"))
+        made = {}
+        for rows in options.rows:
+            with console.status(f"Filling the tables with {rows:,} rows"):
+                database = new_database(server, f"rows_{rows}", timescaledb=options.timescaledb)
+                url = SecretStr(stack.enter_context(database))
+                made[rows] = Settings(home=folder / str(rows), database_url=url)
+                prepare(made[rows], rows)
+        with console.status("Looking"):
+            medians = measure(made, server.pid, options.repeats)
+        console.print(shown(medians))
 
 
 if __name__ == "__main__":

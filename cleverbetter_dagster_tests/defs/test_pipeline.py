@@ -10,7 +10,6 @@ import mlflow
 import mlflow.pyfunc
 import pandas as pd
 import pytest
-from psycopg import sql
 
 from cleverbetter_dagster.dataset.as_of import AsOf
 from cleverbetter_dagster.dataset.samples import SampleSpec, sample_rows
@@ -28,10 +27,11 @@ from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store import ledger
 from cleverbetter_dagster.store.database import psycopg_connect
 from cleverbetter_dagster.store.importer import import_files
-from cleverbetter_dagster.store.postmaster import DATABASE, ServerAddress
+from cleverbetter_dagster.store.postmaster import ServerAddress
 from cleverbetter_dagster.store.predictions import read_predictions
 from cleverbetter_dagster.store.registry import Registry
 from cleverbetter_dagster.store.tracking import tracking_uri
+from cleverbetter_dagster_tests.new_database import new_database
 from cleverbetter_dagster_tests.services.conftest import canonical
 from cleverbetter_dagster_tests.services.test_reports import typed
 
@@ -77,20 +77,18 @@ def checks(result: Any) -> dict[str, bool]:
 
 
 @pytest.fixture(scope="module")
-def environment(postgres: ServerAddress, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+def environment(
+    postgres: ServerAddress, tmp_path_factory: pytest.TempPathFactory, with_timescaledb: bool
+) -> Iterator[Settings]:
     """A database of this module's own, in the environment of this process as a person would set it."""
     home = tmp_path_factory.mktemp("pipeline")
-    with postgres.connect() as connection:
-        connection.execute(sql.SQL("CREATE DATABASE pipeline"))
-    url = postgres.url.replace(f"/{DATABASE}?", "/pipeline?")
-    with pytest.MonkeyPatch.context() as patch:
+    database = new_database(postgres, "pipeline", timescaledb=with_timescaledb)
+    with database as url, pytest.MonkeyPatch.context() as patch:
         patch.setenv("DAGSTER_HOME", str(home))
         patch.setenv("DATABASE_URL", url)
         settings = Settings(home=home, database_url=url)  # type: ignore[arg-type]
         patch.setenv("MLFLOW_TRACKING_URI", tracking_uri(settings))  # for what these tests ask of MLflow themselves
         yield settings
-    with postgres.connect() as connection:
-        connection.execute(sql.SQL("DROP DATABASE pipeline WITH (FORCE)"))
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from psycopg import sql
 from pydantic import SecretStr
 
 from cleverbetter_dagster.betting.staking import StakingSpec
@@ -24,10 +23,11 @@ from cleverbetter_dagster.services.training import train
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.model_package import StrategyModel, load_model, log_model
 from cleverbetter_dagster.store.model_runs import RunSpec, start_run
-from cleverbetter_dagster.store.postmaster import DATABASE, ServerAddress
+from cleverbetter_dagster.store.postmaster import ServerAddress
 from cleverbetter_dagster.store.registry import Registry
 from cleverbetter_dagster.store.tracking import artefact_folder, mlflow_client
 from cleverbetter_dagster_tests.learning.conftest import SMALL
+from cleverbetter_dagster_tests.new_database import new_database
 
 FAMILY = "ensemble"
 EARLY, NEXT, LAST = "2023-01", "2023-03", "2023-06"
@@ -48,14 +48,12 @@ def pool(dataset: Dataset) -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def settings(postgres: ServerAddress, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+def settings(
+    postgres: ServerAddress, tmp_path_factory: pytest.TempPathFactory, with_timescaledb: bool
+) -> Iterator[Settings]:
     """A database and a home of this module's own."""
-    with postgres.connect() as connection:
-        connection.execute(sql.SQL("CREATE DATABASE incremental"))
-    url = SecretStr(postgres.url.replace(f"/{DATABASE}?", "/incremental?"))
-    yield Settings(home=tmp_path_factory.mktemp("incremental"), database_url=url, threads=1)
-    with postgres.connect() as connection:
-        connection.execute(sql.SQL("DROP DATABASE incremental WITH (FORCE)"))
+    with new_database(postgres, "incremental", timescaledb=with_timescaledb) as url:
+        yield Settings(home=tmp_path_factory.mktemp("incremental"), database_url=SecretStr(url), threads=1)
 
 
 @pytest.fixture(scope="module")
