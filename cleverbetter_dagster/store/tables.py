@@ -50,6 +50,10 @@ CREATE TABLE {table} (
     features jsonb NOT NULL
 )"""
 
+# By default a chunk is a week, of which these rows fill hundreds, each one more table to plan a query over.
+_HYPERTABLE = """
+SELECT create_hypertable(%s, 'run_date', chunk_time_interval => interval '1 year', create_default_indexes => false)"""
+
 _INDEXED = (("end_date",), ("run_date",), ("created_at",), ("strategy_id", "method", "start_date"))
 
 
@@ -130,7 +134,7 @@ def _created(connection: psycopg.Connection, name: str, ddl: str) -> Relation:
         with connection.transaction():
             connection.execute(sql.SQL(ddl).format(table=table, key=key))
             if hypertable:
-                connection.execute("SELECT create_hypertable(%s, 'run_date')", [table.as_string(connection)])
+                connection.execute(_HYPERTABLE, [table.as_string(connection)])
             for columns in _INDEXED if ddl is _RESULTS else ():
                 listed = sql.SQL(", ").join(map(sql.Identifier, columns))
                 connection.execute(sql.SQL("CREATE INDEX ON {} ({})").format(table, listed))

@@ -71,7 +71,8 @@ def test_with_timescaledb_the_results_become_a_hypertable_whose_key_includes_its
         pytest.skip("done for real in test_timescaledb.py")
     connection.execute("CREATE TABLE called (relation text, time_column text)")
     connection.execute(
-        "CREATE FUNCTION create_hypertable(relation regclass, time_column name) RETURNS void LANGUAGE sql AS "
+        "CREATE FUNCTION create_hypertable(relation regclass, time_column name, chunk_time_interval interval, "
+        "create_default_indexes bool) RETURNS void LANGUAGE sql AS "
         "$$ INSERT INTO called VALUES (relation::text, time_column) $$"
     )
     monkeypatch.setattr(tables, "has_timescaledb", lambda _: True)
