@@ -30,7 +30,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="run on this new server instead of an embedded one, as its superuser, written with an equals sign: "
         "--postgres-url=postgresql://postgres:password@127.0.0.1:5432/cleverbetter",
     )
-    parser.addoption("--timescaledb", action="store_true", help="with TimescaleDB, which that server brings")
+    parser.addoption(
+        "--timescaledb",
+        action="store_true",
+        help="with TimescaleDB, which that server has (Debian 13: postgresql-17-timescaledb)",
+    )
 
 
 @pytest.fixture(autouse=True)

@@ -117,6 +117,8 @@ def test_a_missing_table_is_named_with_what_is_there_and_the_remedy(
     database: Settings, connection: psycopg.Connection
 ) -> None:
     connection.execute(SOMEBODYS.format(results="backtest_result", more=""))
+    connection.execute("CREATE SCHEMA IF NOT EXISTS timescaledb_information")
+    connection.execute("CREATE VIEW timescaledb_information.of_no_interest AS SELECT 1")
     with pytest.raises(SchemaError) as raised:
         resolve_source(database)
     message = str(raised.value)
