@@ -148,8 +148,8 @@ def connect(target: Target, *, autocommit: bool = False) -> psycopg.Connection:
     except psycopg.Error as error:
         reason = without_password(str(error).strip(), target.url)
         raise DatabaseUnavailable(
-            f"Cannot use the database {target} ({target.variable}): {reason}. Check that it runs and that "
-            f"{target.variable} is right."
+            f"Cannot use the database {target} ({target.variable}). Check that it runs and that "
+            f"{target.variable} is right. {reason}"
         ) from None
     version = connection.info.server_version
     if version < OLDEST_SERVER * 10_000:
