@@ -21,11 +21,14 @@ from cleverbetter_dagster.learning.reward import LEAST_WEALTH, RewardSpec
 if TYPE_CHECKING:
     from stable_baselines3 import PPO
 
-REFRESHED_SHARE = 0.125
-"""Share of the steps an agent was trained for that it plays again when it goes on with newer rows."""
+REFRESHED_SHARE = 1 / 16
+"""Share of `total_steps` that an agent plays when it goes on with newer rows; at least one rollout."""
 
-REFRESHED_RATE = 0.1
+REFRESHED_RATE = 0.4
 """Its learning rate then, as a share of the first: at the full rate a network forgets what it knew."""
+
+WIDER = 4
+"""How many times as many worlds it plays then, for as many fewer steps: each step costs about the same."""
 
 
 class AgentSpec(RewardSpec):
@@ -78,7 +81,7 @@ class Agent:
 
 def agent_seeds(agents: int, seed: int) -> list[int]:
     """Seeds of the agents; the first ones are the same however many there are."""
-    return [int(own) % 2**31 for own in np.random.SeedSequence(seed).generate_state(agents)]
+    return _seeds(np.random.SeedSequence(seed), agents)
 
 
 def train_agents(played: Decisions, judged: Decisions, spec: AgentSpec, seed: int) -> tuple[Agent, ...]:
@@ -105,26 +108,33 @@ def train_agents(played: Decisions, judged: Decisions, spec: AgentSpec, seed: in
 def refresh_agents(
     agents: Sequence[Agent], played: Decisions, judged: Decisions, spec: AgentSpec, seed: int
 ) -> tuple[Agent, ...]:
-    """Let the agent worth most by now go on, gently, with worlds made of older and newer rows.
+    """Let every agent go on, gently, with worlds made of older and newer rows; of each, what is worth most by now.
 
-    It is taken in its new state unless that is worth less on rows nobody has played; of equals the new one is taken:
-    months of gentle steps add up. The others stay as they were, candidates judged anew, so an update costs the same
-    however many agents there are.
+    An agent as it was is a candidate too, so on rows nobody has played going on never makes it worth less. Of equals
+    the one that went on is taken: months of gentle steps add up.
     """
-    judged_anew = [replace(agent, worth=worth_of(agent.policy, judged, spec)) for agent in agents]
-    if not judged_anew:
-        return ()
-    gentle = spec.model_copy(
+    gentle = _gentle(spec)
+    found = []
+    for agent in agents:
+        [own] = _seeds(np.random.SeedSequence([seed, agent.seed, agent.steps_trained]), 1)  # others at every update
+        [(steps, policy)] = checkpoints(played, gentle, own, agent.policy)
+        went_on = Agent(policy, agent.seed, agent.steps_trained + steps, worth_of(policy, judged, spec))
+        found.append(_worthiest([went_on, replace(agent, worth=worth_of(agent.policy, judged, spec))]))
+    return tuple(found)
+
+
+def _gentle(spec: AgentSpec) -> AgentSpec:
+    """How an agent goes on: for a few steps in many worlds, from which it learns once, and slowly."""
+    return spec.model_copy(
         update={
             "learning_rate": REFRESHED_RATE * spec.learning_rate,
             "total_steps": max(round(REFRESHED_SHARE * spec.total_steps), 1),
             "checkpoints": 1,
+            "epochs": 1,
+            "worlds": WIDER * spec.worlds,
+            "rollout_steps": max(spec.rollout_steps // WIDER, 2),
         }
     )
-    best, [own] = _worthiest(judged_anew), agent_seeds(1, seed)
-    [(steps, policy)] = checkpoints(played, gentle, own, best.policy)
-    went_on = Agent(policy, best.seed, best.steps_trained + steps, worth_of(policy, judged, spec))
-    return tuple(_worthiest([went_on, best]) if agent is best else agent for agent in judged_anew)
 
 
 def best_agent(agents: Sequence[Agent]) -> Agent | None:
@@ -177,6 +187,10 @@ def checkpoints(
         return found
     finally:
         torch.set_num_threads(threads)
+
+
+def _seeds(sequence: np.random.SeedSequence, count: int) -> list[int]:
+    return [int(own) % 2**31 for own in sequence.generate_state(count)]
 
 
 def _worthiest(candidates: list[Agent]) -> Agent:

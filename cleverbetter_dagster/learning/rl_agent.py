@@ -14,8 +14,8 @@ knows was known:
 
     step                            takes in                             judged or calibrated on
     6 probability                   all new rows                         unseen rows, for as many of the oldest
-    7 the agent worth most, which   rows that leave step 8, rehearsing   as step 8
-      goes on; others stay          all that was ever played
+    7 agents, which go on           rows that leave step 8, rehearsing   as step 8
+                                    all they ever played
     8 choice of one agent           -                                    the newest rows, unseen ones included, as
                                                                          predicted before; as many times as in step 4
 
@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 from cleverbetter_dagster.betting.segments import FloatArray
 from cleverbetter_dagster.dataset.examples import Examples
@@ -80,7 +81,7 @@ class FittedRlAgent(FittedModel):
     Attributes:
         played: what the agents' worlds were made of.
         judged: the later rows they were chosen by.
-        agents: the best checkpoint of every seed; none where no row had an edge.
+        agents: of every seed what is worth most; none where no row had an edge.
         chosen: the one that stakes; None stakes nothing.
     """
 
@@ -200,6 +201,10 @@ class RlAgent:
             LearningError: as `Family.update`.
         """
         before = require_update(FittedRlAgent, model, new, past)
+        with threadpool_limits(1):
+            return self._updated(before, new, seed)
+
+    def _updated(self, before: FittedRlAgent, new: Examples, seed: int) -> FittedRlAgent:
         values, ahead = feature_matrix(new.X, before.feature_names), unseen(before, new)
         ahead = ahead[np.argsort(new.decision_time.to_numpy()[ahead], kind="stable")]
         forecast, judged, played = before.forecast.updated(values, new.y, ahead), before.judged, before.played

@@ -1,17 +1,18 @@
-"""What an update costs and keeps, next to training in full: CPU seconds and AUC on the month that follows.
+"""What an update costs and keeps, next to training in full: CPU seconds, and AUC and growth in the month that follows.
 
     python -m cleverbetter_dagster_tests.benchmarks.bench_incremental --rows FOLDER --months 20
 
 FOLDER is as for bench_tuning, as is the variable CLEVERBETTER_BENCH_ROWS. At the end of each month M three models
 stand side by side: one fitted on all that was known a month before, the same after an update with what was labelled in
-M (about 2% of the rows), and one fitted anew on everything. All are judged on the rows decided in M + 1. CPU seconds
-are of this process, on one thread; intervals draw months.
+M (about 2% of the rows), and one fitted anew on everything. All are judged on the rows decided in M + 1. Growth is the
+logarithm of what the bankroll grows by in a month under the model's own stakes. CPU seconds are of this process, on one
+thread; intervals draw months.
 """
 
 import argparse
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import process_time
@@ -22,9 +23,10 @@ from rich.console import Console
 from rich.table import Table
 from sklearn.metrics import roc_auc_score
 
+from cleverbetter_dagster.betting.staking import StakingSpec
 from cleverbetter_dagster.dataset.as_of import AsOf
 from cleverbetter_dagster.dataset.examples import Examples
-from cleverbetter_dagster.dataset.labels import LABEL
+from cleverbetter_dagster.dataset.labels import LABEL, NEXT_ROI
 from cleverbetter_dagster.dataset.panel import build_panel
 from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.dataset.splits import temporal_folds
@@ -32,6 +34,7 @@ from cleverbetter_dagster.evaluation.bootstrap import BlockBootstrap, Interval
 from cleverbetter_dagster.evaluation.month_statistics import mean_statistic
 from cleverbetter_dagster.learning.catalogue import FAMILIES
 from cleverbetter_dagster.learning.family import Family, FittedModel
+from cleverbetter_dagster.services.staking import stakes_of
 from cleverbetter_dagster_tests.benchmarks.bench_tuning import ROWS_VARIABLE, load
 
 MOST_AUC_LOST, LEAST_SPEEDUP = 0.002, 20.0
@@ -39,7 +42,7 @@ MOST_AUC_LOST, LEAST_SPEEDUP = 0.002, 20.0
 
 @dataclass(frozen=True)
 class Month:
-    """One month: rows before and in it, what either way cost in CPU seconds, and the AUC on the month after."""
+    """One month: rows before and in it, what either way cost in CPU seconds, and AUC and growth in the month after."""
 
     month: str
     past_rows: int
@@ -49,11 +52,13 @@ class Month:
     parent_auc: float
     updated_auc: float
     full_auc: float
+    updated_growth: float
+    full_growth: float
 
 
 @dataclass(frozen=True)
 class Summary:
-    """A family over all months: cost of full training over that of updates, and AUC lost against full training."""
+    """A family over all months: cost of full training over that of updates, and what is lost against full training."""
 
     family: str
     months: int
@@ -62,6 +67,7 @@ class Summary:
     update_seconds: float
     lost_by_update: Interval | None
     lost_by_nothing: Interval | None
+    growth_lost: Interval | None
 
     @property
     def speedup(self) -> float:
@@ -87,8 +93,10 @@ def months_of(family: Family, rows: pd.DataFrame, n_months: int, seed: int = 0) 
         updated = family.update(parent, landed, past, seed, 1)
         update_seconds = process_time() - started
         full, full_seconds = _fitted(family, known, seed)
-        aucs = [_auc(model, _where(examples, follows)) for model in (parent, updated, full)]
-        yield Month(month.key, len(past), len(landed), full_seconds, update_seconds, *aucs)
+        judged = _where(examples, follows)
+        aucs = [_auc(model, judged) for model in (parent, updated, full)]
+        growths = [_log_growth(model, judged) for model in (updated, full)]
+        yield Month(month.key, len(past), len(landed), full_seconds, update_seconds, *aucs, *growths)
         parent = full
 
 
@@ -96,9 +104,13 @@ def summary_of(family: str, months: Sequence[Month]) -> Summary:
     """Mean costs, and mean losses of AUC with their intervals."""
     frame = pd.DataFrame([asdict(month) for month in months])
     bootstrap = BlockBootstrap(pd.DatetimeIndex([AsOf.parse(month.month).start for month in months]))
-    updated, parent = (
-        bootstrap.interval(mean_statistic(bootstrap, frame["full_auc"] - frame[column]))
-        for column in ("updated_auc", "parent_auc")
+    updated, parent, growth = (
+        bootstrap.interval(mean_statistic(bootstrap, frame[full] - frame[other]))
+        for full, other in (
+            ("full_auc", "updated_auc"),
+            ("full_auc", "parent_auc"),
+            ("full_growth", "updated_growth"),
+        )
     )
     return Summary(
         family=family,
@@ -108,20 +120,28 @@ def summary_of(family: str, months: Sequence[Month]) -> Summary:
         update_seconds=float(frame["update_seconds"].mean()),
         lost_by_update=updated,
         lost_by_nothing=parent,
+        growth_lost=growth,
     )
 
 
 def shown(summaries: Sequence[Summary]) -> Table:
-    """The comparison, for a person."""
+    """The comparison, for a person: a column for each family."""
     title = f"aims: at least {LEAST_SPEEDUP:g}x less CPU, at most {MOST_AUC_LOST} of AUC lost against full training"
-    table = Table(title=title, title_justify="left")
-    heads = ("family", "months", "new rows", "full CPU s", "update CPU s", "less CPU", "AUC lost", "lost by no update")
-    for head in heads:
-        table.add_column(head, justify="left" if head == "family" else "right")
+    table = Table("", title=title, title_justify="left")
     for one in summaries:
-        costs = [f"{one.full_seconds:.2f}", f"{one.update_seconds:.3f}", f"{one.speedup:.0f}x"]
-        lost = [str(one.lost_by_update), str(one.lost_by_nothing)]
-        table.add_row(one.family, str(one.months), f"{one.new_share:.1%}", *costs, *lost)
+        table.add_column(one.family, justify="right")
+    lines: dict[str, Callable[[Summary], str]] = {
+        "months": lambda one: str(one.months),
+        "new rows": lambda one: f"{one.new_share:.1%}",
+        "full, CPU s": lambda one: f"{one.full_seconds:.2f}",
+        "update, CPU s": lambda one: f"{one.update_seconds:.3f}",
+        "less CPU": lambda one: f"{one.speedup:.0f}x",
+        "AUC lost": lambda one: str(one.lost_by_update),
+        "AUC lost by no update": lambda one: str(one.lost_by_nothing),
+        "growth lost": lambda one: str(one.growth_lost),
+    }
+    for name, cell in lines.items():
+        table.add_row(name, *map(cell, summaries))
     return table
 
 
@@ -154,6 +174,12 @@ def _fitted(family: Family, known: Examples, seed: int) -> tuple[FittedModel, fl
 
 def _auc(model: FittedModel, examples: Examples) -> float:
     return float(roc_auc_score(examples.y, model.predict_proba(examples.X)[:, 1]))
+
+
+def _log_growth(model: FittedModel, examples: Examples) -> float:
+    stake = stakes_of(model.describe(examples.X), examples.frame, StakingSpec(), examples.decision_time)
+    earned = (stake * examples.frame[NEXT_ROI]).groupby(examples.decision_time).sum()
+    return float(np.log1p(earned).sum())
 
 
 def _where(examples: Examples, mask: pd.Series) -> Examples:

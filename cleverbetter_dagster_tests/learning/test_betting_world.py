@@ -112,6 +112,14 @@ def test_the_gymnasium_face_passes_both_checkers():
     stable_baselines3.common.env_checker.check_env(env)
 
 
+def test_worlds_of_equal_seeds_begin_their_episodes_alike():
+    world = BettingWorld(history(), WorldSpec(episode_times=1), range(40))
+    starts = [world.reset(), world.reset()]
+    assert not np.array_equal(*starts)
+    world.reseed(range(40))
+    np.testing.assert_array_equal([world.reset(), world.reset()], starts)
+
+
 def test_rewards_add_up_to_the_log_growth_of_the_bankroll():
     world = BettingWorld(history(), WorldSpec(reward=GROWTH_ONLY, reward_scale=1.0, staking=UNCAPPED), range(6))
     rng, paid = np.random.default_rng(3), np.zeros(6)

@@ -49,14 +49,6 @@ def small(win_rate: float) -> Decisions:
     return replace(decisions, next_roi=0.03 * decisions.next_roi)
 
 
-def trainable(policy: AgentPolicy) -> AgentPolicy:
-    """A trained agent's layers, the last of which prefers what `policy` does whatever it sees."""
-    [(_, trained)] = checkpoints(toy(0.7), SHORT, seed=3)
-    [(weights, biases)] = policy.actor
-    last = (np.zeros((trained.actor[-1][0].shape[0], weights.shape[1]), np.float32), biases)
-    return replace(trained, actor=(*trained.actor[:-1], last))
-
-
 @pytest.fixture(scope="module")
 def fitted(partition) -> FittedRlAgent:
     return RlAgent().fit(partition.train, partition.validation, SMALL["rl_agent"], 0, 1)
@@ -127,22 +119,28 @@ def test_agents_that_go_on_learn_from_the_world_they_are_given():
     assert preferred(refreshed) > preferred(agent) + 0.1
 
 
-def test_the_agent_worth_most_on_the_newest_rows_goes_on_and_the_others_stay_candidates():
-    """Formerly the worse of two: on rows that win, 0.5 of the Kelly stake earns more than none of it."""
-    bold, idle = Agent(constant(5, 7), 11, 100, worth=-1.0), Agent(constant(0, 7), 12, 100, worth=1.0)
-    bold, idle = (replace(agent, policy=trainable(agent.policy)) for agent in (bold, idle))
-    judged, spec = toy(0.7), SHORT.model_copy(update={"agents": 2})
-    went_on, stayed = refresh_agents((bold, idle), judged, judged, spec, seed=2**40)
-    assert went_on.steps_trained == 100 + spec.rollout_steps * spec.worlds
-    assert went_on.policy is not bold.policy
-    assert went_on.worth == worth_of(went_on.policy, judged, spec)
-    assert (went_on.seed, stayed.seed, stayed.steps_trained) == (11, 12, 100)
-    assert stayed.policy is idle.policy
-    assert stayed.worth == 0.0
+def test_every_agent_goes_on_with_draws_of_its_own_and_others_at_every_update():
+    [agent] = train_agents(small(0.8), small(0.8), SHORT, seed=0)
+    twin = replace(agent, seed=agent.seed + 1)
+    once = refresh_agents((agent, twin, agent), small(0.9), small(0.9), SHORT, seed=2**40)
+    assert [found.seed for found in once] == [agent.seed, twin.seed, agent.seed]
+    assert all(found.steps_trained == agent.steps_trained + 4096 for found in once)
+    assert same(once[0], once[2]) and not same(once[0], once[1])
+    later = refresh_agents((replace(agent, steps_trained=9999),), small(0.9), small(0.9), SHORT, seed=2**40)
+    assert not same(once[0], later[0])
 
 
-def test_without_agents_none_go_on():
-    assert refresh_agents((), toy(0.7), toy(0.7), SHORT, seed=1) == ()
+def test_of_equals_the_agent_that_went_on_is_taken(monkeypatch):
+    [agent] = train_agents(small(0.8), small(0.8), SHORT, seed=0)
+    monkeypatch.setattr("cleverbetter_dagster.learning.agent_training.worth_of", lambda *_: 0.5)
+    [refreshed] = refresh_agents((agent,), small(0.9), small(0.9), SHORT, seed=1)
+    assert refreshed.steps_trained == agent.steps_trained + 4096
+
+
+def same(left: Agent, right: Agent) -> bool:
+    """Whether two agents prefer the same."""
+    seen = np.random.default_rng(0).normal(size=(5, 7)).astype(np.float32)
+    return bool(np.array_equal(left.policy.preferences(seen), right.policy.preferences(seen)))
 
 
 def test_an_agent_worth_nothing_is_not_used():
