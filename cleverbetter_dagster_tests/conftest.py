@@ -11,7 +11,7 @@ from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.database import embedded_folder
 from cleverbetter_dagster.store.embedded import ensure_server, stop_server
 from cleverbetter_dagster.store.postmaster import ServerAddress
-from cleverbetter_dagster_tests.new_database import given_server, new_database
+from cleverbetter_dagster_tests.new_database import EXAMPLE, given_server, new_database
 from cleverbetter_dagster_tests.tracked_database import (
     PROCESS,
     empty_registry,
@@ -27,14 +27,28 @@ _names = (f"test_{PROCESS}_{number}" for number in count())
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--postgres-url",
-        help="run on this new server instead of an embedded one, as its superuser, written with an equals sign: "
-        "--postgres-url=postgresql://postgres:password@127.0.0.1:5432/cleverbetter",
+        help=f"run on this server instead of an embedded one, as its superuser, written with an equals sign and with "
+        f"-n 0: --postgres-url={EXAMPLE}",
     )
     parser.addoption(
         "--timescaledb",
         action="store_true",
-        help="with TimescaleDB, which that server has (Debian 13: postgresql-17-timescaledb)",
+        help="keep backtest rows in hypertables of TimescaleDB, which that server has (Debian 13: "
+        "postgresql-17-timescaledb; with timescaledb.max_background_workers=0)",
     )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    url, timescaledb = config.getoption("--postgres-url"), config.getoption("--timescaledb")
+    if timescaledb and not url:
+        raise pytest.UsageError("--timescaledb goes with --postgres-url: the embedded server has no TimescaleDB.")
+    if url and config.getoption("numprocesses", default=None):
+        raise pytest.UsageError("Tests on one server disturb each other: run them one after another, with -n 0.")
+    if url:
+        try:
+            given_server(url)
+        except ValueError as error:
+            raise pytest.UsageError(str(error)) from None
 
 
 @pytest.fixture(autouse=True)

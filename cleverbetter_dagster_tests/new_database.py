@@ -7,12 +7,25 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
-from cleverbetter_dagster.store.postmaster import DATABASE, ServerAddress
+from cleverbetter_dagster.store.postmaster import DATABASE, HOST, ROLE, ServerAddress
+
+PREFIX = "cleverbetter_test_"
+"""Databases of such names may be dropped on anybody's server."""
+
+EXAMPLE = f"postgresql://{ROLE}:password@{HOST}:5432/{DATABASE}"
 
 
 def given_server(url: str) -> ServerAddress:
-    """A server that is reached here, by its superuser's `postgresql://postgres:password@127.0.0.1:5432/cleverbetter`."""
+    """A server that is reached on this machine, by a URL such as `EXAMPLE`.
+
+    Raises:
+        ValueError: it has another role, host or database, or lacks a part.
+    """
     given = conninfo_to_dict(url)
+    if (given.get("user"), given.get("host"), given.get("dbname")) != (ROLE, HOST, DATABASE) or not (
+        given.get("password") and given.get("port")
+    ):
+        raise ValueError(f"The server's URL must be {EXAMPLE}, but for password and port.")
     return ServerAddress(pid=0, port=int(given["port"]), password=given["password"])
 
 
@@ -24,13 +37,14 @@ def new_database(
 
     Args:
         server: where to make it, as its superuser.
-        name: of the database.
-        template: the database it begins as a copy of.
+        name: of the database, which `PREFIX` comes before.
+        template: the name, likewise, of the database it begins as a copy of.
         timescaledb: whether to create that extension in it.
     """
+    name = PREFIX + name
     create = sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name))
     if template:
-        create += sql.SQL(" TEMPLATE {}").format(sql.Identifier(template))
+        create += sql.SQL(" TEMPLATE {}").format(sql.Identifier(PREFIX + template))
     drop = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
     with server.connect() as connection:
         connection.execute(drop)

@@ -28,8 +28,8 @@ class Found:
     """What a look found.
 
     Attributes:
-        changed: month -> about how many of its rows are new, changed or gone since it was loaded; at least 1. Those
-            that were written again as they were, or while it was loaded, count as well once anything has changed.
+        changed: month -> about how many of its rows are new, changed or gone since it was loaded; at least 1. Where its
+            content has changed, those written again as they were, or while it was loaded, count as well.
         how: in a few words, for a person, how that was found out.
         complete: every month was compared, whenever its rows arrived.
         months: what every month holds now (of a glance: what was loaded of it), and which run loaded it last.
@@ -156,8 +156,8 @@ def _digests(look: Look, versions: Mapping[str, str], taken: Mapping[str, MonthT
 def _compared(settings: Settings, look: Look, taken: Mapping[str, MonthTaken], how: str) -> Found:
     seen = seen_now(look, settings.recent_days, taken)
     changed = differing(settings, seen, taken)
-    others = {month: taken[month] for month in changed if month in taken and taken[month].digest != seen[month].digest}
-    marks = {month: known.mark for month, known in others.items() if known.trusted_at(look.moment)}
+    rewritten = [month for month in changed if month in taken and taken[month].digest != seen[month].digest]
+    marks = {month: taken[month].mark for month in rewritten if taken[month].trusted_at(look.moment)}
     for month, rows in look.written(marks).items():
         changed[month] = max(changed[month], rows)
     confirm_taken(settings, {month: now for month, now in seen.items() if month in taken and month not in changed})

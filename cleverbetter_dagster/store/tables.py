@@ -50,9 +50,9 @@ CREATE TABLE {table} (
     features jsonb NOT NULL
 )"""
 
-# By default a chunk is a week, of which these rows fill hundreds, each one more table to plan a query over.
+# By default a chunk is a week: years of rows would be hundreds of tables, over all of which every look is planned.
 _HYPERTABLE = """
-SELECT create_hypertable(%s, 'run_date', chunk_time_interval => interval '1 year', create_default_indexes => false)"""
+SELECT create_hypertable(%s, 'run_date', chunk_time_interval => interval '365 days', create_default_indexes => false)"""
 
 _INDEXED = (("end_date",), ("run_date",), ("created_at",), ("strategy_id", "method", "start_date"))
 

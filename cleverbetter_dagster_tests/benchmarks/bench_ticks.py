@@ -34,7 +34,7 @@ from cleverbetter_dagster.store.layout import resolve_source
 from cleverbetter_dagster.store.postmaster import ServerAddress
 from cleverbetter_dagster.store.taken import read_taken, record_taken
 from cleverbetter_dagster_tests.benchmarks.bench_loader import fill
-from cleverbetter_dagster_tests.new_database import given_server, new_database
+from cleverbetter_dagster_tests.new_database import EXAMPLE, given_server, new_database
 
 NEWS = 400
 RECENT = 2000
@@ -152,8 +152,7 @@ def running_server(url: str | None, folder: Path) -> Iterator[ServerAddress]:
     if url:
         server = given_server(url)
         with server.connect() as connection:
-            postmaster = psutil.Process(connection.info.backend_pid).ppid()
-        yield replace(server, pid=postmaster)
+            yield replace(server, pid=psutil.Process(connection.info.backend_pid).ppid())
         return
     try:
         yield ensure_server(folder)
@@ -166,9 +165,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 1_000_000])
     parser.add_argument("--repeats", type=int, default=21)
-    parser.add_argument("--postgres-url", help="of a server's superuser, on this machine")
+    parser.add_argument("--postgres-url", help=f"of a server that runs on this machine itself: {EXAMPLE}")
     parser.add_argument("--timescaledb", action="store_true", help="in hypertables; that server brings TimescaleDB")
     options = parser.parse_args(arguments)
+    if options.timescaledb and not options.postgres_url:
+        parser.error("--timescaledb goes with --postgres-url: the embedded server has no TimescaleDB")
     console = Console()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))

@@ -18,7 +18,7 @@ MONTHS = 4
 INSERT = """
 INSERT INTO backtest_results (id, strategy_id, run_date, start_date, end_date, total_return, sharpe_ratio,
     max_drawdown, total_bets, win_rate, profit_factor, method, composite_score, created_at)
-SELECT unnest(%(ids)s::text[]), 's1', '2024-06-01'::timestamptz + %(month)s * interval '1 month',
+SELECT unnest(%(ids)s::text[]), 's1', '2023-06-01'::timestamptz + %(month)s * interval '200 days',
     '2023-01-01'::timestamptz + %(month)s * interval '1 month',
     '2023-01-28'::timestamptz + %(month)s * interval '1 month', random() - 0.5, 1, 0.1, 40, 0.5, 1.2, 'replay', 0.5,
     coalesce(%(created)s, now())"""

@@ -1,6 +1,7 @@
 """The two source tables: created where missing, and otherwise found, mapped and left alone."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 import psycopg
 import pytest
@@ -69,15 +70,16 @@ def test_with_timescaledb_the_results_become_a_hypertable_whose_key_includes_its
 ) -> None:
     if with_timescaledb:
         pytest.skip("done for real in test_timescaledb.py")
-    connection.execute("CREATE TABLE called (relation text, time_column text)")
+    connection.execute("CREATE TABLE called (relation text, time_column text, chunk interval)")
     connection.execute(
         "CREATE FUNCTION create_hypertable(relation regclass, time_column name, chunk_time_interval interval, "
         "create_default_indexes bool) RETURNS void LANGUAGE sql AS "
-        "$$ INSERT INTO called VALUES (relation::text, time_column) $$"
+        "$$ INSERT INTO called VALUES (relation::text, time_column, chunk_time_interval) $$"
     )
     monkeypatch.setattr(tables, "has_timescaledb", lambda _: True)
     ensure_source_tables(database)
-    assert connection.execute("SELECT * FROM called").fetchall() == [("backtest_results", "run_date")]
+    called = [("backtest_results", "run_date", timedelta(days=365))]
+    assert connection.execute("SELECT * FROM called").fetchall() == called
     key = connection.execute("SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE contype = 'p'").fetchall()
     assert ("PRIMARY KEY (id, run_date)",) in key
 

@@ -1,6 +1,7 @@
-"""Hypertables of a real TimescaleDB: created with their key, read across chunks, and no change in them missed."""
+"""Hypertables of a real TimescaleDB: made with their key, read across chunks, and changes seen wherever they are."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pandas as pd
 import psycopg
@@ -49,8 +50,9 @@ def looked(settings: Settings) -> tuple[dict[str, Digest], dict[str, str]]:
 
 
 def test_the_results_are_a_hypertable_by_run_date(database: Settings, hypertable: psycopg.Connection) -> None:
-    dimensions = "SELECT hypertable_name::text, column_name::text FROM timescaledb_information.dimensions"
-    assert hypertable.execute(dimensions).fetchall() == [("backtest_results", "run_date")]
+    dimensions = "SELECT hypertable_name, column_name, time_interval FROM timescaledb_information.dimensions"
+    found = [("backtest_results", "run_date", timedelta(days=365))]
+    assert hypertable.execute(dimensions).fetchall() == found
     key = "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = 'backtest_results'::regclass"
     assert ("PRIMARY KEY (id, run_date)",) in hypertable.execute(key).fetchall()
     indexed = hypertable.execute("SELECT indexdef FROM pg_indexes WHERE tablename = 'backtest_results'").fetchall()
@@ -86,6 +88,19 @@ def test_a_dropped_chunk_is_seen_as_the_rows_it_had(database: Settings, hypertab
     assert digests_after.items() < digests.items()
     assert versions_after.items() < versions.items()
     assert loaded(database) == ["r1", "r2"]
+
+
+def test_compressed_chunks_are_compared_by_content(database: Settings, hypertable: psycopg.Connection) -> None:
+    if hypertable.execute("SHOW timescaledb.license").fetchone() == ("apache",):
+        pytest.skip("this TimescaleDB is built without compression")
+    digests, _ = looked(database)
+    hypertable.execute("ALTER TABLE backtest_results SET (timescaledb.compress)")
+    hypertable.execute("SELECT compress_chunk(chunk) FROM show_chunks('backtest_results') chunk LIMIT 1")
+    with open_look(database, resolve_source(database)) as look:
+        assert look.recent({}, None, DAYS) is look.versions() is None
+        assert look.digests() == digests
+        assert look.recent_months(DAYS) == sorted(digests)
+    assert loaded(database) == ["r0", "r1", "r2"]
 
 
 def test_a_plain_table_that_becomes_a_hypertable_holds_what_it_held(
