@@ -156,8 +156,8 @@ def _digests(look: Look, versions: Mapping[str, str], taken: Mapping[str, MonthT
 def _compared(settings: Settings, look: Look, taken: Mapping[str, MonthTaken], how: str) -> Found:
     seen = seen_now(look, settings.recent_days, taken)
     changed = differing(settings, seen, taken)
-    rewritten = [month for month in changed if month in taken and taken[month].digest != seen[month].digest]
-    marks = {month: taken[month].mark for month in rewritten if taken[month].trusted_at(look.moment)}
+    altered = [month for month in changed if month in taken and taken[month].digest != seen[month].digest]
+    marks = {month: taken[month].mark for month in altered if taken[month].trusted_at(look.moment)}
     for month, rows in look.written(marks).items():
         changed[month] = max(changed[month], rows)
     confirm_taken(settings, {month: now for month, now in seen.items() if month in taken and month not in changed})
