@@ -79,9 +79,9 @@ class Agent:
         return shares_of(self.policy, features) if self.worth > 0 else np.zeros(len(features))
 
 
-def agent_seeds(agents: int, seed: int) -> list[int]:
-    """Seeds of the agents; the first ones are the same however many there are."""
-    return _seeds(np.random.SeedSequence(seed), agents)
+def agent_seeds(agents: int, seed: int | Sequence[int]) -> list[int]:
+    """Seeds of the agents, from one number or several; the first ones are the same however many there are."""
+    return [int(own) % 2**31 for own in np.random.SeedSequence(seed).generate_state(agents)]
 
 
 def train_agents(played: Decisions, judged: Decisions, spec: AgentSpec, seed: int) -> tuple[Agent, ...]:
@@ -116,7 +116,7 @@ def refresh_agents(
     gentle = _gentle(spec)
     found = []
     for agent in agents:
-        [own] = _seeds(np.random.SeedSequence([seed, agent.seed, agent.steps_trained]), 1)  # others at every update
+        [own] = agent_seeds(1, [seed, agent.seed, agent.steps_trained])  # another one at every update
         [(steps, policy)] = checkpoints(played, gentle, own, agent.policy)
         went_on = Agent(policy, agent.seed, agent.steps_trained + steps, worth_of(policy, judged, spec))
         found.append(_worthiest([went_on, replace(agent, worth=worth_of(agent.policy, judged, spec))]))
@@ -187,10 +187,6 @@ def checkpoints(
         return found
     finally:
         torch.set_num_threads(threads)
-
-
-def _seeds(sequence: np.random.SeedSequence, count: int) -> list[int]:
-    return [int(own) % 2**31 for own in sequence.generate_state(count)]
 
 
 def _worthiest(candidates: list[Agent]) -> Agent:

@@ -93,18 +93,14 @@ class BettingWorld:
         self._seeds = seeds
         self._generators: list[np.random.Generator] = []
 
-    def _start(self, world: int, latest: int) -> int:
-        """At which decision time, 0 .. latest, a world's next episode begins."""
-        if not self._generators:  # made when first needed: SB3 seeds its environments again before they begin
-            self._generators = [np.random.default_rng(seed) for seed in self._seeds]
-        return int(self._generators[world].integers(0, latest, endpoint=True))
-
     def reset(self, which: IntArray | None = None) -> np.ndarray:
         """Begin new episodes, in the worlds `which` or in all; observations of all worlds, float32[m, k]."""
+        if not self._generators:  # made when first needed: SB3 seeds its environments again before they begin
+            self._generators = [np.random.default_rng(seed) for seed in self._seeds]
         chosen = np.arange(self.worlds) if which is None else which
         times = len(self._ends)
         length = min(self.spec.episode_times, times)
-        start = np.array([self._start(world, times - length) for world in chosen])
+        start = np.array([self._generators[world].integers(0, times - length + 1) for world in chosen])
         self._row[chosen], self._end[chosen] = self._first[start], self._ends[start + length - 1]
         self.bankroll[chosen] = self.peak[chosen] = 1.0
         for state in (self._committed, self._profit, self._worth, self._recent, self._played, self._own):
