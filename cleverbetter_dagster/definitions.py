@@ -4,20 +4,20 @@ from typing import Any
 
 import dagster as dg
 
-from cleverbetter_dagster.defs.alerts import alerts
-from cleverbetter_dagster.defs.champion import champion_assets
-from cleverbetter_dagster.defs.failed_checks import failed_checks_sensor
-from cleverbetter_dagster.defs.families import family_assets
+from cleverbetter_dagster.defs.assets.champion import champion_assets
+from cleverbetter_dagster.defs.assets.families import family_assets
+from cleverbetter_dagster.defs.assets.monitoring import monitoring_assets
+from cleverbetter_dagster.defs.assets.reports import report_assets
+from cleverbetter_dagster.defs.assets.rows import row_assets
+from cleverbetter_dagster.defs.assets.walk_forward import walk_forward_assets
+from cleverbetter_dagster.defs.automation.alerts import alerts
+from cleverbetter_dagster.defs.automation.failed_checks import failed_checks_sensor
+from cleverbetter_dagster.defs.automation.new_rows import new_rows_sensor
+from cleverbetter_dagster.defs.automation.schedules import schedules
 from cleverbetter_dagster.defs.io_manager import ArtefactIOManager
 from cleverbetter_dagster.defs.jobs import EXECUTOR, jobs
-from cleverbetter_dagster.defs.monitoring import monitoring_assets
-from cleverbetter_dagster.defs.new_rows import new_rows_sensor
 from cleverbetter_dagster.defs.partitions import monthly
-from cleverbetter_dagster.defs.reports import report_assets
 from cleverbetter_dagster.defs.resources import Deployment, mlflow_run
-from cleverbetter_dagster.defs.rows import row_assets
-from cleverbetter_dagster.defs.schedules import schedules
-from cleverbetter_dagster.defs.walk_forward import walk_forward_assets
 from cleverbetter_dagster.learning.catalogue import FAMILIES
 from cleverbetter_dagster.settings import load_settings
 

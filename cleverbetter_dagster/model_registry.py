@@ -8,11 +8,11 @@ from pydantic import SecretStr
 
 from cleverbetter_dagster.errors import InvalidInput, ModelNotFound
 from cleverbetter_dagster.learning.catalogue import get_family
-from cleverbetter_dagster.services.manual_promotion import promote_by_hand
-from cleverbetter_dagster.services.trained_model import TrainedModel, load_trained, register_trained
+from cleverbetter_dagster.services.champion.manual_promotion import promote_by_hand
+from cleverbetter_dagster.services.notebook.trained_model import TrainedModel, load_trained, register_trained
 from cleverbetter_dagster.settings import load_settings
-from cleverbetter_dagster.store import ledger
-from cleverbetter_dagster.store.registry import Registry, Stage
+from cleverbetter_dagster.store.ledger import ledger
+from cleverbetter_dagster.store.tracking.registry import Registry, Stage
 
 __all__ = ["ModelRegistry"]
 

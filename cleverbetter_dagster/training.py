@@ -19,12 +19,12 @@ from cleverbetter_dagster.dataset.splits import Partition
 from cleverbetter_dagster.errors import InvalidInput, NotEnoughRows
 from cleverbetter_dagster.learning.catalogue import get_family
 from cleverbetter_dagster.learning.family import Params
-from cleverbetter_dagster.learning.tuning import StudySpec, pooled
-from cleverbetter_dagster.services.datasets import Dataset, plan_split
-from cleverbetter_dagster.services.example_frames import examples_of, frames_of
-from cleverbetter_dagster.services.loading import load_history
-from cleverbetter_dagster.services.trained_model import TrainedModel, fit, learned_and_new, update
-from cleverbetter_dagster.services.tuning import settle_params
+from cleverbetter_dagster.learning.tuning.study import StudySpec, pooled
+from cleverbetter_dagster.services.ingest.loading import load_history
+from cleverbetter_dagster.services.notebook.example_frames import examples_of, frames_of
+from cleverbetter_dagster.services.notebook.trained_model import TrainedModel, fit, learned_and_new, update
+from cleverbetter_dagster.services.training.datasets import Dataset, plan_split
+from cleverbetter_dagster.services.training.tune import settle_params
 from cleverbetter_dagster.settings import Settings, load_settings
 
 __all__ = ["TrainedModel", "TrainingConfig", "TrainingPipeline"]

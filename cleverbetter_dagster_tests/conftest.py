@@ -8,9 +8,9 @@ import pytest
 from pydantic import SecretStr
 
 from cleverbetter_dagster.settings import Settings
-from cleverbetter_dagster.store.database import embedded_folder
-from cleverbetter_dagster.store.embedded import ensure_server, stop_server
-from cleverbetter_dagster.store.postmaster import ServerAddress
+from cleverbetter_dagster.store.postgres.database import embedded_folder
+from cleverbetter_dagster.store.postgres.embedded import ensure_server, stop_server
+from cleverbetter_dagster.store.postgres.postmaster import ServerAddress
 from cleverbetter_dagster_tests.new_database import EXAMPLE, given_server, new_database
 from cleverbetter_dagster_tests.tracked_database import (
     PROCESS,

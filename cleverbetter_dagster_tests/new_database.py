@@ -7,7 +7,7 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
-from cleverbetter_dagster.store.postmaster import DATABASE, HOST, ROLE, ServerAddress
+from cleverbetter_dagster.store.postgres.postmaster import DATABASE, HOST, ROLE, ServerAddress
 
 PREFIX = "cleverbetter_test_"
 """Databases of such names may be dropped on anybody's server."""

@@ -12,16 +12,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cleverbetter_dagster.cli.services import free_port, mlflow_service
-from cleverbetter_dagster.dataset.samples import SampleSpec, sample_rows
+from cleverbetter_dagster.cli.services.processes import free_port, mlflow_service
+from cleverbetter_dagster.dataset.simulation.rows import SampleSpec, sample_rows
 from cleverbetter_dagster.model_registry import ModelRegistry
 from cleverbetter_dagster.settings import REPOSITORY, Settings
-from cleverbetter_dagster.store import ledger
-from cleverbetter_dagster.store.database import psycopg_connect
-from cleverbetter_dagster.store.importer import import_files
-from cleverbetter_dagster.store.postmaster import ServerAddress
-from cleverbetter_dagster.store.registry import Registry
-from cleverbetter_dagster.store.tracking import mlflow_client, tracking_uri
+from cleverbetter_dagster.store.imports.importer import import_files
+from cleverbetter_dagster.store.ledger import ledger
+from cleverbetter_dagster.store.postgres.database import psycopg_connect
+from cleverbetter_dagster.store.postgres.postmaster import ServerAddress
+from cleverbetter_dagster.store.tracking.client import mlflow_client, tracking_uri
+from cleverbetter_dagster.store.tracking.registry import Registry
 from cleverbetter_dagster_tests.new_database import new_database
 
 GUIDE = REPOSITORY.parent / "shared" / "guide" / "TRAINING_GUIDE.md"

@@ -11,10 +11,10 @@ from pydantic import ValidationError
 
 from cleverbetter_dagster.dataset.splits import temporal_folds
 from cleverbetter_dagster.errors import InvalidInput, LearningError, NotEnoughRows, UnknownFamily
-from cleverbetter_dagster.learning.tuning_spec import StudySpec
+from cleverbetter_dagster.learning.tuning.spec import StudySpec
 from cleverbetter_dagster.model_registry import ModelRegistry
-from cleverbetter_dagster.services.datasets import Dataset
-from cleverbetter_dagster.services.example_frames import examples_of, frames_of
+from cleverbetter_dagster.services.notebook.example_frames import examples_of, frames_of
+from cleverbetter_dagster.services.training.datasets import Dataset
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.training import TrainingConfig, TrainingPipeline
 from cleverbetter_dagster_tests.services.conftest import dataset, rows

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from cleverbetter_dagster.settings import Settings
-from cleverbetter_dagster.store.database import psycopg_connect
+from cleverbetter_dagster.store.postgres.database import psycopg_connect
 from cleverbetter_dagster_tests.written_texts import written_to_files, written_to_tables
 
 SECRET = "Tr0ub4dor"

@@ -11,8 +11,8 @@ import pytest
 from pydantic import SecretStr
 
 from cleverbetter_dagster.settings import Settings
-from cleverbetter_dagster.store.database import psycopg_connect
-from cleverbetter_dagster.store.postmaster import ServerAddress
+from cleverbetter_dagster.store.postgres.database import psycopg_connect
+from cleverbetter_dagster.store.postgres.postmaster import ServerAddress
 from cleverbetter_dagster_tests.new_database import new_database
 
 PROCESS = os.environ.get("PYTEST_XDIST_WORKER", "alone")
@@ -23,7 +23,7 @@ PATIENCE_SECONDS = 270
 """Below what a test may take, and far above what MLflow's tables take on a machine that does nothing else."""
 PREPARE = """
 from cleverbetter_dagster.settings import load_settings
-from cleverbetter_dagster.store.tracking import experiment_id
+from cleverbetter_dagster.store.tracking.client import experiment_id
 print(experiment_id(load_settings()))
 """
 

@@ -19,7 +19,7 @@ from cleverbetter_dagster.api.messages import JobStatus
 from cleverbetter_dagster.defs.launches import FAMILY_TAG, JOB_ID_TAG, ROLE_TAG, TRAINING, Launch, job_id, launches
 from cleverbetter_dagster.defs.requests import TrainingRequest
 from cleverbetter_dagster.errors import CleverBetterError
-from cleverbetter_dagster.services.loading import months_with_rows, this_month
+from cleverbetter_dagster.services.ingest.loading import months_with_rows, this_month
 from cleverbetter_dagster.settings import Settings
 
 TIMEOUT_SECONDS = 60

@@ -10,8 +10,8 @@ from cleverbetter_dagster.api.failures import PASSING
 from cleverbetter_dagster.api.messages import READ_REFUSALS, Health
 from cleverbetter_dagster.errors import CleverBetterError
 from cleverbetter_dagster.settings import Settings
-from cleverbetter_dagster.store.database import psycopg_connect
-from cleverbetter_dagster.store.tracking import mlflow_client
+from cleverbetter_dagster.store.postgres.database import psycopg_connect
+from cleverbetter_dagster.store.tracking.client import mlflow_client
 
 TIMEOUT_SECONDS = 5
 

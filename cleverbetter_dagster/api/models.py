@@ -20,11 +20,11 @@ from cleverbetter_dagster.api.messages import (
     PromotionBody,
     RollbackBody,
 )
-from cleverbetter_dagster.services.manual_promotion import promote_by_hand, roll_back_by_hand
+from cleverbetter_dagster.services.champion.manual_promotion import promote_by_hand, roll_back_by_hand
 from cleverbetter_dagster.settings import Settings
-from cleverbetter_dagster.store import ledger
+from cleverbetter_dagster.store.ledger import ledger
 from cleverbetter_dagster.store.predictions import read_predictions
-from cleverbetter_dagster.store.registry import ModelVersion, Registry
+from cleverbetter_dagster.store.tracking.registry import ModelVersion, Registry
 
 ACTOR = "REST API"
 MOST_PREDICTIONS = 10_000

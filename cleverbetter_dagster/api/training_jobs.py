@@ -23,7 +23,7 @@ from cleverbetter_dagster.api.messages import (
 from cleverbetter_dagster.defs.failures import failure_of
 from cleverbetter_dagster.defs.launches import FAMILY_TAG, JOB_ID_TAG
 from cleverbetter_dagster.defs.requests import TrainingRequest
-from cleverbetter_dagster.services.trained_versions import recorded_by_run
+from cleverbetter_dagster.services.training.registered_versions import recorded_by_run
 from cleverbetter_dagster.settings import Settings
 
 MOST_JOBS = 200

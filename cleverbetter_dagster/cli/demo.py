@@ -18,8 +18,8 @@ from cleverbetter_dagster.errors import DataError
 from cleverbetter_dagster.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    from cleverbetter_dagster.dataset.samples import SampleSpec
-    from cleverbetter_dagster.evaluation.bootstrap import Interval
+    from cleverbetter_dagster.dataset.simulation.rows import SampleSpec
+    from cleverbetter_dagster.evaluation.intervals.bootstrap import Interval
     from cleverbetter_dagster.evaluation.leaderboard import LeaderboardRow
     from cleverbetter_dagster.services.records import ChampionRecord
 
@@ -42,7 +42,7 @@ def demo(
     as_json: AsJson = False,
 ) -> None:
     """Simulate betting strategies, then train, judge, promote and predict on their backtests. Under three minutes."""
-    from cleverbetter_dagster.dataset.samples import SampleSpec
+    from cleverbetter_dagster.dataset.simulation.rows import SampleSpec
 
     settings, console = load_settings(), progress_console(quiet=True) if as_json else Console()
     started = perf_counter()
@@ -50,7 +50,7 @@ def demo(
     months = _months(spec.first_month, spec.months)
     console.rule("[bold]cleverbetter demo")
     _import_sample(settings, spec, console)
-    from cleverbetter_dagster.cli.launch import run_job
+    from cleverbetter_dagster.cli.models.launch import run_job
     from cleverbetter_dagster.defs.launches import Launch
 
     console.print(f"\n[bold]Loading and validating[/] the rows of {spec.months} months, {months[0]} to {months[1]}")
@@ -74,8 +74,8 @@ def _months(first: str, count: int) -> tuple[str, str]:
 
 def _import_sample(settings: Settings, spec: "SampleSpec", console: Console) -> None:
     from cleverbetter_dagster.cli.progress import import_progress
-    from cleverbetter_dagster.dataset.samples import sample_rows
-    from cleverbetter_dagster.store.importer import import_files
+    from cleverbetter_dagster.dataset.simulation.rows import sample_rows
+    from cleverbetter_dagster.store.imports.importer import import_files
 
     console.print(f"[bold]Simulating[/] {spec.n_strategies} strategies bet by bet over {spec.months} months")
     results, features = sample_rows(spec)
@@ -92,7 +92,7 @@ def _refuse_other_rows(settings: Settings, sample: set[str]) -> None:
     """Simulated rows must never be mixed with a team's own."""
     import psycopg
 
-    from cleverbetter_dagster.store.database import psycopg_connect
+    from cleverbetter_dagster.store.postgres.database import psycopg_connect
 
     with closing(psycopg_connect(settings, "rows", autocommit=True)) as connection:
         try:

@@ -15,7 +15,7 @@ def doctor(as_json: AsJson = False) -> None:
 
     Changes nothing. Exit code 1 if a check fails.
     """
-    from cleverbetter_dagster.services.doctor import examine
+    from cleverbetter_dagster.services.doctor.doctor import examine
 
     found = examine(load_settings())
     if as_json:

@@ -11,19 +11,21 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from cleverbetter_dagster.cli import promotion, quarantine, results, settings_table
-from cleverbetter_dagster.cli.api import api
-from cleverbetter_dagster.cli.backfill import backfill
+from cleverbetter_dagster.cli import settings_table
 from cleverbetter_dagster.cli.demo import demo
 from cleverbetter_dagster.cli.doctor import doctor
-from cleverbetter_dagster.cli.down import down
-from cleverbetter_dagster.cli.import_rows import import_rows
+from cleverbetter_dagster.cli.models import promotion, results
+from cleverbetter_dagster.cli.models.backfill import backfill
+from cleverbetter_dagster.cli.models.report import report
+from cleverbetter_dagster.cli.models.simulate_retraining import simulate_retraining
+from cleverbetter_dagster.cli.models.train import train, tune
 from cleverbetter_dagster.cli.output import MEANINGS, exit_code
-from cleverbetter_dagster.cli.report import report
-from cleverbetter_dagster.cli.simulate_retraining import simulate_retraining
-from cleverbetter_dagster.cli.status import status
-from cleverbetter_dagster.cli.train import train, tune
-from cleverbetter_dagster.cli.up import up
+from cleverbetter_dagster.cli.rows import quarantine
+from cleverbetter_dagster.cli.rows.import_rows import import_rows
+from cleverbetter_dagster.cli.services.api import api
+from cleverbetter_dagster.cli.services.down import down
+from cleverbetter_dagster.cli.services.status import status
+from cleverbetter_dagster.cli.services.up import up
 from cleverbetter_dagster.errors import CleverBetterError
 
 START, ROWS, MODELS, CHAMPION, CARE = (

@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 
 from cleverbetter_dagster.dataset.spec import DatasetSpec
-from cleverbetter_dagster.defs.rows import UPSTREAM
+from cleverbetter_dagster.defs.assets.rows import UPSTREAM
 from cleverbetter_dagster.learning.catalogue import FAMILIES
 
 LOAD_ROWS = "load_rows"

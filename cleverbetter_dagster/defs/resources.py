@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 
 from cleverbetter_dagster.settings import Settings, load_settings
-from cleverbetter_dagster.store.tracking import experiment_id, tracking_uri
+from cleverbetter_dagster.store.tracking.client import experiment_id, tracking_uri
 
 
 class Deployment(dg.ConfigurableResource):

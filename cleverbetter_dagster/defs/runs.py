@@ -9,7 +9,7 @@ from dagster._core.errors import DagsterAssetCheckFailedError
 from dagster._core.execution.plan.objects import StepFailureData
 
 from cleverbetter_dagster.defs.jobs import INCREMENTAL
-from cleverbetter_dagster.services.retraining import PastRun
+from cleverbetter_dagster.services.ingest.retrain_policy import PastRun
 
 CAUSE = "cleverbetter/cause"
 """Tag: why a run was requested, such as `new_rows`."""

@@ -6,7 +6,7 @@ from numpy.typing import ArrayLike
 from cleverbetter_dagster.betting.performance import betting_metrics, finite_vector
 from cleverbetter_dagster.betting.segments import FloatArray
 from cleverbetter_dagster.errors import InvalidInput
-from cleverbetter_dagster.evaluation.classification import classification_metrics
+from cleverbetter_dagster.evaluation.metrics.classification import classification_metrics
 
 CLASSIFICATION_METRICS = (
     "accuracy",

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from cleverbetter_dagster.errors import UnknownFamily
-from cleverbetter_dagster.learning.classifier import Classifier
-from cleverbetter_dagster.learning.ensemble import Ensemble
+from cleverbetter_dagster.learning.classifier.family import Classifier
+from cleverbetter_dagster.learning.ensemble.family import Ensemble
 from cleverbetter_dagster.learning.family import Family
-from cleverbetter_dagster.learning.rl_agent import RlAgent
+from cleverbetter_dagster.learning.rl_agent.family import RlAgent
 
 FAMILIES: Mapping[str, Family] = MappingProxyType(
     {family.name: family for family in (Ensemble(), Classifier(), RlAgent())}

@@ -8,8 +8,8 @@ from pydantic import BaseModel, ConfigDict, JsonValue
 from cleverbetter_dagster.betting.staking import StakingSpec
 from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.dataset.splits import TemporalSplit
-from cleverbetter_dagster.evaluation.bootstrap import Interval
 from cleverbetter_dagster.evaluation.drift import Drift
+from cleverbetter_dagster.evaluation.intervals.bootstrap import Interval
 from cleverbetter_dagster.evaluation.leaderboard import LeaderboardRow
 from cleverbetter_dagster.evaluation.staking_comparison import StakingVerdict
 

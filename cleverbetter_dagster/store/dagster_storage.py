@@ -15,7 +15,7 @@ from dagster._serdes import ConfigurableClassData
 from dagster_postgres import DagsterPostgresStorage
 
 from cleverbetter_dagster.settings import load_settings
-from cleverbetter_dagster.store.database import database_url
+from cleverbetter_dagster.store.postgres.database import database_url
 
 
 class OneDatabaseStorage(DagsterPostgresStorage):

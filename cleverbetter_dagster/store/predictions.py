@@ -19,8 +19,8 @@ from psycopg.rows import dict_row
 
 from cleverbetter_dagster.errors import DataError
 from cleverbetter_dagster.settings import Settings
-from cleverbetter_dagster.store.database import advisory_lock, psycopg_connect
-from cleverbetter_dagster.store.ledger_table import ensure_ledger
+from cleverbetter_dagster.store.ledger.table import ensure_ledger
+from cleverbetter_dagster.store.postgres.database import advisory_lock, psycopg_connect
 
 TABLES_LOCK = "prediction tables"
 

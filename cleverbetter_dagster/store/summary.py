@@ -12,12 +12,12 @@ from psycopg import sql
 from cleverbetter_dagster.dataset.schema import CREATED_AT, END_DATE, RUN_DATE, START_DATE
 from cleverbetter_dagster.errors import SchemaError
 from cleverbetter_dagster.settings import Settings
-from cleverbetter_dagster.store.database import connect, running_target
-from cleverbetter_dagster.store.layout import SourceLayout, resolve_source
-from cleverbetter_dagster.store.ledger import champion_line
-from cleverbetter_dagster.store.ledger_table import ledger_exists
-from cleverbetter_dagster.store.quarantine import count_pending
-from cleverbetter_dagster.store.tables import Relation, find_relation
+from cleverbetter_dagster.store.ledger.ledger import champion_line
+from cleverbetter_dagster.store.ledger.table import ledger_exists
+from cleverbetter_dagster.store.postgres.database import connect, running_target
+from cleverbetter_dagster.store.quarantine.table import count_pending
+from cleverbetter_dagster.store.source.layout import SourceLayout, resolve_source
+from cleverbetter_dagster.store.source.tables import Relation, find_relation
 
 COUNT_TIMEOUT_MILLISECONDS = 2000
 

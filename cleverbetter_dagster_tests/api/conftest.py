@@ -15,11 +15,11 @@ import requests
 import uvicorn
 
 from cleverbetter_dagster.api.app import create_app
-from cleverbetter_dagster.cli.services import HOST, MODULE, free_port
-from cleverbetter_dagster.dataset.samples import SampleSpec, sample_rows
+from cleverbetter_dagster.cli.services.processes import HOST, MODULE, free_port
+from cleverbetter_dagster.dataset.simulation.rows import SampleSpec, sample_rows
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.home import prepare_home
-from cleverbetter_dagster.store.importer import import_files
+from cleverbetter_dagster.store.imports.importer import import_files
 
 SAMPLE = SampleSpec(n_strategies=50, first_month="2023-01", months=3)
 

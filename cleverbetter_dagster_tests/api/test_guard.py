@@ -8,11 +8,11 @@ import pytest
 import requests
 from pydantic import SecretStr
 
-from cleverbetter_dagster.cli.api import check_host
+from cleverbetter_dagster.cli.services.api import check_host
 from cleverbetter_dagster.errors import SettingsError
 from cleverbetter_dagster.settings import Settings
-from cleverbetter_dagster.store import ledger
 from cleverbetter_dagster.store.home import prepare_home
+from cleverbetter_dagster.store.ledger import ledger
 from cleverbetter_dagster_tests.api.conftest import Api, served
 
 TOKEN = "correct horse battery staple"

@@ -6,13 +6,13 @@ import pandas as pd
 import pytest
 
 from cleverbetter_dagster.settings import Settings
-from cleverbetter_dagster.store import ledger
-from cleverbetter_dagster.store.model_package import log_model
-from cleverbetter_dagster.store.model_runs import RunSpec, start_run
+from cleverbetter_dagster.store.ledger import ledger
 from cleverbetter_dagster.store.predictions import ScoredBy, write_predictions
-from cleverbetter_dagster.store.registry import Registry
+from cleverbetter_dagster.store.tracking.package import log_model
+from cleverbetter_dagster.store.tracking.registry import Registry
+from cleverbetter_dagster.store.tracking.runs import RunSpec, start_run
 from cleverbetter_dagster_tests.api.conftest import Api, served
-from cleverbetter_dagster_tests.store.test_model_package import MODEL
+from cleverbetter_dagster_tests.store.tracking.test_package import MODEL
 
 REASON = {"reason": "calibrated better in October"}
 

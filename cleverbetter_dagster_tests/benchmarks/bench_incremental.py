@@ -30,11 +30,11 @@ from cleverbetter_dagster.dataset.labels import LABEL, NEXT_ROI
 from cleverbetter_dagster.dataset.panel import build_panel
 from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.dataset.splits import temporal_folds
-from cleverbetter_dagster.evaluation.bootstrap import BlockBootstrap, Interval
-from cleverbetter_dagster.evaluation.month_statistics import mean_statistic
+from cleverbetter_dagster.evaluation.intervals.bootstrap import BlockBootstrap, Interval
+from cleverbetter_dagster.evaluation.metrics.month_statistics import mean_statistic
 from cleverbetter_dagster.learning.catalogue import FAMILIES
 from cleverbetter_dagster.learning.family import Family, FittedModel
-from cleverbetter_dagster.services.staking import stakes_of
+from cleverbetter_dagster.services.evaluation.stakes import stakes_of
 from cleverbetter_dagster_tests.benchmarks.bench_tuning import ROWS_VARIABLE, load
 
 MOST_AUC_LOST, LEAST_SPEEDUP = 0.002, 20.0

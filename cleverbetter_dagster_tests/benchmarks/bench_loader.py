@@ -28,11 +28,11 @@ from rich.console import Console
 from rich.table import Table
 
 from cleverbetter_dagster.settings import Settings
-from cleverbetter_dagster.store.database import database_url, psycopg_connect
-from cleverbetter_dagster.store.embedded import ensure_server, stop_server
-from cleverbetter_dagster.store.layout import resolve_source
-from cleverbetter_dagster.store.loader import read_rows
-from cleverbetter_dagster.store.tables import ensure_source_tables
+from cleverbetter_dagster.store.postgres.database import database_url, psycopg_connect
+from cleverbetter_dagster.store.postgres.embedded import ensure_server, stop_server
+from cleverbetter_dagster.store.source.layout import resolve_source
+from cleverbetter_dagster.store.source.loader import read_rows
+from cleverbetter_dagster.store.source.tables import ensure_source_tables
 
 KEYS = (
     "avg_field_size",

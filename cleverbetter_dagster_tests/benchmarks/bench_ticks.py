@@ -25,14 +25,14 @@ from pydantic import SecretStr
 from rich.console import Console
 from rich.table import Table
 
-from cleverbetter_dagster.services.landing import glance, reconcile, seen_now
+from cleverbetter_dagster.services.ingest.change_detection import glance, reconcile, seen_now
 from cleverbetter_dagster.settings import Settings
-from cleverbetter_dagster.store.changes import open_look
-from cleverbetter_dagster.store.database import psycopg_connect
-from cleverbetter_dagster.store.embedded import ensure_server, stop_server
-from cleverbetter_dagster.store.layout import resolve_source
-from cleverbetter_dagster.store.postmaster import ServerAddress
-from cleverbetter_dagster.store.taken import read_taken, record_taken
+from cleverbetter_dagster.store.postgres.database import psycopg_connect
+from cleverbetter_dagster.store.postgres.embedded import ensure_server, stop_server
+from cleverbetter_dagster.store.postgres.postmaster import ServerAddress
+from cleverbetter_dagster.store.source.changes import open_look
+from cleverbetter_dagster.store.source.layout import resolve_source
+from cleverbetter_dagster.store.source.load_log import read_taken, record_taken
 from cleverbetter_dagster_tests.benchmarks.bench_loader import fill
 from cleverbetter_dagster_tests.new_database import EXAMPLE, given_server, new_database
 

@@ -24,13 +24,13 @@ from rich.table import Table
 from sklearn.metrics import roc_auc_score
 
 from cleverbetter_dagster.dataset.as_of import AsOf
-from cleverbetter_dagster.dataset.samples import SampleSpec, sample_rows
+from cleverbetter_dagster.dataset.simulation.rows import SampleSpec, sample_rows
 from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.dataset.splits import Partition
-from cleverbetter_dagster.learning.ensemble import Ensemble, EnsembleParams, FittedEnsemble
-from cleverbetter_dagster.learning.tuning import StudyPlace, StudyResult, StudySpec, pooled, run_study
-from cleverbetter_dagster.services.datasets import Dataset, plan_split
-from cleverbetter_dagster.services.tuning import warm_start
+from cleverbetter_dagster.learning.ensemble.family import Ensemble, EnsembleParams, FittedEnsemble
+from cleverbetter_dagster.learning.tuning.study import StudyPlace, StudyResult, StudySpec, pooled, run_study
+from cleverbetter_dagster.services.training.datasets import Dataset, plan_split
+from cleverbetter_dagster.services.training.tune import warm_start
 from cleverbetter_dagster_tests.benchmarks import auc_account
 from cleverbetter_dagster_tests.services.conftest import canonical
 

@@ -12,17 +12,17 @@ from time import process_time
 import numpy as np
 from rich.console import Console
 
-from cleverbetter_dagster.learning.agent_policy import AgentPolicy
-from cleverbetter_dagster.learning.agent_training import (
+from cleverbetter_dagster.learning.rl_agent.decisions import Decisions
+from cleverbetter_dagster.learning.rl_agent.env import BettingWorld, WorldSpec
+from cleverbetter_dagster.learning.rl_agent.policy import AgentPolicy
+from cleverbetter_dagster.learning.rl_agent.training import (
     AgentSpec,
     checkpoints,
     policy_of,
     shares_of,
     worth_of_returns,
 )
-from cleverbetter_dagster.learning.betting_world import BettingWorld, WorldSpec
-from cleverbetter_dagster.learning.decisions import Decisions
-from cleverbetter_dagster_tests.learning.plain_world import PlainWorld
+from cleverbetter_dagster_tests.learning.rl_agent.plain_env import PlainWorld
 
 WORLDS = 64
 
@@ -50,7 +50,7 @@ def plain_speed(decisions: Decisions, spec: WorldSpec, seconds: float) -> float:
 
 def vector_speed(decisions: Decisions, spec: WorldSpec, seconds: float) -> float:
     """Steps a second of all worlds together, as Stable-Baselines3 takes them."""
-    from cleverbetter_dagster.learning.world_faces import BettingVecEnv
+    from cleverbetter_dagster.learning.rl_agent.vec_env import BettingVecEnv
 
     env, rng = BettingVecEnv(decisions, spec, WORLDS), np.random.default_rng(0)
     env.seed(0)
@@ -82,7 +82,7 @@ def defaults(decisions: Decisions, spec: WorldSpec, steps: int) -> tuple[float, 
     from stable_baselines3 import PPO
     from stable_baselines3.common.logger import Logger
 
-    from cleverbetter_dagster.learning.world_faces import BettingEnv
+    from cleverbetter_dagster.learning.rl_agent.vec_env import BettingEnv
 
     torch.set_num_threads(1)
     model = PPO("MlpPolicy", BettingEnv(decisions, spec), seed=0, device="cpu")

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from cleverbetter_dagster.dataset.examples import Examples
-from cleverbetter_dagster.evaluation.bootstrap import Interval
-from cleverbetter_dagster.learning.ensemble import Ensemble, EnsembleParams
+from cleverbetter_dagster.evaluation.intervals.bootstrap import Interval
+from cleverbetter_dagster.learning.ensemble.family import Ensemble, EnsembleParams
 from cleverbetter_dagster_tests.benchmarks.auc_account import Forecast, account, ceiling, shown, verdict
 from cleverbetter_dagster_tests.learning.conftest import SMALL, backtest_rows, partition_of
 

@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 import requests
 
-from cleverbetter_dagster.dataset.samples import SampleSpec, sample_rows
+from cleverbetter_dagster.dataset.simulation.rows import SampleSpec, sample_rows
 from cleverbetter_dagster.settings import Settings
-from cleverbetter_dagster.store.importer import import_files
+from cleverbetter_dagster.store.imports.importer import import_files
 
 CHROMIUM = shutil.which("chromium")
 pytestmark = [

@@ -12,10 +12,10 @@ from cleverbetter_dagster.cli.main import app
 from cleverbetter_dagster.cli.output import exit_code
 from cleverbetter_dagster.errors import CleverBetterError
 from cleverbetter_dagster.settings import Settings
-from cleverbetter_dagster.store.model_package import log_model
-from cleverbetter_dagster.store.model_runs import RunSpec, start_run
-from cleverbetter_dagster.store.registry import Registry
-from cleverbetter_dagster_tests.store.test_model_package import MODEL
+from cleverbetter_dagster.store.tracking.package import log_model
+from cleverbetter_dagster.store.tracking.registry import Registry
+from cleverbetter_dagster.store.tracking.runs import RunSpec, start_run
+from cleverbetter_dagster_tests.store.tracking.test_package import MODEL
 
 Command = Callable[..., "Done"]
 COMMAND = (sys.executable, "-m", "cleverbetter_dagster.cli.main")

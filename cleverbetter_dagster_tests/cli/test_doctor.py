@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from psycopg import sql
 
-from cleverbetter_dagster.services import doctor, doctor_stores
-from cleverbetter_dagster.services.manual_promotion import Grounds, promote, review
+from cleverbetter_dagster.services.champion.manual_promotion import Grounds, promote, review
+from cleverbetter_dagster.services.doctor import doctor, stores
 from cleverbetter_dagster.settings import Settings
-from cleverbetter_dagster.store.database import psycopg_connect
-from cleverbetter_dagster.store.tables import ensure_source_tables
-from cleverbetter_dagster.store.tracking import artefact_folder
+from cleverbetter_dagster.store.postgres.database import psycopg_connect
+from cleverbetter_dagster.store.source.tables import ensure_source_tables
+from cleverbetter_dagster.store.tracking.client import artefact_folder
 from cleverbetter_dagster_tests.cli.conftest import command_in, registered
 
 
@@ -85,7 +85,7 @@ def test_an_mlflow_server_that_is_away(healthy: Settings, monkeypatch: pytest.Mo
 def test_a_full_disk_an_untested_package_and_a_wrong_clock(healthy: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "LEAST_DISK_GIB", 1e9)
     monkeypatch.setattr(doctor, "requires", lambda _: ["rich<1", "no-such-package"])
-    monkeypatch.setattr(doctor_stores, "CLOCK_FAIL_SECONDS", -1.0)
+    monkeypatch.setattr(stores, "CLOCK_FAIL_SECONDS", -1.0)
     code, found, _ = levels(monkeypatch, healthy)
     assert (code, found["disk"], found["packages"], found["clock"]) == (1, "fail", "fail", "fail")
 

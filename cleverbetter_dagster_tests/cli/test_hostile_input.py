@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from cleverbetter_dagster.errors import InvalidInput
-from cleverbetter_dagster.services.loading import load_history, months_with_rows
-from cleverbetter_dagster.services.reports import report_path
+from cleverbetter_dagster.services.ingest.loading import load_history, months_with_rows
+from cleverbetter_dagster.services.reports.store import report_path
 from cleverbetter_dagster.settings import Settings, load_settings
 from cleverbetter_dagster.store.artefacts import ArtefactStore
-from cleverbetter_dagster.store.database import psycopg_connect
+from cleverbetter_dagster.store.postgres.database import psycopg_connect
 from cleverbetter_dagster_tests.cli.conftest import Command, command_in
 from cleverbetter_dagster_tests.upstream_rows import upstream_features, upstream_results
 
@@ -60,7 +60,7 @@ def test_table_names_are_names_whatever_is_in_them(odd: Command, tmp_path: Path)
 @pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
 def test_what_is_no_regular_file_is_not_imported(here: Command, tmp_path: Path, ending: str, kind: str) -> None:
     from cleverbetter_dagster.errors import ImportFileError
-    from cleverbetter_dagster.store.file_batches import read_batches
+    from cleverbetter_dagster.store.imports.file_batches import read_batches
 
     path = tmp_path / f"rows{ending}"
     if kind == "pipe":

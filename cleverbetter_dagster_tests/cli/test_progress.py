@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from cleverbetter_dagster.cli import progress
-from cleverbetter_dagster.cli.launch import QUIET
+from cleverbetter_dagster.cli.models.launch import QUIET
 from cleverbetter_dagster.cli.progress import run_progress
 
 TOLD = ("ensemble 2023-11: 4 of 10 trials (1 pruned), best auc 0.7451, about 61 s left", "ensemble 2023-11: 10 of 10")

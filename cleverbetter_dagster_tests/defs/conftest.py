@@ -6,8 +6,8 @@ import psycopg
 import pytest
 
 from cleverbetter_dagster.settings import Settings
-from cleverbetter_dagster.store.database import psycopg_connect
-from cleverbetter_dagster.store.tables import ensure_source_tables
+from cleverbetter_dagster.store.postgres.database import psycopg_connect
+from cleverbetter_dagster.store.source.tables import ensure_source_tables
 
 
 @pytest.fixture

@@ -7,11 +7,11 @@ import dagster as dg
 import pytest
 
 from cleverbetter_dagster.definitions import defs
-from cleverbetter_dagster.defs.families import StudyConfig, family_assets, study_config
+from cleverbetter_dagster.defs.assets.families import StudyConfig, family_assets, study_config
 from cleverbetter_dagster.defs.partitions import monthly
 from cleverbetter_dagster.learning.catalogue import FAMILIES
-from cleverbetter_dagster.learning.ensemble import Ensemble
-from cleverbetter_dagster.learning.rl_agent import RlAgent
+from cleverbetter_dagster.learning.ensemble.family import Ensemble
+from cleverbetter_dagster.learning.rl_agent.family import RlAgent
 
 GRAPH = defs.resolve_asset_graph()
 UPSTREAM = {"backtest_results", "ml_features"}

@@ -9,7 +9,7 @@ from cleverbetter_dagster.defs.jobs import LANE
 from cleverbetter_dagster.defs.resources import mlflow_run
 from cleverbetter_dagster.learning.catalogue import FAMILIES
 from cleverbetter_dagster.settings import REPOSITORY, Settings
-from cleverbetter_dagster.store.tracking import tracking_uri
+from cleverbetter_dagster.store.tracking.client import tracking_uri
 
 INSTANCE_FILE = REPOSITORY / "cleverbetter_dagster" / "dagster.yaml"
 

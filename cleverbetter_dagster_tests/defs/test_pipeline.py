@@ -12,28 +12,28 @@ import pandas as pd
 import pytest
 
 from cleverbetter_dagster.dataset.as_of import AsOf
-from cleverbetter_dagster.dataset.samples import SampleSpec, sample_rows
+from cleverbetter_dagster.dataset.simulation.rows import SampleSpec, sample_rows
 from cleverbetter_dagster.definitions import assets
-from cleverbetter_dagster.defs import walk_forward
+from cleverbetter_dagster.defs.assets import walk_forward
 from cleverbetter_dagster.defs.io_manager import ArtefactIOManager
 from cleverbetter_dagster.defs.resources import Deployment, mlflow_run
 from cleverbetter_dagster.errors import NothingToJudge
 from cleverbetter_dagster.learning.catalogue import FAMILIES
-from cleverbetter_dagster.services.report_parts import reproduction
-from cleverbetter_dagster.services.reports import find_report
-from cleverbetter_dagster.services.scored_table import evaluated_model
-from cleverbetter_dagster.services.stored import stored_evaluation
+from cleverbetter_dagster.services.evaluation.scored_table import evaluated_model
+from cleverbetter_dagster.services.reports.parts import reproduction
+from cleverbetter_dagster.services.reports.store import find_report
+from cleverbetter_dagster.services.stored_assets import stored_evaluation
 from cleverbetter_dagster.settings import Settings
-from cleverbetter_dagster.store import ledger
-from cleverbetter_dagster.store.database import psycopg_connect
-from cleverbetter_dagster.store.importer import import_files
-from cleverbetter_dagster.store.postmaster import ServerAddress
+from cleverbetter_dagster.store.imports.importer import import_files
+from cleverbetter_dagster.store.ledger import ledger
+from cleverbetter_dagster.store.postgres.database import psycopg_connect
+from cleverbetter_dagster.store.postgres.postmaster import ServerAddress
 from cleverbetter_dagster.store.predictions import read_predictions
-from cleverbetter_dagster.store.registry import Registry
-from cleverbetter_dagster.store.tracking import tracking_uri
+from cleverbetter_dagster.store.tracking.client import tracking_uri
+from cleverbetter_dagster.store.tracking.registry import Registry
 from cleverbetter_dagster_tests.new_database import new_database
 from cleverbetter_dagster_tests.services.conftest import canonical
-from cleverbetter_dagster_tests.services.test_reports import typed
+from cleverbetter_dagster_tests.services.reports.test_store import typed
 
 SAMPLE = SampleSpec(n_strategies=150, first_month="2021-01", months=30)
 FIRST, AS_OF, LAST = "2021-01", "2023-05", "2023-06"

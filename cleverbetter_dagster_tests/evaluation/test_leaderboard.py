@@ -2,10 +2,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cleverbetter_dagster.evaluation.allocation import allocation_of
-from cleverbetter_dagster.evaluation.bootstrap import BootstrapSpec
-from cleverbetter_dagster.evaluation.classification import classification_metrics
+from cleverbetter_dagster.evaluation.intervals.bootstrap import BootstrapSpec
 from cleverbetter_dagster.evaluation.leaderboard import METRICS, leaderboard, leaderboard_frame, leaderboard_row
+from cleverbetter_dagster.evaluation.metrics.allocation import allocation_of
+from cleverbetter_dagster.evaluation.metrics.classification import classification_metrics
 from cleverbetter_dagster_tests.evaluation.scored import decision_months, scored_rows, simulated_models
 
 MODELS = simulated_models()

@@ -6,7 +6,7 @@ from cleverbetter_dagster.dataset.examples import Examples
 from cleverbetter_dagster.dataset.schema import METRICS
 from cleverbetter_dagster.errors import LearningError
 from cleverbetter_dagster.learning.baselines import BASELINES
-from cleverbetter_dagster.learning.tuning import pooled
+from cleverbetter_dagster.learning.tuning.study import pooled
 
 
 @pytest.fixture(scope="module")

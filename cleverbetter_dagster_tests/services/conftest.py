@@ -6,10 +6,10 @@ import pandas as pd
 import pytest
 
 from cleverbetter_dagster.dataset.as_of import AsOf
-from cleverbetter_dagster.dataset.samples import SampleSpec, sample_rows
 from cleverbetter_dagster.dataset.schema import ROI
+from cleverbetter_dagster.dataset.simulation.rows import SampleSpec, sample_rows
 from cleverbetter_dagster.dataset.spec import DatasetSpec
-from cleverbetter_dagster.services.datasets import Dataset, plan_split
+from cleverbetter_dagster.services.training.datasets import Dataset, plan_split
 
 SAMPLE = SampleSpec(n_strategies=120, first_month="2021-01", months=30)
 AS_OF = AsOf.parse("2023-06")

@@ -14,22 +14,23 @@ from cleverbetter_dagster.dataset.examples import Examples
 from cleverbetter_dagster.dataset.schema import rows_schema
 from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.definitions import defs
-from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
-from cleverbetter_dagster.services.datasets import Dataset
-from cleverbetter_dagster.services.evaluation_checks import (
+from cleverbetter_dagster.evaluation.metrics.scored_rows import ScoredRows
+from cleverbetter_dagster.services.checks import Rule, broken_guards
+from cleverbetter_dagster.services.evaluation.checks import (
     CHAMPION_RULES,
     EVALUATION_RULES,
     MODEL_RULES,
     PREDICTION_RULES,
 )
-from cleverbetter_dagster.services.loading import MonthLoad
-from cleverbetter_dagster.services.monitoring_checks import MONITORING_RULES
+from cleverbetter_dagster.services.ingest.loading import MonthLoad
+from cleverbetter_dagster.services.ingest.row_checks import ROW_RULES
+from cleverbetter_dagster.services.monitoring.checks import MONITORING_RULES
 from cleverbetter_dagster.services.records import ChampionRecord, PredictionsRecord
-from cleverbetter_dagster.services.row_checks import ROW_RULES
-from cleverbetter_dagster.services.rules import Rule, broken_guards
-from cleverbetter_dagster.services.split_checks import SPLIT_RULES, newest_panel
-from cleverbetter_dagster.services.study_checks import STUDY_RULES
-from cleverbetter_dagster_tests.services import test_evaluation_checks, test_study_checks
+from cleverbetter_dagster.services.training.datasets import Dataset
+from cleverbetter_dagster.services.training.split_checks import SPLIT_RULES, newest_panel
+from cleverbetter_dagster.services.training.study_checks import STUDY_RULES
+from cleverbetter_dagster_tests.services.evaluation import test_checks
+from cleverbetter_dagster_tests.services.training import test_study_checks
 
 LENIENT = DatasetSpec(min_composite_score=None)
 
@@ -252,5 +253,5 @@ def test_every_check_of_the_graph_is_a_rule_with_a_fault_planted_in_these_tests(
     assert described == {name: rule.description for name, rule in rules.items()}
     assert set(ROW_FAULTS) == {rule.name for rule in ROW_RULES}
     assert set(SPLIT_FAULTS) == {rule.name for rule in SPLIT_RULES}
-    assert set(test_evaluation_checks.FAULTS) == {rule.name for rule in EVALUATION_RULES}
+    assert set(test_checks.FAULTS) == {rule.name for rule in EVALUATION_RULES}
     assert set(test_study_checks.FAULTS) == {rule.name for rule in STUDY_RULES}

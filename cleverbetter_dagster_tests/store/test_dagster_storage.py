@@ -9,11 +9,11 @@ from dagster._core.instance.ref import InstanceRef
 from dagster._serdes import serialize_value
 
 from cleverbetter_dagster.errors import SettingsError
-from cleverbetter_dagster.services.doctor import CHECKS
+from cleverbetter_dagster.services.doctor.doctor import CHECKS
 from cleverbetter_dagster.settings import REPOSITORY, Settings
 from cleverbetter_dagster.store import home
-from cleverbetter_dagster.store.database import psycopg_connect
 from cleverbetter_dagster.store.home import prepare_home
+from cleverbetter_dagster.store.postgres.database import psycopg_connect
 
 
 @dg.op

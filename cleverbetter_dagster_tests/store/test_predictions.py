@@ -9,9 +9,9 @@ import pytest
 
 from cleverbetter_dagster.errors import DataError
 from cleverbetter_dagster.settings import Settings
-from cleverbetter_dagster.store import ledger
-from cleverbetter_dagster.store.database import psycopg_connect
-from cleverbetter_dagster.store.ledger import Decision
+from cleverbetter_dagster.store.ledger import ledger
+from cleverbetter_dagster.store.ledger.ledger import Decision
+from cleverbetter_dagster.store.postgres.database import psycopg_connect
 from cleverbetter_dagster.store.predictions import TYPES, ScoredBy, Written, read_predictions, write_predictions
 
 JUNE = ScoredBy("2023-06", "ensemble", 1, "run-1")

@@ -7,7 +7,7 @@ from typing import Literal
 
 from markupsafe import Markup
 
-from cleverbetter_dagster.evaluation.bootstrap import Interval
+from cleverbetter_dagster.evaluation.intervals.bootstrap import Interval
 
 Tone = Literal["good", "bad", "plain"]
 

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from cleverbetter_dagster.evaluation.allocation import AllocationResult
-from cleverbetter_dagster.evaluation.bootstrap import Interval
+from cleverbetter_dagster.evaluation.intervals.bootstrap import Interval
+from cleverbetter_dagster.evaluation.metrics.allocation import AllocationResult
 from cleverbetter_dagster.evaluation.report import charts
 from cleverbetter_dagster.evaluation.report.view import Number, Report, Section, Table, figure, percent
 

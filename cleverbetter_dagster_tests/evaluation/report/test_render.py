@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cleverbetter_dagster.evaluation.allocation import allocation_of
-from cleverbetter_dagster.evaluation.bootstrap import Interval
+from cleverbetter_dagster.evaluation.intervals.bootstrap import Interval
+from cleverbetter_dagster.evaluation.metrics.allocation import allocation_of
 from cleverbetter_dagster.evaluation.report import Chart, Number, Report, Section, Table, charts, render
 from cleverbetter_dagster.evaluation.report.svg import Board
 from cleverbetter_dagster.evaluation.report.walk_forward import WalkedModel, WalkForwardView, walk_forward_report

@@ -1,0 +1,82 @@
+"""`cleverbetter simulate-retraining`: history replayed through ways of retraining, cost beside quality."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from cleverbetter_dagster.cli.options import AsJson
+from cleverbetter_dagster.cli.output import print_json, progress_console
+
+if TYPE_CHECKING:
+    from cleverbetter_dagster.evaluation.intervals.bootstrap import Interval
+    from cleverbetter_dagster.services.simulation.retraining import ReplaySpec
+    from cleverbetter_dagster.services.simulation.table import PolicyRow
+
+
+def simulate_retraining(
+    first: Annotated[str, typer.Option("--from", metavar="YYYY-MM", help="First month a model is fitted at.")],
+    last: Annotated[str, typer.Option("--to", metavar="YYYY-MM", help="Last month; judged on the one after.")],
+    family: Annotated[str, typer.Option(help="Model family, with its default parameters.")] = "ensemble",
+    min_composite_score: Annotated[
+        float, typer.Option(help="Rows scoring below are neither learned from nor judged.")
+    ] = 0.3,
+    every_row: Annotated[bool, typer.Option("--every-row", help="Take rows of any composite score.")] = False,
+    largest_drift: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Distance of the probabilities from which `drift` fits anew.")
+    ] = 0.31,
+    as_json: AsJson = False,
+) -> None:
+    """Replay the database's rows month by month: never, monthly, incremental or on-drift retraining. Writes nothing."""
+    from cleverbetter_dagster.cli.progress import import_progress
+    from cleverbetter_dagster.dataset.spec import DatasetSpec
+    from cleverbetter_dagster.services.simulation.retraining import ReplaySpec, landed_rows, replay
+    from cleverbetter_dagster.services.simulation.table import policy_rows
+    from cleverbetter_dagster.settings import load_settings
+
+    settings = load_settings()
+    dataset = DatasetSpec(min_composite_score=None if every_row else min_composite_score)
+    spec = ReplaySpec(family=family, first=first, last=last, dataset=dataset, largest_drift=largest_drift)
+    with import_progress(progress_console(quiet=as_json)) as progress:
+        progress("Reading rows", 0.0)
+        rows = landed_rows(settings)
+        progress("Reading rows", 1.0)
+        table = policy_rows(replay(rows, spec, settings.threads, lambda done: progress("Replaying", done)))
+    if as_json:
+        print_json([row.model_dump(mode="json") for row in table])
+    else:
+        show_policies(table, spec, Console())
+
+
+def show_policies(rows: list["PolicyRow"], spec: "ReplaySpec", console: Console) -> None:
+    """The table, and how to read it."""
+    from cleverbetter_dagster.services.simulation.retraining import POLICIES
+    from cleverbetter_dagster.services.simulation.table import YARDSTICK
+
+    judged = f"judged on {rows[0].rows:,} rows of the {rows[0].months} months after each"
+    console.print(f"{spec.family}, {spec.first} to {spec.last}, {judged}; 95% intervals", highlight=False)
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    table.add_column("")
+    for row in rows:  # a column each: so the intervals of all four fit into 80 columns
+        table.add_column(row.policy, justify="right", no_wrap=True)
+    table.add_row("fits", *(str(row.fits) for row in rows))
+    table.add_row("updates", *(str(row.updates) for row in rows))
+    table.add_row("CPU s", *(f"{row.cpu_seconds:.1f}" for row in rows))
+    table.add_row("AUC", *(_cell(row.roc_auc) for row in rows))
+    table.add_row("  lost", *(_cell(row.auc_lost) for row in rows))
+    table.add_row("Brier", *(_cell(row.brier) for row in rows))
+    table.add_row("  lost", *(_cell(row.brier_lost) for row in rows))
+    table.add_row("growth", *(_cell(row.log_growth) for row in rows))
+    console.print(table)
+    lines = [f"  {row.policy:12} {POLICIES[row.policy]}" for row in rows]
+    lost = f"lost: worse than {YARDSTICK} by, on the same rows; an interval that reaches 0 shows no difference"
+    growth = "growth: mean logarithm of the bankroll's growth in a month"
+    console.print("\n".join([*lines, lost, growth]), highlight=False)
+
+
+def _cell(interval: "Interval | None") -> str:
+    if interval is None:
+        return "–"
+    return f"{interval.point:.4f}\n[dim]{interval.low:.4f}, {interval.high:.4f}[/]"

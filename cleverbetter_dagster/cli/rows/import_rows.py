@@ -1,0 +1,83 @@
+"""`cleverbetter import`: files of backtest rows and market features into the database."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from cleverbetter_dagster.cli.options import AsJson
+from cleverbetter_dagster.cli.output import plain_table, progress_console, result_console
+
+if TYPE_CHECKING:
+    from cleverbetter_dagster.store.imports.importer import ImportReport
+
+LOOK = "cleverbetter quarantine list"
+"""How to see what was not loaded."""
+
+MOST_REASONS = 20
+
+
+def import_rows(
+    results: Annotated[
+        Path | None, typer.Option(help="Backtest rows: Parquet, CSV or JSON Lines, the last two also as .gz.")
+    ] = None,
+    features: Annotated[
+        Path | None, typer.Option(help="Market features: a column of JSON objects, or a numeric column a feature.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Import rows from files. Rows that cannot be right are quarantined, the rest is loaded; it can be repeated."""
+    from cleverbetter_dagster.cli.progress import import_progress
+    from cleverbetter_dagster.settings import load_settings
+    from cleverbetter_dagster.store.imports.importer import import_files
+
+    if results is None and features is None:
+        raise typer.BadParameter("name a file with --results, with --features, or with both")
+    with import_progress(progress_console(quiet=as_json)) as progress:
+        report = import_files(load_settings(), results, features, progress)
+    if as_json:
+        typer.echo(json.dumps(_facts(report), indent=2))
+    else:
+        show_import(report, result_console())
+
+
+def show_import(report: "ImportReport", console: Console) -> None:
+    """The closing table: what became of every file, why rows are in quarantine, and where to see them."""
+    counted = ("read", "new", "replaced", "unchanged", "quarantined")
+    table = plain_table(f"Imported in {report.seconds:.1f} s", ("file",), counted)
+    for file in report.files:
+        counts = (file.rows_read, file.inserted, file.updated, file.unchanged, file.quarantined)
+        table.add_row(Text(Path(file.source).name), *(f"{count:,}" for count in counts))
+    console.print(table)
+    for file in report.files:
+        told = f"{Path(file.source).name} went into {file.table}"
+        if file.ignored_columns:
+            told += f", which has no place for the columns {', '.join(file.ignored_columns)}"
+        console.print(told, style="dim", markup=False, highlight=False, soft_wrap=True)
+    if report.quarantined:
+        _show_reasons(report, console)
+
+
+def _show_reasons(report: "ImportReport", console: Console) -> None:
+    table = plain_table("Quarantined: not loaded, kept until repaired", ("reason",), ("values",))
+    reasons = [(count, reason) for file in report.files for reason, count in file.reasons.items()]
+    for count, reason in sorted(reasons, reverse=True)[:MOST_REASONS]:
+        table.add_row(Text(reason), f"{count:,}")
+    console.print(table)
+    console.print(
+        f"{report.quarantined:,} of {report.rows_read:,} rows were not loaded, the others were. To see them, with "
+        f"file, line and value:\n  {LOOK}\nCorrect them there (`cleverbetter quarantine repair --help`), or in the "
+        "file and import it again: what is loaded is left alone, and what is corrected counts as repaired.",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _facts(report: "ImportReport") -> dict[str, object]:
+    from dataclasses import asdict
+
+    totals = ("rows_read", "inserted", "updated", "unchanged", "quarantined", "seconds")
+    return {**{name: getattr(report, name) for name in totals}, "files": [asdict(file) for file in report.files]}

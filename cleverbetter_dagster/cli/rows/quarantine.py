@@ -1,0 +1,167 @@
+"""`cleverbetter quarantine`: rows that could not be right, shown, corrected, and examined again."""
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from cleverbetter_dagster.cli.options import AsJson, Yes
+from cleverbetter_dagster.cli.output import ExitCode, confirm, plain_table, print_json, progress_console, result_console
+from cleverbetter_dagster.settings import load_settings
+
+if TYPE_CHECKING:
+    from cleverbetter_dagster.services.ingest.quarantine_repair import Repair, Retried
+    from cleverbetter_dagster.store.quarantine.entries import Entry
+
+app = typer.Typer(help="Rows that could not be right: list, show, repair, retry.", no_args_is_help=True)
+
+EntryId = Annotated[int, typer.Argument(metavar="ENTRY", help="Its number in the list.", min=1, show_default=False)]
+
+
+@app.command("list", epilog="[bold]Example[/]\ncleverbetter quarantine list --column win_rate --reason within")
+def list_entries(
+    status: Annotated[str, typer.Option(help="pending, repaired or all.")] = "pending",
+    table: Annotated[str, typer.Option(help="Part of the table's name.")] = "",
+    source: Annotated[str, typer.Option(help="Part of the file's or table's name it was met in.")] = "",
+    column: Annotated[str | None, typer.Option(help="The column at fault.")] = None,
+    row: Annotated[str | None, typer.Option(help="The id of the row.")] = None,
+    reason: Annotated[str, typer.Option(help="Part of the reason.")] = "",
+    limit: Annotated[int, typer.Option(help="Newest entries to show.", min=1)] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """What is in quarantine, newest first: file, line, column, value and reason."""
+    from cleverbetter_dagster.store.quarantine.entries import Filter, select_entries
+    from cleverbetter_dagster.store.quarantine.table import open_quarantine
+
+    if status not in ("pending", "repaired", "all"):
+        raise typer.BadParameter(f"{status!r} is no status; take pending, repaired or all", param_hint="--status")
+    wanted = Filter(status, table, source, column, row, reason)  # type: ignore[arg-type]
+    with open_quarantine(load_settings()) as connection:
+        entries = select_entries(connection, wanted, limit)
+    if as_json:
+        print_json(entries)
+    elif not entries:
+        result_console().print("Nothing in quarantine fits.")
+    else:
+        _show_list(entries, limit, result_console())
+
+
+@app.command(epilog="[bold]Example[/]\ncleverbetter quarantine show 17")
+def show(entry_id: EntryId, as_json: AsJson = False) -> None:
+    """One entry with its row as it came."""
+    from cleverbetter_dagster.errors import NotStored
+    from cleverbetter_dagster.store.quarantine.entries import select_entry
+    from cleverbetter_dagster.store.quarantine.table import open_quarantine
+
+    with open_quarantine(load_settings()) as connection:
+        entry = select_entry(connection, entry_id)
+    if entry is None:
+        raise NotStored(f"There is no entry {entry_id} in quarantine; `cleverbetter quarantine list` shows them.")
+    if as_json:
+        print_json(entry)
+        return
+    table = plain_table(f"Entry {entry.id}", ("", " "))
+    for name, value in vars(entry).items():
+        if name != "raw" and value is not None:
+            table.add_row(name, Text(str(value)))
+    table.add_row("the row", Text(_pretty(entry.raw)))
+    result_console().print(table)
+
+
+@app.command(
+    epilog="[bold]Examples[/]\ncleverbetter quarantine repair 17 --set win_rate=0.55\n"
+    "cleverbetter quarantine repair 17 --set end_date=2023-05-31T23:59:59Z --set win_rate=0.55 --yes"
+)
+def repair(
+    entry_id: EntryId,
+    changes: Annotated[
+        list[str],
+        typer.Option("--set", metavar="COLUMN=VALUE", help="A correction; may be repeated.", show_default=False),
+    ],
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Correct values of a quarantined row, and load it if it can be right now. Otherwise nothing changes."""
+    from cleverbetter_dagster.services.ingest import quarantine_repair as repairing
+
+    settings, console = load_settings(), progress_console()
+    planned = repairing.plan_repair(settings, entry_id, dict(map(_change, changes)))
+    _show_plan(planned, console)
+    confirm(f"Load the row into {planned.entry.table_name}?", yes)
+    done = repairing.repair(settings, planned)
+    if as_json:
+        print_json(done)
+    elif done.loaded:
+        shown = result_console()
+        shown.print(f"Loaded; {done.settled} {'entry is' if done.settled == 1 else 'entries are'} settled.")
+        _show_months(done.months, shown)
+    if not done.loaded:
+        told = "\n".join(f"  {reason}" for reason in done.still_wrong)
+        console.print(f"It is still wrong, and nothing was changed:\n{told}", markup=False, highlight=False)
+        raise typer.Exit(ExitCode.REFUSED)
+
+
+@app.command(epilog="[bold]Example[/]\ncleverbetter quarantine retry")
+def retry(as_json: AsJson = False) -> None:
+    """Examine all that waits again, as after the rules or the upstream row changed, and load what is right now."""
+    from cleverbetter_dagster.services.ingest import quarantine_repair as repairing
+
+    with progress_console().status("examining everything in quarantine again"):
+        done = repairing.retry(load_settings())
+    if as_json:
+        print_json(done)
+    else:
+        _show_retried(done, result_console())
+
+
+def _change(text: str) -> tuple[str, str]:
+    name, mark, value = text.partition("=")
+    if not mark or not name.strip():
+        raise typer.BadParameter(f"{text!r} is no correction; write column=value", param_hint="--set")
+    return name.strip(), value
+
+
+def _show_list(entries: list["Entry"], limit: int, console: Console) -> None:
+    table = plain_table("In quarantine", ("entry", "row", "column", "value", "reason", "met in", "line", "status"))
+    for entry in entries:
+        facts = (entry.id, entry.row_id, entry.column_name, entry.value, entry.reason, entry.source, entry.line)
+        table.add_row(*(Text("" if fact is None else str(fact)) for fact in (*facts, entry.status)))
+    console.print(table)
+    if len(entries) == limit:
+        console.print(f"The newest {limit}; --limit shows more.", style="dim")
+
+
+def _show_plan(planned: "Repair", console: Console) -> None:
+    table = plain_table(f"Row {planned.entry.row_id or '(no id)'}", ("column", "as it is", "corrected"))
+    for name, value in planned.corrections.items():
+        table.add_row(Text(name), Text(str(planned.row[name])), Text(value))
+    console.print(table)
+
+
+def _show_retried(done: "Retried", console: Console) -> None:
+    told = f"{done.rows:,} rows examined, {done.loaded:,} of them right by now ({done.settled:,} entries settled)."
+    console.print(told)
+    for title, counts in (("Still wrong", done.still_wrong), ("Not examined", done.skipped)):
+        if counts:
+            table = plain_table(title, ("reason",), ("rows",))
+            for reason, count in counts.items():
+                table.add_row(Text(reason), f"{count:,}")
+            console.print(table)
+    _show_months(done.months, console)
+
+
+def _show_months(months: tuple[str, ...], console: Console) -> None:
+    if months:
+        console.print(f"The rows of {', '.join(months)} changed: load them (job load_rows) and train again.")
+
+
+def _pretty(raw: str | None) -> str:
+    if raw is None:
+        return "is in the table itself"
+    try:
+        found: Any = json.loads(raw)
+    except ValueError:
+        return raw
+    return json.dumps(found, indent=2)

@@ -1,0 +1,235 @@
+"""`cleverbetter up`: start what a person needs, say where it is, stop all of it on Ctrl-C."""
+
+import fcntl
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from cleverbetter_dagster.cli.options import AsJson
+from cleverbetter_dagster.cli.output import print_json, progress_console
+from cleverbetter_dagster.cli.services.processes import (
+    api_service,
+    code_service,
+    daemon_service,
+    free_port,
+    mlflow_service,
+    webserver_service,
+)
+from cleverbetter_dagster.cli.services.running import (
+    ProcessRecord,
+    UpRecord,
+    processes_of,
+    read_record,
+    record_path,
+    stop_processes,
+)
+from cleverbetter_dagster.cli.services.supervisor import POLL_SECONDS, ServiceFailed, Supervisor
+from cleverbetter_dagster.errors import CleverBetterError
+from cleverbetter_dagster.settings import Settings, load_settings
+
+PROGRAM = (sys.executable, "-m", "cleverbetter_dagster.cli.main")
+LEAVE_TIMEOUT_SECONDS = 2.0
+
+
+class AlreadyUp(CleverBetterError):
+    """Another `cleverbetter up` of this home runs, or left something running."""
+
+
+def up(
+    port: Annotated[int | None, typer.Option(help="Port of Dagster's UI.", min=1, max=65535)] = None,
+    mlflow_port: Annotated[int | None, typer.Option(help="Port of MLflow's UI.", min=1, max=65535)] = None,
+    api_port: Annotated[int | None, typer.Option(help="Port of the REST API.", min=1, max=65535)] = None,
+    mlflow: Annotated[bool, typer.Option(help="Whether to start MLflow's UI.")] = True,
+    detach: Annotated[bool, typer.Option("--detach", "-d", help="Return once everything answers.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Start PostgreSQL, MLflow, Dagster's web UI and its daemon, and the REST API; Ctrl-C stops them."""
+    from cleverbetter_dagster.store.home import prepare_home
+
+    settings, console = load_settings(), progress_console(quiet=True) if as_json else Console()
+    ports = {
+        "dagster_port": port or settings.dagster_port,
+        "mlflow_port": mlflow_port or settings.mlflow_port,
+        "api_port": api_port or settings.api_port,
+    }
+    settings = settings.model_copy(update=ports)
+    prepare_home(settings)
+    if detach:
+        _detach(settings, mlflow, console)
+        return
+    with _alone(settings), _signals_interrupt(), tempfile.TemporaryDirectory(prefix="cleverbetter-") as folder:
+        _run(settings, mlflow, Path(folder), console)
+
+
+def _run(settings: Settings, mlflow: bool, folder: Path, console: Console) -> None:
+    supervisor = Supervisor(settings, secrets.token_hex(16))
+    record = UpRecord(ProcessRecord.of("cleverbetter up", os.getpid()), supervisor.token, False, ())
+    record.write(record_path(settings))
+    try:
+        _start_all(supervisor, mlflow and settings.mlflow_tracking_uri is None, folder, console)
+        services = tuple(supervisor.records)
+        _show(settings, services, console)
+        console.print("Ctrl-C stops everything.")
+        replace(record, ready=True, services=services).write(record_path(settings))
+        while True:
+            supervisor.check_alive()
+            time.sleep(POLL_SECONDS)
+    except KeyboardInterrupt:
+        console.print()
+    finally:
+        _stop_all(supervisor, console)
+
+
+def _start_all(supervisor: Supervisor, mlflow: bool, folder: Path, console: Console) -> None:
+    from cleverbetter_dagster.store.postgres.database import database_url
+    from cleverbetter_dagster.store.tracking.client import artefact_folder
+
+    settings = supervisor.settings
+    with console.status("starting PostgreSQL"):
+        database_url(settings, "dagster")
+    started = []
+    if mlflow:  # slow to start, and needs none of the others
+        url, port = database_url(settings, "mlflow"), _port(settings.mlflow_port, "MLflow", console)
+        started.append(supervisor.start(mlflow_service(settings, url, artefact_folder(settings), port)))
+        settings = settings.model_copy(update={"mlflow_port": port})
+    with console.status("starting Dagster: loading the definitions"):
+        supervisor.wait_for(supervisor.start(code_service(settings, folder)))
+    with console.status("starting Dagster: web UI"):
+        webserver = webserver_service(settings, folder, _port(settings.dagster_port, "Dagster", console))
+        supervisor.wait_for(supervisor.start(webserver))
+    started.append(supervisor.start(daemon_service(settings, folder, str(webserver.url))))
+    api_port = _port(settings.api_port, "the API", console)
+    started.append(supervisor.start(api_service(settings, str(webserver.url), api_port)))
+    for service in started:
+        with console.status(f"starting {service.name}"):
+            supervisor.wait_for(service)
+
+
+def _stop_all(supervisor: Supervisor, console: Console) -> None:
+    from cleverbetter_dagster.store.postgres.database import embedded_folder
+    from cleverbetter_dagster.store.postgres.embedded import stop_server
+
+    settings = supervisor.settings
+    with console.status("stopping; Ctrl-C again kills"):
+        try:
+            stop_processes(supervisor.token)
+        except KeyboardInterrupt:
+            stop_processes(supervisor.token, timeout_seconds=0)
+    record_path(settings).unlink(missing_ok=True)
+    if not supervisor.records:
+        return
+    if settings.uses_embedded_database and _serves_others(settings):
+        console.print("Stopped, except PostgreSQL, which others are using; `cleverbetter down` stops it.")
+        return
+    if settings.uses_embedded_database:
+        stop_server(embedded_folder(settings))
+    console.print("Stopped.")
+
+
+def _serves_others(settings: Settings) -> bool:
+    """Whether somebody is connected to the embedded server, once those just stopped have had time to leave."""
+    from cleverbetter_dagster.store.postgres.database import embedded_folder
+    from cleverbetter_dagster.store.postgres.embedded import running_server
+
+    server = running_server(embedded_folder(settings))
+    if server is None:
+        return False
+    others = "SELECT 1 FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+    deadline = time.monotonic() + LEAVE_TIMEOUT_SECONDS
+    with closing(server.connect()) as connection:
+        while (found := connection.execute(others).fetchone()) and time.monotonic() < deadline:
+            time.sleep(0.1)
+    return found is not None
+
+
+def _detach(settings: Settings, mlflow: bool, console: Console) -> None:
+    log = settings.state_folder / "logs" / "up.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    ports = {"--port": settings.dagster_port, "--mlflow-port": settings.mlflow_port, "--api-port": settings.api_port}
+    options = [text for name, port in ports.items() for text in (name, str(port))]
+    command = [*PROGRAM, "up", *options, "--mlflow" if mlflow else "--no-mlflow"]
+    with log.open("wb") as output:
+        child = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+        )
+    with console.status("starting"):
+        while not (record := read_record(record_path(settings))) or record.up.pid != child.pid or not record.ready:
+            if child.poll() is not None:
+                raise ServiceFailed(log.read_text().strip().removeprefix("Error: "))
+            time.sleep(POLL_SECONDS)
+    _show(settings, record.services, console)
+    console.print("`cleverbetter down` stops everything.")
+
+
+@contextmanager
+def _alone(settings: Settings) -> Iterator[None]:
+    """Hold the lock of `up`, which the kernel releases when `up` dies, however it dies."""
+    record = read_record(record_path(settings))
+    with (settings.state_folder / "up.lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            urls = ", ".join(f"{s.name} at {s.url}" for s in record.services if s.url) if record else ""
+            raise AlreadyUp(
+                f"`cleverbetter up` runs already for {settings.home}: {urls or 'it is starting'}. "
+                "`cleverbetter down` stops it."
+            ) from None
+        if record and (left := processes_of(record.token)):
+            raise AlreadyUp(
+                f"An earlier `cleverbetter up` for {settings.home} was killed and left {len(left)} processes "
+                "running. `cleverbetter down` stops them."
+            )
+        yield
+
+
+@contextmanager
+def _signals_interrupt() -> Iterator[None]:
+    """Being asked to end, or losing the terminal, is what Ctrl-C is."""
+    numbers = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) != signal.SIG_IGN]
+    before = {number: signal.signal(number, signal.default_int_handler) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _port(wanted: int, name: str, console: Console) -> int:
+    port = free_port(wanted)
+    if port != wanted:
+        console.print(f"[yellow]Port {wanted} is taken by something else; {name} takes {port}.")
+    return port
+
+
+def _show(settings: Settings, services: tuple[ProcessRecord, ...], console: Console) -> None:
+    """Where everything is: a table, or where the console is quiet, JSON on standard output."""
+    from cleverbetter_dagster.store.postgres.database import configured_target, embedded_folder
+    from cleverbetter_dagster.store.postgres.embedded import running_server
+
+    where = {service.name: service.url or f"process {service.pid}" for service in services}
+    target, server = configured_target(settings, "rows"), running_server(embedded_folder(settings))
+    where["PostgreSQL"] = str(target) if target else f"embedded, port {server.port if server else '?'}"
+    if console.quiet:
+        print_json({"home": settings.home, "state_folder": settings.state_folder, "services": where})
+        return
+    if settings.mlflow_tracking_uri:
+        where["MLflow"] = "where MLFLOW_TRACKING_URI says"
+    table = Table("service", "where")
+    table.columns[1].no_wrap = True  # addresses are to be clicked
+    for row in where.items():
+        table.add_row(*row)
+    console.print(table)
+    console.print(f"State and logs are in {settings.state_folder}", soft_wrap=True, highlight=False)

@@ -1,0 +1,158 @@
+"""Which rows cannot be right, and why: rules over whole columns, no I/O.
+
+The store asks once, at its door, and quarantines what is found; every room above may rely on what `examine`
+lets through.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from cleverbetter_dagster.dataset.quality.conversion import canonical_types, gathered, violations_at
+from cleverbetter_dagster.dataset.schema import (
+    BOUNDS,
+    CREATED_AT,
+    DATES,
+    EARLIEST,
+    END_DATE,
+    ID,
+    METHOD,
+    REQUIRED,
+    RUN_DATE,
+    START_DATE,
+    TOTAL_BETS,
+)
+
+RUN_LEEWAY = pd.Timedelta(days=1)
+"""A backtest cannot have run in the future, but clocks and time zones differ."""
+
+WINDOW_LEEWAY = pd.Timedelta(days=366)
+"""A window may end later than today where a backtest names a whole period by its last day; never by years."""
+
+_FUTURE = "is in the future: no backtest can know it"
+
+
+def examine(
+    table: pa.Table, now: pd.Timestamp, unreadable: pd.DataFrame | None = None
+) -> tuple[pa.Table, pd.DataFrame]:
+    """The rows that can be right, in canonical types, and every reason why the others cannot.
+
+    In the rows returned no required column is missing, every number is finite (or missing, where it may be),
+    dates are ordered and plausible, `schema.BOUNDS` hold, and no id occurs twice: of rows identical in every
+    column the first is kept, and that is no violation. Sentinels are kept as they are.
+
+    Args:
+        table: columns under canonical names, of any Arrow type; every name of `schema.REQUIRED` among them.
+        now: UTC instant of the examination; what counts as the future.
+        unreadable: violations met while the table was read, where that took place elsewhere.
+
+    Returns:
+        Rows in their order, and a frame of `conversion.VIOLATION_COLUMNS`, at most one a cell.
+    """
+    rows, violations = find_violations(table, now)
+    again, conflicting = _sharing_an_id(rows)
+    reason = "id occurs more than once with different content: keep the right one"
+    known = [] if unreadable is None else [unreadable]
+    violations = _one_per_cell([*known, violations, violations_at(rows, ID, conflicting, reason)])
+    keep = ~again
+    keep[violations["position"].to_numpy(dtype=int)] = False
+    return rows if keep.all() else rows.filter(pa.array(keep)), violations
+
+
+def first_due(violations: pd.DataFrame) -> datetime | None:
+    """When the first of the rows in which nothing is wrong but dates in the future can be right; None without any.
+
+    Args:
+        violations: of `conversion.VIOLATION_COLUMNS`, all that `examine` found.
+
+    >>> wrong = ["run_date is in the future: no backtest can know it"]
+    >>> columns = {"position": [0], "column": ["run_date"], "value": ["2030-01-05 06:00:00Z"], "reason": wrong}
+    >>> first_due(pd.DataFrame(columns))
+    Timestamp('2030-01-04 06:00:00+0000', tz='UTC')
+    """
+    if violations.empty:
+        return None
+    future = violations["reason"].str.endswith(_FUTURE)
+    waiting = violations[future & ~violations["position"].isin(violations.loc[~future, "position"])]
+    if waiting.empty:
+        return None
+    right_at = pd.to_datetime(waiting["value"], utc=True, format="ISO8601") - waiting["column"].map(_leeway)
+    return right_at.groupby(waiting["position"]).max().min()
+
+
+def find_violations(table: pa.Table, now: pd.Timestamp) -> tuple[pa.Table, pd.DataFrame]:
+    """All rows in canonical types, and what is wrong within each: the rules of `examine` but those on ids."""
+    rows, unreadable = canonical_types(table)
+    return rows, _one_per_cell([unreadable, *_missing(rows), *_numbers(rows), *_dates(rows, now)])
+
+
+def _one_per_cell(found: list[pd.DataFrame]) -> pd.DataFrame:
+    """All violations, but of several about one cell the first: what cannot be read is not missing as well."""
+    return gathered(found).drop_duplicates(["position", "column"], ignore_index=True)
+
+
+def _missing(table: pa.Table) -> Iterator[pd.DataFrame]:
+    for column in REQUIRED:
+        if column != METHOD and table[column].null_count:
+            reason = f"{column} is missing: every row needs it"
+            yield violations_at(table, column, table[column].is_null().to_numpy(), reason)
+
+
+def _numbers(table: pa.Table) -> Iterator[pd.DataFrame]:
+    for column in table.column_names:
+        if not pa.types.is_floating(table[column].type):
+            continue
+        infinite = pc.invert(pc.is_finite(table[column])).fill_null(False).to_numpy()
+        reason = f"{column} is NaN or infinite: write the number that was measured"
+        yield violations_at(table, column, infinite, reason)
+        if bounds := BOUNDS.get(column):
+            values = table[column].to_numpy()
+            outside = (values < bounds.low) | (values > bounds.high)
+            reason = f"{column} must be {bounds}: it is {bounds.meaning}"
+            yield violations_at(table, column, outside, reason)
+        if column == TOTAL_BETS:
+            values = table[column].to_numpy()
+            reason = f"{column} must be a whole number: it is a count of bets"
+            yield violations_at(table, column, (values != np.floor(values)) & np.isfinite(values), reason)
+
+
+def _dates(table: pa.Table, now: pd.Timestamp) -> Iterator[pd.DataFrame]:
+    instants = {column: table[column].to_numpy() for column in (*DATES, CREATED_AT) if column in table.column_names}
+    for column, instant in instants.items():
+        reason = f"{column} is before {EARLIEST.year}: no exchange existed then"
+        yield violations_at(table, column, instant < _numpy_instant(EARLIEST), reason)
+        latest = now + _leeway(column)
+        reason = f"{column} {_FUTURE}"
+        yield violations_at(table, column, instant > _numpy_instant(latest), reason)
+    backwards = instants[END_DATE] < instants[START_DATE]
+    reason = "end_date is before start_date: a window ends after it starts"
+    yield violations_at(table, END_DATE, backwards, reason)
+    premature = instants[RUN_DATE] < instants[START_DATE]
+    reason = "run_date is before start_date: nothing was there to backtest yet"
+    yield violations_at(table, RUN_DATE, premature, reason)
+
+
+def _leeway(column: str) -> pd.Timedelta:
+    return WINDOW_LEEWAY if column == END_DATE else RUN_LEEWAY
+
+
+def _sharing_an_id(table: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+    """Where a row is identical to an earlier one, and where rows of one id differ."""
+    again, conflicting = np.zeros((2, table.num_rows), dtype=bool)
+    ids = table[ID]
+    if pc.count_distinct(ids).as_py() < len(ids) - ids.null_count:  # counting first keeps the usual case cheap
+        series = ids.to_pandas()
+        positions = np.flatnonzero(series.duplicated(keep=False) & series.notna())
+        frame = table.take(positions).to_pandas()
+        again[positions] = frame.duplicated()
+        versions = frame.drop_duplicates().groupby(ID).size()
+        conflicting[positions] = frame[ID].isin(versions.index[versions > 1])
+    return again, conflicting
+
+
+def _numpy_instant(instant: pd.Timestamp) -> np.datetime64:
+    return instant.tz_convert("UTC").tz_localize(None).to_datetime64()

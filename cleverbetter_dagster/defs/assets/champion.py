@@ -1,0 +1,184 @@
+"""After the families: the leaderboard of an as_of, the champion, and what the champion says of every strategy."""
+
+from collections.abc import Iterator, Sequence
+
+import dagster as dg
+import pyarrow as pa
+
+from cleverbetter_dagster.betting.staking import StakingSpec
+from cleverbetter_dagster.dataset.as_of import AsOf
+from cleverbetter_dagster.defs.assets.checks import check_results, check_specs
+from cleverbetter_dagster.defs.assets.families import EvaluationConfig
+from cleverbetter_dagster.defs.assets.family_metadata import board_table
+from cleverbetter_dagster.defs.assets.metadata import number, page, picture, staking_page, table
+from cleverbetter_dagster.defs.failures import RETRY_PASSING_FAULTS, clear_failures
+from cleverbetter_dagster.defs.partitions import by_month, history_input
+from cleverbetter_dagster.defs.resources import Deployment
+from cleverbetter_dagster.evaluation.gate import PromotionPolicy
+from cleverbetter_dagster.services.champion.predict import Predictions, predict_and_write
+from cleverbetter_dagster.services.champion.promotion import Decision, decide
+from cleverbetter_dagster.services.evaluation.checks import CHAMPION_RULES, PREDICTION_RULES
+from cleverbetter_dagster.services.evaluation.compare import Comparison, compare_families
+from cleverbetter_dagster.services.records import ChampionRecord, ComparisonRecord, PredictionsRecord, SplitRecord
+from cleverbetter_dagster.services.training.datasets import rebuild_each, rows_until
+from cleverbetter_dagster.services.training.fit import Lineage
+
+GROUP = "champion"
+SCORED = dg.DagsterType(lambda _, value: isinstance(value, dict), name="ScoredRows", typing_type=dict[str, pa.Table])
+
+
+class PromotionConfig(PromotionPolicy, dg.Config):
+    """What a challenger has to show before it becomes champion."""
+
+
+def champion_assets(families: Sequence[str], partitions: dg.MonthlyPartitionsDefinition) -> list[dg.AssetsDefinition]:
+    """Comparison, champion and predictions."""
+    return [_model_comparison(families, partitions), _champion(partitions), _strategy_predictions(partitions)]
+
+
+def _model_comparison(families: Sequence[str], partitions: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
+    @dg.asset(
+        **by_month(partitions),
+        ins={family: dg.AssetIn(f"{family}_evaluation", dagster_type=SCORED) for family in families},
+        group_name=GROUP,
+        kinds={"python"},
+        description=(
+            "Leaderboard of all families and baselines on the test rows of the as_of month; the best family challenges."
+        ),
+        code_version="2",
+    )
+    def model_comparison(
+        context: dg.AssetExecutionContext, **evaluations: dict[str, pa.Table]
+    ) -> dict[str, ComparisonRecord]:
+        compared: dict[str, Comparison] = {}
+        with clear_failures():
+            for month in context.partition_keys:
+                compared[month] = compare_families({family: tables[month] for family, tables in evaluations.items()})
+                context.add_asset_metadata(_comparison_metadata(compared[month]), partition_key=month)
+        return {month: comparison.record for month, comparison in compared.items()}
+
+    return model_comparison
+
+
+def _champion(partitions: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
+    @dg.asset(
+        **by_month(partitions),
+        ins={"rows": history_input()},
+        group_name=GROUP,
+        kinds={"mlflow", "postgres"},
+        pool=GROUP,
+        description=(
+            "The challenger against the champion and every baseline on the same test rows. "
+            "It is promoted only where "
+            "paired intervals show it no worse than the champion and better than each baseline; every "
+            "decision is in the ledger."
+        ),
+        code_version="2",
+        retry_policy=RETRY_PASSING_FAULTS,
+        check_specs=check_specs(CHAMPION_RULES, "champion"),
+    )
+    def champion(
+        context: dg.AssetExecutionContext,
+        config: PromotionConfig,
+        deployment: Deployment,
+        rows: dict[str, pa.Table],
+        temporal_split: dict[str, SplitRecord],
+        model_comparison: dict[str, ComparisonRecord],
+    ) -> Iterator[dg.MaterializeResult]:
+        policy, lineage = PromotionPolicy(**config.model_dump()), Lineage(context.run_id)
+        decided: dict[str, ChampionRecord] = {}
+        with clear_failures():
+            for month, dataset in rebuild_each(rows, temporal_split):
+                decision = decide(deployment.settings(), model_comparison[month], dataset, policy, lineage)
+                context.log.info("\n".join([f"{month}: {decision.record.action}", *decision.record.reasons]))
+                context.add_asset_metadata(_decision_metadata(decision), partition_key=month)
+                decided[month] = decision.record
+        yield dg.MaterializeResult(value=decided, check_results=check_results(CHAMPION_RULES, decided))
+
+    return champion
+
+
+def _strategy_predictions(partitions: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
+    @dg.asset(
+        **by_month(partitions),
+        ins={"rows": history_input()},
+        deps=["champion"],  # asked of the ledger: it has a champion also at months at which nobody was judged
+        group_name=GROUP,
+        kinds={"postgres"},
+        pool=GROUP,
+        description=(
+            "One row per strategy still run: probability that its next window is profitable, "
+            "confidence and recommended "
+            "stake by the champion of the as_of month. Written to cleverbetter.strategy_predictions."
+        ),
+        code_version="1",
+        retry_policy=RETRY_PASSING_FAULTS,
+        check_specs=check_specs(PREDICTION_RULES, "strategy_predictions"),
+    )
+    def strategy_predictions(
+        context: dg.AssetExecutionContext,
+        config: EvaluationConfig,
+        deployment: Deployment,
+        rows: dict[str, pa.Table],
+    ) -> Iterator[dg.MaterializeResult]:
+        staking = StakingSpec(**config.model_dump())
+        written: dict[str, PredictionsRecord] = {}
+        with clear_failures():
+            for month in context.partition_keys:
+                as_of = AsOf.parse(month)
+                predictions = predict_and_write(deployment.settings(), rows_until(rows, as_of), as_of, staking)
+                context.add_asset_metadata(_prediction_metadata(predictions), partition_key=month)
+                written[month] = predictions.record
+        yield dg.MaterializeResult(value=written, check_results=check_results(PREDICTION_RULES, written))
+
+    return strategy_predictions
+
+
+def _comparison_metadata(comparison: Comparison) -> dict[str, dg.MetadataValue | str]:
+    record, pictures = comparison.record, [picture(png, name) for name, png in comparison.pictures.items()]
+    found: dict[str, dg.MetadataValue | str] = {}
+    if record.passed_over:
+        lines = [f"- **{family}**: {reason}" for family, reasons in record.passed_over.items() for reason in reasons]
+        found["passed_over"] = page("\n".join(lines))
+    if record.broken_guards:
+        lines = [f"- **{family}**: {told}" for family, broken in record.broken_guards.items() for told in broken]
+        found["broken_guards"] = page("\n".join(lines))
+    found |= {f"staking_of_{family}": staking_page(record.staking_verdicts(family)) for family in record.staking}
+    return {
+        "challenger": record.challenger,
+        **found,
+        "leaderboard": page(board_table(comparison.board), *pictures),
+    }
+
+
+def _decision_metadata(decision: Decision) -> dict[str, dg.MetadataValue | str]:
+    record = decision.record
+    facts: dict[str, dg.MetadataValue | str] = {
+        "decision": record.action,
+        "challenger": f"{record.challenger_family} v{record.challenger_version}",
+        "champion": f"{record.champion_family} v{record.champion_version}" if record.champion_family else "none",
+        "reasons": page("\n".join(f"- {reason}" for reason in record.reasons)),
+    }
+    return facts
+
+
+def _prediction_metadata(predictions: Predictions) -> dict[str, dg.MetadataValue | float | int | str]:
+    record = predictions.record
+    best = predictions.frame.head(10)
+    shown = [
+        {
+            "strategy": row["strategy_id"],
+            "probability": number(row["probability"]),
+            "confidence": number(row["confidence"]),
+            "expected return": number(row["expected_return"]),
+            "stake": number(row["recommended_stake"]),
+        }
+        for row in best.to_dict("records")
+    ]
+    return {
+        "dagster/row_count": record.strategies,
+        "champion": f"{record.family} v{record.version}" if record.family else "none: nothing was predicted",
+        "strategies_with_a_stake": record.staked,
+        "total_stake_fraction": record.total_stake_fraction,
+        "ten_largest_stakes": page(table(shown)),
+    }

@@ -1,0 +1,100 @@
+"""How the assets of a family tell in the UI what came of them: parameters, fits, leaderboards, luck."""
+
+from cleverbetter_dagster.defs.assets.metadata import (
+    Fact,
+    interval,
+    number,
+    page,
+    picture,
+    rounded,
+    staking_page,
+    table,
+)
+from cleverbetter_dagster.evaluation.leaderboard import METRICS, LeaderboardRow
+from cleverbetter_dagster.services.evaluation.evaluate import Evaluation
+from cleverbetter_dagster.services.records import LuckRecord, ModelRecord
+from cleverbetter_dagster.services.training.tune import Settled
+
+HEADLINE = ("roc_auc", "brier", "roi", "growth")
+
+
+def study_metadata(found: Settled) -> dict[str, Fact]:
+    study = found.record
+    rows = [{"parameter": name, "value": value} for name, value in study.params.items()]
+    facts = {
+        "report": page(table(rows), *(picture(png, name) for name, png in found.pictures.items())),
+        f"mean_fold_{study.metric}": study.value,
+        f"mean_fold_{study.metric}_of_defaults": study.default_value,
+        "mean_fold_auc": study.mean_auc,
+        "mean_fold_auc_on_fitted_rows": study.train_auc,
+        "train_validation_gap": study.gap,
+        "trials": study.trials,
+        "pruned_trials": study.pruned,
+        "earlier_trials": study.earlier_trials,
+        "study": study.study or "none: the defaults",
+        "warm_started_from": study.warm_started_from or "nothing",
+    }
+    return rounded(facts)
+
+
+def model_metadata(model: ModelRecord, report: dict) -> dict[str, Fact]:
+    return {
+        "fitted_rows": model.fitted_rows,
+        "training": model.training,
+        "parent": f"{model.family} v{model.parent_version}" if model.parent_version else "none",
+        "rows_added": model.rows_added,
+        "rows_lost": model.rows_lost,
+        "watermark": str(model.watermark),
+        "data_hash": model.data_hash,
+        "mlflow_run_id": model.run_id,
+        "model_uri": model.model_uri,
+        "sha256": model.sha256,
+        "fit": page(table([{"fact": name, "value": value} for name, value in report.items()])),
+    }
+
+
+def evaluation_metadata(judged: Evaluation) -> dict[str, Fact]:
+    row = next(row for row in judged.board if row.name == judged.model.family)
+    found: dict[str, Fact] = {name: value.point for name in HEADLINE if (value := getattr(row, name)) is not None}
+    found |= {f"{name}_95%": interval(getattr(row, name)) for name in HEADLINE}
+    pictures = [picture(png, name) for name, png in judged.pictures.items()]
+    verdict = judged.model.staking_verdict
+    staking: dict[str, Fact] = {}
+    if verdict is not None:
+        staking = {"staking": staking_page([verdict]), "stakes_earn_their_place": str(verdict.earns_its_place)}
+    facts = {
+        "report": page(board_table(judged.board), luck_table(judged.luck), *pictures),
+        **staking,
+        **found,
+        **{name: value for name, value in judged.luck.metrics().items() if value is not None},
+        "dagster/row_count": row.n_rows,
+        "model": f"{judged.model.family} v{judged.model.version}",
+        "chosen_from_trials": judged.model.trials,
+        "mlflow_run_id": judged.model.run_id,
+    }
+    return rounded(facts)
+
+
+def board_table(board: list[LeaderboardRow]) -> str:
+    """The leaderboard with its intervals, as a Markdown table."""
+    return table(
+        [
+            {"model": row.name, "bets": row.n_bets} | {name: interval(getattr(row, name), 3) for name in METRICS}
+            for row in board
+        ]
+    )
+
+
+def luck_table(luck: LuckRecord) -> str:
+    """How likely the return is skill, as a Markdown table."""
+    return table(
+        [
+            {
+                "Sharpe ratio a month": f"{number(luck.monthly_sharpe, 2)} over {luck.months} months",
+                "probability of skill (PSR)": number(luck.probabilistic_sharpe, 3),
+                "after all trials (DSR)": number(luck.deflated_sharpe, 3),
+                "trials": f"{luck.tuning_trials} settings, {luck.independent_strategies:.0f} independent strategies",
+                "rows": f"{luck.rows}, worth {luck.effective_rows:.0f} independent ones",
+            }
+        ]
+    )

@@ -1,0 +1,122 @@
+"""The champion watched month by month, with the checks that ask for it to be trained again."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+import pyarrow as pa
+
+from cleverbetter_dagster.dataset.as_of import AsOf
+from cleverbetter_dagster.defs.assets.checks import check_results, check_specs
+from cleverbetter_dagster.defs.assets.family_metadata import board_table
+from cleverbetter_dagster.defs.assets.metadata import interval, number, page, picture, table
+from cleverbetter_dagster.defs.failures import RETRY_PASSING_FAULTS, clear_failures
+from cleverbetter_dagster.defs.partitions import by_month, history_input, whole_history
+from cleverbetter_dagster.defs.resources import Deployment
+from cleverbetter_dagster.services.monitoring.checks import MONITORING_RULES
+from cleverbetter_dagster.services.monitoring.monitor import Monitoring, monitor
+from cleverbetter_dagster.services.records import MonitoringRecord, SplitRecord
+from cleverbetter_dagster.services.training.datasets import rows_until
+
+GROUP = "evidence"
+ASSET = "champion_monitoring"
+
+
+def monitoring_assets(partitions: dg.MonthlyPartitionsDefinition) -> list[dg.AssetsDefinition]:
+    """The asset `champion_monitoring` with its checks."""
+
+    @dg.asset(
+        **by_month(partitions),
+        ins={
+            "rows": history_input(),
+            "splits": dg.AssetIn(
+                "temporal_split", partition_mapping=whole_history(), metadata={"may_lack_partitions": True}
+            ),
+        },
+        deps=[
+            dg.AssetDep("champion", partition_mapping=whole_history()),
+            dg.AssetDep("strategy_predictions", partition_mapping=whole_history()),
+        ],
+        group_name=GROUP,
+        kinds={"postgres", "python"},
+        description=(
+            "The champion of the month, watched: composite scores over time, drift of its score and features, and its "
+            "past predictions against the outcomes that came: calibration, return, decay of strategies. One record a "
+            "month."
+        ),
+        code_version="2",
+        retry_policy=RETRY_PASSING_FAULTS,
+        check_specs=check_specs(MONITORING_RULES, ASSET),
+    )
+    def champion_monitoring(
+        context: dg.AssetExecutionContext,
+        deployment: Deployment,
+        rows: dict[str, pa.Table],
+        splits: dict[str, SplitRecord],
+    ) -> Iterator[dg.MaterializeResult]:
+        records: dict[str, MonitoringRecord] = {}
+        with clear_failures():
+            for month in context.partition_keys:
+                as_of = AsOf.parse(month)
+                found = monitor(deployment.settings(), rows_until(rows, as_of), splits, as_of)
+                context.add_asset_metadata(_metadata(found), partition_key=month)
+                records[month] = found.record
+        newest = max(records)  # whose champion is the one that bets
+        yield dg.MaterializeResult(
+            value=records, check_results=check_results(MONITORING_RULES, {newest: records[newest]})
+        )
+
+    return [champion_monitoring]
+
+
+def _champion(record: MonitoringRecord) -> str:
+    return f"{record.family} v{record.version}" if record.family else "none"
+
+
+def _metadata(found: Monitoring) -> dict[str, dg.MetadataValue | float | int | str]:
+    record = found.record
+    boards = [board for board in (record.own, record.closed) if board is not None]
+    figures = {
+        "composite_median": record.composite_median,
+        "composite_below_0.3": record.composite_below,
+        "moved_importance": record.moved_importance,
+    }
+    return {
+        "report": page(
+            board_table(boards) if boards else "No prediction's window has closed yet.",
+            table(_drift_lines(record)),
+            table(_decay_lines(record)),
+            *(picture(png, name) for name, png in found.pictures.items()),
+        ),
+        "champion": _champion(record),
+        "new_rows": record.rows,
+        "closed_predictions": record.closed.n_rows if record.closed else 0,
+        "live_less_backtest_return": interval(record.decay),
+        "lead_over_base_rate": interval(record.lead),
+        "lead_when_promoted": number(record.promoted_lead),
+        **{name: value for name, value in figures.items() if value is not None},
+    }
+
+
+def _drift_lines(record: MonitoringRecord) -> list[dict[str, str]]:
+    return [
+        {
+            "column": one.column,
+            "distance": number(one.distance, 2),
+            "shift in deviations": number(one.mean_shift, 2),
+        }
+        for one in (record.score_drift, *record.feature_drift)
+        if one is not None
+    ]
+
+
+def _decay_lines(record: MonitoringRecord) -> list[dict[str, str]]:
+    return [
+        {
+            "strategy": one.strategy_id,
+            "predictions": str(one.predictions),
+            "backtest": number(one.backtest_return),
+            "expected": number(one.expected_return),
+            "live": number(one.live_return),
+        }
+        for one in record.decayed
+    ]

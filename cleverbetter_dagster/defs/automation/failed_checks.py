@@ -1,0 +1,68 @@
+"""The sensor that requests a full training when a check on the champion fails: once for each cause."""
+
+import json
+
+import dagster as dg
+
+from cleverbetter_dagster.defs.jobs import RETRAIN, run_config
+from cleverbetter_dagster.defs.resources import Deployment
+from cleverbetter_dagster.defs.runs import CAUSE
+from cleverbetter_dagster.services.ingest.change_detection import newest_with_rows
+from cleverbetter_dagster.services.ingest.training_plan import plan_training
+from cleverbetter_dagster.services.monitoring.checks import MONITORING_RULES
+from cleverbetter_dagster.settings import Settings
+from cleverbetter_dagster.store.ledger import ledger
+from cleverbetter_dagster.store.source.load_log import read_taken
+
+MONITORED = "champion_monitoring"
+WATCHED = tuple(rule.name for rule in MONITORING_RULES)
+"""Checks of the asset `champion_monitoring` whose failure asks for a new model."""
+
+POLL_SECONDS = 60
+CAUSES_KEPT = 100
+PARTITION = "dagster/partition"
+
+
+def failed_checks_sensor(settings: Settings) -> dg.SensorDefinition:
+    """The sensor `retrain_on_failed_check`."""
+
+    @dg.sensor(
+        job_name=RETRAIN,
+        minimum_interval_seconds=POLL_SECONDS,
+        default_status=dg.DefaultSensorStatus.RUNNING if settings.automation else dg.DefaultSensorStatus.STOPPED,
+        description=(
+            "Requests a full training with tuning at the newest month when the champion's score drifted, its "
+            "probabilities are no longer calibrated, or it does worse than when it was promoted. Once for each check, "
+            "month and champion."
+        ),
+    )
+    def retrain_on_failed_check(context: dg.SensorEvaluationContext, deployment: Deployment) -> dg.SensorResult:
+        settings, failed = deployment.settings(), failed_checks(context.instance)
+        champion, as_of = ledger.champion(settings), newest_with_rows(read_taken(settings))
+        if not failed or champion is None or as_of is None:
+            watched = ", ".join(WATCHED)
+            return dg.SensorResult(skip_reason=f"Of {champion or 'a champion'} none of these checks failed: {watched}.")
+        causes = [f"{check} {month} {champion}" for check, month in failed.items()]
+        answered: list[str] = json.loads(context.cursor or "[]")
+        new = [cause for cause in causes if cause not in answered]
+        if not new:
+            return dg.SensorResult(skip_reason=f"A training was requested before for: {'; '.join(causes)}.")
+        # Checks that fail together want one training.
+        config = run_config(plan_training(settings, [], as_of).spec)
+        cause = "; ".join(new)
+        request = dg.RunRequest(run_key=cause, partition_key=as_of, run_config=config, tags={CAUSE: cause})
+        return dg.SensorResult(run_requests=[request], cursor=json.dumps([*answered, *new][-CAUSES_KEPT:]))
+
+    return retrain_on_failed_check
+
+
+def failed_checks(instance: dg.DagsterInstance) -> dict[str, str]:
+    """The watched checks whose latest evaluation failed, each with the month it was about."""
+    failed = {}
+    for check in WATCHED:
+        record = instance.get_latest_asset_check_evaluation_record(dg.AssetCheckKey(dg.AssetKey(MONITORED), check))
+        if record is None or record.evaluation is None or record.evaluation.passed:
+            continue
+        run = instance.get_run_by_id(record.run_id)
+        failed[check] = record.partition or (run.tags.get(PARTITION) if run else None) or record.run_id
+    return failed

@@ -1,0 +1,227 @@
+"""The classifier family: a network with several heads, stopped in time and calibrated on later rows.
+
+What sees what, with validation later than train and cut in two halves, `stopping` and `calibration`; every label
+of a part is known before the next part begins:
+
+    step                     fitted on                       watches or predicts
+    1 encoder                train                           -
+    2 network                train                           stopping: the epoch to stop at, the learning rates
+    3 calibrator             calibration                     predicted by step 2
+    4 final encoder          all of train and validation     -
+    5 final network          all of train and validation     nothing: repeats the epochs and rates of step 2
+
+An update begins with these, and goes on with new rows:
+
+    step                     takes in                                    its rows were predicted by
+    6 calibrator             unseen rows, for as many of its oldest      step 5, before the update
+    7 network                all new rows, and a sample of past ones     -
+
+Unseen rows are those decided when all that the model knows was known. The encoder stays, and so do the batch
+norms' statistics. A prediction is steps 4, 5 and 3. The calibrator's rows are later than all that the network which
+predicted them had seen, and no row is ever judged by weights that saw its label. The loss weighs the rarer class;
+log-odds are shifted back by that weight, so that even the raw score is a probability.
+"""
+
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from threadpoolctl import threadpool_limits
+
+from cleverbetter_dagster.dataset.examples import Examples
+from cleverbetter_dagster.dataset.splits import temporal_folds
+from cleverbetter_dagster.learning.calibration import Calibrator, fit_calibrator
+from cleverbetter_dagster.learning.classifier.network import InputEncoder, Network, Rows
+from cleverbetter_dagster.learning.classifier.training import (
+    NetworkParams,
+    Trained,
+    fine_tuned_network,
+    train_by_schedule,
+    train_watching,
+)
+from cleverbetter_dagster.learning.ensemble.base_learners import require_both_classes
+from cleverbetter_dagster.learning.family import (
+    FittedModel,
+    Params,
+    Report,
+    answer,
+    checked_params,
+    feature_matrix,
+    latest_label,
+    require_order,
+    require_update,
+    unseen,
+)
+
+if TYPE_CHECKING:
+    from optuna.trial import BaseTrial
+
+REPLAY_ROWS = 1500
+"""Rows a fitted model remembers, drawn evenly from those it was fitted on, to rehearse when it is updated."""
+
+
+@dataclass(frozen=True, eq=False)
+class FittedClassifier(FittedModel):
+    """A fitted classifier. `score` is the heads' mean probability before calibration.
+
+    Attributes:
+        memory: rows to rehearse, features as they came: float[<= REPLAY_ROWS, features] and their labels.
+        importance: float[features], shares.
+        facts: what `report` says beyond the calibrator.
+    """
+
+    family = "classifier"
+
+    feature_names: tuple[str, ...]
+    params: NetworkParams
+    encoder: InputEncoder
+    network: Network
+    calibrator: Calibrator
+    memory: Rows
+    importance: np.ndarray
+    facts: Report
+    known_until: pd.Timestamp
+    updated_rows: int = 0
+
+    def _describe(self, values: np.ndarray) -> dict[str, np.ndarray]:
+        with threadpool_limits(1):
+            opinions = self.network.head_probabilities(self.encoder.encode(values))
+        score = opinions.mean(axis=1)
+        return answer(self.calibrator.probability(score), score, opinions)
+
+    def feature_importance(self) -> pd.Series:
+        """Mean absolute effect of a feature's deviation from its mean on the log-odds, to first order.
+
+        Gradient times deviation, summed over the inputs that stem from the feature, on the remembered rows.
+        """
+        return pd.Series(self.importance, index=list(self.feature_names))
+
+    def report(self) -> Report:
+        return {
+            **self.facts,
+            "updated_rows": self.updated_rows,
+            "calibration_method": self.calibrator.method,
+            "calibration_rows": self.calibrator.rows,
+        }
+
+
+class Classifier:
+    """The family `classifier`; see the module for what each of its parts is allowed to see."""
+
+    name = "classifier"
+    title = "Calibrated network"
+    description = (
+        "A multilayer perceptron whose heads share most weights, trained with a calibration term, stopped on "
+        "later rows and calibrated on rows later still."
+    )
+
+    study_defaults: Params = MappingProxyType({})
+
+    def default_params(self) -> dict[str, Any]:
+        """The fields of `NetworkParams`, each at its default.
+
+        >>> Classifier().default_params()["depth"]
+        2
+        """
+        return NetworkParams().model_dump()
+
+    def suggest(self, trial: "BaseTrial") -> dict[str, Any]:
+        """What the guide tunes: learning rate, dropout, weight decay; and the network's width and depth."""
+        return {
+            "learning_rate": trial.suggest_float("learning_rate", 3e-4, 1e-2, log=True),
+            "dropout": trial.suggest_float("dropout", 0.0, 0.6),
+            "weight_decay": trial.suggest_float("weight_decay", 1e-3, 1.0, log=True),
+            "width": trial.suggest_int("width", 16, 128, log=True),
+            "depth": trial.suggest_int("depth", 1, 3),
+        }
+
+    def fit(self, train: Examples, validation: Examples, params: Params, seed: int, threads: int) -> FittedClassifier:  # noqa: ARG002 - see network_training
+        """Fit the five steps of the module's table, on one thread whatever `threads` allows.
+
+        Raises:
+            LearningError: as `Family.fit`.
+            NotEnoughRows: validation holds fewer than two distinct decision times.
+        """
+        chosen = checked_params(NetworkParams, params, "classifier")
+        require_order(train, validation)
+        require_both_classes(train.y)
+        names = tuple(train.X.columns)
+        known = Rows(feature_matrix(train.X, names), train.y)
+        later = Rows(feature_matrix(validation.X, names), validation.y)
+        [(stopping, calibration)] = temporal_folds(validation.decision_time, validation.label_time, n_folds=1)
+
+        encoder = InputEncoder.fit(known.values, chosen.bins)
+        past = train_watching(_encoded(encoder, known), _encoded(encoder, later.take(stopping)), chosen, seed)
+        judged = _encoded(encoder, later.take(calibration))
+        score = past.network.head_probabilities(judged.values).mean(axis=1)
+        calibrator = fit_calibrator(score, judged.y)
+
+        everything = known.joined(later)
+        final = InputEncoder.fit(everything.values, chosen.bins)
+        network = train_by_schedule(_encoded(final, everything), past.rates, chosen, seed)
+        memory = everything.sample(REPLAY_ROWS, np.random.default_rng(seed))
+        return FittedClassifier(
+            feature_names=names,
+            params=chosen,
+            encoder=final,
+            network=network,
+            calibrator=calibrator,
+            memory=memory,
+            importance=_importance(final, network, memory),
+            facts=_facts(past, len(stopping)),
+            known_until=latest_label(train, validation),
+        )
+
+    def update(self, model: FittedModel, new: Examples, past: Examples, seed: int, threads: int) -> FittedClassifier:  # noqa: ARG002 - see network_training
+        """Take the last two steps of the module's table, at a fraction of the learning rate.
+
+        As many rows as the model remembers are rehearsed, drawn from `past`, or where that is empty from its memory.
+
+        Raises:
+            LearningError: as `Family.update`.
+        """
+        before, rng = require_update(FittedClassifier, model, new, past), np.random.default_rng(seed)
+        names, judging = before.feature_names, unseen(before, new)
+        fresh = Rows(feature_matrix(new.X, names), new.y)
+        learned = Rows(feature_matrix(past.X, names), past.y) if len(past) else before.memory
+        scored = _encoded(before.encoder, fresh.take(judging))
+        score = before.network.head_probabilities(scored.values).mean(axis=1)
+        rehearsed = fresh.joined(learned.sample(REPLAY_ROWS, rng))
+        network = fine_tuned_network(before.network, _encoded(before.encoder, rehearsed), before.params, seed)
+        memory = fresh.joined(learned).sample(REPLAY_ROWS, rng)
+        return replace(
+            before,
+            network=network,
+            calibrator=before.calibrator.updated(score, scored.y),
+            memory=memory,
+            importance=_importance(before.encoder, network, memory),
+            known_until=max(before.known_until, latest_label(new)),
+            updated_rows=before.updated_rows + len(new),
+        )
+
+
+def _encoded(encoder: InputEncoder, rows: Rows) -> Rows:
+    return Rows(encoder.encode(rows.values), rows.y)
+
+
+def _importance(encoder: InputEncoder, network: Network, rows: Rows) -> np.ndarray:
+    """Shares of the features: what their inputs contribute together, so that opposite effects cancel."""
+    belongs = encoder.feature_of[:, None] == np.arange(len(encoder.median))
+    with threadpool_limits(1):
+        effects = network.contributions(encoder.encode(rows.values)) @ belongs
+    shares = np.abs(effects).mean(axis=0)
+    total = shares.sum()
+    return shares / total if total > 0 else np.full(len(shares), 1 / len(shares))
+
+
+def _facts(past: Trained, stopping_rows: int) -> Report:
+    return {
+        "epochs": past.epochs,
+        "best_epoch": len(past.rates),
+        "last_learning_rate": past.rates[-1] if past.rates else 0.0,
+        "stopping_log_loss": past.watched_loss,
+        "stopping_rows": stopping_rows,
+        "prior_shift": past.network.prior_shift,
+    }

@@ -1,0 +1,296 @@
+"""The ensemble's base learners: four unlike ways to a raw probability, each deterministic by seed.
+
+Every learner takes NaN, preprocesses inside its own fit, and answers each row by itself with the same bits
+wherever the row stands: no sums whose order depends on threads, no matrix products whose rounding depends on
+the position.
+
+After `weigh`, a fitted learner knows how much evidence its parts rest on, and `updated` adds rows to it without
+looking at the earlier ones: trees keep their splits and move their leaves, the linear model moves its weights.
+"""
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from typing import Self
+
+import numpy as np
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field
+from scipy.special import expit
+from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import FunctionTransformer, RobustScaler
+from threadpoolctl import threadpool_limits
+
+from cleverbetter_dagster.errors import LearningError
+from cleverbetter_dagster.learning.ensemble.leaf_evidence import (
+    forest_with,
+    histogram_index,
+    histogram_leaves,
+    histogram_with,
+    lightgbm_index,
+    lightgbm_leaves,
+    lightgbm_with,
+)
+from cleverbetter_dagster.learning.shrunk_logistic import curvature, take_in
+
+OUTLIER_CLIP = 5.0
+"""Interquartile ranges from the median beyond which a scaled feature says no more to a linear model."""
+
+
+class BaseParams(BaseModel):
+    """Hyperparameters of the base learners; the two boosters share theirs."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    n_estimators: int = Field(100, ge=1, le=5000, description="boosting rounds of each booster")
+    learning_rate: float = Field(0.04, gt=0, le=1, description="step of each boosting round")
+    max_depth: int = Field(3, ge=1, le=16, description="depth of a boosted tree")
+    min_leaf_rows: int = Field(40, ge=1, description="fewest rows in a leaf of a boosted tree")
+    l2: float = Field(10.0, ge=0, description="L2 penalty on the leaves of the boosters")
+    feature_fraction: float = Field(0.5, gt=0, le=1, description="features a boosted tree or split may look at")
+    forest_trees: int = Field(100, ge=1, le=5000, description="trees of the forest")
+    forest_leaf_rows: int = Field(20, ge=1, description="fewest rows in a leaf of the forest")
+    forest_sample: float = Field(0.3, gt=0, le=1, description="share of the rows each tree of the forest sees")
+    logistic_c: float = Field(0.005, gt=0, description="inverse penalty of the linear model")
+
+
+class ForestLearner:
+    """Extremely randomised trees on small samples with large leaves: cheap, smooth, unlike the boosters."""
+
+    def __init__(self, params: BaseParams, seed: int, threads: int) -> None:
+        self.model = ExtraTreesClassifier(
+            n_estimators=params.forest_trees,
+            min_samples_leaf=params.forest_leaf_rows,
+            max_samples=params.forest_sample,
+            max_features=params.feature_fraction,
+            bootstrap=True,
+            n_jobs=threads,
+            random_state=seed,
+        )
+
+    def fit(self, X: np.ndarray, y: np.ndarray) -> None:
+        self.model.fit(X, y)
+        # Threads would add up the trees' votes in the order they finish, and round differently each time.
+        self.model.n_jobs = 1
+
+    def weigh(self, X: np.ndarray, y: np.ndarray) -> None:
+        """Nothing to do: a forest's leaves know how many rows they hold."""
+
+    def updated(self, X: np.ndarray, y: np.ndarray) -> Self:
+        fresh = copy.copy(self)
+        fresh.model = forest_with(self.model, X, y)
+        return fresh
+
+    def probability(self, X: np.ndarray) -> np.ndarray:
+        return self.model.predict_proba(X)[:, 1]
+
+    def importance(self) -> np.ndarray | None:
+        return self.model.feature_importances_
+
+
+class HistogramLearner:
+    """scikit-learn's histogram gradient boosting: every split draws its own share of the features."""
+
+    def __init__(self, params: BaseParams, seed: int, threads: int) -> None:  # noqa: ARG002 - see fit_base_learners
+        self.model = HistGradientBoostingClassifier(
+            max_iter=params.n_estimators,
+            learning_rate=params.learning_rate,
+            max_depth=params.max_depth,
+            max_leaf_nodes=None,
+            min_samples_leaf=params.min_leaf_rows,
+            l2_regularization=params.l2,
+            max_features=params.feature_fraction,
+            max_bins=64,
+            early_stopping=False,
+            random_state=seed,
+        )
+
+    def fit(self, X: np.ndarray, y: np.ndarray) -> None:
+        # scikit-learn 1.9 cannot bin a column without a single value; early folds have some.
+        self.measured = ~np.isnan(X).all(axis=0)
+        self.model.fit(X[:, self.measured], y)
+
+    def weigh(self, X: np.ndarray, y: np.ndarray) -> None:  # noqa: ARG002 - weights do not depend on labels
+        self.leaves = histogram_leaves(self.model, X[:, self.measured])
+
+    def updated(self, X: np.ndarray, y: np.ndarray) -> Self:
+        fresh, index = copy.copy(self), histogram_index(self.model, X[:, self.measured])
+        fresh.leaves = self.leaves.updated(index, y, self.model.learning_rate, self.model.l2_regularization)
+        fresh.model = histogram_with(self.model, fresh.leaves.steps)
+        return fresh
+
+    def probability(self, X: np.ndarray) -> np.ndarray:
+        return self.model.predict_proba(X[:, self.measured])[:, 1]
+
+    def importance(self) -> np.ndarray | None:
+        return None
+
+
+class LightGBMLearner:
+    """LightGBM: leaf-wise trees on bagged rows and a share of the features."""
+
+    def __init__(self, params: BaseParams, seed: int, threads: int) -> None:
+        from lightgbm import LGBMClassifier
+
+        self.model = LGBMClassifier(
+            n_estimators=params.n_estimators,
+            learning_rate=params.learning_rate,
+            max_depth=params.max_depth,
+            num_leaves=min(2**params.max_depth, 31),
+            min_child_samples=params.min_leaf_rows,
+            reg_lambda=params.l2,
+            subsample=0.7,
+            subsample_freq=1,
+            colsample_bytree=params.feature_fraction,
+            max_bin=63,
+            random_state=seed,
+            n_jobs=threads,
+            deterministic=True,
+            force_row_wise=True,
+            verbosity=-1,
+        )
+
+    def fit(self, X: np.ndarray, y: np.ndarray) -> None:
+        self.booster = self.model.fit(X, y).booster_
+
+    def weigh(self, X: np.ndarray, y: np.ndarray) -> None:
+        self.leaves = lightgbm_leaves(self.booster, X, y)
+
+    def updated(self, X: np.ndarray, y: np.ndarray) -> Self:
+        fresh, index = copy.copy(self), lightgbm_index(self.booster, X)
+        fresh.leaves = self.leaves.updated(index, y, self.model.learning_rate, self.model.reg_lambda)
+        fresh.booster = lightgbm_with(self.booster, fresh.leaves)
+        return fresh
+
+    def probability(self, X: np.ndarray) -> np.ndarray:
+        return np.asarray(self.booster.predict(X, num_threads=1))
+
+    def importance(self) -> np.ndarray | None:
+        return self.booster.feature_importance("gain")
+
+
+class LogisticLearner:
+    """Ridge logistic regression on imputed, robustly scaled and clipped features."""
+
+    def __init__(self, params: BaseParams, seed: int, threads: int) -> None:  # noqa: ARG002 - nothing random here
+        self.scaler: Pipeline = make_pipeline(
+            SimpleImputer(strategy="median", keep_empty_features=True),
+            RobustScaler(),
+            FunctionTransformer(np.clip, kw_args={"a_min": -OUTLIER_CLIP, "a_max": OUTLIER_CLIP}),
+        )
+        self.model = LogisticRegression(C=params.logistic_c, max_iter=1000)
+
+    def fit(self, X: np.ndarray, y: np.ndarray) -> None:
+        self.model.fit(self.scaler.fit_transform(X), y)
+
+    def weigh(self, X: np.ndarray, y: np.ndarray) -> None:  # noqa: ARG002 - curvature does not depend on labels
+        self.theta = np.append(self.model.coef_[0], self.model.intercept_)
+        penalty = np.diag([*np.full(len(self.theta) - 1, 1.0 / self.model.C), 0.0])
+        self.precision = penalty + curvature(self.theta, self.scaler.transform(X))
+
+    def updated(self, X: np.ndarray, y: np.ndarray) -> Self:
+        fresh = copy.copy(self)
+        fresh.theta, fresh.precision = take_in(self.theta, self.precision, self.scaler.transform(X), y)
+        fresh.model = copy.copy(self.model)
+        fresh.model.coef_, fresh.model.intercept_ = fresh.theta[None, :-1], fresh.theta[-1:]
+        return fresh
+
+    def probability(self, X: np.ndarray) -> np.ndarray:
+        terms = np.ascontiguousarray(self.scaler.transform(X) * self.model.coef_[0])
+        return expit(terms.sum(axis=1) + self.model.intercept_[0])
+
+    def importance(self) -> np.ndarray | None:
+        return np.abs(self.model.coef_[0])
+
+
+BaseLearner = ForestLearner | HistogramLearner | LightGBMLearner | LogisticLearner
+
+BASE_LEARNERS: Mapping[str, Callable[[BaseParams, int, int], BaseLearner]] = {
+    "forest": ForestLearner,
+    "histogram": HistogramLearner,
+    "lightgbm": LightGBMLearner,
+    "logistic": LogisticLearner,
+}
+
+
+def require_both_classes(y: np.ndarray) -> None:
+    """Refuse labels no classifier can learn from.
+
+    Raises:
+        LearningError: there are none, or all are of one class.
+    """
+    classes = np.unique(y)
+    if len(classes) < 2:
+        raise LearningError(
+            f"{len(y)} labels to fit on, of classes {classes.tolist()}: a classifier needs both 0 and 1. "
+            "Load more history, or move the return threshold."
+        )
+
+
+def fit_base_learners(
+    X: np.ndarray, y: np.ndarray, params: BaseParams, seed: int, threads: int
+) -> dict[str, BaseLearner]:
+    """Fit every base learner to the same rows.
+
+    Args:
+        X: float64[n, features], NaN where missing.
+        y: labels 0 or 1, [n].
+        params: hyperparameters.
+        seed: each learner draws its own seed from it.
+        threads: most threads any of them uses. Histogram boosting takes what the OpenMP pool has, so the pool
+            is limited; BLAS keeps to one, which rounds the same everywhere.
+
+    Raises:
+        LearningError: the labels are all of one class.
+    """
+    require_both_classes(y)
+    seeds = np.random.SeedSequence(seed).generate_state(len(BASE_LEARNERS)) % 2**31
+    learners = {
+        name: make(params, int(own_seed), threads)
+        for (name, make), own_seed in zip(BASE_LEARNERS.items(), seeds, strict=True)
+    }
+    with threadpool_limits({"openmp": threads, "blas": 1}):
+        for learner in learners.values():
+            learner.fit(X, y)
+    return learners
+
+
+def weigh_base_learners(learners: Mapping[str, BaseLearner], X: np.ndarray, y: np.ndarray) -> None:
+    """Make learners, just fitted on these rows, ready for `updated_base_learners`."""
+    with threadpool_limits(1):
+        for learner in learners.values():
+            learner.weigh(X, y)
+
+
+def updated_base_learners(learners: Mapping[str, BaseLearner], X: np.ndarray, y: np.ndarray) -> dict[str, BaseLearner]:
+    """The learners after further rows, of whatever classes; those given stay as they are.
+
+    On one thread: there is too little to do for more.
+    """
+    with threadpool_limits(1):
+        return {name: learner.updated(X, y) for name, learner in learners.items()}
+
+
+def base_probabilities(learners: Mapping[str, BaseLearner], X: np.ndarray) -> np.ndarray:
+    """Raw probabilities of the learners, float[n, learners], on one thread."""
+    with threadpool_limits(1):
+        return np.column_stack([learner.probability(X) for learner in learners.values()])
+
+
+def shares_of_features(
+    learners: Mapping[str, BaseLearner], weights: Sequence[float], names: Sequence[str]
+) -> pd.Series:
+    """Weighted mean of the learners' own shares: float >= 0, sums to 1, index `names`; equal where none can tell.
+
+    Impurity decrease in the forest, gain in LightGBM, absolute weight of a scaled feature in the linear model;
+    histogram boosting cannot tell.
+    """
+    shares = np.zeros(len(names))
+    for weight, learner in zip(weights, learners.values(), strict=True):
+        importance = learner.importance()
+        if importance is not None and importance.sum() > 0:
+            shares += weight * importance / importance.sum()
+    total = shares.sum()
+    return pd.Series(shares / total if total > 0 else 1 / len(shares), index=list(names))

@@ -1,0 +1,224 @@
+"""The ensemble family: temporal stacking of unlike base learners, calibrated on later rows.
+
+What sees what, with validation later than train and every label known before the rows it helps to judge:
+
+    step                     fitted on                                       its rows were predicted by
+    1 forward folds          base learners: known before the fold            -
+    2 meta-learner           folds of train, out of fold                     step 1
+    3 base learners          all of train                                    -
+    4 calibrator             validation                                      steps 3 and 2
+    5 final base learners    all of train and validation                     -
+
+A prediction is step 5, then 2, then 4. An update begins with these, and goes on with new rows:
+
+    step                     takes in                                        its rows were predicted by
+    6 calibrator             unseen rows, for as many of its oldest          steps 5 and 2, before the update
+    7 meta-learner           unseen rows                                     step 5, before the update
+    8 base learners          all new rows                                    -
+
+Unseen rows are those decided when all that the model knows was known. No row is ever predicted by a learner that
+saw its label, and the calibrator's rows are all later than those the scores it maps were learned from. Nothing is
+scaled, imputed or binned outside a step; an update keeps scaling, imputing and splits as they are.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from pydantic import Field
+
+from cleverbetter_dagster.dataset.examples import Examples
+from cleverbetter_dagster.dataset.splits import temporal_folds
+from cleverbetter_dagster.learning.calibration import Calibrator, fit_calibrator
+from cleverbetter_dagster.learning.ensemble.base_learners import (
+    BASE_LEARNERS,
+    BaseLearner,
+    BaseParams,
+    base_probabilities,
+    fit_base_learners,
+    shares_of_features,
+    updated_base_learners,
+    weigh_base_learners,
+)
+from cleverbetter_dagster.learning.family import (
+    FittedModel,
+    Params,
+    Report,
+    answer,
+    checked_params,
+    feature_matrix,
+    latest_label,
+    require_order,
+    require_update,
+    unseen,
+)
+from cleverbetter_dagster.learning.shrunk_logistic import ShrunkLogistic, log_odds
+
+if TYPE_CHECKING:
+    from optuna.trial import BaseTrial
+
+
+class EnsembleParams(BaseParams):
+    """Hyperparameters of the ensemble; the defaults come from forward folds on four years of real rows."""
+
+    n_folds: int = Field(
+        3,
+        ge=1,
+        le=20,
+        description="forward folds of train that the meta-learner is fitted on, if time allows as many",
+    )
+    meta_penalty: float = Field(
+        100.0,
+        ge=0,
+        description="pull of the meta-learner's weights toward the plain mean of the base learners",
+    )
+
+
+@dataclass(frozen=True)
+class OutOfFold:
+    """Predictions made forward in time: `positions` of the rows predicted, and their float[n, learners]."""
+
+    positions: np.ndarray
+    probabilities: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class FittedEnsemble(FittedModel):
+    """A fitted ensemble. `score` is the meta-learner's probability before calibration."""
+
+    family = "ensemble"
+
+    feature_names: tuple[str, ...]
+    learners: Mapping[str, BaseLearner]
+    meta: ShrunkLogistic
+    calibrator: Calibrator
+    meta_rows: int
+    known_until: pd.Timestamp
+    updated_rows: int = 0
+
+    def _describe(self, values: np.ndarray) -> dict[str, np.ndarray]:
+        opinions = base_probabilities(self.learners, values)
+        score = self.meta.probability(log_odds(opinions))
+        return answer(self.calibrator.probability(score), score, opinions)
+
+    def feature_importance(self) -> pd.Series:
+        """Weighted mean of the base learners' own shares, by their weights in the meta-learner."""
+        return shares_of_features(self.learners, self.meta.weights, self.feature_names)
+
+    def report(self) -> Report:
+        weights = dict(zip(self.learners, self.meta.weights, strict=True))
+        return {
+            **{f"meta_weight_{name}": weight for name, weight in weights.items()},
+            "meta_intercept": self.meta.intercept,
+            "meta_rows": self.meta_rows,
+            "updated_rows": self.updated_rows,
+            "calibration_method": self.calibrator.method,
+            "calibration_rows": self.calibrator.rows,
+        }
+
+
+class Ensemble:
+    """The family `ensemble`; see the module for what each of its parts is allowed to see."""
+
+    name = "ensemble"
+    title = "Stacked ensemble"
+    description = (
+        "Extra trees, histogram boosting, LightGBM and logistic regression, weighed by a meta-learner on "
+        "predictions made forward in time and calibrated on later rows."
+    )
+
+    study_defaults: Params = MappingProxyType({})
+
+    def default_params(self) -> dict[str, Any]:
+        """The fields of `EnsembleParams`, each at its default.
+
+        >>> Ensemble().default_params()["max_depth"]
+        3
+        """
+        return EnsembleParams().model_dump()
+
+    def suggest(self, trial: "BaseTrial") -> dict[str, Any]:
+        """What the guide tunes: number of estimators, learning rate, depth and regularisation."""
+        return {
+            "n_estimators": trial.suggest_int("n_estimators", 50, 500, log=True),
+            "learning_rate": trial.suggest_float("learning_rate", 0.01, 0.2, log=True),
+            "max_depth": trial.suggest_int("max_depth", 2, 8),
+            "min_leaf_rows": trial.suggest_int("min_leaf_rows", 10, 200, log=True),
+            "l2": trial.suggest_float("l2", 0.1, 100.0, log=True),
+            "feature_fraction": trial.suggest_float("feature_fraction", 0.2, 1.0),
+            "forest_leaf_rows": trial.suggest_int("forest_leaf_rows", 5, 100, log=True),
+            "logistic_c": trial.suggest_float("logistic_c", 1e-4, 1.0, log=True),
+        }
+
+    def fit(self, train: Examples, validation: Examples, params: Params, seed: int, threads: int) -> FittedEnsemble:
+        """Fit the five steps of the module's table.
+
+        Raises:
+            LearningError: as `Family.fit`; also where the labels before a fold are of one class.
+            NotEnoughRows: train holds fewer than two distinct decision times.
+        """
+        chosen = checked_params(EnsembleParams, params, "ensemble")
+        require_order(train, validation)
+        names = tuple(train.X.columns)
+        known, later = feature_matrix(train.X, names), feature_matrix(validation.X, names)
+        oof = predict_forward(train, chosen, seed, threads)
+        meta = ShrunkLogistic.fit(
+            log_odds(oof.probabilities),
+            train.y[oof.positions],
+            guess=[1 / len(BASE_LEARNERS)] * len(BASE_LEARNERS),
+            penalty=chosen.meta_penalty,
+        )
+        past = fit_base_learners(known, train.y, chosen, seed, threads)
+        score = meta.probability(log_odds(base_probabilities(past, later)))
+        calibrator = fit_calibrator(score, validation.y)
+        everything, labels = np.vstack([known, later]), np.concatenate([train.y, validation.y])
+        final = fit_base_learners(everything, labels, chosen, seed, threads)
+        weigh_base_learners(final, everything, labels)
+        known_until = latest_label(train, validation)
+        return FittedEnsemble(names, final, meta, calibrator, len(oof.positions), known_until)
+
+    def update(self, model: FittedModel, new: Examples, past: Examples, seed: int, threads: int) -> FittedEnsemble:  # noqa: ARG002 - nothing is drawn, and one thread suffices
+        """Take the last three steps of the module's table; the past is not looked at again.
+
+        Raises:
+            LearningError: as `Family.update`.
+        """
+        before = require_update(FittedEnsemble, model, new, past)
+        values, y, judging = feature_matrix(new.X, before.feature_names), new.y, unseen(before, new)
+        meta, calibrator = before.meta, before.calibrator
+        if len(judging):
+            opinions = log_odds(base_probabilities(before.learners, values[judging]))
+            calibrator = calibrator.updated(meta.probability(opinions), y[judging])
+            meta = meta.updated(opinions, y[judging])
+        return replace(
+            before,
+            learners=updated_base_learners(before.learners, values, y),
+            meta=meta,
+            calibrator=calibrator,
+            meta_rows=before.meta_rows + len(judging),
+            known_until=max(before.known_until, latest_label(new)),
+            updated_rows=before.updated_rows + len(new),
+        )
+
+
+def predict_forward(examples: Examples, params: EnsembleParams, seed: int, threads: int) -> OutOfFold:
+    """Predict examples by base learners fitted, fold by fold, on what was known when the fold began.
+
+    The first block of time is only ever fitted on, so its rows have no prediction. Where the rows have too
+    few distinct decision times for `params.n_folds`, there are as many folds as can be.
+
+    Raises:
+        NotEnoughRows: fewer than two distinct decision times.
+        LearningError: the labels before a fold are all of one class.
+    """
+    values = feature_matrix(examples.X, tuple(examples.X.columns))
+    n_folds = max(min(params.n_folds, examples.decision_time.nunique() - 1), 1)
+    folds = temporal_folds(examples.decision_time, examples.label_time, n_folds)
+    parts = []
+    for fit, score in folds:
+        learners = fit_base_learners(values[fit], examples.y[fit], params, seed, threads)
+        parts.append(base_probabilities(learners, values[score]))
+    return OutOfFold(np.concatenate([score for _, score in folds]), np.vstack(parts))

@@ -1,0 +1,157 @@
+"""The betting world: many bankrolls played through the same history at once, in numpy alone.
+
+A step is one decision about one strategy. The strategies of a decision time are decided one after the other and
+settled together: until the last of them is decided, nothing an agent sees depends on any of their next returns.
+`world_faces` shows this world to Stable-Baselines3 and to Gymnasium.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from cleverbetter_dagster.betting.segments import FloatArray, IntArray
+from cleverbetter_dagster.betting.staking import StakingSpec
+from cleverbetter_dagster.errors import LearningError
+from cleverbetter_dagster.learning.rl_agent.decisions import Decisions, bound_scale, fraction_of
+from cleverbetter_dagster.learning.rl_agent.reward import RewardSpec, drawdown, utility
+
+OWN_PLAY = ("log_bankroll", "last_return", "mean_return", "sharpe_ratio", "drawdown", "committed")
+"""What an agent sees of its own play, before the row's features."""
+
+NEUTRAL_PLAY = np.zeros(len(OWN_PLAY), dtype=np.float32)
+"""Own play of an agent that has not begun: nothing won, nothing lost, nothing staked."""
+
+RECENT = 6
+"""Decision times over which the agent sees its mean return and Sharpe ratio."""
+
+OBSERVATION_BOUND = 10.0
+"""Magnitude at which everything observed is clipped."""
+
+_RETURN_SCALE = 10.0  # returns on the bankroll are a few percent; networks like numbers of the order of 1
+_LEAST_DEVIATION = 1e-6
+
+
+class WorldSpec(BaseModel):
+    """The rules of the game."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    reward: RewardSpec = RewardSpec()
+    staking: StakingSpec = StakingSpec(kelly_fraction=1.0)
+    episode_times: int = Field(12, ge=1, description="decision times an episode lasts, or to the end of history")
+    reward_scale: float = Field(100.0, gt=0, description="rewards are multiplied by it: 100 pays percents of growth")
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What a step led to, one entry per world; the state is already that of the next decision."""
+
+    reward: FloatArray
+    terminated: np.ndarray
+    """Ruined, bool."""
+    truncated: np.ndarray
+    """The episode is over but the bankroll is not, bool."""
+
+
+class BettingWorld:
+    """`worlds` bankrolls, each somewhere in the history.
+
+    Attributes:
+        bankroll: of each world, as a share of what its episode began with; moves at settlements only.
+        peak: highest bankroll of the episode so far.
+
+    Args:
+        decisions: the history.
+        spec: the rules.
+        seeds: one per world; a world's starts depend on its own seed alone.
+
+    Raises:
+        LearningError: there is nothing to decide.
+    """
+
+    def __init__(self, decisions: Decisions, spec: WorldSpec, seeds: Sequence[int | None]) -> None:
+        if not len(decisions):
+            raise LearningError("A betting world of 0 rows: give at least one decision.")
+        self.decisions, self.spec = decisions, spec
+        self.worlds = len(seeds)
+        self.observation_size = len(OWN_PLAY) + decisions.features.shape[1]
+        self._kelly, self._first = decisions.kelly(spec.staking), decisions.first
+        self._ends, self._last_row = decisions.ends, np.zeros(len(decisions), dtype=bool)
+        self._last_row[self._ends - 1] = True
+        self.bankroll, self.peak = np.ones(self.worlds), np.ones(self.worlds)
+        self._committed, self._profit, self._worth = (np.zeros(self.worlds) for _ in range(3))
+        self._recent = np.zeros((self.worlds, RECENT))
+        self._played = np.zeros(self.worlds, dtype=np.int64)
+        self._row, self._end = np.zeros(self.worlds, dtype=np.int64), np.zeros(self.worlds, dtype=np.int64)
+        self._own = np.zeros((self.worlds, len(OWN_PLAY)), dtype=np.float32)
+        self.reseed(seeds)
+
+    def reseed(self, seeds: Sequence[int | None]) -> None:
+        """Give every world a generator of its own; None draws from the system's entropy."""
+        self._seeds = seeds
+        self._generators: list[np.random.Generator] = []
+
+    def reset(self, which: IntArray | None = None) -> np.ndarray:
+        """Begin new episodes, in the worlds `which` or in all; observations of all worlds, float32[m, k]."""
+        if not self._generators:  # made when first needed: SB3 seeds its environments again before they begin
+            self._generators = [np.random.default_rng(seed) for seed in self._seeds]
+        chosen = np.arange(self.worlds) if which is None else which
+        times = len(self._ends)
+        length = min(self.spec.episode_times, times)
+        start = np.array([self._generators[world].integers(0, times - length + 1) for world in chosen])
+        self._row[chosen], self._end[chosen] = self._first[start], self._ends[start + length - 1]
+        self.bankroll[chosen] = self.peak[chosen] = 1.0
+        for state in (self._committed, self._profit, self._worth, self._recent, self._played, self._own):
+            state[chosen] = 0
+        return self.observe()
+
+    def observe(self) -> np.ndarray:
+        """What every agent sees now: its own play, then the features of the row to be decided; float32[m, k]."""
+        # At the end of history there is no further row; the last one stands in, and is never decided again.
+        row = np.minimum(self._row, len(self.decisions) - 1)
+        return np.concatenate([self._own, self.decisions.features[row]], axis=1)
+
+    def step(self, steps: IntArray) -> Outcome:
+        """Decide one row in every world: stake that many tenths of its full Kelly stake.
+
+        Args:
+            steps: 0..10, int[m].
+        """
+        row, rules = self._row, self.spec
+        bound = rules.staking.max_total_fraction
+        stake = fraction_of(steps) * self._kelly[row]
+        self._committed += stake
+        self._profit += stake * self.decisions.next_roi[row]
+        scale = bound_scale(self._committed, bound)
+        earned = np.maximum(self._profit * scale, -1.0)
+        worth = utility(earned, self.bankroll, self.peak, rules.reward)
+        reward = (worth - self._worth) * rules.reward_scale
+        self._worth = worth
+        settled = np.flatnonzero(self._last_row[row])
+        self._row = row + 1
+        if len(settled):
+            self._settle(settled, earned[settled])
+        self._own[:, -1] = np.minimum(self._committed / bound, OBSERVATION_BOUND)
+        terminated = self.bankroll <= rules.reward.ruin_level
+        return Outcome(reward, terminated, ~terminated & (self._row >= self._end))
+
+    def _settle(self, which: IntArray, earned: FloatArray) -> None:
+        """The bankrolls move by what their decision time's stakes earned; what is seen of them follows."""
+        self.bankroll[which] *= 1.0 + earned
+        self.peak[which] = np.maximum(self.peak[which], self.bankroll[which])
+        self._committed[which] = self._profit[which] = self._worth[which] = 0.0
+        self._recent[which] = np.column_stack([self._recent[which, 1:], earned])
+        self._played[which] = np.minimum(self._played[which] + 1, RECENT)
+        recent, played = self._recent[which], self._played[which]
+        mean = recent.sum(axis=1) / played
+        deviation = np.sqrt(np.maximum((recent**2).sum(axis=1) / played - mean**2, 0.0))
+        seen = (
+            np.log(np.maximum(self.bankroll[which], 1e-6)),
+            _RETURN_SCALE * earned,
+            _RETURN_SCALE * mean,
+            np.where(deviation > _LEAST_DEVIATION, mean / np.maximum(deviation, _LEAST_DEVIATION), 0.0),
+            drawdown(self.bankroll[which], self.peak[which]),
+        )
+        self._own[which, : len(seen)] = np.clip(np.column_stack(seen), -OBSERVATION_BOUND, OBSERVATION_BOUND)

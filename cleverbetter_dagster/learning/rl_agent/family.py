@@ -1,0 +1,226 @@
+"""The family `rl_agent`: a calibrated probability, and an agent that says how much of its Kelly stake to place.
+
+What sees what, with validation later than train:
+
+    step                            fitted or trained on                 judged or calibrated on
+    1 probability, fold by fold     labels of train before the fold      folds before the fold
+    2 scaling of features           rows of train seen in step 1         -
+    3 agents, several seeds         those with an edge, as a world       -
+    4 choice of one agent           -                                    validation, as predicted by train alone
+    5 probability for later rows    train and validation                 validation, as predicted by train alone
+
+An update begins with these, and goes on with new rows, of which the unseen are those decided when all that the model
+knows was known:
+
+    step                            takes in                             judged or calibrated on
+    6 probability                   all new rows                         unseen rows, for as many of the oldest
+    7 agents, which go on           rows that leave step 8, rehearsing   as step 8
+                                    all they ever played
+    8 choice of one agent           -                                    the newest rows, unseen ones included, as
+                                                                         predicted before; as many times as in step 4
+
+An agent that is worth no more than doing nothing in step 4 is not used: it then stakes nothing. When a row is
+scored, the agent sees it as its first decision, with neutral own play: nothing won, lost or committed yet. That
+keeps rows independent of each other. What it says is `kelly_share`; whoever stakes the rows of one decision time
+together gives it to `betting.staking.allocate`, as step 4 does.
+"""
+
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from threadpoolctl import threadpool_limits
+
+from cleverbetter_dagster.betting.segments import FloatArray
+from cleverbetter_dagster.dataset.examples import Examples
+from cleverbetter_dagster.learning.ensemble.base_learners import shares_of_features
+from cleverbetter_dagster.learning.family import (
+    KELLY_SHARE,
+    PROBABILITY,
+    FittedModel,
+    Params,
+    Report,
+    answer,
+    checked_params,
+    feature_matrix,
+    latest_label,
+    require_order,
+    require_update,
+    unseen,
+)
+from cleverbetter_dagster.learning.rl_agent.decisions import Decisions
+from cleverbetter_dagster.learning.rl_agent.features import AgentFeatures
+from cleverbetter_dagster.learning.rl_agent.probability import (
+    ForwardProbability,
+    ForwardView,
+    ProbabilitySpec,
+    common_score,
+    learn_forward,
+)
+from cleverbetter_dagster.learning.rl_agent.training import Agent, AgentSpec, best_agent, refresh_agents, train_agents
+
+if TYPE_CHECKING:
+    from optuna.trial import BaseTrial
+
+
+class RlAgentParams(AgentSpec, ProbabilitySpec):
+    """Hyperparameters of the agents and of the probability they are given."""
+
+    @property
+    def probability(self) -> ProbabilitySpec:
+        """The probability's part."""
+        return ProbabilitySpec(**self.model_dump(include=set(ProbabilitySpec.model_fields)))
+
+
+@dataclass(frozen=True, eq=False)
+class FittedRlAgent(FittedModel):
+    """A fitted agent. `score` is the probability before calibration.
+
+    Attributes:
+        played: what the agents' worlds were made of.
+        judged: the later rows they were chosen by.
+        agents: of every seed what is worth most; none where no row had an edge.
+        chosen: the one that stakes; None stakes nothing.
+    """
+
+    family = "rl_agent"
+
+    feature_names: tuple[str, ...]
+    params: RlAgentParams
+    forecast: ForwardProbability
+    features: AgentFeatures
+    played: Decisions
+    judged: Decisions
+    agents: tuple[Agent, ...]
+    chosen: Agent | None
+    known_until: pd.Timestamp
+    updated_rows: int = 0
+
+    def _describe(self, values: np.ndarray) -> dict[str, np.ndarray]:
+        opinions = self.forecast.opinions(values)
+        probability = self.forecast.of(opinions)
+        shares = self._shares(self.chosen, values, probability)
+        return {**answer(probability, common_score(opinions), opinions), KELLY_SHARE: shares}
+
+    def agent_shares(self, X: pd.DataFrame) -> pd.DataFrame:
+        """`kelly_share` by every agent, chosen or not: one column per seed; 0 from an agent worth nothing."""
+        values = feature_matrix(X, self.feature_names)
+        probability = self.describe(X)[PROBABILITY].to_numpy()
+        shares = {f"seed {agent.seed}": self._shares(agent, values, probability) for agent in self.agents}
+        return pd.DataFrame(shares, index=X.index)
+
+    def _shares(self, agent: Agent | None, values: FloatArray, probability: FloatArray) -> FloatArray:
+        if agent is None:
+            return np.zeros(len(values))
+        return agent.shares(self.features.seen(values, probability))
+
+    def feature_importance(self) -> pd.Series:
+        """Plain mean of the learners' own shares in the probability."""
+        learners = self.forecast.learners
+        return shares_of_features(learners, [1.0] * len(learners), self.feature_names)
+
+    def report(self) -> Report:
+        worths = [agent.worth for agent in self.agents] or [0.0]
+        return {
+            "agents": len(self.agents),
+            "agent_worth_best": max(worths),
+            "agent_worth_median": float(np.median(worths)),
+            "agent_worth_worst": min(worths),
+            "agent_stakes": "nothing" if self.chosen is None else "chosen agent",
+            "agent_seed": -1 if self.chosen is None else self.chosen.seed,
+            "agent_steps_trained": 0 if self.chosen is None else self.chosen.steps_trained,
+            "played_rows": len(self.played),
+            "judged_rows": len(self.judged),
+            "updated_rows": self.updated_rows,
+            "calibration_method": self.forecast.calibrator.method,
+            "calibration_rows": self.forecast.calibrator.rows,
+        }
+
+
+class RlAgent:
+    """The family `rl_agent`; see the module for what each of its parts is allowed to see."""
+
+    name = "rl_agent"
+    title = "Reinforcement-learning staker"
+    description = (
+        "Agents trained with PPO in a betting world made of past rows choose how much of the Kelly stake on a "
+        "calibrated probability to place; later rows decide which agent is used, or that none is."
+    )
+
+    study_defaults: Params = MappingProxyType({"metric": "growth", "n_trials": 20, "timeout_seconds": 300})
+
+    def default_params(self) -> dict[str, Any]:
+        """The fields of `RlAgentParams`, each at its default.
+
+        >>> RlAgent().default_params()["agents"]
+        5
+        """
+        return RlAgentParams().model_dump()
+
+    def suggest(self, trial: "BaseTrial") -> dict[str, Any]:
+        """Learning rate, discount and the reward's weights: what moves stakes, not the probability."""
+        return {
+            "learning_rate": trial.suggest_float("learning_rate", 1e-4, 1e-2, log=True),
+            "discount": trial.suggest_float("discount", 0.0, 0.99),
+            "drawdown_weight": trial.suggest_float("drawdown_weight", 0.01, 1.0, log=True),
+            "risk_weight": trial.suggest_float("risk_weight", 0.0, 5.0),
+        }
+
+    def fit(self, train: Examples, validation: Examples, params: Params, seed: int, threads: int) -> FittedRlAgent:
+        """Fit the five steps of the module's table.
+
+        Raises:
+            LearningError: as `Family.fit`; also where the labels before a fold are of one class.
+            NotEnoughRows: train holds fewer than two distinct decision times.
+        """
+        chosen = checked_params(RlAgentParams, params, self.name)
+        require_order(train, validation)
+        names = tuple(train.X.columns)
+        earlier, later, forecast = learn_forward(train, validation, chosen.probability, seed, threads)
+        features = AgentFeatures.fit(feature_matrix(earlier.examples.X, names), names, chosen.staking)
+        played, judged = features.decisions(earlier), features.decisions(later)
+        agents = train_agents(played, judged, chosen, seed)
+        return FittedRlAgent(
+            names,
+            chosen,
+            forecast,
+            features,
+            played,
+            judged,
+            agents,
+            best_agent(agents),
+            latest_label(train, validation),
+        )
+
+    def update(self, model: FittedModel, new: Examples, past: Examples, seed: int, threads: int) -> FittedRlAgent:  # noqa: ARG002 - one thread suffices
+        """Take the last three steps of the module's table; what the agents rehearse is in the model, not in `past`.
+
+        Raises:
+            LearningError: as `Family.update`.
+        """
+        before = require_update(FittedRlAgent, model, new, past)
+        with threadpool_limits(1):
+            return self._updated(before, new, seed)
+
+    def _updated(self, before: FittedRlAgent, new: Examples, seed: int) -> FittedRlAgent:
+        values, ahead = feature_matrix(new.X, before.feature_names), unseen(before, new)
+        ahead = ahead[np.argsort(new.decision_time.to_numpy()[ahead], kind="stable")]
+        forecast, judged, played = before.forecast.updated(values, new.y, ahead), before.judged, before.played
+        if len(ahead):
+            probability = before.forecast.of(before.forecast.opinions(values[ahead]))
+            fresh = before.features.decisions(ForwardView(new.take(ahead), probability))
+            moved, judged = judged.joined(fresh).cut(len(judged.first))
+            played = played.joined(moved)
+        agents = refresh_agents(before.agents, played, judged, before.params, seed)
+        return replace(
+            before,
+            forecast=forecast,
+            played=played,
+            judged=judged,
+            agents=agents,
+            chosen=best_agent(agents),
+            known_until=max(before.known_until, latest_label(new)),
+            updated_rows=before.updated_rows + len(new),
+        )

@@ -1,0 +1,149 @@
+"""The calibrated probability an agent is given: two unlike base learners in equal parts, always forward in time.
+
+A row may be predicted only by learners and calibrators fitted on labels known before it. So the rows of train are
+predicted fold by fold, validation by what train teaches, and what comes after by what both teach.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+from scipy.special import expit
+from threadpoolctl import threadpool_limits
+
+from cleverbetter_dagster.dataset.examples import Examples
+from cleverbetter_dagster.dataset.splits import temporal_folds
+from cleverbetter_dagster.learning.calibration import Calibrator, fit_calibrator
+from cleverbetter_dagster.learning.ensemble.base_learners import (
+    BASE_LEARNERS,
+    BaseLearner,
+    BaseParams,
+    base_probabilities,
+    require_both_classes,
+    updated_base_learners,
+    weigh_base_learners,
+)
+from cleverbetter_dagster.learning.family import feature_matrix
+from cleverbetter_dagster.learning.shrunk_logistic import log_odds
+from cleverbetter_dagster.learning.tuning.scorers import pooled
+
+LEARNERS = ("lightgbm", "logistic")
+
+
+class ProbabilitySpec(BaseModel):
+    """How the probability is learned."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    n_folds: int = Field(4, ge=1, le=20, description="forward folds of train, if time allows as many")
+    n_estimators: int = Field(100, ge=1, le=5000, description="boosting rounds of the probability")
+    boosting_rate: float = Field(0.04, gt=0, le=1, description="step of each boosting round")
+    max_depth: int = Field(3, ge=1, le=16, description="depth of a boosted tree")
+    logistic_c: float = Field(0.005, gt=0, description="inverse penalty of the linear model")
+
+    @property
+    def learners(self) -> BaseParams:
+        """What the base learners take; the rest of it at the defaults."""
+        return BaseParams(
+            n_estimators=self.n_estimators,
+            learning_rate=self.boosting_rate,
+            max_depth=self.max_depth,
+            logistic_c=self.logistic_c,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class ForwardProbability:
+    """Fitted learners, and the calibrator of their common score."""
+
+    learners: Mapping[str, BaseLearner]
+    calibrator: Calibrator
+
+    def opinions(self, values: np.ndarray) -> np.ndarray:
+        """Raw probabilities of the learners, float[n, learners], of features float[n, k]."""
+        return base_probabilities(self.learners, values)
+
+    def of(self, opinions: np.ndarray) -> np.ndarray:
+        """Calibrated probabilities, float[n]."""
+        return self.calibrator.probability(common_score(opinions))
+
+    def updated(self, values: np.ndarray, y: np.ndarray, judging: np.ndarray) -> Self:
+        """The probability after further rows.
+
+        Args:
+            values: features of the rows, float[n, k]; y: their labels, [n].
+            judging: positions of those decided later than all that was learned from, in order of time: as the learners
+                forecast them so far, they take the place of the calibrator's oldest rows.
+        """
+        score = common_score(self.opinions(values[judging])) if len(judging) else np.empty(0)
+        calibrator = self.calibrator.updated(score, y[judging])
+        return type(self)(updated_base_learners(self.learners, values, y), calibrator)
+
+
+@dataclass(frozen=True, eq=False)
+class ForwardView:
+    """Examples, each with the probability that was to be had when it was decided, float[n]."""
+
+    examples: Examples
+    probability: np.ndarray
+
+
+def common_score(opinions: np.ndarray) -> np.ndarray:
+    """The learners' mean log-odds as a probability, float[n]."""
+    return expit(log_odds(opinions).mean(axis=1))
+
+
+def learn_forward(
+    train: Examples, validation: Examples, spec: ProbabilitySpec, seed: int, threads: int
+) -> tuple[ForwardView, ForwardView, ForwardProbability]:
+    """Train and validation as they looked at the time, and the probability for what comes next.
+
+    Raises:
+        NotEnoughRows: fewer than two distinct decision times in train.
+        LearningError: the labels before a fold are all of one class.
+    """
+    names = tuple(train.X.columns)
+    earlier, calibrator = _view_of_train(train, spec, seed, threads)
+    past = fit_learners(train, spec, seed, threads)
+    score = common_score(base_probabilities(past, feature_matrix(validation.X, names)))
+    later = ForwardView(validation, calibrator.probability(score))
+    both = pooled(train, validation)
+    learners = fit_learners(both, spec, seed, threads)
+    weigh_base_learners(learners, feature_matrix(both.X, names), both.y)
+    return earlier, later, ForwardProbability(learners, fit_calibrator(score, validation.y))
+
+
+def fit_learners(examples: Examples, spec: ProbabilitySpec, seed: int, threads: int) -> dict[str, BaseLearner]:
+    """The learners, fitted to the same examples.
+
+    Raises:
+        LearningError: the labels are all of one class.
+    """
+    require_both_classes(examples.y)
+    learners = {name: BASE_LEARNERS[name](spec.learners, seed, threads) for name in LEARNERS}
+    values = feature_matrix(examples.X, tuple(examples.X.columns))
+    with threadpool_limits({"openmp": threads, "blas": 1}):
+        for learner in learners.values():
+            learner.fit(values, examples.y)
+    return learners
+
+
+def _view_of_train(train: Examples, spec: ProbabilitySpec, seed: int, threads: int) -> tuple[ForwardView, Calibrator]:
+    """Train as it looked at the time, and the calibrator that all its predictions teach.
+
+    The first of `n_folds` + 1 blocks of time is only learned from, so its rows have no view.
+    """
+    n_folds = max(min(spec.n_folds, train.decision_time.nunique() - 1), 1)
+    values = feature_matrix(train.X, tuple(train.X.columns))
+    seen = np.empty(0, dtype=np.int64)
+    score, probability = np.empty(0), np.empty(0)
+    for fit, fold in temporal_folds(train.decision_time, train.label_time, n_folds):
+        learners = fit_learners(train.take(fit), spec, seed, threads)
+        raw = common_score(base_probabilities(learners, values[fold]))
+        known = np.isin(seen, fit)
+        calibrator = fit_calibrator(score[known], train.y[seen[known]])
+        probability = np.append(probability, calibrator.probability(raw))
+        seen, score = np.append(seen, fold), np.append(score, raw)
+    return ForwardView(train.take(seen), probability), fit_calibrator(score, train.y[seen])

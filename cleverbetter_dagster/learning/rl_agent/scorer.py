@@ -1,0 +1,113 @@
+"""Cheap trials of the staker: what does not depend on the setting is learned once a fold, and fewer agents play less.
+
+Searched are hyperparameters of the agents; the probability they are given stays, and with it every score of
+probabilities. So a setting is told from another by `growth` alone: by `auc`, `brier` or `log_loss` all are equal, the
+defaults win, and no agent is trained.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from cleverbetter_dagster.dataset.examples import Examples
+from cleverbetter_dagster.learning.family import Params, checked_params, feature_matrix
+from cleverbetter_dagster.learning.rl_agent.decisions import Decisions
+from cleverbetter_dagster.learning.rl_agent.family import RlAgentParams
+from cleverbetter_dagster.learning.rl_agent.features import AgentFeatures
+from cleverbetter_dagster.learning.rl_agent.probability import ForwardView, learn_forward
+from cleverbetter_dagster.learning.rl_agent.training import AgentSpec, train_agents, worth_of_returns
+from cleverbetter_dagster.learning.tuning.scorers import (
+    UNSETTLED,
+    Ranges,
+    Report,
+    fold_parts,
+    keep_going,
+    pooled,
+    scoring_folds,
+)
+from cleverbetter_dagster.learning.tuning.spec import FoldScores, OneFold, StudySpec, scores_of
+
+TRIAL_AGENTS = 2
+"""Most agents a trial trains on a fold: one alone is too much a matter of its seed."""
+
+TRIAL_SHARE = 0.5
+"""Share of the steps an agent of a trial plays."""
+
+
+@dataclass(frozen=True, eq=False)
+class AgentFold:
+    """One fold: how the probability scores on it, and the decisions to play, to choose by and to be scored on."""
+
+    probability: OneFold
+    played: Decisions
+    judged: Decisions
+    scored: Decisions
+
+
+class AgentScorer:
+    """Scores settings of the staker.
+
+    Args:
+        examples: train and validation together.
+        spec: folds, embargo, metric, seed and threads.
+        anchor: the setting whose probability all trials are given: the defaults, or what was fixed by hand.
+
+    Raises:
+        NotEnoughRows, LearningError: as `scoring_folds` and `learn_forward`.
+    """
+
+    settles: frozenset[str] = frozenset()
+
+    def __init__(self, examples: Examples, spec: StudySpec, anchor: Params) -> None:
+        self.spec, self.anchor = spec, checked_params(RlAgentParams, anchor, "rl_agent")
+        folds = scoring_folds(examples, spec)
+        self.folds = [self._prepared(examples.take(fit), examples.take(score)) for fit, score in folds]
+
+    def score(self, params: Params, settle: Ranges = UNSETTLED, report: Report = keep_going) -> FoldScores:  # noqa: ARG002
+        """As `Scorer.score`."""
+        trial = _shortened(checked_params(RlAgentParams, params, "rl_agent"))
+        growth: list[float] = []
+        for number, fold in enumerate(self.folds):
+            growth.append(self._growth(fold, trial) if self.spec.metric == "growth" else 0.0)
+            scores = self._scores(growth)
+            if number < len(self.folds) - 1:
+                report(number, scores.mean(self.spec.metric))
+        return scores
+
+    def _scores(self, growth: list[float]) -> FoldScores:
+        scores = scores_of([fold.probability for fold in self.folds[: len(growth)]])
+        return replace(scores, growth=tuple(growth)) if self.spec.metric == "growth" else scores
+
+    def _growth(self, fold: AgentFold, spec: AgentSpec) -> float:
+        """Log growth per decision time on the fold's own rows: the mean over agents chosen by the rows before."""
+        agents = train_agents(fold.played, fold.judged, spec, self.spec.seed)
+        if not agents or not len(fold.scored):
+            return 0.0
+        shares = [agent.shares(fold.scored.features) for agent in agents]
+        return float(np.mean([worth_of_returns(fold.scored.returns_of(share, spec.staking)) for share in shares]))
+
+    def _prepared(self, past: Examples, fold: Examples) -> AgentFold:
+        train, validation = fold_parts(past, self.spec)
+        names = tuple(past.X.columns)
+        spec = self.anchor.probability
+        earlier, later, forecast = learn_forward(train, validation, spec, self.spec.seed, self.spec.threads)
+        features = AgentFeatures.fit(feature_matrix(earlier.examples.X, names), names, self.anchor.staking)
+        known = pooled(train, validation)
+        now, fitted = (forecast.of(forecast.opinions(feature_matrix(part.X, names))) for part in (fold, known))
+        return AgentFold(
+            OneFold(fold.y, now, known.y, fitted),
+            features.decisions(earlier),
+            features.decisions(later),
+            features.decisions(ForwardView(fold, now)),
+        )
+
+
+def _shortened(params: RlAgentParams) -> RlAgentParams:
+    """What a trial trains of a setting."""
+    shorter: Mapping[str, Any] = {
+        "agents": min(params.agents, TRIAL_AGENTS),
+        "total_steps": max(round(TRIAL_SHARE * params.total_steps), 1),
+    }
+    return params.model_copy(update=shorter)

@@ -1,0 +1,248 @@
+"""Training agents with Stable-Baselines3's PPO, and choosing one: by growth and drawdown on later rows, or none.
+
+Batch size and epochs decide PPO's speed here, the world is cheap: few, large batches of many worlds. An agent is a
+seed; its checkpoints are candidates like the other agents'. Doing nothing is a candidate too, worth 0.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pydantic import Field
+
+from cleverbetter_dagster.betting.segments import FloatArray
+from cleverbetter_dagster.betting.staking import StakingSpec
+from cleverbetter_dagster.learning.rl_agent.decisions import Decisions, fraction_of
+from cleverbetter_dagster.learning.rl_agent.env import NEUTRAL_PLAY, WorldSpec
+from cleverbetter_dagster.learning.rl_agent.policy import AgentPolicy, Layer
+from cleverbetter_dagster.learning.rl_agent.reward import LEAST_WEALTH, RewardSpec
+
+if TYPE_CHECKING:
+    from stable_baselines3 import PPO
+
+REFRESHED_SHARE = 1 / 16
+"""Share of `total_steps` that an agent plays when it goes on with newer rows; at least one rollout."""
+
+REFRESHED_RATE = 0.4
+"""Its learning rate then, as a share of the first: at the full rate a network forgets what it knew."""
+
+WIDER = 4
+"""How many times as many worlds it plays then, for as many fewer steps: each step costs about the same."""
+
+
+class AgentSpec(RewardSpec):
+    """How agents are trained: the reward's weights, the bounds on stakes and PPO's hyperparameters."""
+
+    agents: int = Field(5, ge=1, le=50, description="agents trained, each with a seed of its own")
+    total_steps: int = Field(65_536, ge=1, description="decisions each agent is trained on")
+    checkpoints: int = Field(4, ge=1, le=100, description="moments of training at which an agent is a candidate")
+    worlds: int = Field(64, ge=1, le=4096, description="bankrolls played in parallel")
+    rollout_steps: int = Field(64, ge=2, description="decisions of every world between two updates")
+    batch_size: int = Field(1024, ge=2, description="decisions in a gradient step")
+    epochs: int = Field(4, ge=1, description="passes over the decisions of an update")
+    learning_rate: float = Field(1e-3, gt=0, le=1, description="step of the agent's optimiser")
+    discount: float = Field(0.5, ge=0, lt=1, description="what a reward one decision later is worth")
+    entropy_weight: float = Field(0.0, ge=0, description="reward for staying undecided while training")
+    hidden_units: int = Field(32, ge=1, le=1024, description="units in each of the two hidden layers")
+    episode_times: int = Field(12, ge=1, description="decision times an episode lasts")
+    max_stake_fraction: float = Field(0.05, gt=0, le=1, description="most of the bankroll one strategy may get")
+    max_total_fraction: float = Field(1.0, gt=0, le=1, description="most of it all strategies of one time may get")
+
+    @property
+    def world(self) -> WorldSpec:
+        """The rules the agents are trained by."""
+        reward = RewardSpec(**self.model_dump(include=set(RewardSpec.model_fields)))
+        return WorldSpec(reward=reward, staking=self.staking, episode_times=self.episode_times)
+
+    @property
+    def staking(self) -> StakingSpec:
+        """The bounds; the whole Kelly stake, since the agent takes its share of it."""
+        return StakingSpec(
+            kelly_fraction=1.0,
+            max_stake_fraction=self.max_stake_fraction,
+            max_total_fraction=self.max_total_fraction,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Agent:
+    """A candidate and its worth on the rows it was judged on, per decision time in units of log growth."""
+
+    policy: AgentPolicy
+    seed: int
+    steps_trained: int
+    worth: float
+
+    def shares(self, features: np.ndarray) -> FloatArray:
+        """Share of the full Kelly stake of each row, 0, 0.1, ..., 1, float[n]; 0 from an agent worth nothing."""
+        return shares_of(self.policy, features) if self.worth > 0 else np.zeros(len(features))
+
+
+def agent_seeds(agents: int, seed: int | Sequence[int]) -> list[int]:
+    """Seeds of the agents, from one number or several; the first ones are the same however many there are."""
+    return [int(own) % 2**31 for own in np.random.SeedSequence(seed).generate_state(agents)]
+
+
+def train_agents(played: Decisions, judged: Decisions, spec: AgentSpec, seed: int) -> tuple[Agent, ...]:
+    """Train every agent on `played`; of each, the checkpoint that is worth most on `judged`.
+
+    Args:
+        played: what the world is made of.
+        judged: later rows.
+        spec: how to train.
+        seed: every agent draws its own from it.
+
+    Returns:
+        One agent per seed, in order of `agent_seeds`; none where there is nothing to play or to judge by.
+    """
+    if not len(played) or not len(judged):
+        return ()
+    found = []
+    for own in agent_seeds(spec.agents, seed):
+        candidates = checkpoints(played, spec, own)
+        found.append(_worthiest([Agent(policy, own, n, worth_of(policy, judged, spec)) for n, policy in candidates]))
+    return tuple(found)
+
+
+def refresh_agents(
+    agents: Sequence[Agent], played: Decisions, judged: Decisions, spec: AgentSpec, seed: int
+) -> tuple[Agent, ...]:
+    """Let every agent go on, gently, with worlds made of older and newer rows; of each, what is worth most by now.
+
+    An agent as it was is a candidate too, so on rows nobody has played going on never makes it worth less. Of equals
+    the one that went on is taken: months of gentle steps add up.
+    """
+    gentle = _gentle(spec)
+    found = []
+    for agent in agents:
+        [own] = agent_seeds(1, [seed, agent.seed, agent.steps_trained])  # another one at every update
+        [(steps, policy)] = checkpoints(played, gentle, own, agent.policy)
+        went_on = Agent(policy, agent.seed, agent.steps_trained + steps, worth_of(policy, judged, spec))
+        found.append(_worthiest([went_on, replace(agent, worth=worth_of(agent.policy, judged, spec))]))
+    return tuple(found)
+
+
+def _gentle(spec: AgentSpec) -> AgentSpec:
+    """How an agent goes on: for a few steps in many worlds, from which it learns once, and slowly."""
+    return spec.model_copy(
+        update={
+            "learning_rate": REFRESHED_RATE * spec.learning_rate,
+            "total_steps": max(round(REFRESHED_SHARE * spec.total_steps), 1),
+            "checkpoints": 1,
+            "epochs": 1,
+            "worlds": WIDER * spec.worlds,
+            "rollout_steps": max(spec.rollout_steps // WIDER, 2),
+        }
+    )
+
+
+def best_agent(agents: Sequence[Agent]) -> Agent | None:
+    """The agent worth most, or None where no agent is worth more than doing nothing."""
+    best = max(agents, key=lambda agent: agent.worth, default=None)
+    return best if best is not None and best.worth > 0 else None
+
+
+def shares_of(policy: AgentPolicy, features: np.ndarray) -> FloatArray:
+    """Share of the full Kelly stake of each row float32[n, k], 0, 0.1, ..., 1, decided with neutral own play."""
+    own = np.broadcast_to(NEUTRAL_PLAY, (len(features), len(NEUTRAL_PLAY)))
+    return fraction_of(policy.steps(np.concatenate([own, features], axis=1)))
+
+
+def worth_of(policy: AgentPolicy, decisions: Decisions, spec: AgentSpec) -> float:
+    """`worth_of_returns` of a policy's stakes, those of one time staked jointly."""
+    earned = decisions.returns_of(shares_of(policy, decisions.features), spec.staking)
+    return worth_of_returns(earned, spec.drawdown_weight)
+
+
+def worth_of_returns(earned: FloatArray, drawdown_weight: float = 0.0) -> float:
+    """Mean log growth per decision time, less the weighted deepest drawdown spread over all of them.
+
+    Args:
+        earned: return on the bankroll of each decision time, >= -1, in order, float[t >= 1].
+        drawdown_weight: log growth that a drawdown of everything weighs.
+    """
+    wealth = np.cumsum(np.log(np.maximum(1.0 + earned, LEAST_WEALTH)))
+    below_peak = wealth - np.maximum.accumulate(np.maximum(wealth, 0.0))
+    deepest = -float(np.expm1(below_peak.min()))
+    return (float(wealth[-1]) - drawdown_weight * deepest) / len(earned)
+
+
+def checkpoints(
+    played: Decisions, spec: AgentSpec, seed: int, start: AgentPolicy | None = None
+) -> list[tuple[int, AgentPolicy]]:
+    """Train one agent on one thread, from `start` or anew; (steps trained, policy) at every checkpoint, in order."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # small networks: a second thread costs more than it brings, and changes bits
+    try:
+        model = _new_model(played, spec, seed)
+        if start is not None:
+            _take_over(model, start)
+        found: list[tuple[int, AgentPolicy]] = []
+        for _ in range(spec.checkpoints):
+            model.learn(-(-spec.total_steps // spec.checkpoints), reset_num_timesteps=not found)
+            found.append((int(model.num_timesteps), policy_of(model)))
+        return found
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _worthiest(candidates: list[Agent]) -> Agent:
+    """The first of those worth most."""
+    return max(candidates, key=lambda agent: agent.worth)
+
+
+def _new_model(played: Decisions, spec: AgentSpec, seed: int) -> "PPO":
+    from stable_baselines3 import PPO
+    from stable_baselines3.common.logger import Logger
+
+    from cleverbetter_dagster.learning.rl_agent.vec_env import BettingVecEnv
+
+    layers = [spec.hidden_units, spec.hidden_units]
+    model = PPO(
+        "MlpPolicy",
+        BettingVecEnv(played, spec.world, spec.worlds),
+        n_steps=spec.rollout_steps,
+        batch_size=min(spec.batch_size, spec.rollout_steps * spec.worlds),
+        n_epochs=spec.epochs,
+        learning_rate=spec.learning_rate,
+        gamma=spec.discount,
+        ent_coef=spec.entropy_weight,
+        policy_kwargs={"net_arch": {"pi": layers, "vf": layers}},
+        seed=seed,
+        device="cpu",
+    )
+    model.set_logger(Logger(folder=None, output_formats=[]))  # its own leaves a folder in the temporary one
+    return model
+
+
+def policy_of(model: "PPO") -> AgentPolicy:
+    """The weights of a model as they are now."""
+    actor, critic = (tuple(_numbers(layer) for layer in layers) for layers in _layers_of(model))
+    return AgentPolicy(actor, critic)
+
+
+def _take_over(model: "PPO", policy: AgentPolicy) -> None:
+    import torch
+
+    with torch.no_grad():
+        for layers, known in zip(_layers_of(model), (policy.actor, policy.critic), strict=True):
+            for layer, (weights, biases) in zip(layers, known, strict=True):
+                layer.weight.copy_(torch.from_numpy(weights.T.copy()))
+                layer.bias.copy_(torch.from_numpy(biases.copy()))
+
+
+def _layers_of(model: "PPO") -> tuple[list[Any], list[Any]]:
+    """Linear layers of the actor and of the critic, in order."""
+    network: Any = model.policy
+    body = network.mlp_extractor
+    actor, critic = (
+        [layer for layer in part if hasattr(layer, "weight")] for part in (body.policy_net, body.value_net)
+    )
+    return [*actor, network.action_net], [*critic, network.value_net]
+
+
+def _numbers(layer: Any) -> Layer:
+    return layer.weight.detach().numpy().T.copy(), layer.bias.detach().numpy().copy()

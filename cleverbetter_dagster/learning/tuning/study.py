@@ -1,0 +1,261 @@
+"""Searching hyperparameters inside the past: one Optuna study, cheap trials, the defaults always among them.
+
+The study is Optuna's; here is what makes it resumable, shareable, prunable and warm-startable. How a setting is
+judged is in `tuning_scores` (`tuning_stack` for the ensemble, `tuning_agent` for the staker), what is searched in
+`tuning_space`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from time import monotonic
+from typing import TYPE_CHECKING, Any, cast, get_args
+
+from cleverbetter_dagster.dataset.examples import Examples
+from cleverbetter_dagster.errors import LearningError
+from cleverbetter_dagster.learning.ensemble.family import Ensemble
+from cleverbetter_dagster.learning.ensemble.scorer import StackScorer
+from cleverbetter_dagster.learning.family import Family
+from cleverbetter_dagster.learning.rl_agent.family import RlAgent
+from cleverbetter_dagster.learning.rl_agent.scorer import AgentScorer
+from cleverbetter_dagster.learning.tuning.scorers import FitScorer, Scorer, pooled, temporal_cv_score
+from cleverbetter_dagster.learning.tuning.space import edges, searched_space, suggested, within
+from cleverbetter_dagster.learning.tuning.spec import FoldScores, Metric, Progress, StudyPlace, StudyResult, StudySpec
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+    from optuna.study import Study
+    from optuna.trial import FrozenTrial, Trial
+
+__all__ = [
+    "Progress",
+    "StudyPlace",
+    "StudyResult",
+    "StudySpec",
+    "judged_trials",
+    "metrics_of",
+    "pooled",
+    "run_study",
+    "temporal_cv_score",
+]
+
+IS_DEFAULT, SCORES, RANGES = "defaults", "scores", "settled_within"
+WATCH_SECONDS = 5.0
+RANDOM_TRIALS = 10
+"""Settings drawn at random before the sampler learns from them, and judged before any is pruned."""
+
+FEWEST_FOR_IMPORTANCE = 8
+
+Watch = Callable[[Progress], None]
+
+
+def run_study(
+    family: Family, examples: Examples, spec: StudySpec, place: StudyPlace, watch: Watch | None = None
+) -> StudyResult:
+    """Search the family's space for the best mean score over the folds; the defaults are always the first trial.
+
+    Trials that finished or were pruned count; failed ones do not. Processes that share a study together run its
+    trials, and may overshoot by one each.
+
+    Args:
+        family: whose hyperparameters are sought.
+        examples: train and validation together; the test part has no business here.
+        spec: trials, folds, metric, space, seed and threads.
+        place: name and storage of the study, and what it starts from.
+        watch: told about progress, every few seconds and at the end.
+
+    Raises:
+        NotEnoughRows, LearningError: as `Scorer.score`, which no trial survives.
+    """
+    scorer = scorer_for(family, examples, spec)
+    space = searched_space(family, spec, scorer.settles)
+    defaults = {**family.default_params(), **spec.params}
+    if not spec.n_trials:
+        scores = scorer.score(defaults)
+        return StudyResult(defaults, scores, scores, trials=1)
+    with place.alone:
+        study = _open_study(spec, place, space, defaults)
+    budget = min(spec.n_trials, spec.n_trials_warm) if place.first else spec.n_trials
+    left = budget - len(judged_trials(study))
+    if left > 0:
+        study.optimize(
+            _Objective(family, scorer, spec, defaults),
+            n_trials=left,
+            timeout=spec.timeout_seconds,
+            n_jobs=1,
+            callbacks=[_stop_at(budget), _Watcher(watch, budget, spec)],
+        )
+    return _result(study, family, scorer, spec, defaults)
+
+
+def metrics_of(family: Family) -> tuple[Metric, ...]:
+    """What a family's settings can be judged by; `growth` takes stakes of its own.
+
+    >>> metrics_of(Ensemble())
+    ('auc', 'brier', 'log_loss')
+    """
+    return tuple(metric for metric in get_args(Metric) if metric != "growth" or type(family) is RlAgent)
+
+
+def scorer_for(family: Family, examples: Examples, spec: StudySpec) -> Scorer:
+    """The cheapest scorer there is for the family.
+
+    Raises:
+        LearningError: the family cannot be scored by the metric.
+    """
+    if spec.metric not in metrics_of(family):
+        told = f"{family.name} does not stake by itself and has no {spec.metric}"
+        raise LearningError(f"{told}: take {', '.join(metrics_of(family))}.")
+    if type(family) is RlAgent:
+        return AgentScorer(examples, spec, anchor={**family.default_params(), **spec.params})
+    if type(family) is Ensemble:
+        return StackScorer(examples, spec, anchor={**family.default_params(), **spec.params})
+    return FitScorer(family, examples, spec)
+
+
+class _Objective:
+    """What Optuna optimises: the mean score of a trial's setting, reported fold by fold."""
+
+    def __init__(self, family: Family, scorer: Scorer, spec: StudySpec, defaults: dict[str, Any]) -> None:
+        self.family, self.scorer, self.spec, self.defaults = family, scorer, spec, defaults
+
+    def __call__(self, trial: "Trial") -> float:
+        import optuna
+
+        params, ranges = suggested(self.family, trial, self.spec, self.scorer.settles)
+        is_default = bool(trial.user_attrs.get(IS_DEFAULT))
+
+        def report(fold: int, value: float) -> None:
+            if not self.spec.prune:
+                return
+            trial.report(value, fold)
+            # The defaults are what everything is compared with: they are judged to the end.
+            if not is_default and trial.should_prune():
+                raise optuna.TrialPruned(f"after fold {fold + 1}")
+
+        if is_default:
+            scores = self.scorer.score(self.defaults, report=report)
+        else:
+            scores = self.scorer.score(params, ranges, report)
+        trial.set_user_attr(SCORES, asdict(scores))
+        if ranges:
+            trial.set_user_attr(RANGES, ranges)
+        return scores.mean(self.spec.metric)
+
+
+class _Watcher:
+    """An Optuna callback that tells about progress, not too often."""
+
+    def __init__(self, watch: Watch | None, total: int, spec: StudySpec) -> None:
+        self.watch, self.total, self.spec = watch, total, spec
+        self.started = self.told = monotonic()
+        self.here = 0
+
+    def __call__(self, study: "Study", trial: "FrozenTrial") -> None:  # noqa: ARG002 - Optuna's signature
+        self.here += 1
+        if self.watch is None:
+            return
+        judged, now = judged_trials(study), monotonic()
+        if len(judged) < self.total and now - self.told < WATCH_SECONDS:
+            return
+        self.told = now
+        seconds_left = (now - self.started) / self.here * max(self.total - len(judged), 0)
+        if self.spec.timeout_seconds:
+            seconds_left = min(seconds_left, max(self.spec.timeout_seconds - (now - self.started), 0.0))
+        pruned = sum(1 for one in judged if not _is_complete(one))
+        self.watch(Progress(len(judged), self.total, pruned, study.best_value, self.spec.metric, seconds_left))
+
+
+def _open_study(
+    spec: StudySpec, place: StudyPlace, space: Mapping[str, "BaseDistribution"], defaults: dict[str, Any]
+) -> "Study":
+    import optuna
+    from optuna.trial import TrialState
+
+    study = optuna.create_study(
+        study_name=place.name, storage=place.storage, direction=spec.direction, load_if_exists=True
+    )
+    before = study.get_trials(deepcopy=False)
+    # A study that goes on must not draw again what it drew first.
+    study.sampler = optuna.samplers.TPESampler(
+        seed=spec.seed + len(before), n_startup_trials=RANDOM_TRIALS, multivariate=True
+    )
+    study.pruner = optuna.pruners.MedianPruner(n_startup_trials=RANDOM_TRIALS // 2)
+    for name, value in place.attributes.items():
+        if study.user_attrs.get(name) != value:
+            study.set_user_attr(name, value)
+    # Another worker may be at the defaults; one that was killed at them is noticed by its heartbeat.
+    safe = (TrialState.WAITING, TrialState.RUNNING, TrialState.COMPLETE)
+    if not any(trial.state in safe for trial in before if trial.user_attrs.get(IS_DEFAULT)):
+        study.enqueue_trial(within(defaults, space), user_attrs={IS_DEFAULT: True})
+    if not before:
+        for params in place.first:
+            study.enqueue_trial(within(params, space))
+    return study
+
+
+def _stop_at(budget: int) -> Callable[["Study", "FrozenTrial"], None]:
+    from optuna.study import MaxTrialsCallback
+    from optuna.trial import TrialState
+
+    return MaxTrialsCallback(budget, states=(TrialState.COMPLETE, TrialState.PRUNED))
+
+
+def judged_trials(study: "Study") -> list["FrozenTrial"]:
+    """The trials that finished or were pruned, in order; neither running nor failed ones."""
+    from optuna.trial import TrialState
+
+    return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
+
+
+def _is_complete(trial: "FrozenTrial") -> bool:
+    return trial.state.name == "COMPLETE"
+
+
+def _result(study: "Study", family: Family, scorer: Scorer, spec: StudySpec, defaults: dict[str, Any]) -> StudyResult:
+    judged = judged_trials(study)
+    complete = [trial for trial in judged if _is_complete(trial)]
+    default = next((trial for trial in complete if trial.user_attrs.get(IS_DEFAULT)), None)
+    # Another worker may still be at the defaults.
+    default_scores = _scores(default) if default else scorer.score(defaults)
+    best = study.best_trial if complete else None
+    if best is None or best.user_attrs.get(IS_DEFAULT) or _wins(default_scores.mean(spec.metric), best, spec):
+        params, scores, at_edge = defaults, default_scores, {}
+    else:
+        scores = _scores(best)
+        params = {**family.default_params(), **best.params, **scores.chosen, **spec.params}
+        settled = best.user_attrs.get(RANGES, {})
+        at_edge = edges(best.params, best.distributions) | {
+            name: end for name, ends in settled.items() for end in ends if params[name] == end
+        }
+    return StudyResult(
+        params=params,
+        scores=scores,
+        default_scores=default_scores,
+        trials=max(len(judged), 1),
+        pruned=len(judged) - len(complete),
+        history=tuple(trial.value if _is_complete(trial) else None for trial in judged),
+        importances=_importances(study, complete),
+        edges=at_edge,
+    )
+
+
+def _wins(value: float, over: "FrozenTrial", spec: StudySpec) -> bool:
+    """Whether a value is better than a complete trial's."""
+    other = cast("float", over.value)
+    return value > other if spec.maximises else value < other
+
+
+def _scores(trial: "FrozenTrial") -> FoldScores:
+    kept: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in trial.user_attrs[SCORES].items()
+    }
+    return FoldScores(**kept)
+
+
+def _importances(study: "Study", complete: list["FrozenTrial"]) -> dict[str, float]:
+    """PED-ANOVA (Watanabe, Bansal, Hutter, IJCAI 2023): which values the best trials share."""
+    import optuna
+
+    if len(complete) < FEWEST_FOR_IMPORTANCE or len({trial.value for trial in complete}) == 1:
+        return {}
+    return {name: float(share) for name, share in optuna.importance.get_param_importances(study).items()}

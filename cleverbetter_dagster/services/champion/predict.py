@@ -1,0 +1,101 @@
+"""What the champion says of every strategy's next window, and the stake that follows."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from cleverbetter_dagster.betting.staking import StakingSpec, return_moments
+from cleverbetter_dagster.dataset.as_of import AsOf
+from cleverbetter_dagster.dataset.estimates import SHRUNK_GAIN, SHRUNK_LOSS
+from cleverbetter_dagster.dataset.labels import DECISION_TIME
+from cleverbetter_dagster.dataset.panel import build_panel
+from cleverbetter_dagster.dataset.schema import COMPOSITE_SCORE, ID, METHOD, STRATEGY
+from cleverbetter_dagster.services.evaluation.stakes import stakes_of
+from cleverbetter_dagster.services.records import PredictionsRecord
+from cleverbetter_dagster.services.training.split_checks import LIVE_DAYS
+from cleverbetter_dagster.settings import Settings
+from cleverbetter_dagster.store.ledger import ledger
+from cleverbetter_dagster.store.predictions import TYPES, ScoredBy, write_predictions
+from cleverbetter_dagster.store.tracking.package import StrategyModel, load_model
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What was written, largest stake first; empty where no champion stood at that as_of."""
+
+    record: PredictionsRecord
+    frame: pd.DataFrame
+
+
+def predict_and_write(settings: Settings, rows: pd.DataFrame, as_of: AsOf, staking: StakingSpec) -> Predictions:
+    """Score every live strategy with the champion of `as_of` and write the predictions to PostgreSQL.
+
+    Running it again for the same as_of and model version replaces what it wrote.
+    """
+    standing = ledger.champion_at(settings, as_of.key)
+    if standing is None:
+        empty = PredictionsRecord(
+            as_of=as_of.key, family=None, version=None, strategies=0, staked=0, total_stake_fraction=0.0
+        )
+        return Predictions(empty, pd.DataFrame(columns=list(TYPES)))
+    model = load_model(settings, f"models:/{standing.family}/{standing.version}")
+    frame = predict(rows, as_of, model, staking)
+    write_predictions(settings, frame, ScoredBy(as_of.key, standing.family, standing.version, standing.run_id))
+    stake = frame["recommended_stake"]
+    record = PredictionsRecord(
+        as_of=as_of.key,
+        family=standing.family,
+        version=standing.version,
+        strategies=len(frame),
+        staked=int((stake > 0).sum()),
+        total_stake_fraction=float(stake.sum()),
+        newest_decision=None if frame.empty else frame["decision_time"].max(),
+    )
+    return Predictions(record, frame)
+
+
+def newest_rows(rows: pd.DataFrame, as_of: AsOf, model: StrategyModel) -> pd.DataFrame:
+    """The newest row known at the end of `as_of` of every strategy still run, as a panel with features."""
+    panel = build_panel(rows, as_of.end, model.spec)
+    newest = panel.drop_duplicates([STRATEGY, METHOD], keep="last")
+    return newest[newest[DECISION_TIME] >= as_of.end - pd.Timedelta(days=LIVE_DAYS)]
+
+
+def predict(rows: pd.DataFrame, as_of: AsOf, model: StrategyModel, staking: StakingSpec) -> pd.DataFrame:
+    """Probability, confidence and stake of every live strategy's next window.
+
+    A row the quality filter of the model's training would have kept out gets a probability but no stake: the model
+    never learned from such rows.
+
+    Returns:
+        One row per strategy and method: `strategy_id`, `method`, `backtest_result_id`, `decision_time`,
+        `probability`, `score`, `confidence`, `expected_return` (fraction of the stake), `recommended_stake`
+        (fraction of the bankroll, all together at most `staking.max_total_fraction`). Largest stake first.
+    """
+    newest = newest_rows(rows, as_of, model)
+    said = model.fitted.describe(newest)
+    mean, _ = return_moments(said["probability"], newest[SHRUNK_GAIN], newest[SHRUNK_LOSS])
+    eligible = _eligible(newest, model)
+    # What is not eligible has no place in the bound on the sum either.
+    stake = np.zeros(len(newest))
+    stake[eligible] = stakes_of(said[eligible], newest[eligible], staking)
+    predictions = pd.DataFrame(
+        {
+            "strategy_id": newest[STRATEGY],
+            "method": newest[METHOD],
+            "backtest_result_id": newest[ID],
+            "decision_time": newest[DECISION_TIME],
+            **{column: said[column] for column in ("probability", "score", "confidence")},
+            "recommended_stake": stake,
+            "expected_return": mean,
+        }
+    )
+    return predictions.sort_values(["recommended_stake", "probability"], ascending=False, ignore_index=True)
+
+
+def _eligible(newest: pd.DataFrame, model: StrategyModel) -> np.ndarray:
+    minimum = model.spec.min_composite_score
+    if minimum is None:
+        return np.ones(len(newest), dtype=bool)
+    return (newest[COMPOSITE_SCORE] >= minimum).to_numpy()

@@ -1,0 +1,128 @@
+"""What should hold of a judged model, of the champion, and of its predictions."""
+
+from cleverbetter_dagster.dataset.as_of import AsOf
+from cleverbetter_dagster.evaluation.finding import Finding
+from cleverbetter_dagster.evaluation.gate import compare
+from cleverbetter_dagster.evaluation.leaks import HIGHEST_MODEL_AUC, believable_auc
+from cleverbetter_dagster.evaluation.metrics.classification import classification_metrics
+from cleverbetter_dagster.evaluation.metrics.scored_rows import ScoredRows
+from cleverbetter_dagster.services.checks import Rule
+from cleverbetter_dagster.services.evaluation.evaluate import Evaluation
+from cleverbetter_dagster.services.records import ChampionRecord, PredictionsRecord
+
+LARGEST_CALIBRATION_ERROR = 0.05
+STALE_MONTHS = 6
+FRESH_DAYS = 45
+
+
+def _believable(rows: ScoredRows) -> Finding:
+    return believable_auc(classification_metrics(rows.label, rows.probability).roc_auc)
+
+
+def _calibrated(judged: Evaluation) -> Finding:
+    rows = judged.scored[judged.model.family]
+    error = classification_metrics(rows.label, rows.probability).calibration_error
+    gap = float(rows.probability.mean() - rows.label.mean())
+    told = (
+        f"The calibration error on {len(rows)} test rows is {error:.3f}; at most {LARGEST_CALIBRATION_ERROR} passes. "
+        f"On the whole the probabilities are {abs(gap):.3f} too {'high' if gap > 0 else 'low'}."
+    )
+    facts = {"calibration_error": error, "bound": LARGEST_CALIBRATION_ERROR, "mean_probability_minus_frequency": gap}
+    return Finding(passed=error <= LARGEST_CALIBRATION_ERROR, told=told, facts=facts)
+
+
+def _beats_baselines(judged: Evaluation) -> Finding:
+    scored, family = judged.scored, judged.model.family
+    found = {name: compare(scored[family], rows, name).difference for name, rows in scored.items() if name != family}
+    unbeaten = [name for name, difference in found.items() if difference is None or difference.high >= 0]
+    told = f"not shown to beat {', '.join(unbeaten)}" if unbeaten else f"beats all {len(found)} baselines"
+    facts = {f"Brier score minus that of {name}": str(difference or "unknown") for name, difference in found.items()}
+    return Finding(
+        passed=not unbeaten, told=f"By paired 95% intervals of its Brier score, {family} {told}.", facts=facts
+    )
+
+
+def _score_stays(judged: Evaluation) -> Finding:
+    return judged.score_drift
+
+
+def _champion_is_young(record: ChampionRecord) -> Finding:
+    if record.champion_as_of is None:
+        return Finding(passed=False, told="There is no champion.")
+    now, then = AsOf.parse(record.as_of), AsOf.parse(record.champion_as_of)
+    age = (now.year - then.year) * 12 + now.month - then.month
+    return Finding(
+        passed=age <= STALE_MONTHS,
+        told=f"{record.champion_family} v{record.champion_version} stands as of {then}, {age} months before; "
+        f"at most {STALE_MONTHS} passes.",
+        facts={"age_months": age, "bound": STALE_MONTHS},
+    )
+
+
+def _predictions_are_fresh(record: PredictionsRecord) -> Finding:
+    if record.newest_decision is None:
+        why = "no champion stood" if record.family is None else "no strategy has a row of late"
+        return Finding(passed=False, told=f"Nothing was predicted: {why}.", facts={"strategies": 0})
+    age = (AsOf.parse(record.as_of).end - record.newest_decision).total_seconds() / 86400
+    return Finding(
+        passed=age <= FRESH_DAYS,
+        told=f"The newest of {record.strategies} predictions rests on a row decided {age:.0f} days before the month's "
+        f"end; at most {FRESH_DAYS} passes.",
+        facts={"strategies": record.strategies, "age_days": age, "bound": FRESH_DAYS},
+    )
+
+
+MODEL_RULES = (
+    Rule[ScoredRows](
+        "model_is_not_too_good_to_be_true",
+        f"The AUC on the test rows is at most {HIGHEST_MODEL_AUC}: above, it is a leak, not a triumph.",
+        "check for data leakage: look at the features that matter most, and at how upstream computes them.",
+        _believable,
+        guards="promotion",
+    ),
+)
+"""What should hold of a model's test rows."""
+
+EVALUATION_RULES = (
+    Rule[Evaluation](
+        "is_calibrated",
+        f"The calibration error on the test rows is at most {LARGEST_CALIBRATION_ERROR}.",
+        "recalibrate the probabilities (train again, on a longer or more recent validation part), review betting "
+        "thresholds, and stake less until then.",
+        _calibrated,
+    ),
+    Rule[Evaluation](
+        "beats_every_baseline",
+        "The paired 95% interval of the Brier score minus each baseline's lies below 0.",
+        "increase model complexity, add more features, or search longer (at least 100 trials); until then the "
+        "baseline is the better choice, and the gate refuses the model.",
+        _beats_baselines,
+    ),
+    Rule[Evaluation](
+        "score_has_not_drifted",
+        "The newest rows' scores are distributed as the training rows', but for a small or medium effect.",
+        "look at the features that drifted (checks of temporal_split), and train on newer rows.",
+        _score_stays,
+    ),
+)
+"""What should hold of an evaluation."""
+
+CHAMPION_RULES = (
+    Rule[ChampionRecord](
+        "champion_is_not_stale",
+        f"There is a champion, and it stands at most {STALE_MONTHS} months before the as_of month.",
+        "read in the ledger why challengers were refused; train with more trials, more features or newer rows.",
+        _champion_is_young,
+    ),
+)
+
+PREDICTION_RULES = (
+    Rule[PredictionsRecord](
+        "predictions_are_fresh",
+        f"There are predictions, and the newest rests on a row decided at most {FRESH_DAYS} days before the month's "
+        "end.",
+        "load the newest rows (job load_rows), find out whether upstream still writes, and promote a champion where "
+        "there is none.",
+        _predictions_are_fresh,
+    ),
+)

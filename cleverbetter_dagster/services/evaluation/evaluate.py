@@ -1,0 +1,150 @@
+"""Judging a model on its test rows, once, beside every baseline; then it becomes a registered version."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+import pyarrow as pa
+
+from cleverbetter_dagster.betting.staking import StakingSpec
+from cleverbetter_dagster.evaluation.drift import values_stay
+from cleverbetter_dagster.evaluation.finding import Finding
+from cleverbetter_dagster.evaluation.intervals.bootstrap import BootstrapSpec, Interval
+from cleverbetter_dagster.evaluation.leaderboard import METRICS, LeaderboardRow, leaderboard
+from cleverbetter_dagster.evaluation.metrics.allocation import allocation_of
+from cleverbetter_dagster.evaluation.metrics.classification import classification_metrics
+from cleverbetter_dagster.evaluation.metrics.scored_rows import ScoredRows
+from cleverbetter_dagster.evaluation.plots.models import (
+    bankroll_plot,
+    feature_importance_plot,
+    precision_recall_plot,
+    reliability_diagram,
+    roc_plot,
+)
+from cleverbetter_dagster.evaluation.staking_comparison import StakingVerdict
+from cleverbetter_dagster.learning.baselines import BASELINES
+from cleverbetter_dagster.learning.family import SCORE, FittedModel
+from cleverbetter_dagster.learning.tuning.study import pooled
+from cleverbetter_dagster.services.evaluation.scored_table import scored_by_model, scored_frame, scored_table, signed
+from cleverbetter_dagster.services.evaluation.significance import luck_of
+from cleverbetter_dagster.services.evaluation.stakes import judge_staking, rows_of
+from cleverbetter_dagster.services.records import EvaluatedModel, LuckRecord, ModelRecord
+from cleverbetter_dagster.services.training.datasets import Dataset
+from cleverbetter_dagster.services.training.split_checks import newest_panel
+from cleverbetter_dagster.settings import Settings
+from cleverbetter_dagster.store.tracking.package import load_model
+from cleverbetter_dagster.store.tracking.registry import Registry
+from cleverbetter_dagster.store.tracking.runs import reopen_run
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A judged model: its scored rows and those of the baselines, the figures and the pictures."""
+
+    model: EvaluatedModel
+    table: pa.Table
+    board: list[LeaderboardRow]
+    pictures: dict[str, bytes]
+    luck: LuckRecord
+    score_drift: Finding
+    """Whether the newest rows' scores are distributed as the training rows'."""
+
+    @property
+    def scored(self) -> dict[str, ScoredRows]:
+        """The test rows as the model and every baseline scored them, by name."""
+        return scored_by_model([self.table])
+
+
+def evaluate(
+    settings: Settings, record: ModelRecord, dataset: Dataset, staking: StakingSpec, bootstrap: BootstrapSpec
+) -> Evaluation:
+    """Score the test rows with the stored model, log what came out to the model's run, and register the model.
+
+    A version that stands unchanged at a later as_of is judged anew; its run keeps telling of its own as_of.
+    """
+    model = load_model(settings, record.model_uri).fitted
+    table = score_test_rows({record.family: model}, dataset, staking)
+    scored = scored_by_model([table])
+    board = leaderboard(scored, bootstrap)
+    pictures = draw(model, scored, record.family)
+    luck = luck_of(table, record.family, record.trials)
+    metrics = metrics_of(scored[record.family], next(row for row in board if row.name == record.family))
+    own = rows_of(table, record.family)
+    verdict = judge_staking(own, own, staking)
+    metrics |= luck.metrics()
+    version = record.parent_version if record.is_parents_own else None
+    if version is None:
+        with reopen_run(settings, record.run_id) as run:
+            run.log_metrics(metrics)
+            for name, png in pictures.items():
+                run.log_file(f"plots/{name}.png", png)
+            run.log_json("leaderboard.json", {"rows": [row.model_dump(mode="json") for row in board]})
+            if verdict is not None:
+                run.log_metrics(staking_metrics(verdict))
+                run.log_json("staking.json", verdict)
+        version = Registry(settings).register(record.run_id, record.family)
+    evaluated = EvaluatedModel(
+        **record.model_dump(), version=version, headline=metrics, staking=staking, staking_verdict=verdict
+    )
+    return Evaluation(evaluated, signed(table, evaluated), board, pictures, luck, score_drift(model, dataset))
+
+
+def score_test_rows(models: dict[str, FittedModel], dataset: Dataset, staking: StakingSpec) -> pa.Table:
+    """The test rows as `models` and every baseline see them; baselines are fitted on train and validation."""
+    parts = dataset.parts
+    X = parts.test.X
+    frames = [
+        scored_frame(name, parts.test, model.describe(X), staking, model.agent_shares(X))
+        for name, model in models.items()
+    ]
+    past = pooled(parts.train, parts.validation)
+    for name, baseline in BASELINES.items():
+        probability = baseline.fit(past).predict_proba(X)[:, 1]
+        frames.append(scored_frame(name, parts.test, pd.DataFrame({"probability": probability}), staking))
+    return scored_table(frames)
+
+
+def score_drift(model: FittedModel, dataset: Dataset) -> Finding:
+    """Whether a model scores the newest row of every live strategy as it scores its training rows."""
+    known, newest = model.describe(dataset.parts.train.X)[SCORE], model.describe(newest_panel(dataset))[SCORE]
+    return values_stay(known, newest, "scores of the newest rows and of the training rows")
+
+
+def metrics_of(rows: ScoredRows, board_row: LeaderboardRow) -> dict[str, float | None]:
+    """Every figure of one model under the name it has in MLflow; `_low` and `_high` end its interval."""
+    found: dict[str, float | None] = dict(classification_metrics(rows.label, rows.probability).model_dump())
+    found |= {f"betting_{name}": value for name, value in allocation_of(rows).metrics.model_dump().items()}
+    for name in METRICS:
+        ends = _ends(name, getattr(board_row, name))
+        found |= {key: value for key, value in ends.items() if key != name}
+    return found
+
+
+def _ends(name: str, interval: Interval | None) -> dict[str, float | None]:
+    if interval is None:
+        return {}
+    return {name: interval.point, f"{name}_low": interval.low, f"{name}_high": interval.high}
+
+
+def staking_metrics(verdict: StakingVerdict) -> dict[str, float | None]:
+    """The figures of a staking comparison under the names they have in MLflow."""
+    found: dict[str, float | None] = {"staking_earns_its_place": float(verdict.earns_its_place)}
+    for row in verdict.rows:
+        found[f"staking_{row.name}_final_bankroll"] = row.final_bankroll
+        found[f"staking_{row.name}_risk_of_ruin"] = row.risk_of_ruin
+        found |= _ends(f"staking_{row.name}_growth", row.growth)
+        found |= _ends(f"staking_{row.name}_max_drawdown", row.max_drawdown)
+    for rule, advantage in verdict.advantages.items():
+        found |= _ends(f"staking_monthly_log_growth_over_{rule}", advantage)
+    return found
+
+
+def draw(model: FittedModel, scored: dict[str, ScoredRows], family: str) -> dict[str, bytes]:
+    """The pictures of one evaluation as PNG, by name."""
+    rows = scored[family]
+    return {
+        "reliability": reliability_diagram(rows.label, rows.probability),
+        "roc": roc_plot(scored),
+        "precision_recall": precision_recall_plot(scored),
+        "bankroll": bankroll_plot({name: allocation_of(model_rows) for name, model_rows in scored.items()}),
+        "feature_importance": feature_importance_plot(model.feature_importance()),
+    }

@@ -1,0 +1,60 @@
+"""How much of an evaluation's return may be luck: the Sharpe ratio of its stakes against the number of trials."""
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from cleverbetter_dagster.betting.segments import FloatArray
+from cleverbetter_dagster.dataset.labels import DECISION_TIME, LABEL, NEXT_ROI
+from cleverbetter_dagster.dataset.schema import METHOD, STRATEGY
+from cleverbetter_dagster.evaluation.intervals.effective_sample import effective_sample_size, independent_strategies
+from cleverbetter_dagster.evaluation.intervals.sharpe_significance import (
+    deflated_sharpe_ratio,
+    probabilistic_sharpe_ratio,
+    sharpe_estimate,
+)
+from cleverbetter_dagster.evaluation.metrics.allocation import allocation_of, monthly_returns
+from cleverbetter_dagster.services.evaluation.scored_table import MODEL, scored_rows
+from cleverbetter_dagster.services.records import LuckRecord
+
+
+def luck_of(table: pa.Table, model: str, tuning_trials: int) -> LuckRecord:
+    """The significance of what a model's stakes earned on its scored rows.
+
+    Trials are counted as settings tried in tuning plus independent strategies it chose among. Neither was chosen by
+    these rows, so the deflated ratio is cautious: it is what would be left had they been.
+
+    Args:
+        table: scored rows of `scored_table`.
+        model: whose rows.
+        tuning_trials: settings its parameters were chosen from.
+    """
+    frame = table.to_pandas()
+    rows = frame[frame[MODEL] == model]
+    allocation = allocation_of(scored_rows(rows))
+    estimate = sharpe_estimate(monthly_returns(allocation.decision_time, allocation.period_return))
+    returns = strategy_returns(rows)
+    strategies = independent_strategies(returns) if returns.size else 1.0
+    trials = max(tuning_trials, 1) + strategies
+    return LuckRecord(
+        months=estimate.periods if estimate else 0,
+        monthly_sharpe=estimate.ratio if estimate else None,
+        probabilistic_sharpe=probabilistic_sharpe_ratio(estimate) if estimate else None,
+        deflated_sharpe=deflated_sharpe_ratio(estimate, trials) if estimate else None,
+        tuning_trials=tuning_trials,
+        independent_strategies=strategies,
+        strategies=returns.shape[1],
+        rows=len(rows),
+        effective_rows=effective_sample_size(rows[LABEL], months_of(rows)),
+    )
+
+
+def strategy_returns(rows: pd.DataFrame) -> FloatArray:
+    """Next returns by month and strategy, shape (months, strategies): those that have one in every month."""
+    by_month = rows.pivot_table(index=months_of(rows), columns=[STRATEGY, METHOD], values=NEXT_ROI, aggfunc="mean")
+    return np.asarray(by_month.dropna(axis="columns"), dtype=np.float64)
+
+
+def months_of(rows: pd.DataFrame) -> pd.Series:
+    """Month of decision, UTC, as `2023-12`."""
+    return rows[DECISION_TIME].dt.strftime("%Y-%m").rename("month")

@@ -1,0 +1,68 @@
+"""What should hold of the rows of a month."""
+
+from cleverbetter_dagster.dataset.quality.shares import repeated_windows, unmeasured_shares
+from cleverbetter_dagster.dataset.schema import rows_frame
+from cleverbetter_dagster.evaluation.finding import Finding
+from cleverbetter_dagster.services.checks import Rule
+from cleverbetter_dagster.services.ingest.loading import MonthLoad
+
+MOST_UNMEASURED = 0.2
+MOST_REPEATED = 0.05
+SHOWN_COLUMNS = 5
+
+
+def _plausible(load: MonthLoad) -> Finding:
+    return Finding(
+        passed=not load.quarantined,
+        told=f"{load.quarantined} rows cannot be right and went to quarantine; {load.table.num_rows} were loaded.",
+        facts={"quarantined_rows": load.quarantined},
+    )
+
+
+def _measured(load: MonthLoad) -> Finding:
+    shares = unmeasured_shares(rows_frame(load.table))
+    poor = shares[shares > MOST_UNMEASURED]
+    named = ", ".join(f"{column} ({share:.0%})" for column, share in poor.items())
+    return Finding(
+        passed=poor.empty,
+        told=f"More than {MOST_UNMEASURED:.0%} of the rows lack {named}."
+        if len(poor)
+        else f"Every column is measured in at least {1 - MOST_UNMEASURED:.0%} of the rows.",
+        facts={"bound": MOST_UNMEASURED}
+        | {f"unmeasured {column}": float(share) for column, share in shares.head(SHOWN_COLUMNS).items()},
+    )
+
+
+def _once(load: MonthLoad) -> Finding:
+    rows = rows_frame(load.table)
+    repeated = repeated_windows(rows)
+    share = repeated / len(rows) if len(rows) else 0.0
+    return Finding(
+        passed=share <= MOST_REPEATED,
+        told=f"{repeated} of {len(rows)} rows ({share:.1%}) run a window again; at most {MOST_REPEATED:.0%} passes.",
+        facts={"repeated_rows": repeated, "share": share, "bound": MOST_REPEATED},
+    )
+
+
+ROW_RULES = (
+    Rule[MonthLoad](
+        "rows_are_plausible",
+        "No row of the months had to be quarantined.",
+        "look into the table cleverbetter.quarantine, repair upstream, load again.",
+        _plausible,
+    ),
+    Rule[MonthLoad](
+        "values_are_measured",
+        f"No metric or market feature is missing or a sentinel (999 for no losing bet, -999 for not measured) in more "
+        f"than {MOST_UNMEASURED:.0%} of a month's rows.",
+        "repair what upstream computes; drop a feature nobody measures; filter low-quality results "
+        "(min_composite_score), of which those without a losing bet are many.",
+        _measured,
+    ),
+    Rule[MonthLoad](
+        "windows_stand_once",
+        f"At most {MOST_REPEATED:.0%} of a month's rows are a second backtest of the same window by the same method.",
+        "only the latest run of a window counts; find out why upstream backtests again, and whether the runs agree.",
+        _once,
+    ),
+)

@@ -1,0 +1,85 @@
+"""What people are told of without asking: decisions about champions, failed guards, stale champions and predictions."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from cleverbetter_dagster.settings import Settings
+from cleverbetter_dagster.store.ledger import ledger
+from cleverbetter_dagster.store.ledger.table import LedgerEntry
+from cleverbetter_dagster.store.webhook import send_text
+
+MOST_DECISIONS = 100
+MOST_WAITING = 50
+LONGEST_TEXT = 600
+KEPT_HOURS = 24
+"""An alert the webhook would not take is tried again for a day."""
+
+ACTIONS = {"promoted": "Promoted", "refused": "Refused", "rolled_back": "Rolled back to"}
+
+
+class Alert(BaseModel):
+    """One thing to be told, about an asset."""
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: str
+    asset: str
+    text: str
+    as_of: str | None = None
+    at: datetime = Field(default_factory=lambda: datetime.now(UTC))
+
+
+class AlertCursor(BaseModel):
+    """How far was looked: the last decision and the last event seen, and what the webhook has not taken yet."""
+
+    model_config = ConfigDict(frozen=True)
+
+    decision_id: int
+    event_id: int
+    waiting: tuple[Alert, ...] = ()
+
+    @classmethod
+    def parse(cls, text: str | None) -> Self | None:
+        """The cursor a former look left; None before the first."""
+        return cls.model_validate_json(text) if text else None
+
+
+def last_decision(settings: Settings) -> int:
+    """Id of the newest row of the ledger; 0 where there is none."""
+    entries = ledger.history(settings, 1)
+    return entries[0].id if entries else 0
+
+
+def decision_alerts(settings: Settings, after: int) -> list[Alert]:
+    """The decisions recorded after the ledger's row `after`, oldest first."""
+    entries = [entry for entry in ledger.history(settings, MOST_DECISIONS) if entry.id > after]
+    return [_told(entry) for entry in reversed(entries)]
+
+
+def deliver(settings: Settings, alerts: Sequence[Alert]) -> tuple[Alert, ...]:
+    """Send alerts to the webhook, if there is one, in one message; what it does not take is returned.
+
+    Alerts older than a day are given up, as are the oldest where too many wait.
+    """
+    fresh = [alert for alert in alerts if datetime.now(UTC) - alert.at < timedelta(hours=KEPT_HOURS)]
+    if settings.alert_webhook is None or not fresh:
+        return ()
+    text = "\n".join(alert.text for alert in fresh)
+    return () if send_text(settings.alert_webhook.get_secret_value(), text) else tuple(fresh[-MOST_WAITING:])
+
+
+def shortened(text: str) -> str:
+    """At most `LONGEST_TEXT` characters of a text.
+
+    >>> len(shortened("word " * 1000)) <= LONGEST_TEXT
+    True
+    """
+    return text if len(text) <= LONGEST_TEXT else text[: LONGEST_TEXT - 2].rsplit(" ", 1)[0] + " …"
+
+
+def _told(entry: LedgerEntry) -> Alert:
+    text = f"{ACTIONS[entry.action]} {entry} as of {entry.as_of}, by {entry.actor}. {entry.reason}"
+    return Alert(kind=entry.action, asset="champion", text=shortened(text), as_of=entry.as_of)

@@ -1,0 +1,109 @@
+"""What should hold of a champion that goes on betting: effect sizes with a least number of rows, never p-values."""
+
+from cleverbetter_dagster.evaluation.drift import FEWEST_ROWS, LARGE_DRIFT
+from cleverbetter_dagster.evaluation.finding import Finding
+from cleverbetter_dagster.evaluation.gate import PromotionPolicy
+from cleverbetter_dagster.services.checks import Rule
+from cleverbetter_dagster.services.records import MonitoringRecord
+
+FEWEST_PREDICTIONS, FEWEST_MONTHS = 500, 3
+"""Closed predictions, and months they were decided in, from which the champion is judged on them."""
+
+MOST_MOVED_IMPORTANCE = 0.5
+"""Share of the champion's decisions that may rest on features that moved far."""
+
+MOST_CALIBRATION_ERROR = 0.1
+
+TOLERANCE = PromotionPolicy().tolerance
+"""How much of its lead over the base rate the champion may have lost for sure."""
+
+
+def _score_has_not_drifted(record: MonitoringRecord) -> Finding:
+    if record.score_drift is None or record.moved_importance is None:
+        return _untold(record, f"{record.drift_rows} new rows; {FEWEST_ROWS} are needed to judge drift.")
+    score, moved = record.score_drift, record.moved_importance
+    furthest = ", ".join(f"{one.column} {one.distance:.2f}" for one in record.feature_drift[:3])
+    return Finding(
+        passed=not score.is_large and moved <= MOST_MOVED_IMPORTANCE,
+        told=f"The score's distance from that on its test rows is {score.distance:.2f} on {record.drift_rows} new rows "
+        f"(at most {LARGE_DRIFT} passes); {moved:.0%} of the decisions rest on features beyond that (at most "
+        f"{MOST_MOVED_IMPORTANCE:.0%}). Furthest: {furthest}.",
+        facts=_champion(record) | {"distance": score.distance, "moved_importance": moved, "bound": LARGE_DRIFT},
+    )
+
+
+def _calibrated(record: MonitoringRecord) -> Finding:
+    own = record.own
+    if own is None or _are_too_few(record) or own.calibration_error is None:
+        return _untold(record, _too_few(record))
+    error = own.calibration_error
+    return Finding(
+        passed=error.point <= MOST_CALIBRATION_ERROR,
+        told=f"Calibration error {error} on {own.n_rows} closed predictions of {own.n_months} months; at most "
+        f"{MOST_CALIBRATION_ERROR:g} is asked.",
+        facts=_champion(record) | {"calibration_error": error.point, "bound": MOST_CALIBRATION_ERROR},
+    )
+
+
+def _as_good_as_when_promoted(record: MonitoringRecord) -> Finding:
+    own = record.own
+    if record.family is not None and record.promoted_lead is None:
+        return _untold(record, "The champion was promoted without a verdict: there is nothing to compare with.")
+    if own is None or _are_too_few(record):
+        return _untold(record, _too_few(record))
+    if record.lead is None or record.promoted_lead is None:
+        return _untold(record, "The champion's lead is not defined on its closed predictions: labels all alike.")
+    return Finding(
+        passed=record.lead.low <= record.promoted_lead + TOLERANCE,
+        told=f"Loss less the base rate's {record.lead} on {own.n_rows} closed predictions, {record.promoted_lead:.4f} "
+        f"when promoted; the lower end must be at most {TOLERANCE:g} above that.",
+        facts=_champion(record) | {"lead": record.lead.point, "lead_when_promoted": record.promoted_lead},
+    )
+
+
+def _are_too_few(record: MonitoringRecord) -> bool:
+    own = record.own
+    return own is None or own.n_rows < FEWEST_PREDICTIONS or own.n_months < FEWEST_MONTHS
+
+
+def _too_few(record: MonitoringRecord) -> str:
+    rows, months = (record.own.n_rows, record.own.n_months) if record.own else (0, 0)
+    return (
+        f"{rows} closed predictions of {months} months; {FEWEST_PREDICTIONS} of {FEWEST_MONTHS} are needed to judge by."
+    )
+
+
+def _untold(record: MonitoringRecord, why: str) -> Finding:
+    """Too little to judge by passes, and says so."""
+    nobody = "" if record.family else "No champion stands. "
+    return Finding(passed=True, told=nobody + why, facts=_champion(record))
+
+
+def _champion(record: MonitoringRecord) -> dict[str, float | int | str]:
+    return {"champion": f"{record.family} v{record.version}" if record.family else "none"}
+
+
+MONITORING_RULES = (
+    Rule[MonitoringRecord](
+        "champion_score_has_not_drifted",
+        "The champion's score on the month's new rows is distributed as on its test rows, and so are the features most "
+        "of its decisions rest on.",
+        "check for data quality and leakage upstream, then train again on newer rows (job retrain).",
+        _score_has_not_drifted,
+    ),
+    Rule[MonitoringRecord](
+        "champion_is_calibrated",
+        "What the champion called likely came true about as often.",
+        "recalibrate probabilities (train again) and review betting thresholds (Kelly fraction and caps of "
+        "strategy_predictions).",
+        _calibrated,
+    ),
+    Rule[MonitoringRecord](
+        "champion_as_good_as_when_promoted",
+        "The champion's lead over the base rate on its closed predictions is not surely smaller than when it was "
+        "promoted.",
+        "train again; if the new model is refused as well, add more features.",
+        _as_good_as_when_promoted,
+    ),
+)
+"""Each asks for a new model where it does not hold."""

@@ -1,0 +1,171 @@
+"""The champion of a month, watched: have the rows moved, and did its predictions come true?"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from cleverbetter_dagster.dataset.as_of import AsOf
+from cleverbetter_dagster.dataset.labels import DECISION_TIME, LABEL, NEXT_ROI
+from cleverbetter_dagster.dataset.panel import build_panel
+from cleverbetter_dagster.dataset.schema import COMPOSITE_SCORE
+from cleverbetter_dagster.dataset.spec import DatasetSpec
+from cleverbetter_dagster.dataset.splits import Partition, apply_split
+from cleverbetter_dagster.errors import DataError
+from cleverbetter_dagster.evaluation.drift import drift_of, drift_of_columns
+from cleverbetter_dagster.evaluation.gate import PairedComparison, PromotionPolicy, Verdict, compare
+from cleverbetter_dagster.evaluation.intervals.bootstrap import BlockBootstrap, Interval
+from cleverbetter_dagster.evaluation.leaderboard import LeaderboardRow, leaderboard_row
+from cleverbetter_dagster.evaluation.metrics.month_statistics import mean_statistic
+from cleverbetter_dagster.evaluation.plots.models import reliability_diagram
+from cleverbetter_dagster.evaluation.plots.walk_forward import scores_over_time
+from cleverbetter_dagster.learning.baselines import BASELINES
+from cleverbetter_dagster.learning.tuning.study import pooled
+from cleverbetter_dagster.services.evaluation.scored_table import scored_rows
+from cleverbetter_dagster.services.evaluation.significance import months_of
+from cleverbetter_dagster.services.monitoring.past_predictions import BACKTEST_RETURN, closed_predictions, most_decayed
+from cleverbetter_dagster.services.records import MonitoringRecord, SplitRecord
+from cleverbetter_dagster.services.training.split_checks import GROWS_WITH_TIME
+from cleverbetter_dagster.services.walk_forward.study import GUIDE_MINIMUM
+from cleverbetter_dagster.settings import Settings
+from cleverbetter_dagster.store.ledger import ledger
+from cleverbetter_dagster.store.predictions import made_by
+from cleverbetter_dagster.store.tracking.package import StrategyModel, load_model
+
+BASE_RATE = "base_rate"
+SHOWN_MONTHS = 36
+SHOWN_FEATURES = 10
+
+
+@dataclass(frozen=True)
+class Monitoring:
+    """What was found in a month, and its pictures as PNG by name."""
+
+    record: MonitoringRecord
+    pictures: dict[str, bytes]
+
+
+def monitor(settings: Settings, rows: pd.DataFrame, splits: Mapping[str, SplitRecord], as_of: AsOf) -> Monitoring:
+    """Watch the champion that stands at `as_of` with what is known at the end of that month.
+
+    Args:
+        rows: canonical rows up to the month.
+        splits: by as_of; that of the champion's own month says what it learned from.
+
+    Raises:
+        DataError: the split of the champion's month is not stored.
+    """
+    standing = ledger.champion_at(settings, as_of.key)
+    if standing is None:
+        panel = build_panel(rows, as_of.end, DatasetSpec())
+        return Monitoring(MonitoringRecord(as_of=as_of.key, **_composite(panel, as_of)), _scores_picture(panel))
+    if standing.as_of not in splits:
+        raise DataError(
+            f"The champion {standing} stands at {standing.as_of}, whose temporal_split is not stored: what it learned "
+            f"from is unknown. Materialise temporal_split of {standing.as_of} with the options of its training."
+        )
+    model = load_model(settings, f"models:/{standing.family}/{standing.version}")
+    panel = build_panel(rows, as_of.end, model.spec)
+    parts = apply_split(panel, splits[standing.as_of].split)
+    closed = closed_predictions(settings, panel, as_of)
+    own = made_by(closed, standing.model)
+    record = MonitoringRecord(
+        as_of=as_of.key,
+        family=standing.family,
+        version=standing.version,
+        champion_as_of=standing.as_of,
+        closed=_board("all champions", closed),
+        own=_board(str(standing), own),
+        decay=_mean_decay(closed),
+        decayed=most_decayed(closed),
+        **_composite(panel, as_of),
+        **_drift(model, parts, _new_rows(panel, as_of, splits[standing.as_of]), AsOf.parse(standing.as_of)),
+        **_lead(own, parts, standing.evidence),
+    )
+    pictures = _scores_picture(panel)
+    if len(closed):
+        pictures["reliability of past predictions"] = reliability_diagram(closed[LABEL], closed["probability"])
+    return Monitoring(record, pictures)
+
+
+def _new_rows(panel: pd.DataFrame, as_of: AsOf, split: SplitRecord) -> pd.DataFrame:
+    """Rows decided in the month, of the quality the champion was trained on."""
+    new = panel[panel[DECISION_TIME] >= as_of.start]
+    minimum = split.split.min_composite_score
+    return new if minimum is None else new[new[COMPOSITE_SCORE] >= minimum]
+
+
+def _composite(panel: pd.DataFrame, as_of: AsOf) -> dict[str, float | int | None]:
+    score = panel.loc[panel[DECISION_TIME] >= as_of.start, COMPOSITE_SCORE]
+    if score.empty:
+        return {"rows": 0, "composite_median": None, "composite_below": None}
+    return {
+        "rows": len(score),
+        "composite_median": float(score.median()),
+        "composite_below": float((score < GUIDE_MINIMUM).mean()),
+    }
+
+
+def _drift(model: StrategyModel, parts: Partition, new: pd.DataFrame, stood: AsOf) -> dict[str, object]:
+    """The score against that on the champion's test rows: on rows it was fitted to, any model is surer of itself."""
+    test = parts.test.frame[parts.test.label_time < stood.end]
+    if new.empty or test.empty:
+        return {}
+    score = drift_of("score", *(model.fitted.describe(rows)["score"] for rows in (test, new)))
+    names = list(model.fitted.feature_names)
+    learned = pooled(parts.train, parts.validation).frame.reindex(columns=names)
+    features = drift_of_columns(learned, new, GROWS_WITH_TIME)
+    importance = model.fitted.feature_importance()
+    moved = [one.column for one in features if one.is_large]
+    return {
+        "drift_rows": len(new),
+        "score_drift": score,
+        "feature_drift": tuple(features[:SHOWN_FEATURES]),
+        "moved_importance": float(importance.reindex(moved).sum() / (importance.sum() or 1.0)) if features else None,
+    }
+
+
+def _board(name: str, closed: pd.DataFrame) -> LeaderboardRow | None:
+    return leaderboard_row(name, scored_rows(closed)) if len(closed) else None
+
+
+def _mean_decay(closed: pd.DataFrame) -> Interval | None:
+    if closed.empty:
+        return None
+    bootstrap = BlockBootstrap(pd.DatetimeIndex(closed[DECISION_TIME]))
+    return bootstrap.interval(mean_statistic(bootstrap, closed[NEXT_ROI] - closed[BACKTEST_RETURN]))
+
+
+def _lead(own: pd.DataFrame, parts: Partition, evidence: Mapping[str, object]) -> dict[str, object]:
+    """The champion's loss less that of the base rate it had to beat: live, and when it was promoted."""
+    then = _promoted_comparison(evidence)
+    if then is None or then.difference is None:
+        return {}
+    found: dict[str, object] = {"promoted_lead": then.difference.point}
+    if len(own):
+        rate = BASELINES[BASE_RATE].fit(pooled(parts.train, parts.validation)).predict_proba(parts.test.X[:1])[0, 1]
+        ours, theirs = scored_rows(own), scored_rows(own.assign(probability=np.full(len(own), rate)))
+        found["lead"] = compare(ours, theirs, BASE_RATE, PromotionPolicy(metric=then.metric)).difference
+    return found
+
+
+def _promoted_comparison(evidence: Mapping[str, object]) -> PairedComparison | None:
+    """None where a person promoted without a verdict."""
+    if "comparisons" not in evidence:
+        return None
+    verdict = Verdict.model_validate(evidence)
+    return next((found for found in verdict.comparisons if found.against == BASE_RATE), None)
+
+
+def _scores_picture(panel: pd.DataFrame) -> dict[str, bytes]:
+    if panel.empty:
+        return {}
+    by_month = panel.groupby(months_of(panel))[COMPOSITE_SCORE]
+    composite = pd.DataFrame(
+        {
+            **{name: by_month.quantile(share) for name, share in (("low", 0.25), ("median", 0.5), ("high", 0.75))},
+            "below": by_month.agg(lambda score: float((score < GUIDE_MINIMUM).mean())),
+        }
+    )
+    return {"composite scores": scores_over_time(composite.tail(SHOWN_MONTHS))}

@@ -1,0 +1,49 @@
+"""What the report on the comparison of one as_of says: the families side by side, and what became of the challenger."""
+
+from collections.abc import Mapping
+
+from cleverbetter_dagster.evaluation.intervals.bootstrap import BootstrapSpec
+from cleverbetter_dagster.evaluation.leaderboard import leaderboard
+from cleverbetter_dagster.evaluation.metrics.allocation import allocation_of
+from cleverbetter_dagster.evaluation.metrics.scored_rows import ScoredRows
+from cleverbetter_dagster.evaluation.report import charts
+from cleverbetter_dagster.evaluation.report.view import Report, Section
+from cleverbetter_dagster.services.records import ChampionRecord, ComparisonRecord, SplitRecord
+from cleverbetter_dagster.services.reports.parts import board_section, decision_of, provenance, reproduction
+
+
+def comparison_report(
+    comparison: ComparisonRecord,
+    scored: Mapping[str, ScoredRows],
+    decision: ChampionRecord | None,
+    split: SplitRecord,
+    bootstrap: BootstrapSpec,
+) -> Report:
+    """The report on all families of one as_of.
+
+    Args:
+        scored: the test rows as every family and baseline scored them, by name.
+    """
+    challenger = comparison.models[comparison.challenger]
+    board = leaderboard(scored, bootstrap)
+    first = {row.name: scored[row.name] for row in sorted(board, key=lambda row: row.name != challenger.family)}
+    broken = [f"{family}: {told}" for family, found in comparison.broken_guards.items() for told in found]
+    said = decision_of(decision, challenger, board, broken)
+    return Report(
+        title="Comparison of the families",
+        subtitle=f"As of {comparison.as_of}",
+        verdict=f"{challenger.family} v{challenger.version}: {said.verdict.lower()}",
+        tone=said.tone,
+        summary=said.summary,
+        reasons=said.reasons,
+        sections=(
+            board_section(board, challenger.family),
+            Section("Probabilities", charts=(charts.roc_chart(first), charts.precision_recall_chart(first))),
+            Section(
+                "Money",
+                charts=(charts.bankroll_chart({name: allocation_of(rows) for name, rows in first.items()}),),
+            ),
+        ),
+        provenance=provenance(challenger, split),
+        command=reproduction(list(comparison.models.values()), split),
+    )

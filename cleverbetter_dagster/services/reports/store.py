@@ -1,0 +1,108 @@
+"""Reports made, kept and found again: HTML among the artefacts, and in the MLflow run of the model."""
+
+import hashlib
+from collections.abc import Mapping
+
+import pandas as pd
+import pyarrow as pa
+
+from cleverbetter_dagster.dataset.as_of import AsOf
+from cleverbetter_dagster.errors import DataError
+from cleverbetter_dagster.evaluation.intervals.bootstrap import BootstrapSpec
+from cleverbetter_dagster.evaluation.report import Report, render
+from cleverbetter_dagster.services.champion.predict import predict
+from cleverbetter_dagster.services.evaluation.scored_table import evaluated_model, scored_by_model
+from cleverbetter_dagster.services.records import ChampionRecord, ComparisonRecord, ReportRecord, SplitRecord
+from cleverbetter_dagster.services.reports.comparison import comparison_report
+from cleverbetter_dagster.services.reports.family import Judged, family_report
+from cleverbetter_dagster.services.reports.split import split_report
+from cleverbetter_dagster.services.training.datasets import Dataset
+from cleverbetter_dagster.settings import Settings
+from cleverbetter_dagster.store.artefacts import ArtefactStore
+from cleverbetter_dagster.store.tracking.package import load_model
+from cleverbetter_dagster.store.tracking.runs import reopen_run
+
+FOLDER = "reports"
+SPLIT, COMPARISON, WALK_FORWARD = "split", "comparison", "walk_forward"
+
+
+def report_on_family(
+    settings: Settings, table: pa.Table, dataset: Dataset, rows: pd.DataFrame, decision: ChampionRecord | None
+) -> ReportRecord:
+    """Make and keep the report on a judged model.
+
+    Args:
+        table: its signed scored rows.
+        dataset: the rows it was trained and judged on.
+        rows: everything known at as_of, for the outlook on the next window.
+        decision: what became of the challenger of this as_of; None where nobody decided.
+    """
+    model = evaluated_model(table)
+    packed = load_model(settings, model.model_uri)
+    outlook = predict(rows, AsOf.parse(model.as_of), packed, model.staking)
+    judged = Judged(model, packed.fitted, dataset, scored_by_model([table]), outlook, decision)
+    return keep(settings, model.family, model.as_of, family_report(judged, BootstrapSpec()), model.run_id)
+
+
+def report_on_comparison(
+    settings: Settings,
+    comparison: ComparisonRecord,
+    evaluations: Mapping[str, pa.Table],
+    decision: ChampionRecord | None,
+    split: SplitRecord,
+) -> ReportRecord:
+    """Make and keep the report on all families of one as_of; in MLflow it lies with the challenger."""
+    scored = scored_by_model(list(evaluations.values()))
+    report = comparison_report(comparison, scored, decision, split, BootstrapSpec())
+    run_id = comparison.models[comparison.challenger].run_id
+    return keep(settings, COMPARISON, comparison.as_of, report, run_id)
+
+
+def report_on_split(settings: Settings, dataset: Dataset) -> ReportRecord:
+    """Make and keep the report on the rows of an as_of; no MLflow run is about them."""
+    return keep(settings, SPLIT, dataset.record.as_of, split_report(dataset), None)
+
+
+def keep(settings: Settings, kind: str, as_of: str, report: Report, run_id: str | None) -> ReportRecord:
+    """Render a report, store it as an artefact and log it to the MLflow run, if one is about the same."""
+    html, path, store = render(report), report_path(kind, as_of), ArtefactStore(settings.artefacts_base)
+    store.write_text(path, html)
+    if run_id is not None:
+        with reopen_run(settings, run_id) as run:
+            run.log_text(f"reports/{kind}.html", html)
+    return ReportRecord(
+        kind=kind,
+        as_of=as_of,
+        path=path,
+        url=store.url(path),
+        sha256=hashlib.sha256(html.encode()).hexdigest(),
+        size_bytes=len(html.encode()),
+        run_id=run_id,
+    )
+
+
+def report_path(kind: str, as_of: str) -> str:
+    """Where a report lies below the base of the artefacts."""
+    return f"{FOLDER}/{kind}/{as_of}.html"
+
+
+def find_report(settings: Settings, kind: str, as_of: str | None = None) -> tuple[str, str]:
+    """As_of and path of a kept report; without `as_of` the newest.
+
+    Raises:
+        DataError: there is none; the message says how to make it.
+    """
+    store = ArtefactStore(settings.artefacts_base)
+    months = store.names(f"{FOLDER}/{kind}", ".html")
+    wanted = as_of or (months[-1] if months else None)
+    if wanted not in months or wanted is None:
+        told = f"; there are those of {', '.join(months[-6:])}" if months else ""
+        chosen = "" if kind == WALK_FORWARD else f" --partition {as_of or 'YYYY-MM'}"
+        asset = "temporal_split" if kind == SPLIT else f"{kind}_report"
+        rows = as_of and kind != SPLIT and store.exists(report_path(SPLIT, as_of))
+        blocked = f"Whether its rows let it be made: cleverbetter report --kind split --as-of {as_of}. " if rows else ""
+        raise DataError(
+            f"There is no report on {kind}{f' as of {as_of}' if as_of else ''}{told}. {blocked}Make it with: dagster "
+            f"asset materialize -m cleverbetter_dagster.definitions --select {asset}{chosen}"
+        )
+    return wanted, report_path(kind, wanted)

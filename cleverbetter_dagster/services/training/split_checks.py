@@ -1,0 +1,204 @@
+"""What must hold of a split before anything is trained on it, and how it looks over time."""
+
+import pandas as pd
+
+from cleverbetter_dagster.dataset.as_of import AsOf
+from cleverbetter_dagster.dataset.features import feature_columns
+from cleverbetter_dagster.dataset.labels import DECISION_TIME, LABEL
+from cleverbetter_dagster.dataset.schema import COMPOSITE_SCORE, END_DATE, ID, METHOD, RUN_DATE, STRATEGY
+from cleverbetter_dagster.dataset.splits import PARTS
+from cleverbetter_dagster.evaluation.drift import columns_stay, values_stay
+from cleverbetter_dagster.evaluation.finding import Finding
+from cleverbetter_dagster.evaluation.leaks import HIGHEST_FEATURE_AUC, strongest_feature
+from cleverbetter_dagster.services.checks import Rule
+from cleverbetter_dagster.services.training.datasets import Dataset
+
+LATE_RUN_DAYS = 31
+MOST_BULK_ROWS = 0.05
+SMALLEST_CLASS = 0.1
+NEWEST_MONTHS = 3
+"""Composite scores of the last months are compared with those of the months before."""
+
+LIVE_DAYS = 62
+"""A strategy whose newest window ended longer ago than this, at the end of as_of, is no longer run."""
+
+GROWS_WITH_TIME = ("windows_seen",)
+"""A count of a strategy's windows: newer rows have more of them by its nature."""
+
+
+def late_labels(dataset: Dataset) -> int:
+    """Examples whose label was not known when it had to be: counted from the examples, not taken from the split's word.
+
+    A training label must be known when validation starts, a validation label when the test starts, and every label
+    before the as_of month ends.
+    """
+    parts = dataset.parts
+    bounds = (
+        (parts.train, parts.validation.decision_time.min()),
+        (parts.validation, parts.test.decision_time.min()),
+    )
+    end = AsOf.parse(dataset.record.as_of).end
+    late = sum(int((part.label_time > bound).sum()) for part, bound in bounds)
+    return late + sum(int((part.label_time >= end).sum()) for part in (parts.train, parts.validation, parts.test))
+
+
+def bulk_share(panel: pd.DataFrame) -> float:
+    """Share of rows run more than `LATE_RUN_DAYS` after their window ended: a history backtested in bulk."""
+    if panel.empty:
+        return 0.0
+    return float(((panel[RUN_DATE] - panel[END_DATE]) > pd.Timedelta(days=LATE_RUN_DAYS)).mean())
+
+
+def unpurged_labels(dataset: Dataset) -> int:
+    """Examples that stand twice, in two parts or in one, and those whose label was known too late for the next part.
+
+    Too late is less than the embargo before that part starts.
+    """
+    parts, embargo = dataset.parts, pd.Timedelta(days=dataset.record.spec.embargo_days)
+    neighbours = ((parts.train, parts.validation), (parts.validation, parts.test))
+    close = sum(int((part.label_time > then.decision_time.min() - embargo).sum()) for part, then in neighbours)
+    twice = pd.concat([parts.train.ids, parts.validation.ids, parts.test.ids]).duplicated().sum()
+    return close + int(twice)
+
+
+def newest_panel(dataset: Dataset) -> pd.DataFrame:
+    """The newest row of every strategy still run at the end of as_of, of those that pass the quality filter."""
+    panel = dataset.panel.drop_duplicates([STRATEGY, METHOD], keep="last")
+    end, minimum = AsOf.parse(dataset.record.as_of).end, dataset.record.spec.min_composite_score
+    live = panel[DECISION_TIME] >= end - pd.Timedelta(days=LIVE_DAYS)
+    return panel[live if minimum is None else live & (panel[COMPOSITE_SCORE] >= minimum)]
+
+
+def timeline(dataset: Dataset) -> pd.DataFrame:
+    """Examples by month of decision, as `evaluation.plots.split_timeline` draws them.
+
+    Returns:
+        One row per month with any example, ascending; counts in the columns `train`, `validation`, `test`, `purged`.
+    """
+    panel, parts = dataset.panel, dataset.parts
+    part_of = pd.Series("purged", index=panel[ID])
+    for name in PARTS:
+        part_of[getattr(parts, name).ids] = name
+    minimum = dataset.record.spec.min_composite_score
+    is_example = panel[LABEL].notna()
+    if minimum is not None:
+        is_example &= panel[COMPOSITE_SCORE] >= minimum
+    if parts.split.examples_from is not None:
+        is_example &= panel[DECISION_TIME] >= parts.split.examples_from
+    months = panel[DECISION_TIME].dt.tz_localize(None).dt.to_period("M").dt.to_timestamp().dt.tz_localize("UTC")
+    counts = pd.crosstab(months[is_example], part_of.to_numpy()[is_example])
+    return counts.reindex(columns=[*PARTS, "purged"], fill_value=0)
+
+
+def _enough(dataset: Dataset) -> Finding:
+    usable, spec = dataset.record.split.usable_rows, dataset.record.spec
+    return Finding(
+        passed=usable >= spec.min_examples,
+        told=f"{usable:,} usable examples; {spec.min_examples:,} are needed.",
+        facts={"usable_examples": usable, "needed": spec.min_examples},
+    )
+
+
+def _no_late_label(dataset: Dataset) -> Finding:
+    late = late_labels(dataset)
+    return Finding(passed=not late, told=f"{late} labels were known too late.", facts={"late_labels": late})
+
+
+def _purge_holds(dataset: Dataset) -> Finding:
+    left, purged = unpurged_labels(dataset), dataset.record.split.purged_rows
+    told = f"{purged} examples were purged; {left} more should have been."
+    return Finding(passed=not left, told=told, facts={"unpurged": left, "purged": purged})
+
+
+def _decision_times_agree(dataset: Dataset) -> Finding:
+    share = bulk_share(dataset.panel)
+    told = f"{share:.1%} of the rows were run more than {LATE_RUN_DAYS} days after their window ended."
+    return Finding(passed=share <= MOST_BULK_ROWS, told=told, facts={"late_share": share, "bound": MOST_BULK_ROWS})
+
+
+def _no_leaking_feature(dataset: Dataset) -> Finding:
+    return strongest_feature(dataset.parts.validation.X, dataset.parts.validation.y)
+
+
+def _balanced(dataset: Dataset) -> Finding:
+    parts = dataset.parts
+    share = {name: float(getattr(parts, name).y.mean()) for name in PARTS}
+    passed = all(SMALLEST_CLASS <= one <= 1 - SMALLEST_CLASS for one in share.values())
+    listed = ", ".join(f"{one:.1%} of {name}" for name, one in share.items())
+    told = f"Profitable next windows: {listed}; {SMALLEST_CLASS:.0%} to {1 - SMALLEST_CLASS:.0%} passes."
+    return Finding(passed=passed, told=told, facts={f"profitable share of {name}": one for name, one in share.items()})
+
+
+def _features_stay(dataset: Dataset) -> Finding:
+    newest = newest_panel(dataset)
+    return columns_stay(dataset.parts.train.X, newest[feature_columns(newest)], GROWS_WITH_TIME)
+
+
+def _composite_scores_stay(dataset: Dataset) -> Finding:
+    panel = dataset.panel
+    new = panel[DECISION_TIME] >= AsOf.parse(dataset.record.as_of).end - pd.DateOffset(months=NEWEST_MONTHS)
+    month, score = panel[DECISION_TIME].dt.strftime("%Y-%m"), panel[COMPOSITE_SCORE]
+    what = f"composite scores of the last {NEWEST_MONTHS} months and of those before"
+    found = values_stay(score[~new], score[new], what)
+    means = {f"mean in {key}": float(mean) for key, mean in score.groupby(month).mean().tail(12).items()}
+    return found.model_copy(update={"facts": found.facts | means})
+
+
+SPLIT_RULES = (
+    Rule[Dataset](
+        "enough_examples",
+        "At least min_examples (1,000) labelled rows, as the training guide asks.",
+        "load more history, lower min_composite_score, or lower min_examples if a rough model is wanted anyway.",
+        _enough,
+        guards="training",
+    ),
+    Rule[Dataset](
+        "no_label_after_split",
+        "Every label a part is fitted on was known when the next part starts, and before the as_of month ended.",
+        "check for data leakage: materialise temporal_split again; if it stays, the split is broken.",
+        _no_late_label,
+        guards="training",
+    ),
+    Rule[Dataset](
+        "purge_holds",
+        "No example stands in two parts, and every label was known embargo_days before the next part starts.",
+        "check for data leakage: materialise temporal_split again; if it stays, the purge is broken.",
+        _purge_holds,
+        guards="training",
+    ),
+    Rule[Dataset](
+        "no_feature_is_too_good_to_be_true",
+        f"No single feature ranks the validation labels with an AUC above {HIGHEST_FEATURE_AUC}.",
+        "check for data leakage: it is a leak, not a triumph. Find out how that column knows the next window, and "
+        "take it out of ml_features.",
+        _no_leaking_feature,
+        guards="training",
+    ),
+    Rule[Dataset](
+        "classes_are_balanced",
+        f"In every part between {SMALLEST_CLASS:.0%} and {1 - SMALLEST_CLASS:.0%} of the next windows are profitable.",
+        "class imbalance makes for a low validation AUC: choose another return_threshold or min_composite_score, or "
+        "load more history.",
+        _balanced,
+    ),
+    Rule[Dataset](
+        "features_have_not_drifted",
+        "No feature of the strategies' newest rows is distributed unlike the training rows' by a large effect.",
+        "find out whether the market or upstream's computation changed; in the first case train on newer rows, in "
+        "the second repair them.",
+        _features_stay,
+    ),
+    Rule[Dataset](
+        "composite_scores_have_not_drifted",
+        f"Composite scores of the last {NEWEST_MONTHS} months are distributed as those before.",
+        "monitor composite scores: find out whether upstream's scoring changed, and choose min_composite_score anew.",
+        _composite_scores_stay,
+    ),
+    Rule[Dataset](
+        "decision_times_agree",
+        "run_date lies within a month of end_date for most rows.",
+        "the history was backtested in bulk, and decision_time=run_date would order nothing: keep end_date.",
+        _decision_times_agree,
+    ),
+)
+"""What should hold of a split; where one that guards does not, nothing is trained and nothing promoted."""

@@ -1,0 +1,39 @@
+"""What should hold of a study's outcome."""
+
+from cleverbetter_dagster.evaluation.finding import Finding
+from cleverbetter_dagster.services.checks import Rule
+from cleverbetter_dagster.services.records import StudyRecord
+
+WIDEST_GAP = 0.1
+"""AUC on fitted rows above that on the folds from which a model remembers more than it learned."""
+
+
+def _gap_is_small(study: StudyRecord) -> Finding:
+    return Finding(
+        passed=study.gap <= WIDEST_GAP,
+        told=f"The AUC on fitted rows is {study.gap:.3f} above that on the folds; at most {WIDEST_GAP} passes.",
+        facts={"gap": study.gap, "bound": WIDEST_GAP},
+    )
+
+
+def _inside_space(study: StudyRecord) -> Finding:
+    at_edge = ", ".join(f"{name} at {end:g}" for name, end in study.edges.items())
+    told = f"At an end of their range: {at_edge}." if at_edge else "Every chosen hyperparameter lies inside its range."
+    return Finding(passed=not at_edge, told=told, facts={"at_edge": at_edge or "none"})
+
+
+STUDY_RULES = (
+    Rule[StudyRecord](
+        "train_validation_gap_is_small",
+        f"The AUC on the rows a fold's model was fitted on is at most {WIDEST_GAP} above that on the fold.",
+        "increase dropout rates, add L2 regularisation, or reduce model complexity (narrow `space`).",
+        _gap_is_small,
+    ),
+    Rule[StudyRecord](
+        "best_trial_is_inside_its_space",
+        "No chosen hyperparameter lies at an end of the range searched.",
+        "widen that range (`space` in the run's configuration), or increase model complexity where the AUC is low. At "
+        "the simple end, reduce it further.",
+        _inside_space,
+    ),
+)

@@ -1,0 +1,224 @@
+"""The parameters to train with: an Optuna study in PostgreSQL for each family and as_of, and what it shows."""
+
+import hashlib
+import json
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cleverbetter_dagster.errors import DatabaseUnavailable
+from cleverbetter_dagster.evaluation.plots.study import optimisation_history, parameter_importances
+from cleverbetter_dagster.learning.catalogue import get_family
+from cleverbetter_dagster.learning.tuning.spec import HIGHER_IS_BETTER
+from cleverbetter_dagster.learning.tuning.study import (
+    Progress,
+    StudyPlace,
+    StudyResult,
+    StudySpec,
+    judged_trials,
+    pooled,
+    run_study,
+)
+from cleverbetter_dagster.services.records import StudyRecord
+from cleverbetter_dagster.services.training.datasets import Dataset
+from cleverbetter_dagster.settings import Settings
+from cleverbetter_dagster.store.postgres.database import database_url, locked
+
+if TYPE_CHECKING:
+    from optuna.storages import BaseStorage, RDBStorage
+    from optuna.study import Study
+
+HEARTBEAT_SECONDS, GRACE_SECONDS = 20, 60
+"""A killed trial is noticed by the next one that starts after the grace, and tried again once."""
+
+WARM_SETTINGS = 3
+"""Best settings of the earlier study that a later one begins with."""
+
+SCORING = 1
+"""Raise when trials are judged otherwise: values of unlike scoring do not belong in one study."""
+
+FAMILY, AS_OF, DATA_HASH, METRIC = "family", "as_of", "data_hash", "metric"
+WARM_FROM, EARLIER_TRIALS = "warm_started_from", "earlier_trials"
+
+Watch = Callable[[Progress], None]
+
+
+@dataclass(frozen=True)
+class Settled:
+    """A study's outcome: the record that is handed on, and PNGs by name; none without a search."""
+
+    record: StudyRecord
+    pictures: dict[str, bytes]
+
+
+@dataclass(frozen=True)
+class WarmStart:
+    """What a study starts from; by default nothing.
+
+    Attributes:
+        study: name of the earlier study.
+        trials: settings judged in that study and in those it was itself started from.
+        first: its best settings, to be tried first.
+    """
+
+    study: str | None = None
+    trials: int = 0
+    first: tuple[dict[str, Any], ...] = ()
+
+
+def settle_params(
+    settings: Settings, family_name: str, dataset: Dataset, spec: StudySpec, watch: Watch | None = None
+) -> Settled:
+    """The parameters to train with, judged on temporal folds of train and validation; test rows are not looked at.
+
+    A study of more than the defaults is kept in PostgreSQL and goes on where it stopped. Its first trials are the
+    best of the family's newest earlier as_of, if there is one.
+
+    Raises:
+        DatabaseUnavailable: the study's storage failed; trying again later goes on with the study.
+        CleverBetterError: as `run_study` and `psycopg_connect`.
+    """
+    family, parts = get_family(family_name), dataset.parts
+    examples = pooled(parts.train, parts.validation)
+    name = study_name(family_name, dataset, spec)
+    if not spec.n_trials:
+        return _settled(family_name, dataset, spec, run_study(family, examples, spec, StudyPlace(name)), None)
+    with study_storage(settings) as storage:
+        start = _kept_start(storage, name, spec) or warm_start(storage, family_name, dataset.record.as_of, spec)
+        attributes = {
+            FAMILY: family_name,
+            AS_OF: dataset.record.as_of,
+            DATA_HASH: dataset.record.data_hash,
+            METRIC: spec.metric,
+            WARM_FROM: start.study,
+            EARLIER_TRIALS: start.trials,
+        }
+        # Two workers that find the study empty would both ask for the defaults.
+        alone = locked(settings, "optuna", f"study {name}")
+        place = StudyPlace(name, storage, attributes, start.first, alone)
+        result = run_study(family, examples, spec, place, watch)
+    return _settled(family_name, dataset, spec, result, place)
+
+
+def study_name(family_name: str, dataset: Dataset, spec: StudySpec) -> str:
+    """`<family> <as_of> <hash>`: the hash is of the rows, the split, and all that makes values comparable.
+
+    Changed rows therefore start a study of their own, and the old one stays to be looked at.
+    """
+    shared = spec.model_dump(mode="json", include={"metric", "n_folds", "embargo_days", "space", "params"})
+    content = [SCORING, dataset.record.data_hash, dataset.record.spec.model_dump(mode="json"), shared]
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return f"{family_name} {dataset.record.as_of} {digest[:8]}"
+
+
+@contextmanager
+def study_storage(settings: Settings) -> Iterator["RDBStorage"]:
+    """Optuna's storage in PostgreSQL: trials beat while they run, so that those of a killed process are noticed.
+
+    Nobody waits for its commits to reach the disk, a dozen a trial: a trial that a crash of the server undoes is run
+    again.
+
+    Raises:
+        DatabaseUnavailable: the storage failed inside the block.
+        CleverBetterError: as `psycopg_connect`.
+    """
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # progress is told by us
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        # Two processes that create Optuna's tables at once would fail.
+        with locked(settings, "optuna", "optuna tables"):
+            storage = optuna.storages.RDBStorage(
+                database_url(settings, "optuna", wait_for_disk=False),
+                heartbeat_interval=HEARTBEAT_SECONDS,
+                grace_period=GRACE_SECONDS,
+                heartbeat_stale_trial_callback=optuna.storages.RetryHeartbeatStaleTrialCallback(max_retry=1),
+            )
+    try:
+        yield storage
+    except optuna.exceptions.StorageInternalError as error:
+        raise DatabaseUnavailable(
+            f"Optuna's storage failed: {error}. Check the database; the study goes on where it stopped."
+        ) from error
+    finally:
+        storage.remove_session()
+        storage.engine.dispose()
+
+
+def warm_start(storage: "BaseStorage", family_name: str, as_of: str, spec: StudySpec) -> WarmStart:
+    """The family's newest earlier study that was chosen by the same metric.
+
+    Only months before `as_of` count: a later study was judged on outcomes not known by then. Months are compared
+    as texts.
+    """
+    import optuna
+
+    if not spec.n_trials_warm:
+        return WarmStart()
+    names = [name.split(" ") for name in optuna.get_all_study_names(storage)]
+    earlier = sorted(found for found in names if len(found) == 3 and found[0] == family_name and found[1] < as_of)
+    for found in reversed(earlier):
+        study = optuna.load_study(study_name=" ".join(found), storage=storage)
+        if study.user_attrs.get(METRIC) == spec.metric and (best := _best_settings(study, spec)):
+            trials = len(judged_trials(study)) + study.user_attrs.get(EARLIER_TRIALS, 0)
+            return WarmStart(study.study_name, trials, best)
+    return WarmStart()
+
+
+def _kept_start(storage: "BaseStorage", name: str, spec: StudySpec) -> WarmStart | None:
+    """What the study already started from, whatever else has been studied since; None where it is new."""
+    import optuna
+
+    known = name in optuna.get_all_study_names(storage)
+    attributes = optuna.load_study(study_name=name, storage=storage).user_attrs if known else {}
+    if EARLIER_TRIALS not in attributes:
+        return None
+    source = attributes.get(WARM_FROM)
+    first: tuple[dict[str, Any], ...] = ()
+    if source and spec.n_trials_warm:
+        first = _best_settings(optuna.load_study(study_name=source, storage=storage), spec)
+    return WarmStart(source, attributes[EARLIER_TRIALS], first)
+
+
+def _best_settings(study: "Study", spec: StudySpec) -> tuple[dict[str, Any], ...]:
+    complete = [trial for trial in judged_trials(study) if trial.state.name == "COMPLETE"]
+    best = sorted(complete, key=lambda trial: trial.value or 0.0, reverse=spec.maximises)
+    return tuple(trial.params for trial in best[:WARM_SETTINGS])
+
+
+def _settled(
+    family_name: str, dataset: Dataset, spec: StudySpec, result: StudyResult, place: StudyPlace | None
+) -> Settled:
+    record = StudyRecord(
+        family=family_name,
+        as_of=dataset.record.as_of,
+        params=result.params,
+        mean_auc=result.mean_auc,
+        default_auc=result.default_auc,
+        trials=result.trials,
+        seed=spec.seed,
+        pruned=result.pruned,
+        earlier_trials=place.attributes[EARLIER_TRIALS] if place else 0,
+        metric=spec.metric,
+        value=result.scores.mean(spec.metric),
+        default_value=result.default_scores.mean(spec.metric),
+        train_auc=float(np.mean(result.scores.train_auc)),
+        edges=dict(result.edges),
+        study=place.name if place else None,
+        warm_started_from=place.attributes[WARM_FROM] if place else None,
+    )
+    return Settled(record, _pictures(record, result) if place else {})
+
+
+def _pictures(record: StudyRecord, result: StudyResult) -> dict[str, bytes]:
+    maximise = record.metric in HIGHER_IS_BETTER
+    history = optimisation_history(result.history, record.default_value or 0.0, record.metric, maximise=maximise)
+    pictures = {"optimisation history": history}
+    if result.importances:
+        pictures["parameter importances"] = parameter_importances(result.importances, record.metric)
+    return pictures

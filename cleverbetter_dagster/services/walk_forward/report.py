@@ -1,0 +1,109 @@
+"""The walk-forward report: from stored rows, splits and models to one table that carries its figures."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+import pyarrow as pa
+
+from cleverbetter_dagster.dataset.as_of import AsOf
+from cleverbetter_dagster.errors import DataError
+from cleverbetter_dagster.evaluation.gate import PromotionPolicy
+from cleverbetter_dagster.evaluation.metrics.allocation import allocation_of
+from cleverbetter_dagster.evaluation.plots.models import bankroll_plot
+from cleverbetter_dagster.evaluation.plots.walk_forward import decay_plot, metric_by_month
+from cleverbetter_dagster.evaluation.report.walk_forward import walk_forward_report
+from cleverbetter_dagster.services.evaluation.scored_table import MODEL
+from cleverbetter_dagster.services.records import ModelRecord, ReportRecord, SplitRecord
+from cleverbetter_dagster.services.reports.store import WALK_FORWARD, keep
+from cleverbetter_dagster.services.training.datasets import data_hash, rows_until
+from cleverbetter_dagster.services.walk_forward.figures import by_model, figures_of, monthly_scores
+from cleverbetter_dagster.services.walk_forward.page import walk_forward_view
+from cleverbetter_dagster.services.walk_forward.records import WalkForwardRecord
+from cleverbetter_dagster.services.walk_forward.study import AGE, EQUAL_STAKES, JUDGED, Walk, walk_forward
+from cleverbetter_dagster.services.walk_forward.summary import summary_of
+from cleverbetter_dagster.settings import Settings
+from cleverbetter_dagster.store.tracking.package import load_model
+
+RECORD_METADATA = b"cleverbetter.walk_forward"
+
+
+@dataclass(frozen=True)
+class Report:
+    """The monthly table with its record in it, the record, pictures as PNG by name, three sentences, and the page."""
+
+    table: pa.Table
+    record: WalkForwardRecord
+    pictures: dict[str, bytes]
+    summary: str
+    page: ReportRecord
+
+
+def report(
+    settings: Settings,
+    rows: Mapping[str, pa.Table],
+    splits: Mapping[str, SplitRecord],
+    models: Mapping[str, Mapping[str, ModelRecord]],
+    policy: PromotionPolicy,
+) -> Report:
+    """The walk-forward study over whatever as_of months have a split and models; its HTML page is kept.
+
+    In MLflow the page lies with the newest model of the best family.
+
+    Raises:
+        DataError: no rows, or a month between rows is missing; `NothingToJudge` as `walk_forward`.
+    """
+    if not rows:
+        raise DataError(
+            f"There are no training_rows in {settings.artefacts_base}. If that is not the home you mean, note that "
+            "`dagster` commands typed in the project's folder take the DAGSTER_HOME of its .env; otherwise materialise "
+            "training_rows for the months that have rows."
+        )
+    known, present = rows_until(rows, AsOf.parse(max(rows))), {name: one for name, one in models.items() if one}
+    walk = walk_forward(known, splits, present, lambda model: load_model(settings, model.model_uri).fitted, policy)
+    record, monthly = figures_of(walk, present, data_hash(known)), monthly_scores(walk)
+    table = pa.Table.from_pandas(monthly, preserve_index=False)
+    signed = table.replace_schema_metadata({**(table.schema.metadata or {}), RECORD_METADATA: record.model_dump_json()})
+    html = walk_forward_report(walk_forward_view(walk, record, monthly, models, policy))
+    best = present[next(row.name for row in record.board if row.name in record.luck)]
+    page = keep(settings, WALK_FORWARD, record.as_ofs[-1], html, best[max(best)].run_id)
+    return Report(signed, record, pictures_of(walk, record, monthly), summary_of(record), page)
+
+
+def walk_forward_record(table: pa.Table) -> WalkForwardRecord:
+    """The record that the table of `walk_forward_report` carries.
+
+    Raises:
+        DataError: it carries none.
+    """
+    text = (table.schema.metadata or {}).get(RECORD_METADATA)
+    if text is None:
+        raise DataError("The table carries no walk-forward record. Materialise walk_forward_report again.")
+    return WalkForwardRecord.model_validate_json(text)
+
+
+def pictures_of(walk: Walk, record: WalkForwardRecord, monthly: pd.DataFrame) -> dict[str, bytes]:
+    """The pictures of a walk-forward as PNG, by name; families in full colour before baselines."""
+    families = [row.name for row in record.board if row.name in record.luck]
+    baselines = [row.name for row in record.board if row.name not in record.luck]
+    policies = [replay.policy for replay in record.replays[:1]]
+    order = {name: position for position, name in enumerate([*families, *policies, *baselines])}
+    drawn = monthly[monthly[MODEL].isin([*families, *baselines])].sort_values(
+        MODEL, key=lambda names: names.map(order), kind="stable"
+    )
+    informed = drawn[drawn[MODEL] != EQUAL_STAKES]
+    scored = by_model(walk.scores[(walk.scores[AGE] == 1) & walk.scores[JUDGED]])
+    allocations = {name: allocation_of(scored[name]) for name in order if name in scored}
+    changes = {
+        stability.family: [(step.age, step.auc_change) for step in record.decay if step.family == stability.family]
+        for stability in record.stability
+    }
+    band = "of models a month old; bands: 95% by resampling strategies"
+    return {
+        "AUC by month": metric_by_month(informed, "roc_auc", "AUC by month", band, 0.5),
+        "Brier score by month": metric_by_month(
+            drawn, "brier", "Brier score by month", f"{band}; lower is better", None
+        ),
+        "bankroll": bankroll_plot(allocations),
+        "decay with age": decay_plot(changes),
+    }

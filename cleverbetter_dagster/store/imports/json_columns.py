@@ -1,0 +1,128 @@
+"""JSON columns of files: checked, taken apart into one column of numbers a key, and put together again as text."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from cleverbetter_dagster.dataset.quality.conversion import canonical_types, gathered, violations_at
+from cleverbetter_dagster.dataset.schema import ID, MARKET_PREFIX
+from cleverbetter_dagster.store.imports.json_objects import NOT_AN_OBJECT, parse_objects
+
+
+def json_texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """A column of JSON texts, or of nested values, as JSON texts."""
+    if not pa.types.is_nested(column.type):
+        return column.cast(pa.string())
+    texts = [None if value is None else json.dumps(value, default=str) for value in column.to_pylist()]
+    return pa.chunked_array([pa.array(texts, pa.string())])
+
+
+def invalid_json(texts: pa.ChunkedArray, ids: pa.ChunkedArray, name: str) -> pd.DataFrame:
+    """Violations for the texts of the column `name` that a JSON column cannot hold."""
+    invalid = np.array([text is not None and not _is_storable(text) for text in texts.to_pylist()], dtype=bool)
+    return violations_at(pa.table({ID: ids, name: texts}), name, invalid, f"{name} is not valid JSON")
+
+
+def market_numbers(column: pa.ChunkedArray, ids: pa.ChunkedArray, name: str) -> tuple[pa.Table, pd.DataFrame]:
+    """Market features out of a column of JSON objects.
+
+    Args:
+        column: texts, or nested values.
+        ids: of the rows, for the violations.
+
+    Returns:
+        One row a row of `column`, one float64 column a key (`ml_...`), null where there is no number; and
+        violations for what is no object, and for values that are neither numbers nor true, false or null.
+    """
+    table = pa.table({ID: ids, name: column})
+    missing = violations_at(table, name, column.is_null().to_numpy(), f"{name} is missing: write {{}} for none")
+    if pa.types.is_struct(column.type):
+        names = [MARKET_PREFIX + field.name for field in column.type]
+        keys = dict(zip(names, column.flatten(), strict=True))
+        numbers, unreadable = _json_numbers(pa.table({ID: ids, **keys}))
+        return numbers, gathered([missing, unreadable])
+    there = np.flatnonzero(column.is_valid().to_numpy())
+    texts = column.drop_null().cast(pa.string()).to_pylist()
+    parsed = parse_objects([text.encode().replace(b"\n", b" ").replace(b"\r", b" ") for text in texts])
+    positions = there[parsed.positions]
+    keys = {MARKET_PREFIX + key: parsed.table[key] for key in parsed.table.column_names}
+    numbers, unreadable = _json_numbers(pa.table({ID: ids.take(pa.array(positions)), **keys}))
+    malformed = np.zeros(len(column), dtype=bool)
+    malformed[np.setdiff1d(there, positions)] = True
+    violations = [
+        missing,
+        violations_at(table, name, malformed, f"{name} is {NOT_AN_OBJECT}"),
+        unreadable.assign(position=positions[unreadable["position"].to_numpy(dtype=int)]),
+    ]
+    return _spread(numbers, positions, len(column)), gathered(violations)
+
+
+def objects_of(numbers: pa.Table) -> pa.ChunkedArray:
+    """Columns `ml_...` of numbers as JSON texts, nulls left out.
+
+    >>> objects_of(pa.table({"ml_a": [1.5, None], "ml_b": [2.0, 3.0]})).to_pylist()
+    ['{"a":1.5,"b":2}', '{"b":3}']
+    """
+    members = [
+        pc.binary_join_element_wise(
+            f"{json.dumps(name.removeprefix(MARKET_PREFIX))}:", numbers[name].cast(pa.string()), ""
+        )
+        for name in numbers.column_names
+    ]
+    if not members:
+        return pa.chunked_array([pa.repeat("{}", len(numbers))])
+    listed = pc.binary_join_element_wise(*members, ",", null_handling="skip")
+    return pc.binary_join_element_wise("{", listed, "}", "")
+
+
+def finite_numbers(table: pa.Table) -> tuple[pa.Table, pd.DataFrame]:
+    """The columns `ml_...` of a table that has an id too, as float64, NaN missing; infinity is a violation."""
+    numbers, violations = canonical_types(table)
+    keys = [name for name in numbers.column_names if name != ID]
+    infinite = [
+        violations_at(numbers, name, pc.is_inf(numbers[name]).fill_null(False).to_numpy(), f"{name} is infinite")
+        for name in keys
+    ]
+    return numbers.select(keys), gathered([violations, *infinite])
+
+
+def _json_numbers(table: pa.Table) -> tuple[pa.Table, pd.DataFrame]:
+    """The same of JSON, which does not know NaN: PostgreSQL would refuse it."""
+    numbers, violations = finite_numbers(table)
+    nan = [
+        violations_at(table, name, _written_nan(table[name]), f"{name} is NaN, which is no JSON: leave the key out")
+        for name in numbers.column_names
+    ]
+    return numbers, gathered([violations, *nan])
+
+
+def _written_nan(column: pa.ChunkedArray) -> np.ndarray:
+    if pa.types.is_floating(column.type):
+        return pc.is_nan(column).fill_null(False).to_numpy()
+    if pa.types.is_string(column.type):  # because other rows hold words
+        return pc.equal(column, "NaN").fill_null(False).to_numpy()
+    return np.zeros(len(column), dtype=bool)
+
+
+def _spread(numbers: pa.Table, positions: np.ndarray, count: int) -> pa.Table:
+    """Rows put at their positions among `count` rows, the others null."""
+    if len(positions) == count:
+        return numbers
+    sources = np.full(count, -1)
+    sources[positions] = np.arange(len(positions))
+    return numbers.take(pa.array(sources, mask=sources < 0))
+
+
+def _is_storable(text: str) -> bool:
+    try:
+        json.loads(text, parse_constant=_refuse)
+    except ValueError:
+        return False
+    return "\0" not in text and "\\u0000" not in text
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")

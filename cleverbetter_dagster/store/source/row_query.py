@@ -1,0 +1,194 @@
+"""The query that reads canonical rows: which SQL each column becomes. Nothing here talks to a server.
+
+Columns stay uncast: formatting numbers is what limits the server, and every cast adds to it. Range predicates
+are on the raw column, so that its index, or a hypertable's chunks, can be chosen by them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+import pyarrow as pa
+from psycopg import sql
+
+from cleverbetter_dagster.dataset.schema import ID, MARKET_PREFIX, TEXTS, TIMESTAMP, column_type
+from cleverbetter_dagster.store.source.layout import WORDS, Column, FeatureTable, SourceLayout
+
+UNKNOWN_KEYS = "unknown_keys"
+"""Column of what the JSON features hold beside the keys asked for, as JSON; null where they hold no more."""
+
+_REST = """CASE jsonb_typeof({value}) WHEN 'object' THEN NULLIF({value} - {known}::text[], '{{}}')
+    WHEN 'null' THEN NULL ELSE {value} END"""
+
+_KEYS = """SELECT DISTINCT key FROM ({rows}) x,
+    jsonb_object_keys(CASE jsonb_typeof(x.json) WHEN 'object' THEN x.json END) key ORDER BY 1"""
+
+_COUNTS = """SELECT to_char(month, 'YYYY-MM'), count(*)
+    FROM (SELECT date_trunc('month', {instant}) AS month FROM {results} r {where}) x
+    WHERE isfinite(month) GROUP BY month ORDER BY month"""
+
+# Of several features rows for one id the newest counts. Only ids of the range are looked at; the last sort
+# key makes ties come out the same every time.
+_NEWEST = """(SELECT DISTINCT ON ({key}) f.* FROM {features} f
+    WHERE {key} IN (SELECT {id} FROM {results} r {where}) ORDER BY {key}, {newest} f::text)"""
+
+
+@dataclass(frozen=True)
+class RowQuery:
+    """Canonical rows decided in `[start, end)`; None leaves a side open.
+
+    Attributes:
+        json_keys: keys of the JSON features to read, each as a column of its own.
+        snapshot: name of an exported snapshot whose rows are to be read; None: those of now.
+    """
+
+    layout: SourceLayout
+    start: pd.Timestamp | None
+    end: pd.Timestamp | None
+    json_keys: tuple[str, ...] = ()
+    snapshot: str | None = None
+
+    @property
+    def column_types(self) -> dict[str, pa.DataType]:
+        """Name -> Arrow type its text can be parsed as, in the order the query gives the columns."""
+        types = {name: _parsed_type(name, column) for name, column in self.layout.columns.items()}
+        types |= {MARKET_PREFIX + key: pa.float64() for key in self._market_keys}
+        return types | ({UNKNOWN_KEYS: pa.string()} if self._json else {})
+
+    def select(self) -> sql.Composed:
+        """The rows, in the columns of `column_types`."""
+        listed: list[sql.Composable] = [_of("r", column.name) for column in self.layout.columns.values()]
+        listed += [self._market_value(key) for key in self._market_keys]
+        if self._json:
+            known = sql.Literal(list(self.json_keys))
+            rest = [sql.SQL(_REST).format(value=value, known=known) for value in self._json]
+            listed.append(_coalesced(rest))
+        return sql.SQL("SELECT {} {}").format(sql.SQL(", ").join(listed), self._from())
+
+    def keys(self, sampled_rows: int | None) -> sql.Composed:
+        """The distinct keys of the rows' JSON features, sorted; of so many rows, or of all."""
+        rows = sql.SQL(" UNION ALL ").join(
+            sql.SQL("(SELECT {} AS json {} LIMIT {})").format(value, self._from(), sql.Literal(sampled_rows))
+            for value in self._json
+        )
+        return sql.SQL(_KEYS).format(rows=rows)
+
+    def embedded_used(self, embedded: Column) -> sql.Composed:
+        """Whether any of the rows has market features in the results table's own JSON column."""
+        return sql.SQL(
+            "SELECT EXISTS (SELECT 1 FROM (SELECT {} AS json FROM {} r {}) x WHERE json IS NOT NULL)"
+        ).format(_of("r", embedded.name), self.layout.results.identifier, self._where())
+
+    def counts(self) -> sql.Composed:
+        """Decision month as 2023-11, and how many rows it has, of each month that has any."""
+        results = self.layout.results.identifier
+        return sql.SQL(_COUNTS).format(instant=decision_time_utc(self.layout), results=results, where=self._where())
+
+    @property
+    def reads_json(self) -> bool:
+        return bool(self._json)
+
+    @property
+    def _market_keys(self) -> list[str]:
+        wide = [column.name for column in self._wide]
+        return sorted({*wide, *self.json_keys})
+
+    @property
+    def _wide(self) -> tuple[Column, ...]:
+        return self.layout.features.wide if self.layout.features else ()
+
+    @property
+    def _json(self) -> tuple[sql.Composable, ...]:
+        """Each JSON value of market features, the one that counts first."""
+        features = self.layout.features
+        sources = [("f", features.json if features else None), ("r", self.layout.embedded)]
+        return tuple(
+            _of(alias, column.name) if column.kind == "jsonb" else _cast(_of(alias, column.name), "jsonb")
+            for alias, column in sources
+            if column
+        )
+
+    def _market_value(self, key: str) -> sql.Composable:
+        values: list[sql.Composable] = [
+            _cast(_of("f", column.name), "int") if column.kind == "bool" else _of("f", column.name)
+            for column in self._wide
+            if column.name == key
+        ]
+        if key in self.json_keys:
+            values += [sql.SQL("{}->>{}").format(value, sql.Literal(key)) for value in self._json]
+        # Alone, a value stays as it is; a number and a JSON text can only meet as texts.
+        return values[0] if len(values) == 1 else _coalesced([_cast(value, "text") for value in values])
+
+    def _from(self) -> sql.Composable:
+        parts = {"results": self.layout.results.identifier, "where": self._where()}
+        features = self.layout.features
+        if features is None:
+            return sql.SQL("FROM {results} r {where}").format(**parts)
+        parts["id"], parts["key"] = joined_on(self.layout, features)
+        parts["features"] = features.relation.identifier
+        if not features.one_per_key:
+            newest = [_of("f", features.computed_at.name)] if features.computed_at else []
+            parts["newest"] = sql.SQL("").join(sql.SQL("{} DESC NULLS LAST, ").format(at) for at in newest)
+            parts["features"] = sql.SQL(_NEWEST).format(**parts)
+        return sql.SQL("FROM {results} r LEFT JOIN {features} f ON {key} = {id} {where}").format(**parts)
+
+    def _where(self) -> sql.Composable:
+        decided = self.layout.columns[self.layout.decision_time]
+        column = _of("r", decided.name)
+        conditions = [
+            sql.SQL("{} {} {}").format(column, sql.SQL(sign), _instant(at, decided))
+            for sign, at in ((">=", self.start), ("<", self.end))
+            if at is not None
+        ]
+        return sql.SQL("WHERE {}").format(sql.SQL(" AND ").join(conditions)) if conditions else sql.SQL("")
+
+
+def decision_time_utc(layout: SourceLayout) -> sql.Composable:
+    """The decision time of a row `r`, as a timestamp in UTC without a zone."""
+    decided = layout.columns[layout.decision_time]
+    instant = _of("r", decided.name)
+    return sql.SQL("{} AT TIME ZONE 'UTC'").format(instant) if decided.kind == "timestamptz" else instant
+
+
+def joined_on(layout: SourceLayout, features: FeatureTable) -> tuple[sql.Composable, sql.Composable]:
+    """The id of a row `r` and the key of its features `f`, comparable with each other."""
+    row_id, key = layout.columns[ID], features.key
+    row_side, feature_side = _of("r", row_id.name), _of("f", key.name)
+    if _family(row_id) == _family(key):
+        return row_side, feature_side
+    # A key that is text stays as it is, so that an index on it can be used.
+    return _cast(row_side, "text"), feature_side if _family(key) == "text" else _cast(feature_side, "text")
+
+
+def _parsed_type(name: str, column: Column) -> pa.DataType:
+    if name in TEXTS or column.kind in WORDS:
+        return pa.string()
+    if column_type(name) == TIMESTAMP and column.kind != "timestamptz":
+        return pa.timestamp("us")  # written without a zone: it is UTC
+    return column_type(name)
+
+
+def _family(column: Column) -> str:
+    """Columns of one family can be compared as they are."""
+    if column.kind in WORDS:
+        return "text"
+    return "int" if column.kind.startswith("int") else column.kind
+
+
+def _instant(at: pd.Timestamp, column: Column) -> sql.Composable:
+    """A literal comparable with the column without a cast of the column. Dates and naive instants are UTC."""
+    kind = "timestamptz" if column.kind == "timestamptz" else "timestamp"
+    utc = at.tz_convert("UTC")
+    return _cast(sql.Literal(str(utc if kind == "timestamptz" else utc.tz_localize(None))), kind)
+
+
+def _of(alias: str, name: str) -> sql.Composable:
+    return sql.Identifier(alias, name)
+
+
+def _cast(value: sql.Composable, kind: str) -> sql.Composable:
+    return sql.SQL("({})::{}").format(value, sql.SQL(kind))
+
+
+def _coalesced(values: Sequence[sql.Composable]) -> sql.Composable:
+    return values[0] if len(values) == 1 else sql.SQL("COALESCE({})").format(sql.SQL(", ").join(values))

@@ -1,0 +1,252 @@
+"""A fitted model packed with everything needed to use it on raw rows, as an MLflow `pyfunc` model.
+
+A packed model is code when it is loaded (a pickle), so its files are hashed before they leave this process;
+`model_files` compares what is read with that hash before anything of it is run. MLflow is imported inside functions.
+"""
+
+import pickle
+import tempfile
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from cleverbetter_dagster.dataset.examples import Examples
+from cleverbetter_dagster.dataset.learned import LearnedRows
+from cleverbetter_dagster.dataset.panel import feature_frame
+from cleverbetter_dagster.dataset.schema import (
+    ALIASES,
+    CREATED_AT,
+    DATES,
+    DEFAULT_METHOD,
+    MARKET_PREFIX,
+    METHOD,
+    OPTIONAL,
+    REQUIRED,
+    ROI,
+    TEXTS,
+    market_columns,
+)
+from cleverbetter_dagster.dataset.spec import DatasetSpec
+from cleverbetter_dagster.errors import DataError, ModelTampered
+from cleverbetter_dagster.learning.family import CONFIDENCE, PROBABILITY, SCORE, FittedModel, Params
+from cleverbetter_dagster.settings import Settings
+from cleverbetter_dagster.store.tracking.client import mlflow_client
+from cleverbetter_dagster.store.tracking.files import (
+    SHA256_TAG,
+    contents_sha256,
+    files_below,
+    files_of_model,
+    verified_files,
+)
+from cleverbetter_dagster.store.tracking.runs import ModelRun
+
+if TYPE_CHECKING:
+    from mlflow.models import ModelSignature
+
+PICKLE = "model.pkl"
+PICKLE_IN_PACKAGE = f"data/{PICKLE}"
+REQUIREMENTS = ("cleverbetter-dagster", "lightgbm", "mlflow", "numpy", "pandas", "scikit-learn")
+MAY_BE_ABSENT = (*OPTIONAL, METHOD, *ALIASES[ROI])
+
+
+@dataclass(frozen=True)
+class Origin:
+    """How a model came to be, and what a successor needs to go on from it.
+
+    Attributes:
+        params: hyperparameters it was fitted with.
+        seed: of the fit.
+        trials: settings judged before these hyperparameters were chosen.
+        learned: the examples it has learned from.
+        pruned_trials, earlier_trials: of the trials, those stopped early in the last study, and those of the studies
+            that one was started from.
+    """
+
+    params: Params
+    seed: int
+    trials: int
+    learned: LearnedRows
+    pruned_trials: int = 0
+    earlier_trials: int = 0
+
+    def after(self, new: Examples) -> "Origin":
+        """The origin of the model that has learned from `new` as well."""
+        return replace(self, learned=self.learned.joined(new))
+
+
+@dataclass(frozen=True)
+class StrategyModel:
+    """A fitted model, the spec its features were made by, and their names: raw rows in, probabilities out.
+
+    `origin` is None for a model that nobody is to go on from.
+    """
+
+    fitted: FittedModel
+    spec: DatasetSpec
+    origin: Origin | None = None
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """The features the model was fitted on."""
+        return self.fitted.feature_names
+
+    def predict(self, rows: pd.DataFrame, params: Mapping[str, Any] | None = None) -> pd.DataFrame:  # noqa: ARG002
+        """Score raw backtest rows.
+
+        Args:
+            rows: columns of `dataset.schema.REQUIRED` and market features as `ml_...`; `total_return` does for
+                `roi`, `method` may be absent, dates may be text or naive (then UTC). History features are taken
+                from these rows alone, so give the whole history of every strategy. Not mutated.
+            params: none are known; MLflow's interface passes them.
+
+        Returns:
+            float64 frame with the index of `rows`: `probability` (calibrated), `score` (raw) and `confidence`,
+            each in 0..1, and whatever more the family says.
+
+        Raises:
+            DataError: a column is missing, or holds what is no number or no date.
+            LearningError: the features do not fit the model.
+        """
+        canonical = canonical_rows(rows)
+        return self.fitted.describe(feature_frame(canonical, self.spec)).set_axis(rows.index)
+
+
+@dataclass(frozen=True)
+class PackedModel:
+    """Where MLflow keeps a packed model (`models:/m-...`), and the hash of its files."""
+
+    model_uri: str
+    sha256: str
+
+
+def canonical_rows(rows: pd.DataFrame) -> pd.DataFrame:
+    """Raw rows under their canonical names and types, on a fresh index.
+
+    >>> from cleverbetter_dagster.dataset.schema import empty_rows
+    >>> canonical_rows(empty_rows().rename(columns={"roi": "total_return"}))["roi"].dtype
+    dtype('float64')
+    """
+    alias = next((name for name in ALIASES[ROI] if name in rows.columns), ROI)
+    frame = rows.rename(columns={alias: ROI}).reset_index(drop=True)
+    if METHOD not in frame.columns:
+        frame = frame.assign(**{METHOD: DEFAULT_METHOD})
+    known = [column for column in (*REQUIRED, CREATED_AT) if column in frame.columns]
+    kept = frame[[*known, *market_columns(frame.columns)]]
+    try:
+        return kept.apply(_canonical)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"The rows hold a value of the wrong kind: {error}. Numbers and dates are needed.") from error
+
+
+def log_model(run: ModelRun, model: StrategyModel) -> PackedModel:
+    """Pack `model` into the run it was trained in, hashed and ready to be registered."""
+    import mlflow.pyfunc
+    from mlflow.entities import LoggedModelOutput
+    from mlflow.models import Model
+
+    client = run.client
+    logged = client.create_logged_model(
+        run.experiment_id, name=model.fitted.family, source_run_id=run.run_id, model_type=model.fitted.family
+    )
+    client.log_outputs(run.run_id, [LoggedModelOutput(logged.model_id, step=0)])
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "package"
+        (Path(scratch) / PICKLE).write_bytes(pickle.dumps(model, protocol=pickle.HIGHEST_PROTOCOL))
+        with warnings.catch_warnings():
+            # The rows of a betting team are no example to be kept beside a model.
+            warnings.filterwarnings("ignore", message=".*input example")
+            mlflow.pyfunc.save_model(
+                folder,
+                loader_module=__name__,
+                data_path=str(Path(scratch) / PICKLE),
+                mlflow_model=Model(run_id=run.run_id, model_id=logged.model_id, model_uuid=logged.model_id),
+                signature=signature(model),
+                # Named here, or MLflow spends five seconds on finding them out.
+                pip_requirements=[f"{name}=={version(name)}" for name in REQUIREMENTS],
+            )
+        sha256 = contents_sha256(files_below(folder))
+        client.log_model_artifacts(logged.model_id, str(folder))
+    client.set_logged_model_tags(logged.model_id, {SHA256_TAG: sha256})
+    client.finalize_logged_model(logged.model_id, "READY")
+    run.set_tags({SHA256_TAG: sha256})
+    run.log_json("features.json", {"features": list(model.feature_names), "dataset": model.spec.model_dump()})
+    return PackedModel(f"models:/{logged.model_id}", sha256)
+
+
+def load_model(settings: Settings, model_uri: str) -> StrategyModel:
+    """The model at `models:/m-<id>`, `models:/<family>/<version>` or `models:/<family>@champion`, hash checked.
+
+    Raises:
+        ModelNotFound: there is no such model, or its files are gone.
+        ModelTampered: its files are not those that were logged, or no hash was recorded for them.
+        RegistryError: it is registered by somebody else, or its files are elsewhere than our models' are.
+    """
+    return _unpickled(verified_files(mlflow_client(settings), model_uri)[PICKLE_IN_PACKAGE])
+
+
+def check_model(settings: Settings, model_uri: str) -> str:
+    """The recorded hash of a model whose files are there and agree with it; nothing of them is run.
+
+    Raises:
+        RegistryError: as `load_model`.
+    """
+    return contents_sha256(verified_files(mlflow_client(settings), model_uri))
+
+
+def signature(model: StrategyModel) -> "ModelSignature":
+    """What the packed model takes and gives. Dates and numbers may be of any kind: `predict` converts them."""
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, DataType, Schema
+    from mlflow.types.schema import AnyType
+
+    market = [name for name in model.feature_names if name.startswith(MARKET_PREFIX)]
+    required = [name for name in REQUIRED if name not in MAY_BE_ABSENT]
+    columns = [(name, True) for name in required] + [(name, False) for name in (*MAY_BE_ABSENT, *market)]
+    return ModelSignature(
+        inputs=Schema(
+            [
+                ColSpec(DataType.string if name in TEXTS else AnyType(), name, required=needed)
+                for name, needed in columns
+            ]
+        ),
+        outputs=Schema([ColSpec(DataType.double, name) for name in (PROBABILITY, SCORE, CONFIDENCE)]),
+    )
+
+
+def _load_pyfunc(data_path: str) -> StrategyModel:
+    """What `mlflow.pyfunc.load_model` calls to open the package, whose hash is asked of the server MLflow works with.
+
+    Raises:
+        ModelTampered: as `load_model`, also where no tracking server is known that could have recorded the hash.
+    """
+    import mlflow
+    from mlflow.models import Model
+
+    folder = Path(data_path).parent.parent
+    if not mlflow.is_tracking_uri_set():
+        raise ModelTampered(
+            f"No hash to compare {folder} with: a packed model is code, so it is opened only where its hash was "
+            "recorded. Set MLFLOW_TRACKING_URI to the server it was logged to."
+        )
+    model_id = Model.load(str(folder)).model_id
+    return _unpickled(files_of_model(mlflow.MlflowClient(), str(model_id), folder)[PICKLE_IN_PACKAGE])
+
+
+def _unpickled(content: bytes) -> StrategyModel:
+    model = pickle.loads(content)
+    if not isinstance(model, StrategyModel):
+        raise ModelTampered(f"The package holds a {type(model).__name__}, not a StrategyModel; train the model again.")
+    return model
+
+
+def _canonical(values: pd.Series) -> pd.Series:
+    if values.name in TEXTS:
+        return values.astype(str).astype(object)
+    if values.name in DATES or values.name == CREATED_AT:
+        return pd.to_datetime(values, utc=True).dt.as_unit("us")
+    return pd.to_numeric(values).astype("float64")

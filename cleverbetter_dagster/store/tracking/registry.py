@@ -1,0 +1,254 @@
+"""The model registry: versions of model families in MLflow, and the alias `champion` that one of them carries.
+
+MLflow's stages are deprecated, so the guide's stage names live in the tag `stage` of a version, beside the alias. Who
+is champion is decided in the `ledger`; what is here mirrors that decision for people and programs that read MLflow.
+"""
+
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import ValidationError
+
+from cleverbetter_dagster.dataset.spec import DatasetSpec
+from cleverbetter_dagster.errors import ModelNotFound, RegistryError
+from cleverbetter_dagster.settings import Settings
+from cleverbetter_dagster.store.postgres.database import advisory_lock, psycopg_connect
+from cleverbetter_dagster.store.tracking.client import mlflow_client
+from cleverbetter_dagster.store.tracking.files import OWNER, OWNER_TAG, SHA256_TAG
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+Stage = Literal["None", "Staging", "Production", "Archived"]
+
+CHAMPION = "champion"
+STAGE_TAG = "stage"
+LINEAGE_TAGS = ("training", "parent_version", "rows_added", "rows_lost", "watermark")
+"""What a version was made from; see `services.records.ModelRecord`."""
+
+SPEC_TAG = "dataset_spec"
+"""The choices of examples and split a model was made with, as JSON."""
+
+COPIED_TAGS = ("family", "as_of", "data_hash", "git_commit", "dagster.run_id", SHA256_TAG, SPEC_TAG, *LINEAGE_TAGS)
+"""Tags of a run that its version carries as well."""
+
+REGISTRATION_LOCK = "mlflow registration"
+
+
+@dataclass(frozen=True)
+class ModelVersion:
+    """One registered version of a family.
+
+    Attributes:
+        family: the name it is registered under.
+        model_uri: `models:/<family>/<version>`, what `model_package.load_model` takes.
+        sha256: recorded hash of the model's files.
+        is_champion: whether it carries the alias `champion`.
+    """
+
+    family: str
+    version: int
+    run_id: str
+    as_of: str
+    model_uri: str
+    sha256: str
+    stage: Stage
+    is_champion: bool
+    created_at: datetime
+    tags: Mapping[str, str] = field(repr=False, hash=False)
+
+    @property
+    def model_family(self) -> str:
+        """The family its model is of; another than `family` only where somebody registered it so by hand."""
+        return self.tags.get("family", self.family)
+
+    @property
+    def dataset_spec(self) -> DatasetSpec | None:
+        """The choices of examples and split it was made with; None where its release did not say, or otherwise."""
+        try:
+            return DatasetSpec.model_validate_json(self.tags.get(SPEC_TAG, ""))
+        except ValidationError:
+            return None
+
+
+class Registry:
+    """The registered model families of one deployment."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    @cached_property
+    def _client(self) -> "MlflowClient":
+        return mlflow_client(self._settings)
+
+    def register(self, run_id: str, family: str, tags: Mapping[str, str] | None = None) -> int:
+        """Register the model logged in a run as the next version of `family`.
+
+        Registering a run again returns the version it already has, with `tags` added to it.
+
+        Raises:
+            ModelNotFound: there is no such run, or no model was logged in it.
+        """
+        with (
+            closing(psycopg_connect(self._settings, "state", autocommit=True)) as connection,
+            advisory_lock(connection, REGISTRATION_LOCK),
+        ):
+            self._own(family)
+            known = self._client.search_model_versions(f"name = '{family}' and run_id = '{run_id}'")
+            version = int(known[0].version) if known else self._create(run_id, family)
+        for key, value in (tags or {}).items():
+            self._client.set_model_version_tag(family, str(version), key, value)
+        return version
+
+    def get_version(self, family: str, version: int) -> ModelVersion:
+        """One version.
+
+        Raises:
+            ModelNotFound: there is no such family or version.
+        """
+        return _the_one(self.list_versions(family), family, version)
+
+    def list_versions(self, family: str | None = None) -> list[ModelVersion]:
+        """The versions of `family`, or of all families, by family and version."""
+        aliases = {
+            model.name: model.aliases.get(CHAMPION)
+            for model in _pages(self._client.search_registered_models, f"tags.`{OWNER_TAG}` = '{OWNER}'")
+            if family in (None, model.name)
+        }
+        found = [
+            _version(entity, is_champion=str(entity.version) == str(champion))
+            for name, champion in aliases.items()
+            for entity in _pages(self._client.search_model_versions, f"name = '{name}'")
+        ]
+        return sorted(found, key=lambda version: (version.family, version.version))
+
+    def champion(self) -> ModelVersion | None:
+        """The version that carries the alias `champion`.
+
+        Raises:
+            RegistryError: two families have one, as between the two steps of moving it, or after a crash there.
+        """
+        holders = [version for version in self.list_versions() if version.is_champion]
+        if len(holders) > 1:
+            names = " and ".join(f"{holder.family} v{holder.version}" for holder in holders)
+            raise RegistryError(f"{names} are both champion in MLflow. Mirror the ledger again (ledger.reconcile).")
+        return holders[0] if holders else None
+
+    def set_champion(self, family: str, version: int) -> None:
+        """Make one version champion: its alias, stage Production; every former holder becomes Archived.
+
+        The winner gets the alias before another family loses it, so that there is no moment without a champion.
+        Callers come through `ledger`, which holds the lock that keeps two of them apart.
+
+        Raises:
+            ModelNotFound: there is no such version; nothing was changed.
+        """
+        versions = self.list_versions()
+        winner = _the_one(versions, family, version)
+        if not winner.is_champion:
+            self._client.set_registered_model_alias(family, CHAMPION, str(version))
+        for other in versions:
+            if other.is_champion and other.family != family:
+                self._client.delete_registered_model_alias(other.family, CHAMPION)
+            if other.stage == "Production" and other != winner:
+                self._tag(other, "Archived")
+        if winner.stage != "Production":
+            self._tag(winner, "Production")
+
+    def set_stage(self, family: str, version: int, stage: Literal["None", "Staging", "Archived"]) -> None:
+        """Give a version another of the guide's stages. Production is given by promotion only.
+
+        Raises:
+            ModelNotFound: there is no such version.
+            RegistryError: it is the champion.
+        """
+        found = self.get_version(family, version)
+        if found.is_champion:
+            raise RegistryError(
+                f"{family} v{version} is the champion and stays in Production; promote another or roll back first."
+            )
+        self._tag(found, stage)
+
+    def _tag(self, version: ModelVersion, stage: Stage) -> None:
+        self._client.set_model_version_tag(version.family, str(version.version), STAGE_TAG, stage)
+
+    def _own(self, family: str) -> None:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            tags = self._client.get_registered_model(family).tags
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            self._client.create_registered_model(family, tags={OWNER_TAG: OWNER})
+            return
+        if tags.get(OWNER_TAG) != OWNER:
+            self._client.set_registered_model_tag(family, OWNER_TAG, OWNER)
+
+    def _create(self, run_id: str, family: str) -> int:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            run = self._client.get_run(run_id)
+        except MlflowException as error:
+            raise ModelNotFound(f"MLflow has no run {run_id!r} to register; train the model again.") from error
+        outputs = run.outputs.model_outputs if run.outputs else []
+        if not outputs:
+            raise ModelNotFound(f"No model was logged in the run {run_id}; nothing can be registered as {family!r}.")
+        logged = self._client.get_logged_model(outputs[-1].model_id)
+        tags = {key: run.data.tags[key] for key in COPIED_TAGS if key in run.data.tags}
+        created = self._client.create_model_version(
+            family,
+            logged.artifact_location,
+            run_id,
+            tags={**tags, STAGE_TAG: "None"},
+            model_id=logged.model_id,
+        )
+        return int(created.version)
+
+
+def may_hold_versions(settings: Settings) -> bool:
+    """False where MLflow's tables in the one database were never made; MLflow would make them, in seconds."""
+    if settings.mlflow_tracking_uri is not None:
+        return True
+    with closing(psycopg_connect(settings, "mlflow", autocommit=True)) as connection:
+        return connection.execute("SELECT to_regclass('registered_models') IS NOT NULL").fetchone() == (True,)
+
+
+def _the_one(versions: list[ModelVersion], family: str, version: int) -> ModelVersion:
+    known = {found.version: found for found in versions if found.family == family}
+    if version not in known:
+        registered = ", ".join(map(str, known)) or "none"
+        raise ModelNotFound(f"{family!r} has no version {version}; registered versions: {registered}.")
+    return known[version]
+
+
+def _version(entity: Any, *, is_champion: bool) -> ModelVersion:
+    family, version = entity.name, int(entity.version)
+    return ModelVersion(
+        family=family,
+        version=version,
+        run_id=entity.run_id,
+        as_of=entity.tags.get("as_of", ""),
+        model_uri=f"models:/{family}/{version}",
+        sha256=entity.tags.get(SHA256_TAG, ""),
+        stage=entity.tags.get(STAGE_TAG, "None"),
+        is_champion=is_champion,
+        created_at=datetime.fromtimestamp(entity.creation_timestamp / 1000, tz=UTC),
+        tags=dict(entity.tags),
+    )
+
+
+def _pages(search: Any, condition: str) -> list[Any]:
+    found: list[Any] = []
+    token = None
+    while True:
+        page = search(condition, page_token=token)
+        found += page
+        token = page.token
+        if not token:
+            return found

@@ -1,0 +1,215 @@
+"""One MLflow run per model: what it begins with, what is logged to it, and how it ends. Where runs are kept is in
+`tracking`, the models themselves are in `model_package`.
+"""
+
+import json
+import logging
+import math
+import os
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel
+from pydantic_core import to_json
+
+from cleverbetter_dagster.errors import ModelNotFound
+from cleverbetter_dagster.settings import REPOSITORY, Settings
+from cleverbetter_dagster.store.tracking.client import experiment_id, mlflow_client
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+BATCH = 100
+"""Most params or tags MLflow takes in one call; it takes ten times as many metrics."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """What is known of a model before it is trained.
+
+    Attributes:
+        family: model family, also the run's name.
+        as_of: month the model stands at, such as `2023-12`.
+        data_hash: hash of the rows it is trained on.
+        params: hyperparameters; nested values are written as JSON.
+        tags: further tags; they may not contradict those made from the other attributes.
+        dagster_run_id: the Dagster run that trains it.
+        parent_run_id: the MLflow run it is shown under.
+    """
+
+    family: str
+    as_of: str
+    data_hash: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+    dagster_run_id: str | None = None
+    parent_run_id: str | None = None
+
+    def all_tags(self) -> dict[str, str]:
+        """The tags a run of this spec begins with, MLflow's own included."""
+        commit = code_version()
+        known = {
+            "family": self.family,
+            "as_of": self.as_of,
+            "data_hash": self.data_hash,
+            "git_commit": commit,
+            # Not "dagster_run_id": by that tag dagster-mlflow finds the one run of a whole Dagster run.
+            "dagster.run_id": self.dagster_run_id,
+            "mlflow.parentRunId": self.parent_run_id,
+            "mlflow.source.git.commit": commit,
+        }
+        return {**self.tags, **{key: value for key, value in known.items() if value}}
+
+
+class ModelRun:
+    """An open MLflow run of one model. Made by `start_run` and `reopen_run`."""
+
+    def __init__(self, client: "MlflowClient", run_id: str, experiment_id: str) -> None:
+        self.client = client
+        self.run_id = run_id
+        self.experiment_id = experiment_id
+
+    def log_params(self, params: Mapping[str, Any]) -> None:
+        """Log hyperparameters. MLflow refuses to change one that was logged with another value."""
+        from mlflow.entities import Param
+
+        entities = [Param(name, _text(value)) for name, value in params.items()]
+        for batch in _batches(entities, BATCH):
+            self.client.log_batch(self.run_id, params=batch)
+
+    def log_metrics(self, metrics: Mapping[str, float | None], step: int = 0) -> None:
+        """Log numbers. Those that are None, NaN or infinite are unknown and are left out."""
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        known = {name: float(value) for name, value in metrics.items() if value is not None and math.isfinite(value)}
+        if unknown := sorted(metrics.keys() - known.keys()):
+            log.info("No finite value to log for %s", ", ".join(unknown))
+        entities = [Metric(name, value, now, step) for name, value in known.items()]
+        for batch in _batches(entities, 10 * BATCH):
+            self.client.log_batch(self.run_id, metrics=batch)
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        """Set tags, replacing those of the same name."""
+        from mlflow.entities import RunTag
+
+        entities = [RunTag(name, str(value)) for name, value in tags.items()]
+        for batch in _batches(entities, BATCH):
+            self.client.log_batch(self.run_id, tags=batch)
+
+    def log_file(self, path: str, content: bytes) -> None:
+        """Keep `content` as the artefact `path`, such as `plots/roc.png`, replacing what was there."""
+        folder, name = os.path.split(path)
+        with tempfile.TemporaryDirectory() as scratch:
+            file = Path(scratch) / name
+            file.write_bytes(content)
+            self.client.log_artifact(self.run_id, str(file), folder or None)
+
+    def log_text(self, path: str, text: str) -> None:
+        """Keep a text (Markdown, HTML) as the artefact `path`."""
+        self.log_file(path, text.encode())
+
+    def log_json(self, path: str, record: BaseModel | Mapping[str, Any]) -> None:
+        """Keep a record as the JSON artefact `path`. NaN and infinity, which JSON lacks, become null."""
+        self.log_file(path, to_json(record, indent=2, inf_nan_mode="null"))
+
+
+@contextmanager
+def start_run(settings: Settings, spec: RunSpec) -> Iterator[ModelRun]:
+    """A new run for one model, closed with the status that fits the way the block is left.
+
+    FINISHED; FAILED on an error; KILLED where the process was told to stop (Ctrl-C, a terminated Dagster run).
+    After `kill -9` it stays RUNNING.
+    """
+    client = mlflow_client(settings)
+    created = client.create_run(experiment_id(settings), tags=spec.all_tags(), run_name=f"{spec.family} {spec.as_of}")
+    run = ModelRun(client, created.info.run_id, created.info.experiment_id)
+    with _closed(run):
+        run.log_params(spec.params)
+        yield run
+
+
+@contextmanager
+def reopen_run(settings: Settings, run_id: str) -> Iterator[ModelRun]:
+    """The run of an existing model, to add to it what was learned later; closed as by `start_run`.
+
+    Raises:
+        ModelNotFound: MLflow has no such run.
+    """
+    from mlflow.exceptions import MlflowException
+
+    client = mlflow_client(settings)
+    try:
+        found = client.get_run(run_id)
+        client.update_run(run_id, status="RUNNING")
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        raise ModelNotFound(
+            f"MLflow has no run {run_id!r} in this deployment. Materialise the model again, or point "
+            "MLFLOW_TRACKING_URI at the server that has it."
+        ) from error
+    run = ModelRun(client, run_id, found.info.experiment_id)
+    with _closed(run):
+        yield run
+
+
+def read_run_json(settings: Settings, run_id: str, path: str) -> dict[str, Any]:
+    """What `ModelRun.log_json` kept as the artefact `path` of a run.
+
+    Raises:
+        ModelNotFound: MLflow has no such run, or the run no such artefact.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        with tempfile.TemporaryDirectory() as scratch:
+            file = mlflow_client(settings).download_artifacts(run_id, path, scratch)
+            found: dict[str, Any] = json.loads(Path(file).read_text())
+    except (MlflowException, OSError, ValueError) as error:
+        raise ModelNotFound(
+            f"The MLflow run {run_id} has no readable {path}: {error}. Train the model again."
+        ) from error
+    return found
+
+
+@cache
+def code_version() -> str:
+    """The commit this package runs from, `-dirty` where files differ from it; else the package's version."""
+    release = version("cleverbetter-dagster")
+    if not (REPOSITORY / ".git").exists():
+        return release
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        answer = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return release
+    return answer.stdout.strip()
+
+
+@contextmanager
+def _closed(run: ModelRun) -> Iterator[None]:
+    try:
+        yield
+    except BaseException as error:
+        run.client.set_terminated(run.run_id, "FAILED" if isinstance(error, Exception) else "KILLED")
+        raise
+    run.client.set_terminated(run.run_id, "FINISHED")
+
+
+def _batches(entities: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+    return (entities[start : start + size] for start in range(0, len(entities), size))
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, default=str)

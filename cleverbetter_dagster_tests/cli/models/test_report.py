@@ -1,0 +1,74 @@
+"""`cleverbetter report`: exported, opened, or told how to make it."""
+
+import json
+import webbrowser
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from cleverbetter_dagster.cli.main import app
+from cleverbetter_dagster.errors import DataError
+from cleverbetter_dagster.services.reports.store import find_report, report_path
+from cleverbetter_dagster.settings import Settings, load_settings
+from cleverbetter_dagster.store.artefacts import ArtefactStore
+
+
+@pytest.fixture(params=["folder", "fsspec"])
+def kept(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    if request.param == "fsspec":
+        monkeypatch.setenv("CLEVERBETTER_ARTEFACTS_URL", f"memory://{tmp_path.name}")
+    settings = load_settings()
+    store = ArtefactStore(settings.artefacts_base)
+    for kind, month in (("ensemble", "2023-09"), ("ensemble", "2023-10"), ("comparison", "2023-10")):
+        store.write_text(report_path(kind, month), f"<p>{kind} {month} é</p>")
+    return settings
+
+
+def cleverbetter(*arguments: str) -> str:
+    done = CliRunner().invoke(app, ["report", *arguments], catch_exceptions=False)
+    assert done.exit_code == 0
+    return done.output
+
+
+def test_the_newest_is_exported_unless_a_month_is_named(kept: Settings, tmp_path: Path) -> None:
+    target = tmp_path / "new" / "folder" / "report.html"
+    assert "as of 2023-10" in cleverbetter("--output", str(target))
+    assert target.read_text(encoding="utf-8") == "<p>ensemble 2023-10 é</p>"
+    cleverbetter("--as-of", "2023-09", "--output", str(target))
+    assert target.read_text(encoding="utf-8") == "<p>ensemble 2023-09 é</p>"
+    cleverbetter("--kind", "comparison", "--output", str(target))
+    assert target.read_text(encoding="utf-8") == "<p>comparison 2023-10 é</p>"
+
+
+def test_a_program_is_told_the_file_and_no_browser_is_opened(
+    kept: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webbrowser, "open", lambda _: pytest.fail("opened"))
+    told = json.loads(cleverbetter("--as-of", "2023-09", "--json"))
+    assert (told["kind"], told["as_of"]) == ("ensemble", "2023-09")
+    assert Path(told["file"]).read_text(encoding="utf-8") == "<p>ensemble 2023-09 é</p>"
+    told = json.loads(cleverbetter("--output", str(tmp_path / "a.html"), "--json"))
+    assert (told["as_of"], Path(told["file"]).read_text(encoding="utf-8")) == ("2023-10", "<p>ensemble 2023-10 é</p>")
+
+
+@pytest.mark.parametrize("has_browser", [True, False])
+def test_it_opens_in_the_browser_or_says_where_it_is(
+    kept: Settings, monkeypatch: pytest.MonkeyPatch, has_browser: bool
+) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr(webbrowser, "open", lambda url: opened.append(url) or has_browser)
+    told = cleverbetter()
+    assert Path(opened[0].removeprefix("file://")).read_text(encoding="utf-8") == "<p>ensemble 2023-10 é</p>"
+    assert opened[0].removeprefix("file://") in told
+    assert ("opened" in told) == has_browser
+
+
+def test_a_report_that_was_never_made_is_told_with_the_command_that_makes_it(kept: Settings) -> None:
+    with pytest.raises(
+        DataError, match=r"there are those of 2023-09, 2023-10\. Make it with: .*ensemble_report.*2022-01"
+    ):
+        find_report(kept, "ensemble", "2022-01")
+    with pytest.raises(DataError, match=r"no report on walk_forward\. .*--select walk_forward_report$"):
+        find_report(kept, "walk_forward")

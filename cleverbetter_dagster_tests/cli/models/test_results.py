@@ -1,0 +1,69 @@
+"""`cleverbetter compare` and `predict`, and months that are none."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from cleverbetter_dagster.settings import Settings
+from cleverbetter_dagster.store.artefacts import ArtefactStore
+from cleverbetter_dagster.store.ledger import ledger
+from cleverbetter_dagster.store.ledger.ledger import Decision
+from cleverbetter_dagster.store.predictions import ScoredBy, write_predictions
+from cleverbetter_dagster_tests.cli.conftest import Command, command_in
+from cleverbetter_dagster_tests.store.ledger.test_ledger import Mirror
+
+FAMILY = {"family": "ensemble", "as_of": "2023-06", "run_id": "r", "model_uri": "m", "sha256": "0", "params": {}}
+MODEL = {**FAMILY, "trials": 0, "seed": 0, "data_hash": "h", "fitted_rows": 9, "version": 3, "headline": {}}
+ROW = {"name": "ensemble", "n_rows": 1234, "n_months": 7, "n_bets": 56} | dict.fromkeys(
+    ("roc_auc", "brier", "log_loss", "calibration_error", "roi", "growth", "sharpe_ratio", "max_drawdown")
+)
+
+
+@pytest.fixture
+def command(database: Settings, monkeypatch: pytest.MonkeyPatch) -> Command:
+    return command_in(database, monkeypatch)
+
+
+@pytest.mark.parametrize("name", ["compare", "predict"])
+def test_what_was_never_made_and_what_is_no_month_are_told(command: Command, name: str) -> None:
+    assert command(name).returncode == 4
+    assert command(name, "--as-of", "2023-06").returncode == 4
+    hostile = command(name, "--as-of", "../../etc/passwd")
+    assert (hostile.returncode, "write YYYY-MM" in hostile.stderr, hostile.stdout) == (1, True, "")
+
+
+def test_the_newest_leaderboard_is_shown(database: Settings, command: Command) -> None:
+    store = ArtefactStore(database.artefacts_base)
+    for month in ("2023-05", "2023-06"):
+        record = {"as_of": month, "leaderboard": [ROW], "models": {"ensemble": MODEL}, "challenger": "ensemble"}
+        store.write_json(f"model_comparison/{month}.json", record)
+    shown = command("compare")
+    assert "Leaderboard as of 2023-06" in shown.stdout
+    assert "Challenger: ensemble v3" in shown.stdout
+    assert json.loads(command("compare", "--as-of", "2023-05", "--json").stdout)["as_of"] == "2023-05"
+
+
+def test_predictions_of_the_champion_alone_are_shown(database: Settings, command: Command) -> None:
+    ledger.promote(database, Mirror(), Decision("ensemble", 2, "run", "2023-06", "better", "test"), None)
+    for version, strategy in ((1, "old"), (2, "new [/] 'x'")):
+        frame = pd.DataFrame(
+            {
+                "strategy_id": [strategy],
+                "method": "m",
+                "backtest_result_id": "b",
+                "decision_time": pd.Timestamp("2023-06-30", tz="UTC"),
+                "probability": 0.75,
+                "score": 0.7,
+                "confidence": 0.5,
+                "recommended_stake": 0.04,
+                "expected_return": 0.02,
+            }
+        )
+        write_predictions(database, frame, ScoredBy("2023-06", "ensemble", version, "run"))
+    for arguments in ((), ("--as-of", "2023-06")):
+        shown = command("predict", *arguments).stdout
+        assert "new [/] 'x'" in shown
+        assert "4.00%" in shown
+        assert "old" not in shown
+    assert [row["model_version"] for row in json.loads(command("predict", "--json").stdout)] == [2]

@@ -1,0 +1,111 @@
+"""`cleverbetter simulate-retraining`, as a person meets it."""
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+import typer
+from psycopg import sql
+from rich.console import Console
+from typer.testing import CliRunner, Result
+
+from cleverbetter_dagster.cli.models.simulate_retraining import show_policies, simulate_retraining
+from cleverbetter_dagster.dataset.simulation.rows import SampleSpec, sample_rows
+from cleverbetter_dagster.errors import DataError
+from cleverbetter_dagster.evaluation.intervals.bootstrap import Interval
+from cleverbetter_dagster.services.simulation import retraining as replay_module
+from cleverbetter_dagster.services.simulation.retraining import POLICIES, ReplaySpec
+from cleverbetter_dagster.services.simulation.table import PolicyRow
+from cleverbetter_dagster.settings import Settings
+from cleverbetter_dagster.store.imports.importer import import_files
+from cleverbetter_dagster.store.postgres.database import psycopg_connect
+
+app = typer.Typer()
+app.command()(simulate_retraining)
+
+MONTHS = ("--from", "2022-07", "--to", "2022-08", "--every-row")
+
+
+@pytest.fixture
+def imported(environment: Settings, tmp_path: Path) -> Settings:
+    """Sample rows in the database."""
+    files = [tmp_path / name for name in ("results.parquet", "features.parquet")]
+    for frame, file in zip(
+        sample_rows(SampleSpec(n_strategies=80, first_month="2021-01", months=24)), files, strict=True
+    ):
+        frame.to_parquet(file)
+    import_files(environment, *files)
+    return environment
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner(env={"COLUMNS": "170"}).invoke(app, list(arguments))
+
+
+def written(settings: Settings) -> tuple[list[str], set[Path]]:
+    """Every table of the database with its rows, and every file of the home."""
+    tables = "SELECT schemaname, relname FROM pg_stat_user_tables ORDER BY 1, 2"
+    with psycopg_connect(settings, "rows") as connection:
+        names = [sql.Identifier(*found) for found in connection.execute(tables).fetchall()]
+        counts = sql.SQL("SELECT count(*) FROM {}")
+        rows = [f"{name} {connection.execute(counts.format(name)).fetchone()}" for name in names]
+    return rows, set(settings.home.rglob("*"))
+
+
+@pytest.mark.slow
+def test_the_table_and_the_json_tell_the_same_and_nothing_is_written(
+    imported: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = written(imported)
+    told = run(*MONTHS)
+    assert told.exit_code == 0, told.output
+    facts = json.loads(run(*MONTHS, "--json").stdout)
+    assert [row["policy"] for row in facts] == ["never", "monthly", "incremental", "drift"]
+    assert [row["fits"] for row in facts[:3]] == [1, 2, 1]
+    for row in facts:
+        assert f"{row['roc_auc']['point']:.4f}" in told.stdout
+        assert row["policy"] in told.stdout
+    assert f"judged on {facts[0]['rows']} rows of the 2 months" in " ".join(told.stdout.split())
+    assert written(imported) == before
+
+
+def test_four_policies_with_all_their_intervals_fit_into_80_columns() -> None:
+    told = Interval(point=-0.0039, low=-0.0081, high=-0.0012, level=0.95)
+    rows = [
+        PolicyRow(
+            policy=policy,
+            fits=18,
+            updates=17,
+            cpu_seconds=1234.5,
+            rows=5764,
+            months=18,
+            roc_auc=told,
+            brier=told,
+            log_growth=told,
+            auc_lost=told,
+            brier_lost=told,
+        )
+        for policy in POLICIES
+    ]
+    shown = io.StringIO()
+    show_policies(rows, ReplaySpec(family="ensemble", first="2022-04", last="2023-09"), Console(width=80, file=shown))
+    assert shown.getvalue().count("-0.0081, -0.0012") == 4 * 5
+    assert "…" not in shown.getvalue()
+
+
+def test_interrupted_it_says_so_and_leaves_nothing(imported: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = written(imported)
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(replay_module, "incremental_train", interrupted)
+    assert run(*MONTHS).exit_code == 130
+    assert written(imported) == before
+
+
+def test_months_without_outcomes_are_refused(imported: Settings) -> None:
+    result = run("--from", "2022-11", "--to", "2022-12", "--every-row")
+    assert isinstance(result.exception, DataError)
+    assert "no outcome" in str(result.exception)

@@ -1,0 +1,36 @@
+"""`cleverbetter` with two services that start at once in place of MLflow's and Dagster's, for trying `up` itself."""
+
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from cleverbetter_dagster.cli.main import main
+from cleverbetter_dagster.cli.services import up
+from cleverbetter_dagster.cli.services.processes import HOST, Service, _got, free_port
+from cleverbetter_dagster.cli.services.supervisor import Supervisor
+from cleverbetter_dagster.store.postgres.database import database_url
+
+# It starts a child, as Dagster's code server does, and says so in its log.
+SERVER = f"""
+import http.server, subprocess, sys
+print("serving", flush=True)
+subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+http.server.ThreadingHTTPServer(("{HOST}", int(sys.argv[1])), http.server.SimpleHTTPRequestHandler).serve_forever()
+"""
+
+
+def _start_all(supervisor: Supervisor, mlflow: bool, folder: Path, console: Console) -> None:
+    database_url(supervisor.settings, "dagster")
+    for name in ("first", "second"):
+        port = free_port(supervisor.settings.dagster_port)
+        url = f"http://{HOST}:{port}"
+        log = supervisor.settings.state_folder / "logs" / f"{name}.log"
+        command = (sys.executable, "-c", SERVER, str(port))
+        supervisor.wait_for(supervisor.start(Service(name, command, lambda url=url: _got(url), log, url)))
+
+
+if __name__ == "__main__":
+    up._start_all = _start_all
+    up.PROGRAM = (sys.executable, "-m", "cleverbetter_dagster_tests.cli.services.quick_up")
+    main()

@@ -1,0 +1,131 @@
+"""`cleverbetter status`: it tells what is there, and starts and creates nothing."""
+
+import json
+import os
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+from rich.console import Console
+
+from cleverbetter_dagster.cli.services.running import ProcessRecord, UpRecord, record_path
+from cleverbetter_dagster.cli.services.status import _table, collect, status
+from cleverbetter_dagster.settings import Settings
+from cleverbetter_dagster.store import summary
+from cleverbetter_dagster.store.postgres.database import psycopg_connect
+from cleverbetter_dagster.store.source.tables import ensure_source_tables
+
+ROW = """INSERT INTO backtest_results (id, strategy_id, run_date, start_date, end_date, total_return, sharpe_ratio,
+             max_drawdown, total_bets, win_rate, profit_factor, composite_score, created_at)
+         VALUES (%s, 's', '2024-01-05', %s, %s, 0.1, 1, 0.1, 10, 0.5, 1.2, 0.5, '2024-02-03 04:05+00')"""
+
+
+def shown(settings: Settings) -> str:
+    console = Console(width=200)
+    with console.capture() as capture:
+        console.print(_table(collect(settings)))
+    return capture.get()
+
+
+@pytest.fixture
+def with_rows(database: Settings) -> Settings:
+    ensure_source_tables(database)
+    with closing(psycopg_connect(database, "rows", autocommit=True)) as connection:
+        connection.execute(ROW, ["a", "2023-01-01", "2023-01-31"])
+        connection.execute(ROW, ["b", "2023-02-01", "2023-02-28"])
+    return database
+
+
+def test_a_server_that_is_down_is_not_started_to_say_so(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    found = collect(settings)
+    assert found.database is None
+    assert found.trouble is None
+    assert "down" in shown(settings)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_database_that_does_not_answer_is_told_without_its_password(tmp_path: Path) -> None:
+    url = SecretStr("postgresql://ann:Tr0ub4dor@127.0.0.1:1/racing")
+    found = collect(Settings(home=tmp_path, database_url=url))
+    assert found.database is None
+    assert "ann@127.0.0.1:1/racing" in str(found.trouble)
+    assert "Tr0ub4dor" not in str(found)
+
+
+def test_an_empty_database_is_left_empty(database: Settings) -> None:
+    found = collect(database).database
+    assert found is not None
+    assert (found.rows, found.champion, found.quarantined) == (None, None, 0)
+    assert "cleverbetter import" in str(found.rows_missing)
+    with closing(psycopg_connect(database, "rows")) as connection:
+        schemas = connection.execute(
+            "SELECT nspname FROM pg_namespace WHERE nspname !~ '^(pg_|information|_?timescaledb)'"
+        ).fetchall()
+    assert schemas == [("public",)]
+
+
+def test_rows_windows_and_the_newest_are_counted(with_rows: Settings, with_timescaledb: bool) -> None:
+    text = shown(with_rows)
+    with closing(psycopg_connect(with_rows, "rows")) as connection:
+        assert f"version {connection.info.server_version // 10_000}." in text
+    assert ("no TimescaleDB" in text) != with_timescaledb
+    assert "TimescaleDB" in text
+    assert "2 rows" in text
+    assert "2023-01-01 to 2023-02-28" in text
+    assert "2024-02-03 04:05 UTC" in text
+    assert "none yet" in text
+
+
+def test_a_count_that_takes_too_long_becomes_an_estimate_and_says_so(
+    with_rows: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(psycopg_connect(with_rows, "rows", autocommit=True)) as connection:
+        connection.execute("ALTER TABLE backtest_results RENAME TO slow")
+        connection.execute("CREATE VIEW backtest_results AS SELECT * FROM slow WHERE pg_sleep(0.2) IS NOT NULL")
+    monkeypatch.setattr(summary, "COUNT_TIMEOUT_MILLISECONDS", 100)
+    found = collect(with_rows).database
+    assert found is not None
+    assert found.rows is not None
+    assert [table.estimated for table in found.rows.tables] == [True, False]
+    assert "about" in shown(with_rows)
+
+
+def test_quarantine_and_champion_are_told(with_rows: Settings) -> None:
+    from cleverbetter_dagster.store.ledger.table import Decision, ensure_ledger, insert
+    from cleverbetter_dagster.store.quarantine.table import open_quarantine
+
+    with open_quarantine(with_rows) as connection:
+        connection.execute("INSERT INTO quarantine (source, table_name, reason) VALUES ('f', 't', 'wrong')")
+        ensure_ledger(connection)
+        insert(connection, "promoted", Decision("ensemble", 3, "run", "2023-12", "better", "a test"), None)
+    found = collect(with_rows).database
+    assert found is not None
+    assert found.quarantined == 1
+    assert "ensemble v3" in str(found.champion)
+
+
+def test_services_are_up_while_their_processes_live(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    settings.state_folder.mkdir()
+    ours = ProcessRecord.of("Dagster", os.getpid(), "http://127.0.0.1:3000")
+    gone = ProcessRecord("MLflow", ours.pid, ours.created - 100, "http://127.0.0.1:5000")
+    UpRecord(ours, "a token", True, (ours, gone)).write(record_path(settings))
+    assert collect(settings).services == {"Dagster": "http://127.0.0.1:3000", "MLflow": None}
+
+
+def test_json_is_for_programs(
+    with_rows: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert with_rows.database_url is not None
+    monkeypatch.setenv("DATABASE_URL", with_rows.database_url.get_secret_value())
+    monkeypatch.setenv("DAGSTER_HOME", str(with_rows.home))
+    status(as_json=True)
+    found = json.loads(capsys.readouterr().out)
+    assert found["home"] == str(with_rows.home)
+    assert found["database"]["rows"]["tables"][0] == {
+        "name": "public.backtest_results",
+        "rows": 2,
+        "estimated": False,
+    }

@@ -1,0 +1,172 @@
+"""Which rows cannot be right, and what is said of them."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cleverbetter_dagster.dataset.quality.rules import examine
+from cleverbetter_dagster.dataset.schema import BOUNDS, REQUIRED, TIMESTAMP, column_type
+from cleverbetter_dagster_tests.upstream_rows import upstream_results
+
+NOW = pd.Timestamp("2023-06-01", tz="UTC")
+
+
+def rows(count: int = 3, **changed: list[Any] | pa.Array) -> pa.Table:
+    frame = upstream_results(count).rename(columns={"total_return": "roi"}).drop(columns="recommendation")
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    for name, values in changed.items():
+        array = values if isinstance(values, pa.Array) else pa.array(values)
+        place = table.column_names.index(name) if name in table.column_names else table.num_columns
+        table = table.set_column(place, name, array) if place < table.num_columns else table.append_column(name, array)
+    return table
+
+
+def cells(violations: pd.DataFrame) -> list[tuple[int, str, str]]:
+    return list(violations[["position", "column", "value"]].itertuples(index=False, name=None))
+
+
+def test_rows_that_can_be_right_pass_as_they_are() -> None:
+    good, violations = examine(rows(), NOW)
+    assert good.num_rows == 3
+    assert violations.empty
+    assert good.column("end_date").type == TIMESTAMP
+    assert good.column("total_bets").to_pylist() == [40.0, 40.0, 40.0]
+
+
+@pytest.mark.parametrize(
+    ("column", "bad", "because"),
+    [
+        ("win_rate", 1.01, "must be within 0..1"),
+        ("win_rate", 42.0, "must be within 0..1"),
+        ("win_rate", -0.01, "must be within 0..1"),
+        ("max_drawdown", -0.25, "must be within 0..1"),
+        ("max_drawdown", 1.5, "must be within 0..1"),
+        ("total_bets", -1.0, "must be at least 0"),
+        ("total_bets", 10.5, "must be a whole number"),
+        ("roi", -1.01, "must be at least -1"),
+        ("profit_factor", -0.5, "must be at least 0"),
+        ("profit_factor", -999.0, "must be at least 0"),
+        ("roi", float("nan"), "is NaN or infinite"),
+        ("sharpe_ratio", float("inf"), "is NaN or infinite"),
+        ("composite_score", float("-inf"), "is NaN or infinite"),
+        ("profit_factor", None, "is missing"),
+    ],
+)
+def test_an_impossible_number_is_named_with_its_column_value_and_reason(
+    column: str, bad: float | None, because: str
+) -> None:
+    good, violations = examine(rows(**{column: pa.array([1.0, bad, 0.0], pa.float64())}), NOW)
+    assert good.column("id").to_pylist() == ["r1", "r3"]
+    assert len(violations) == 1
+    found = violations.iloc[0]
+    assert (found["position"], found["id"], found["column"]) == (1, "r2", column)
+    assert found["value"] is None if bad is None else float(found["value"]) == pytest.approx(bad, nan_ok=True)
+    assert because in found["reason"]
+
+
+@pytest.mark.parametrize(
+    ("column", "bad", "because"),
+    [
+        ("end_date", "2022-12-31T00:00:00Z", "is before start_date"),
+        ("run_date", "2022-12-31T00:00:00Z", "is before start_date"),
+        ("start_date", "1970-01-01T00:00:00Z", "is before 1990"),
+        ("run_date", "2023-06-03T00:00:00Z", "is in the future"),
+        ("end_date", "2025-01-01T00:00:00Z", "is in the future"),
+        ("start_date", "2023-02-30", "is not a date"),
+        ("created_at", "31/01/2023", "is not a date"),
+        ("run_date", "infinity", "is not a date"),
+        ("start_date", "", "is missing"),
+    ],
+)
+def test_an_impossible_date_is_named_with_its_column_value_and_reason(column: str, bad: str, because: str) -> None:
+    fine = rows().column(column).cast(pa.string()).to_pylist()
+    good, violations = examine(rows(**{column: [bad, *fine[1:]]}), NOW)
+    assert good.column("id").to_pylist() == ["r2", "r3"]
+    assert violations["column"].tolist() == [column]
+    assert because in violations["reason"].item()
+
+
+def test_a_window_may_end_after_today_and_a_backtest_may_run_before_its_window_ends() -> None:
+    good, violations = examine(rows(1, end_date=[pd.Timestamp("2023-06-30", tz="UTC")]), NOW)
+    assert (good.num_rows, len(violations)) == (1, 0)
+
+
+@pytest.mark.parametrize(("column", "sentinel"), [("profit_factor", 999.0), ("sharpe_ratio", -999.0)])
+def test_sentinels_are_no_violations_and_are_kept(column: str, sentinel: float) -> None:
+    good, violations = examine(rows(1, **{column: [sentinel]}), NOW)
+    assert violations.empty
+    assert good.column(column).to_pylist() == [sentinel]
+
+
+def test_text_that_is_no_number_is_quoted_and_not_called_missing_as_well() -> None:
+    good, violations = examine(rows(roi=["0.5", " -0.25 ", "n/a"], total_bets=["7", "1e1", "many"]), NOW)
+    assert good.column("roi").to_pylist() == [0.5, -0.25]
+    assert good.column("total_bets").to_pylist() == [7.0, 10.0]
+    assert cells(violations) == [(2, "roi", "n/a"), (2, "total_bets", "many")]
+
+
+def test_dates_as_text_may_name_any_zone_or_none_which_is_utc() -> None:
+    good, violations = examine(rows(start_date=["2023-01-01", "2023-02-01T02:00:00+02:00", "2023-03-01 00:00:00"]), NOW)
+    assert violations.empty
+    assert good.column("start_date").to_pylist() == rows().column("start_date").to_pylist()
+
+
+def test_market_features_may_be_missing_or_truths_but_not_words_or_infinite() -> None:
+    table = rows(4, ml_a=["true", "", "NaN", "high"], ml_b=[1.0, None, float("inf"), 2.0])
+    good, violations = examine(table, NOW)
+    assert good.column("ml_a").to_pylist() == [1.0, None]
+    assert cells(violations) == [(2, "ml_b", "inf"), (3, "ml_a", "high")]
+
+
+def test_an_id_with_two_contents_is_refused_and_one_met_twice_is_kept_once() -> None:
+    table = rows(5, id=["a", "b", "b", "c", "c"])
+    table = pa.concat_tables([table.slice(0, 4), table.slice(3, 1)])
+    good, violations = examine(table, NOW)
+    assert good.column("id").to_pylist() == ["a", "c"]
+    assert cells(violations) == [(1, "id", "b"), (2, "id", "b")]
+
+
+def test_a_row_without_id_is_a_violation_and_without_method_is_not() -> None:
+    good, violations = examine(rows(id=["r1", "", None], method=[None, "x", "x"]), NOW)
+    assert good.column("method").to_pylist() == [""]
+    assert cells(violations) == [(1, "id", None), (2, "id", None)]
+
+
+def test_what_was_unreadable_elsewhere_counts_and_is_not_reported_twice() -> None:
+    elsewhere = pd.DataFrame(
+        {"position": [1], "id": ["r2"], "column": ["roi"], "value": ["?"], "reason": ["roi is not a number"]}
+    )
+    good, violations = examine(rows(roi=[0.1, None, 0.2]), NOW, elsewhere)
+    assert good.column("id").to_pylist() == ["r1", "r3"]
+    assert cells(violations) == [(1, "roi", "?")]
+
+
+def test_no_rows_are_no_violations() -> None:
+    good, violations = examine(rows(0), NOW)
+    assert good.num_rows == 0
+    assert violations.empty
+
+
+@given(
+    st.lists(st.floats(allow_nan=True, allow_infinity=True, width=32), min_size=1, max_size=8),
+    st.sampled_from(list(BOUNDS)),
+)
+def test_every_row_is_either_good_or_has_a_violation_and_never_both(values: list[float], column: str) -> None:
+    good, violations = examine(rows(len(values), **{column: values}), NOW + pd.Timedelta(days=365))
+    bad = {f"r{position + 1}" for position in violations["position"]}
+    assert bad.isdisjoint(good.column("id").to_pylist())
+    assert len(bad) + good.num_rows == len(values)
+    assert np.isfinite(good.column(column).to_numpy()).all()
+
+
+def test_what_passes_has_no_missing_value_in_a_required_column() -> None:
+    broken = {name: pa.array([None, None], column_type(name)) for name in REQUIRED if name != "method"}
+    for name, nothing in broken.items():
+        good, violations = examine(rows(2, **{name: nothing}), NOW)
+        assert good.num_rows == 0
+        assert set(violations["column"]) == {name}

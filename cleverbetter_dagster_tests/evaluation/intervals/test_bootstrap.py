@@ -1,0 +1,204 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+from sklearn.metrics import roc_auc_score
+
+from cleverbetter_dagster.errors import InvalidInput
+from cleverbetter_dagster.evaluation.intervals.bootstrap import BlockBootstrap, BootstrapSpec
+from cleverbetter_dagster.evaluation.metrics.calibration_error import expected_calibration_error
+from cleverbetter_dagster.evaluation.metrics.month_statistics import (
+    auc_statistic,
+    calibration_statistic,
+    growth_of,
+    max_drawdown_of,
+    mean_statistic,
+    ratio_statistic,
+    sharpe_ratio_of,
+)
+from cleverbetter_dagster_tests.evaluation.scored import decision_months
+
+rows = st.lists(
+    st.tuples(st.integers(0, 4), st.booleans(), st.sampled_from([0.1, 0.3, 0.3001, 0.8])), min_size=2, max_size=40
+)
+
+
+def test_months_are_drawn_whole_and_as_many_as_there_are():
+    bootstrap = BlockBootstrap(decision_months(7, 3), BootstrapSpec(resamples=200))
+
+    assert bootstrap.n_months == 7
+    assert bootstrap.by_month(np.ones(21)).tolist() == [3] * 7
+    assert bootstrap.weights.shape == (200, 7)
+    assert (bootstrap.weights.sum(axis=1) == 7).all()
+    assert (np.sort(bootstrap.draws[0]) == np.repeat(np.arange(7), bootstrap.weights[0].astype(int))).all()
+
+
+def test_every_month_is_as_likely_as_another_whatever_the_block():
+    for block in (1, 3):
+        bootstrap = BlockBootstrap(decision_months(10, 1), BootstrapSpec(resamples=20_000, block_months=block))
+
+        assert bootstrap.weights.mean(axis=0) == pytest.approx(np.ones(10), abs=0.05)
+
+
+def test_a_block_is_a_run_of_neighbouring_months_around_the_end():
+    bootstrap = BlockBootstrap(decision_months(5, 1), BootstrapSpec(resamples=500, block_months=3))
+    steps = np.diff(bootstrap.draws[:, :3], axis=1) % 5
+
+    assert (steps == 1).all()
+    assert {4, 0} <= set(bootstrap.draws[:, 1])
+
+
+def test_a_block_longer_than_the_rows_is_refused():
+    with pytest.raises(InvalidInput, match="block_months is 4 but there are 3 months"):
+        BlockBootstrap(decision_months(3, 1), BootstrapSpec(block_months=4))
+
+
+def test_the_same_seed_gives_the_same_interval_and_another_gives_another():
+    months, values = decision_months(12, 5), np.random.default_rng(0).normal(size=60)
+
+    def interval(seed):
+        bootstrap = BlockBootstrap(months, BootstrapSpec(seed=seed))
+        return bootstrap.interval(mean_statistic(bootstrap, values))
+
+    assert interval(3) == interval(3)
+    assert interval(3) != interval(4)
+
+
+def test_a_higher_level_gives_a_wider_interval():
+    months, values = decision_months(12, 5), np.random.default_rng(0).normal(size=60)
+
+    def width(level):
+        bootstrap = BlockBootstrap(months, BootstrapSpec(level=level))
+        interval = bootstrap.interval(mean_statistic(bootstrap, values))
+        return interval.high - interval.low
+
+    assert width(0.99) > width(0.95) > width(0.8)
+
+
+def test_one_month_has_no_interval():
+    bootstrap = BlockBootstrap(decision_months(1, 10))
+
+    assert bootstrap.interval(mean_statistic(bootstrap, np.arange(10))) is None
+
+
+def test_a_statistic_the_rows_do_not_define_has_no_interval():
+    bootstrap = BlockBootstrap(decision_months(4, 2))
+
+    assert bootstrap.interval(auc_statistic(bootstrap, np.ones(8), np.arange(8))) is None
+    assert bootstrap.interval(ratio_statistic(bootstrap, np.ones(8), np.zeros(8))) is None
+
+
+def test_a_statistic_that_fewer_than_half_the_resamples_define_has_no_interval():
+    bootstrap = BlockBootstrap(decision_months(10, 1))
+
+    def only_where_the_first_month_is_drawn_once(weights):  # 0.9 ** 9 = 39% of the resamples
+        return np.where(weights[:, 0] == 1, weights[:, 1], np.nan)
+
+    def only_where_the_first_month_is_drawn(weights):  # 1 - 0.9 ** 10 = 65% of the resamples
+        return np.where(weights[:, 0] > 0, weights[:, 1], np.nan)
+
+    assert bootstrap.interval(only_where_the_first_month_is_drawn_once) is None
+    assert bootstrap.interval(only_where_the_first_month_is_drawn).point == 1
+
+
+def test_rows_of_one_month_are_one_piece_of_evidence():
+    # Twelve months that differ, a hundred equal rows in each: only twelve independent values.
+    effect = np.random.default_rng(1).normal(size=12)
+    months = decision_months(12, 100)
+    bootstrap = BlockBootstrap(months, BootstrapSpec(resamples=4_000))
+    interval = bootstrap.interval(mean_statistic(bootstrap, np.repeat(effect, 100)))
+    standard_error = effect.std(ddof=1) / np.sqrt(12)
+
+    # Student's t with 11 degrees of freedom: 2.201 standard errors on either side.
+    assert (interval.high - interval.low) / 2 == pytest.approx(2.201 * standard_error, rel=0.1)
+
+
+@pytest.mark.parametrize(("n_months", "repeats"), [(8, 400), (40, 400)])
+def test_intervals_of_a_mean_cover_the_truth_as_often_as_they_say(n_months, repeats):
+    rng = np.random.default_rng(5)
+    months = decision_months(n_months, 4)
+    bootstrap = BlockBootstrap(months, BootstrapSpec(resamples=400))
+    covered = 0
+    for _ in range(repeats):
+        values = np.repeat(rng.normal(0.3, 1, n_months), 4) + rng.normal(0, 1, len(months))
+        interval = bootstrap.interval(mean_statistic(bootstrap, values))
+        covered += interval.low <= 0.3 <= interval.high
+
+    assert 0.91 <= covered / repeats <= 0.98
+
+
+def test_intervals_of_an_auc_cover_the_truth():
+    rng = np.random.default_rng(6)
+    months = decision_months(30, 30)
+    bootstrap = BlockBootstrap(months, BootstrapSpec(resamples=300))
+    # Scores N(1, 1) of positives and N(0, 1) of negatives: AUC = Phi(1 / sqrt(2)).
+    truth, covered = 0.760250, 0
+    for _ in range(150):
+        label = rng.random(len(months)) < 0.4
+        interval = bootstrap.interval(auc_statistic(bootstrap, label, rng.normal(label, 1.0)))
+        covered += interval.low <= truth <= interval.high
+
+    assert 0.88 <= covered / 150 <= 0.99
+
+
+@settings(max_examples=60)
+@given(rows)
+def test_fast_statistics_agree_with_resampling_row_by_row(drawn):
+    month, label, score = (np.array(values) for values in zip(*drawn, strict=True))
+    bootstrap = BlockBootstrap(decision_months(5, 1)[month], BootstrapSpec(resamples=100))
+    profit, stake = score - 0.3, score * label
+    auc = auc_statistic(bootstrap, label, score)(bootstrap.weights)
+    mean = mean_statistic(bootstrap, score)(bootstrap.weights)
+    ratio = ratio_statistic(bootstrap, profit, stake)(bootstrap.weights)
+    for k, draws in enumerate(bootstrap.draws[:10]):
+        picked = np.concatenate([np.flatnonzero(bootstrap.month == drawn_month) for drawn_month in draws])
+        assert mean[k] == pytest.approx(score[picked].mean())
+        if stake[picked].sum() > 0:
+            assert ratio[k] == pytest.approx(profit[picked].sum() / stake[picked].sum())
+        else:
+            assert np.isnan(ratio[k])
+        if 0 < label[picked].mean() < 1:
+            assert auc[k] == pytest.approx(roc_auc_score(label[picked], score[picked]))
+        else:
+            assert np.isnan(auc[k])
+
+
+@given(rows)
+def test_the_calibration_error_of_all_rows_is_that_of_the_rows_themselves(drawn):
+    month, label, probability = (np.array(values) for values in zip(*drawn, strict=True))
+    bootstrap = BlockBootstrap(decision_months(5, 1)[month], BootstrapSpec(resamples=100))
+    statistic = calibration_statistic(bootstrap, label, probability)
+
+    assert statistic(np.ones((1, bootstrap.n_months)))[0] == pytest.approx(
+        expected_calibration_error(label, probability)
+    )
+
+
+def test_statistics_of_a_sequence_of_months_worked_by_hand():
+    monthly = np.array([[0.1, -0.5, 0.2], [0.02, 0.02, 0.02]])
+
+    assert growth_of(monthly).tolist() == pytest.approx([1.1 * 0.5 * 1.2 - 1, 1.02**3 - 1])
+    assert max_drawdown_of(monthly).tolist() == pytest.approx([0.5, 0])
+    sharpe = sharpe_ratio_of(monthly)
+    assert sharpe[0] == pytest.approx(monthly[0].mean() / monthly[0].std(ddof=1) * np.sqrt(12))
+    assert np.isnan(sharpe[1])
+
+
+def test_ruin_in_a_sequence_is_a_drawdown_of_one():
+    monthly = np.array([[0.1, -1.0, 0.5]])
+
+    assert growth_of(monthly)[0] == -1
+    assert max_drawdown_of(monthly)[0] == 1
+
+
+def test_a_fall_from_the_very_start_is_a_drawdown():
+    assert max_drawdown_of(np.array([[-0.2, 0.1]]))[0] == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("resamples", 10), ("level", 1.0), ("level", 0.4), ("seed", -1), ("block_months", 0)]
+)
+def test_the_spec_is_bounded(field, value):
+    with pytest.raises(ValidationError):
+        BootstrapSpec(**{field: value})

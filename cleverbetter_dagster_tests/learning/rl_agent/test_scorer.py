@@ -1,0 +1,71 @@
+import numpy as np
+import pytest
+
+from cleverbetter_dagster.errors import LearningError
+from cleverbetter_dagster.learning.classifier.family import Classifier
+from cleverbetter_dagster.learning.rl_agent.family import RlAgent
+from cleverbetter_dagster.learning.rl_agent.scorer import AgentScorer
+from cleverbetter_dagster.learning.tuning.study import StudyPlace, StudySpec, pooled, run_study, scorer_for
+from cleverbetter_dagster_tests.learning.conftest import SMALL
+
+SPEC = StudySpec(metric="growth", n_folds=2, params=SMALL["rl_agent"], prune=False)
+
+
+@pytest.fixture(scope="module")
+def scorer(partition) -> AgentScorer:
+    return AgentScorer(pooled(partition.train, partition.validation), SPEC, SMALL["rl_agent"])
+
+
+def test_growth_is_scored_on_each_fold_and_reported_before_the_last(scorer):
+    told: list[tuple[int, float]] = []
+    scores = scorer.score(SMALL["rl_agent"], report=lambda fold, value: told.append((fold, value)))
+    assert len(scores.growth) == len(scores.auc) == 2
+    assert told == [(0, scores.growth[0])]
+    assert scores.mean("growth") == pytest.approx(np.mean(scores.growth))
+    assert scorer.score(SMALL["rl_agent"]) == scores
+
+
+def test_what_is_played_comes_before_what_judges_and_that_before_what_is_scored(scorer):
+    for fold in scorer.folds:
+        assert fold.played.time.max() < fold.judged.time.min()
+        assert fold.judged.time.max() < fold.scored.time.min()
+
+
+def test_agents_never_play_or_are_chosen_by_the_rows_they_are_scored_on(scorer, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        "cleverbetter_dagster.learning.rl_agent.scorer.train_agents", lambda *given: asked.append(given[:2]) or ()
+    )
+    assert scorer.score(SMALL["rl_agent"]).growth == (0.0, 0.0)
+    assert asked == [(fold.played, fold.judged) for fold in scorer.folds]
+
+
+def test_a_setting_moves_growth_and_leaves_the_scores_of_probabilities(scorer):
+    usual, timid = (
+        scorer.score({**SMALL["rl_agent"], "risk_weight": weight, "total_steps": 8192}) for weight in (0.0, 1e4)
+    )
+    assert timid.growth != usual.growth
+    assert (timid.auc, timid.brier) == (usual.auc, usual.brier)
+
+
+def test_by_auc_no_agent_is_trained_and_the_defaults_win(partition, monkeypatch):
+    def refuse(*_: object) -> None:
+        raise AssertionError("an agent was trained")
+
+    monkeypatch.setattr("cleverbetter_dagster.learning.rl_agent.scorer.train_agents", refuse)
+    spec = SPEC.model_copy(update={"metric": "auc", "n_trials": 3})
+    result = run_study(RlAgent(), pooled(partition.train, partition.validation), spec, StudyPlace("s"))
+    assert result.trials == 3
+    assert result.params == {**RlAgent().default_params(), **SMALL["rl_agent"]}
+
+
+def test_a_study_searches_what_moves_the_agents(partition):
+    spec = SPEC.model_copy(update={"n_trials": 3, "n_folds": 1})
+    result = run_study(RlAgent(), pooled(partition.train, partition.validation), spec, StudyPlace("s"))
+    assert result.scores.mean("growth") == max(value for value in result.history if value is not None)
+    assert result.scores.mean("growth") >= result.default_scores.mean("growth")
+
+
+def test_a_family_without_stakes_of_its_own_has_no_growth(partition):
+    with pytest.raises(LearningError, match="classifier does not stake by itself"):
+        scorer_for(Classifier(), pooled(partition.train, partition.validation), StudySpec(metric="growth"))

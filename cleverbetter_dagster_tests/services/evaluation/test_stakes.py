@@ -1,0 +1,253 @@
+"""From what a model says to stakes; and a family that stakes by itself, from its verdicts to the gate."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from cleverbetter_dagster.betting.staking import StakingSpec, stakes_from_probability
+from cleverbetter_dagster.dataset.spec import DatasetSpec
+from cleverbetter_dagster.errors import DataError
+from cleverbetter_dagster.evaluation.gate import PromotionPolicy, Verdict, judge
+from cleverbetter_dagster.learning.family import FittedModel
+from cleverbetter_dagster.services.champion import promotion
+from cleverbetter_dagster.services.champion.predict import newest_rows, predict
+from cleverbetter_dagster.services.evaluation.compare import compare_families
+from cleverbetter_dagster.services.evaluation.evaluate import staking_metrics
+from cleverbetter_dagster.services.evaluation.scored_table import (
+    scored_by_model,
+    scored_frame,
+    scored_rows,
+    scored_table,
+    signed,
+)
+from cleverbetter_dagster.services.evaluation.stakes import AGENT_STAKE, judge_staking, rows_of, stakes_of
+from cleverbetter_dagster.services.records import EvaluatedModel
+from cleverbetter_dagster.settings import Settings
+from cleverbetter_dagster.store.tracking.package import StrategyModel
+from cleverbetter_dagster_tests.services.conftest import AS_OF
+
+WIDE = StakingSpec(max_stake_fraction=1.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Staker(FittedModel):
+    """Stakes half of Kelly on every row of even total bets, nothing elsewhere."""
+
+    family = "rl_agent"
+    feature_names: tuple[str, ...] = ("total_bets",)
+
+    def _describe(self, values: np.ndarray) -> dict[str, np.ndarray]:
+        p = np.full(len(values), 0.7)
+        return {"probability": p, "score": p, "confidence": p, "kelly_share": np.where(values[:, 0] % 2 == 0, 0.5, 0.0)}
+
+    def feature_importance(self) -> pd.Series:
+        return pd.Series([1.0], index=["total_bets"])
+
+    def report(self) -> dict[str, float | int | str]:
+        return {"nothing": 0}
+
+
+def panel(n: int = 2) -> pd.DataFrame:
+    return pd.DataFrame({"shrunk_gain": np.full(n, 0.2), "shrunk_loss": np.full(n, 0.2)})
+
+
+def test_other_models_are_staked_by_the_configured_fraction_and_an_agent_by_its_own() -> None:
+    # p 0.55: mean 0.02, second moment pi/2 x 0.04; full Kelly is 1/pi.
+    said = pd.DataFrame({"probability": [0.55, 0.55]})
+    assert stakes_of(said, panel(), WIDE) == pytest.approx(np.full(2, 0.25 / np.pi))
+    agent = said.assign(kelly_share=[0.5, 1.0])
+    for spec in (WIDE, StakingSpec(kelly_fraction=0.9, max_stake_fraction=1.0)):
+        assert stakes_of(agent, panel(), spec) == pytest.approx([0.5 / np.pi, 1.0 / np.pi])
+
+
+def test_an_agents_stakes_of_one_time_keep_the_cap_and_the_bound_together() -> None:
+    agent = pd.DataFrame({"probability": np.full(40, 0.6), "kelly_share": np.linspace(0, 1, 40)})
+    stake = stakes_of(agent, panel(40), StakingSpec(max_total_fraction=0.5), np.repeat([0, 1], 20))
+    assert (np.bincount(np.repeat([0, 1], 20), stake) <= 0.5 + 1e-9).all()
+    assert (stake <= 0.05 * agent["kelly_share"] + 1e-12).all()
+    assert stake[0] == 0.0
+
+
+def test_predictions_of_an_agent_follow_its_shares_under_the_bound(rows: pd.DataFrame) -> None:
+    model = StrategyModel(Staker(), DatasetSpec(min_composite_score=None))
+    spec = StakingSpec(max_total_fraction=0.3)
+    predictions = predict(rows, AS_OF, model, spec)
+    newest = newest_rows(rows, AS_OF, model).set_index("id")
+    even = newest.loc[predictions["backtest_result_id"], "total_bets"].to_numpy() % 2 == 0
+    stake = predictions["recommended_stake"].to_numpy()
+    assert stake.sum() == pytest.approx(0.3)
+    assert (stake[~even] == 0).all()
+    assert (stake[even] <= 0.5 * 0.05 + 1e-12).all()
+
+
+def test_rows_the_quality_filter_kept_out_get_no_stake_and_no_part_of_the_bound(rows: pd.DataFrame) -> None:
+    open_model, strict = (
+        StrategyModel(Staker(), DatasetSpec(min_composite_score=least))
+        for least in (None, float(rows["composite_score"].quantile(0.9)))
+    )
+    every, few = (predict(rows, AS_OF, model, WIDE) for model in (open_model, strict))
+    newest = newest_rows(rows, AS_OF, strict).set_index("id").loc[few["backtest_result_id"]]
+    low = newest["composite_score"].to_numpy() < strict.spec.min_composite_score
+    assert 0 < low.sum() < len(low)
+    assert (few.loc[low, "recommended_stake"] == 0).all()
+    # Somebody's stake went to a row the filter keeps out; now the others have the whole bankroll.
+    assert [stakes["recommended_stake"].sum() for stakes in (every, few)] == pytest.approx([1.0, 1.0])
+    assert (few["recommended_stake"] > 0).sum() < (every["recommended_stake"] > 0).sum()
+
+
+def test_the_stake_of_a_probability_is_the_one_betting_gives() -> None:
+    probability = np.array([0.52, 0.6, 0.7])
+    expected = stakes_from_probability(probability, (np.full(3, 0.2), np.full(3, 0.2)), WIDE)
+    np.testing.assert_array_equal(stakes_of(pd.DataFrame({"probability": probability}), panel(3), WIDE), expected)
+
+
+# A world of 12 months, 20 strategies each, of which the first ten gain.
+
+
+class World:
+    """Scored rows of an agent that knows what gains (or not), of an ensemble that half knows, and of a base rate."""
+
+    def __init__(self, agents: int = 5) -> None:
+        self.time = pd.DatetimeIndex(np.repeat(pd.date_range("2022-01-31", periods=12, freq="ME", tz="UTC"), 20))
+        rng = np.random.default_rng(0)
+        self.gains = np.tile(np.arange(20) < 10, 12)
+        self.frame = pd.DataFrame(
+            {
+                "id": [f"r{i}" for i in range(240)],
+                "strategy_id": np.tile([f"s{i}" for i in range(20)], 12),
+                "method": "replay",
+                "decision_time": self.time,
+                "label": self.gains.astype(float),
+                "next_roi": np.where(self.gains, 0.05, -0.05) + rng.normal(0, 0.005, 240),
+                "shrunk_gain": 0.05,
+                "shrunk_loss": 0.05,
+            }
+        )
+        self.agents = agents
+
+    def said(self, sure: float) -> pd.DataFrame:
+        noise = np.random.default_rng(1).uniform(-0.02, 0.02, 240)
+        return pd.DataFrame({"probability": np.where(self.gains, sure, 0.55) + noise})
+
+    def table(self, family: str, sure: float, share: np.ndarray | None = None) -> pa.Table:
+        said, agents = self.said(sure), None
+        if share is not None:
+            said = said.assign(kelly_share=share)
+            agents = pd.DataFrame({f"seed {seed}": share for seed in range(self.agents)})
+
+        class Rows:
+            frame = self.frame
+
+        spec = StakingSpec()
+        base = pd.DataFrame({"probability": np.full(240, 0.5)})
+        table = scored_table(
+            [scored_frame(family, Rows, said, spec, agents), scored_frame("base_rate", Rows, base, spec)]  # type: ignore[arg-type]
+        )
+        own = rows_of(table, family)
+        return signed(table, evaluated(family, judge_staking(own, own, spec)))
+
+
+def evaluated(family: str, verdict: Any) -> EvaluatedModel:
+    return EvaluatedModel(
+        family=family,
+        as_of="2023-06",
+        run_id="r",
+        model_uri="models:/m-1",
+        sha256="0",
+        params={},
+        trials=1,
+        seed=0,
+        data_hash="h",
+        fitted_rows=1,
+        version=1,
+        headline={},
+        staking_verdict=verdict,
+    )
+
+
+@pytest.fixture(scope="module")
+def world() -> World:
+    return World()
+
+
+def test_an_agent_that_beats_the_rules_challenges_and_its_verdicts_say_so(world: World) -> None:
+    good = world.table("rl_agent", 0.6, world.gains.astype(float))
+    record = compare_families({"ensemble": world.table("ensemble", 0.57), "rl_agent": good}).record
+    assert (record.challenger, record.passed_over) == ("rl_agent", {})
+    own, ensembles = record.staking_verdicts("rl_agent")
+    assert (own.probability_of, ensembles.probability_of) == ("rl_agent", "ensemble")
+    assert own.earns_its_place
+    assert ensembles.earns_its_place
+    assert own.seeds == 5
+    assert record.staking_verdicts("ensemble") == []
+
+
+def test_an_agent_that_does_not_beat_them_is_passed_over_with_reasons_though_its_probability_is_best(
+    world: World,
+) -> None:
+    poor = world.table("rl_agent", 0.9, np.zeros(240))
+    record = compare_families({"rl_agent": poor, "ensemble": world.table("ensemble", 0.57)}).record
+    assert record.leaderboard[0]["name"] == "rl_agent"
+    assert record.challenger == "ensemble"
+    assert any("not shown to beat shrunken kelly" in reason for reason in record.passed_over["rl_agent"])
+    alone = compare_families({"rl_agent": poor}).record
+    assert (alone.challenger, alone.staking) == ("rl_agent", {})
+
+
+def test_where_one_family_is_too_good_to_be_true_nobody_is_promoted(
+    world: World, database: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    knowing = world.table("rl_agent", 0.9, np.zeros(240))  # passed over for its stakes, and its AUC is 1
+    record = compare_families({"rl_agent": knowing, "ensemble": world.table("ensemble", 0.55)}).record
+    assert (record.challenger, list(record.broken_guards)) == ("ensemble", ["rl_agent"])
+    passes = Verdict(promote=True, reasons=("It beats everything.",), comparisons=(), n_months=12, n_rows=240)
+    monkeypatch.setattr(promotion, "judge_anew", lambda *_: passes)
+    decided = promotion.decide(database, record, dataset=None, policy=PromotionPolicy()).record  # type: ignore[arg-type]
+    assert decided.action == "refused"
+    assert decided.reasons[0].startswith("rl_agent: The check model_is_not_too_good_to_be_true failed.")
+
+
+def test_the_gate_refuses_an_agent_whose_stakes_do_not_earn_their_place(world: World) -> None:
+    tables = {name: world.table("rl_agent", 0.6, share) for name, share in self_and_nothing(world).items()}
+    for name, table in tables.items():
+        scored = scored_by_model([table])
+        own = rows_of(table, "rl_agent")
+        verdict = judge_staking(own, own, StakingSpec())
+        assert verdict is not None
+        decision = judge(scored["rl_agent"], None, {"base_rate": scored["base_rate"]}, staking=[verdict])
+        assert decision.promote == (name == "good")
+        assert sum("log growth a month" in reason for reason in decision.reasons) == 2
+
+
+def self_and_nothing(world: World) -> dict[str, np.ndarray]:
+    return {"good": world.gains.astype(float), "nothing": np.zeros(240)}
+
+
+def test_the_stakes_of_every_seed_are_columns_of_the_scored_table(world: World) -> None:
+    own = rows_of(world.table("rl_agent", 0.6, world.gains.astype(float)), "rl_agent")
+    columns = [name for name in own if str(name).startswith(AGENT_STAKE)]
+    assert len(columns) == 5
+    np.testing.assert_array_equal(own[columns[0]], own["stake"])
+    assert scored_rows(own).stake.sum() > 0
+
+
+def test_other_rows_cannot_be_compared(world: World) -> None:
+    own = rows_of(world.table("rl_agent", 0.6, world.gains.astype(float)), "rl_agent")
+    with pytest.raises(DataError, match="differ"):
+        judge_staking(own, own.assign(model="ensemble", id=own["id"][::-1].to_numpy()), StakingSpec())
+
+
+def test_the_figures_logged_have_the_ends_of_their_intervals(world: World) -> None:
+    own = rows_of(world.table("rl_agent", 0.6, world.gains.astype(float)), "rl_agent")
+    verdict = judge_staking(own, own, StakingSpec())
+    assert verdict is not None
+    figures = staking_metrics(verdict)
+    assert figures["staking_earns_its_place"] == 1.0
+    assert figures["staking_nothing_final_bankroll"] == 1.0
+    name = "staking_monthly_log_growth_over_half_kelly"
+    assert figures[f"{name}_low"] <= figures[name] <= figures[f"{name}_high"]
+    assert {"staking_agent_risk_of_ruin", "staking_agent_max_drawdown_high"} <= set(figures)

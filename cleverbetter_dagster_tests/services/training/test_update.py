@@ -1,0 +1,257 @@
+"""From one registered version to the next: what counts as new, what is refused, and what is written down."""
+
+import pickle
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from pydantic import SecretStr
+
+from cleverbetter_dagster.betting.staking import StakingSpec
+from cleverbetter_dagster.dataset.as_of import AsOf
+from cleverbetter_dagster.dataset.spec import DatasetSpec
+from cleverbetter_dagster.errors import LearningError, ModelNotFound, ModelTampered, RegistryError
+from cleverbetter_dagster.evaluation.intervals.bootstrap import BootstrapSpec
+from cleverbetter_dagster.learning.tuning.study import pooled
+from cleverbetter_dagster.services.evaluation.evaluate import evaluate
+from cleverbetter_dagster.services.records import ModelRecord, StudyRecord
+from cleverbetter_dagster.services.training.datasets import Dataset, plan_split
+from cleverbetter_dagster.services.training.fit import train
+from cleverbetter_dagster.services.training.update import incremental_train, landing_of, parent_of, update
+from cleverbetter_dagster.settings import Settings
+from cleverbetter_dagster.store.postgres.postmaster import ServerAddress
+from cleverbetter_dagster.store.tracking.client import artefact_folder, mlflow_client
+from cleverbetter_dagster.store.tracking.package import StrategyModel, load_model, log_model
+from cleverbetter_dagster.store.tracking.registry import Registry
+from cleverbetter_dagster.store.tracking.runs import RunSpec, start_run
+from cleverbetter_dagster_tests.learning.conftest import SMALL
+from cleverbetter_dagster_tests.new_database import new_database
+
+FAMILY = "ensemble"
+EARLY, NEXT, LAST = "2023-01", "2023-03", "2023-06"
+SPEC = DatasetSpec(min_composite_score=None)
+
+
+def as_of(rows: pd.DataFrame, month: str, spec: DatasetSpec = SPEC) -> Dataset:
+    return plan_split(rows, AsOf.parse(month), spec)
+
+
+def study(month: str) -> StudyRecord:
+    params = {**SMALL[FAMILY], "max_depth": 2}
+    return StudyRecord(family=FAMILY, as_of=month, params=params, mean_auc=0.7, default_auc=0.7, trials=7, seed=4)
+
+
+def pool(dataset: Dataset) -> pd.DataFrame:
+    return pooled(dataset.parts.train, dataset.parts.validation).frame
+
+
+@pytest.fixture(scope="module")
+def settings(
+    postgres: ServerAddress, tmp_path_factory: pytest.TempPathFactory, with_timescaledb: bool
+) -> Iterator[Settings]:
+    """A database and a home of this module's own."""
+    with new_database(postgres, "incremental", timescaledb=with_timescaledb) as url:
+        yield Settings(home=tmp_path_factory.mktemp("incremental"), database_url=SecretStr(url), threads=1)
+
+
+@pytest.fixture(scope="module")
+def parent(settings: Settings, rows: pd.DataFrame) -> ModelRecord:
+    """Version 1, fitted as of `EARLY`."""
+    record, _ = train(settings, as_of(rows, EARLY), study(EARLY))
+    assert Registry(settings).register(record.run_id, FAMILY) == 1
+    return record
+
+
+@pytest.fixture
+def alone(settings: Settings, parent: ModelRecord) -> Iterator[ModelRecord]:
+    """The parent, and no version a test registers outlives it."""
+    yield parent
+    for version in Registry(settings).list_versions(FAMILY):
+        if version.version > 1:
+            mlflow_client(settings).delete_model_version(FAMILY, str(version.version))
+
+
+def test_what_is_new_is_what_the_parent_has_not_learned_from_and_no_test_row(
+    settings: Settings, alone: ModelRecord, rows: pd.DataFrame
+) -> None:
+    before, now = as_of(rows, EARLY), as_of(rows, LAST)
+    landing = landing_of(parent_of(settings, FAMILY, now), now)
+    expected = set(pool(now)["id"]) - set(pool(before)["id"])
+    assert set(landing.new.ids) == expected
+    assert set(landing.past.ids) == set(pool(now)["id"]) - expected
+    assert landing.lost == len(set(pool(before)["id"]) - set(pool(now)["id"]))
+    assert expected and not expected & set(now.parts.test.ids)
+
+
+def test_rows_without_an_outcome_at_first_are_new_when_they_have_one(
+    settings: Settings, alone: ModelRecord, rows: pd.DataFrame
+) -> None:
+    """Some of the new rows were there at the parent's time: only their labels, or the border, came later."""
+    now, end = as_of(rows, LAST), AsOf.parse(EARLY).end
+    landing = landing_of(parent_of(settings, FAMILY, now), now)
+    assert (landing.new.decision_time < end).any()
+
+
+def test_the_record_and_the_registry_say_what_a_version_was_made_from(
+    settings: Settings, alone: ModelRecord, rows: pd.DataFrame
+) -> None:
+    now = as_of(rows, LAST)
+    record, model = update(settings, FAMILY, now)
+    added = set(pool(now)["id"]) - set(pool(as_of(rows, EARLY))["id"])
+    assert (record.training, record.parent_version, record.rows_added) == ("incremental", 1, len(added))
+    assert record.fitted_rows == alone.fitted_rows + len(added)
+    assert record.watermark == model.known_until == pool(now)["label_time"].max()
+    assert (record.params, record.seed, record.trials) == (alone.params, 4, 7)
+    version = Registry(settings).get_version(FAMILY, Registry(settings).register(record.run_id, FAMILY))
+    lineage = {"training": "incremental", "parent_version": "1", "rows_added": str(len(added))}
+    assert lineage.items() <= version.tags.items()
+    assert version.tags["watermark"] == model.known_until.isoformat()
+    assert version.as_of == LAST
+    full = Registry(settings).get_version(FAMILY, 1).tags
+    assert (full["training"], full["rows_added"]) == ("full", str(alone.fitted_rows))
+    assert "parent_version" not in full
+
+
+def test_the_stored_model_is_the_parents_after_the_new_rows(
+    settings: Settings, alone: ModelRecord, rows: pd.DataFrame
+) -> None:
+    now = as_of(rows, LAST)
+    record, _ = update(settings, FAMILY, now)
+    stored, first = (load_model(settings, uri) for uri in (record.model_uri, alone.model_uri))
+    landing = landing_of(parent_of(settings, FAMILY, now), now)
+    expected = incremental_train(first.fitted, landing.new, landing.past, seed=4)
+    X = now.parts.test.X
+    pd.testing.assert_frame_equal(stored.fitted.describe(X), expected.describe(X), check_exact=True)
+    assert not stored.fitted.describe(X).equals(first.fitted.describe(X))
+
+
+def test_a_chain_of_updates_has_learned_every_row_once(
+    settings: Settings, alone: ModelRecord, rows: pd.DataFrame
+) -> None:
+    versions = [1]
+    for month in (NEXT, LAST):
+        record, _ = update(settings, FAMILY, as_of(rows, month))
+        assert record.parent_version == versions[-1]
+        versions.append(Registry(settings).register(record.run_id, FAMILY))
+    learned = load_model(settings, record.model_uri).origin.learned.fingerprints
+    assert len(np.unique(learned)) == len(learned) == record.fitted_rows
+    assert not landing_of(parent_of(settings, FAMILY, as_of(rows, LAST)), as_of(rows, LAST)).new.frame.size
+
+
+def test_a_later_version_is_no_parent_of_an_earlier_month(
+    settings: Settings, alone: ModelRecord, rows: pd.DataFrame
+) -> None:
+    record, _ = update(settings, FAMILY, as_of(rows, LAST))
+    Registry(settings).register(record.run_id, FAMILY)
+    assert parent_of(settings, FAMILY, as_of(rows, NEXT)).version.version == 1
+    with pytest.raises(ModelNotFound, match=r"No version of 'ensemble' as of 2022-12 or earlier.*Train in full"):
+        parent_of(settings, FAMILY, as_of(rows, "2022-12"))
+
+
+def test_a_model_of_another_family_registered_under_the_name_is_passed_over(
+    settings: Settings, alone: ModelRecord, rows: pd.DataFrame
+) -> None:
+    record, _ = update(settings, FAMILY, as_of(rows, NEXT))
+    Registry(settings).register(record.run_id, FAMILY, {"family": "rl_agent"})
+    assert parent_of(settings, FAMILY, as_of(rows, NEXT)).version.version == 1
+
+
+def test_nothing_new_is_the_parents_own_version_and_its_run_stays_untouched(
+    settings: Settings, alone: ModelRecord, rows: pd.DataFrame
+) -> None:
+    same = as_of(rows, EARLY)
+    later = replace(same, record=same.record.model_copy(update={"as_of": NEXT}))
+    record, _ = update(settings, FAMILY, later)
+    assert record.is_parents_own
+    assert (record.run_id, record.sha256, record.as_of) == (alone.run_id, alone.sha256, NEXT)
+    before = mlflow_client(settings).get_run(alone.run_id).data
+    judged = evaluate(settings, record, later, StakingSpec(), BootstrapSpec(resamples=100))
+    after = mlflow_client(settings).get_run(alone.run_id).data
+    assert (judged.model.version, judged.model.as_of) == (1, NEXT)
+    assert after.metrics == before.metrics
+    assert [(found.version, found.as_of) for found in Registry(settings).list_versions(FAMILY)] == [(1, EARLY)]
+
+
+def test_rows_that_land_late_and_rows_corrected_upstream_are_new(
+    settings: Settings, alone: ModelRecord, rows: pd.DataFrame
+) -> None:
+    first = pool(as_of(rows, EARLY))["id"].iloc[50]
+    corrected = rows.copy()
+    corrected.loc[corrected["id"] == first, "win_rate"] = 0.123
+    landing = landing_of(parent_of(settings, FAMILY, as_of(corrected, EARLY)), as_of(corrected, EARLY))
+    assert landing.new.ids.tolist() == [first]
+    assert landing.lost == 1
+
+
+def test_examples_chosen_otherwise_are_refused_by_name(
+    settings: Settings, alone: ModelRecord, rows: pd.DataFrame
+) -> None:
+    other = as_of(rows, LAST, DatasetSpec(min_composite_score=None, train_fraction=0.5))
+    with pytest.raises(
+        LearningError, match=r"v1 \(as of 2023-01\).*train_fraction 0.6 there, 0.5 here\. Train in full"
+    ):
+        update(settings, FAMILY, other)
+
+
+def test_a_parent_that_knows_the_test_rows_is_refused(
+    settings: Settings, alone: ModelRecord, rows: pd.DataFrame
+) -> None:
+    now = as_of(rows, LAST)
+    knowing = parent_of(settings, FAMILY, now)
+    last = knowing.fitted.known_until
+    split = now.record.split.model_copy(update={"test_start": last.to_pydatetime()})
+    landing_of(knowing, replace(now, record=now.record.model_copy(update={"split": split})))  # known when they begin
+    earlier = split.model_copy(update={"test_start": (last - pd.Timedelta(seconds=1)).to_pydatetime()})
+    with pytest.raises(LearningError, match="may only be judged by models that know none after"):
+        landing_of(knowing, replace(now, record=now.record.model_copy(update={"split": earlier})))
+
+
+def test_other_features_are_refused_and_the_mlflow_run_says_failed(
+    settings: Settings, alone: ModelRecord, rows: pd.DataFrame
+) -> None:
+    with pytest.raises(LearningError, match="only the rows have ml_brand_new"):
+        update(settings, FAMILY, as_of(rows.assign(ml_brand_new=1.0), LAST))
+    client = mlflow_client(settings)
+    newest = client.search_runs([client.get_run(alone.run_id).info.experiment_id], max_results=1)[0]
+    assert newest.info.status == "FAILED"
+
+
+def test_a_tampered_parent_is_refused(settings: Settings, alone: ModelRecord, rows: pd.DataFrame) -> None:
+    (pickled,) = [file for file in artefact_folder(settings).rglob("model.pkl") if alone.model_uri[8:] in str(file)]
+    content = pickled.read_bytes()
+    pickled.write_bytes(content + b" ")
+    try:
+        with pytest.raises(ModelTampered):
+            update(settings, FAMILY, as_of(rows, LAST))
+    finally:
+        pickled.write_bytes(content)
+
+
+def test_a_version_that_does_not_say_what_it_learned_from_is_refused(
+    settings: Settings, alone: ModelRecord, rows: pd.DataFrame
+) -> None:
+    now = as_of(rows, LAST)
+    with start_run(settings, RunSpec(FAMILY, LAST, now.record.data_hash)) as run:
+        log_model(run, StrategyModel(load_model(settings, alone.model_uri).fitted, SPEC))
+    Registry(settings).register(run.run_id, FAMILY)
+    with pytest.raises(RegistryError, match=r"does not say which rows it has learned from.*Train in full"):
+        update(settings, FAMILY, now)
+
+
+def test_a_newer_version_made_with_other_choices_is_passed_over(
+    settings: Settings, alone: ModelRecord, rows: pd.DataFrame
+) -> None:
+    other = DatasetSpec(min_composite_score=None, embargo_days=3)
+    record, _ = train(settings, as_of(rows, NEXT, other), study(NEXT))
+    theirs = Registry(settings).register(record.run_id, FAMILY)
+    assert Registry(settings).get_version(FAMILY, theirs).dataset_spec == other
+    assert parent_of(settings, FAMILY, as_of(rows, LAST)).version.version == 1
+    assert parent_of(settings, FAMILY, as_of(rows, LAST, other)).version.version == theirs
+
+
+def test_a_model_pickled_before_origins_were_kept_still_opens() -> None:
+    old = StrategyModel.__new__(StrategyModel)
+    old.__dict__.update(fitted=None, spec=SPEC)
+    assert pickle.loads(pickle.dumps(old)).origin is None

@@ -1,0 +1,432 @@
+"""Files into the two tables."""
+
+import gzip
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pandas as pd
+import psycopg
+import pytest
+from pydantic import SecretStr
+
+from cleverbetter_dagster.errors import ImportFileError, SchemaError
+from cleverbetter_dagster.settings import Settings
+from cleverbetter_dagster.store.imports import file_batches
+from cleverbetter_dagster.store.imports.importer import FileReport, import_files
+from cleverbetter_dagster.store.postgres.database import psycopg_connect
+from cleverbetter_dagster.store.quarantine.table import list_pending, open_quarantine
+from cleverbetter_dagster.store.source.layout import resolve_source
+from cleverbetter_dagster.store.source.loader import load_rows
+from cleverbetter_dagster_tests.upstream_rows import FEATURES, upstream_features, upstream_results
+
+NOW = pd.Timestamp("2024-01-01", tz="UTC")
+
+
+def parquet(frame: pd.DataFrame, path: Path) -> Path:
+    frame.to_parquet(path := path.with_suffix(".parquet"))
+    return path
+
+
+def csv(frame: pd.DataFrame, path: Path) -> Path:
+    frame.to_csv(path := path.with_suffix(".csv"), index=False)
+    return path
+
+
+def csv_gz(frame: pd.DataFrame, path: Path) -> Path:
+    frame.to_csv(path := path.with_suffix(".csv.gz"), index=False)
+    return path
+
+
+def jsonl(frame: pd.DataFrame, path: Path) -> Path:
+    lines = frame.to_json(orient="records", lines=True, date_format="iso", double_precision=15)
+    (path := path.with_suffix(".jsonl")).write_text(lines)
+    return path
+
+
+def jsonl_gz(frame: pd.DataFrame, path: Path) -> Path:
+    path, plain = path.with_suffix(".jsonl.gz"), jsonl(frame, path)
+    path.write_bytes(gzip.compress(plain.read_bytes()))
+    return path
+
+
+def wide(frame: pd.DataFrame) -> pd.DataFrame:
+    numbers = pd.DataFrame([json.loads(text) for text in frame["features"]], index=frame.index)
+    return frame.drop(columns="features").join(numbers)
+
+
+def nested(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.assign(features=frame["features"].map(json.loads))
+
+
+FORMATS = (parquet, csv, csv_gz, jsonl, jsonl_gz)
+Writer = Callable[[pd.DataFrame, Path], Path]
+
+
+@pytest.fixture
+def connection(database: Settings) -> Iterator[psycopg.Connection]:
+    with psycopg_connect(database, "rows", autocommit=True) as connection:
+        yield connection
+
+
+def import_results(settings: Settings, path: Path) -> FileReport:
+    return import_files(settings, path, None).files[0]
+
+
+def import_features(settings: Settings, path: Path) -> FileReport:
+    return import_files(settings, None, path).files[0]
+
+
+def counts(report: FileReport) -> tuple[int, int, int, int]:
+    return report.inserted, report.updated, report.unchanged, report.quarantined
+
+
+def pending(settings: Settings) -> pd.DataFrame:
+    with open_quarantine(settings) as connection:
+        return list_pending(connection).sort_values(["line", "row_id"], ignore_index=True)
+
+
+@pytest.mark.parametrize("write", FORMATS)
+def test_every_kind_of_file_gives_the_same_rows_and_importing_it_again_changes_nothing(
+    database: Settings, tmp_path: Path, write: Writer
+) -> None:
+    results, features = write(upstream_results(), tmp_path / "r"), write(upstream_features(), tmp_path / "f")
+    assert [counts(file) for file in import_files(database, results, features).files] == [(3, 0, 0, 0), (3, 0, 0, 0)]
+    loaded = load_rows(database, resolve_source(database), None, None, NOW).rows.sort_by("id").to_pandas()
+    expected = upstream_results()
+    assert loaded["id"].tolist() == ["r1", "r2", "r3"]
+    assert loaded["roi"].tolist() == [0.0125] * 3
+    assert loaded["end_date"].tolist() == expected["end_date"].tolist()
+    assert loaded["ml_avg_odds"].tolist() == [4.5] * 3
+    again = import_files(database, csv(upstream_results(), tmp_path / "again"), features)
+    assert [counts(file) for file in again.files] == [(0, 0, 3, 0), (0, 0, 3, 0)]
+
+
+@pytest.mark.parametrize("shape", [wide, nested])
+@pytest.mark.parametrize("write", [parquet, jsonl])
+def test_features_may_be_columns_or_nested_values(
+    database: Settings,
+    connection: psycopg.Connection,
+    tmp_path: Path,
+    shape: Callable[..., pd.DataFrame],
+    write: Writer,
+) -> None:
+    report = import_features(database, write(shape(upstream_features()), tmp_path / "f"))
+    assert counts(report) == (3, 0, 0, 0)
+    stored = connection.execute("SELECT features FROM ml_features WHERE backtest_result_id = 'r2'").fetchone()
+    assert stored == (json.loads(FEATURES),)
+
+
+@pytest.mark.parametrize("write", [parquet, csv])
+def test_a_file_of_no_rows_is_imported_as_such(database: Settings, tmp_path: Path, write: Writer) -> None:
+    results, features = write(upstream_results(0), tmp_path / "r"), write(upstream_features(0), tmp_path / "f")
+    assert [file.rows_read for file in import_files(database, results, features).files] == [0, 0]
+
+
+def test_roi_is_another_name_of_total_return_and_other_columns_are_told_once(
+    database: Settings, connection: psycopg.Connection, tmp_path: Path
+) -> None:
+    frame = upstream_results().rename(columns={"total_return": "roi"}).drop(columns=["method", "created_at"])
+    report = import_results(database, csv(frame.assign(colour="red", mood="good"), tmp_path / "r"))
+    assert counts(report) == (3, 0, 0, 0)
+    assert report.ignored_columns == ("colour", "mood")
+    row = connection.execute("SELECT total_return, method, recommendation FROM backtest_results").fetchone()
+    assert row == (0.0125, "", "ACCEPT")
+
+
+def test_ids_are_kept_as_they_are_written(database: Settings, connection: psycopg.Connection, tmp_path: Path) -> None:
+    """Even where they look like dates or numbers, and not all alike."""
+    ids = ["2023-01-01", "007", "1e5"]
+    import_results(database, jsonl(upstream_results().assign(id=ids, strategy_id=ids), tmp_path / "r"))
+    import_features(database, jsonl(upstream_features(1).assign(backtest_result_id=ids[:1]), tmp_path / "f"))
+    stored = connection.execute("SELECT id, strategy_id FROM backtest_results ORDER BY run_date").fetchall()
+    assert stored == [(text, text) for text in ids]
+    assert connection.execute("SELECT backtest_result_id FROM ml_features").fetchall() == [(ids[0],)]
+
+
+def test_rows_that_cannot_be_right_wait_in_quarantine_and_the_rest_is_loaded(
+    database: Settings, connection: psycopg.Connection, tmp_path: Path
+) -> None:
+    frame = upstream_results(6).astype({"win_rate": object, "end_date": object, "total_bets": object})
+    frame.loc[1, "win_rate"] = 37.5
+    frame.loc[2, "total_bets"] = "many"
+    frame.loc[3, ["end_date", "total_return"]] = ["2023-02-30", float("inf")]
+    path = csv(frame, tmp_path / "r")
+    report = import_results(database, path)
+    assert counts(report) == (3, 0, 0, 3)
+    assert report.rows_read == 6
+    assert sum(report.reasons.values()) == 4
+    found = pending(database)
+    assert found["source"].unique().tolist() == [str(path)]
+    assert sorted(found[["line", "row_id", "column_name", "value"]].to_numpy().tolist()) == [
+        [3, "r2", "win_rate", "37.5"],
+        [4, "r3", "total_bets", "many"],
+        [5, "r4", "end_date", "2023-02-30"],
+        [5, "r4", "total_return", "inf"],
+    ]
+    assert json.loads(found["raw"][0])["win_rate"] == "37.5"
+    assert import_results(database, path).quarantined == 3
+    assert len(pending(database)) == 4
+    assert connection.execute("SELECT count(*) FROM backtest_results").fetchone() == (3,)
+
+
+def test_a_corrected_row_is_loaded_and_marked_repaired(database: Settings, tmp_path: Path) -> None:
+    import_results(database, csv(upstream_results().assign(win_rate=[0.5, 2.0, 3.0]), tmp_path / "bad"))
+    report = import_results(database, parquet(upstream_results().assign(win_rate=[0.5, 0.2, 3.0]), tmp_path / "better"))
+    assert counts(report) == (1, 0, 1, 1)
+    assert pending(database)["row_id"].tolist() == ["r3", "r3"]
+
+
+def test_a_row_that_is_bad_and_good_in_one_file_still_waits(database: Settings, tmp_path: Path) -> None:
+    frame = pd.concat([upstream_results().assign(win_rate=[0.5, 2.0, 0.5]), upstream_results().iloc[[1]]])
+    assert counts(import_results(database, csv(frame, tmp_path / "r"))) == (3, 0, 0, 1)
+    assert pending(database)["row_id"].tolist() == ["r2"]
+
+
+def test_features_of_a_row_do_not_repair_the_row(database: Settings, tmp_path: Path) -> None:
+    import_results(database, csv(upstream_results().assign(win_rate=[0.5, 2.0, 0.5]), tmp_path / "r"))
+    assert import_features(database, csv(upstream_features(), tmp_path / "f")).inserted == 3
+    assert pending(database)["row_id"].tolist() == ["r2"]
+
+
+def test_malformed_lines_wait_with_their_text_and_the_rest_is_loaded(database: Settings, tmp_path: Path) -> None:
+    path = jsonl(upstream_results(), tmp_path / "r")
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([lines[0], "", '{"id": "r9", "strategy_id":', lines[1], "[1, 2]", lines[2]]))
+    assert counts(import_results(database, path)) == (3, 0, 0, 2)
+    found = pending(database)
+    assert found[["line", "raw"]].to_numpy().tolist() == [[3, '{"id": "r9", "strategy_id":'], [5, "[1, 2]"]]
+    assert found["row_id"].tolist()[0] == "r9"
+    assert "not a JSON object" in found["reason"][0]
+
+
+def test_csv_lines_of_the_wrong_width_wait_with_their_number(
+    database: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(file_batches, "BLOCK_BYTES", 600)  # several blocks, as a long file has
+    path = csv(upstream_results(20), tmp_path / "r")
+    lines = path.read_text().splitlines()
+    broken = [*lines[:3], "r98,torn", *lines[3:15], lines[15] + ",more", *lines[16:], "end"]
+    path.write_text("\n".join(broken) + "\n")
+    report = import_results(database, path)
+    assert counts(report) == (19, 0, 0, 3)
+    found = pending(database)
+    assert found["line"].tolist() == [broken.index("r98,torn") + 1, 17, len(broken)]
+    assert found["row_id"].tolist() == ["r98", "r15", "end"]
+
+
+def test_numbers_of_good_lines_allow_for_malformed_ones(
+    database: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(file_batches, "BLOCK_BYTES", 600)
+    frame = upstream_results(20).assign(win_rate=[0.5] * 12 + [1.5] + [0.5] * 7)
+    path = csv(frame, tmp_path / "r")
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([*lines[:5], "torn", *lines[5:9], "torn,again", *lines[9:]]))
+    import_results(database, path)
+    found = pending(database).set_index("column_name")["line"]
+    assert found["win_rate"] == 16  # the header, 12 good rows and 2 malformed lines come before it
+
+
+def test_an_id_with_two_contents_is_refused_wherever_the_two_are(database: Settings, tmp_path: Path) -> None:
+    import_results(database, csv(upstream_results(2), tmp_path / "first"))
+    frame = upstream_results(5)
+    frame["id"] = ["r1", "r2", "r3", "r3", "r4"]
+    frame.loc[4] = frame.loc[0].where(frame.columns != "id", "r1")  # r1 once more, as it is
+    changed = frame.assign(total_return=[0.0125, 0.5, 0.1, 0.2, 0.0125])
+    report = import_results(database, csv(changed, tmp_path / "second"))
+    assert counts(report) == (0, 0, 2, 3)
+    found = pending(database)
+    assert found[["line", "row_id", "column_name"]].to_numpy().tolist() == [
+        [3, "r2", "id"],
+        [4, "r3", "id"],
+        [5, "r3", "id"],
+    ]
+    assert "in the table already" in found["reason"][0]
+    assert "more than once in the file" in found["reason"][1]
+    assert json.loads(found["raw"][0])["total_return"] == 0.5
+
+
+@pytest.mark.parametrize("unique", [True, False])
+def test_a_row_twice_in_a_file_with_the_same_content_is_loaded_once(
+    database: Settings, connection: psycopg.Connection, tmp_path: Path, unique: bool
+) -> None:
+    import_results(database, csv(upstream_results(0), tmp_path / "empty"))
+    if not unique:
+        connection.execute("ALTER TABLE backtest_results DROP CONSTRAINT backtest_results_pkey")
+    path = csv(pd.concat([upstream_results(), upstream_results(1)]), tmp_path / "r")
+    assert counts(import_results(database, path)) == (3, 0, 1, 0)
+    assert counts(import_results(database, path)) == (0, 0, 4, 0)
+
+
+def test_instants_are_stored_in_utc_whatever_the_servers_zone(
+    database: Settings, connection: psycopg.Connection, tmp_path: Path
+) -> None:
+    connection.execute(f"ALTER DATABASE {connection.info.dbname} SET TimeZone = 'Australia/Sydney'")
+    import_results(database, csv(upstream_results(1), tmp_path / "r"))
+    assert connection.execute("SELECT start_date FROM backtest_results").fetchone() == (
+        upstream_results(1)["start_date"][0],
+    )
+
+
+def test_newer_features_replace_older_ones_and_older_ones_nothing(
+    database: Settings, connection: psycopg.Connection, tmp_path: Path
+) -> None:
+    one = upstream_features(1)
+    at = one["computed_at"][0]
+    versions = {
+        hours: one.assign(computed_at=at + pd.Timedelta(hours=hours), features=f'{{"a": {hours}}}')
+        for hours in range(4)
+    }
+    assert counts(import_features(database, csv(pd.concat([versions[1], versions[2]]), tmp_path / "a"))) == (1, 0, 1, 0)
+    assert counts(import_features(database, csv(versions[3], tmp_path / "b"))) == (0, 1, 0, 0)
+    assert counts(import_features(database, csv(versions[0], tmp_path / "c"))) == (0, 0, 1, 0)
+    assert connection.execute("SELECT features FROM ml_features").fetchall() == [({"a": 3},)]
+    rival = versions[3].assign(features='{"a": 7}')
+    assert counts(import_features(database, csv(rival, tmp_path / "d"))) == (0, 0, 0, 1)
+
+
+def test_replacing_one_rows_features_leaves_the_others_alone(
+    database: Settings, connection: psycopg.Connection, tmp_path: Path
+) -> None:
+    frame = upstream_features(3)
+    import_features(database, csv(frame, tmp_path / "a"))
+    later, earlier = frame["computed_at"][0] + pd.Timedelta(hours=1), frame["computed_at"][1] - pd.Timedelta(hours=1)
+    frame.loc[0, ["computed_at", "features"]] = [later, '{"a": 9}']
+    frame.loc[1, ["computed_at", "features"]] = [earlier, '{"a": 8}']
+    assert counts(import_features(database, csv(frame, tmp_path / "b"))) == (0, 1, 2, 0)
+    stored = connection.execute("SELECT features ? 'a' FROM ml_features ORDER BY backtest_result_id").fetchall()
+    assert stored == [(True,), (False,), (False,)]
+
+
+def test_features_that_cannot_be_right_are_quarantined(database: Settings, tmp_path: Path) -> None:
+    frame = upstream_features(7)
+    frame["features"] = ['{"a": 1}', '{"a": 1', '{"a": "high"}', '{"a": NaN}', "[1]", '{"a": "\\u0000"}', '{"a": true}']
+    report = import_features(database, csv(frame, tmp_path / "f"))
+    assert counts(report) == (2, 0, 0, 5)
+    assert pending(database)[["row_id", "column_name"]].to_numpy().tolist() == [
+        ["r2", "features"],
+        ["r3", "ml_a"],
+        ["r4", "ml_a"],
+        ["r5", "features"],
+        ["r6", "features"],
+    ]
+
+
+@pytest.mark.parametrize("write", [csv, jsonl])
+def test_text_that_postgresql_cannot_hold_is_quarantined(database: Settings, tmp_path: Path, write: Writer) -> None:
+    frame = upstream_results().assign(recommendation=["ok", "b\0d", "ok"])
+    assert counts(import_results(database, write(frame, tmp_path / "r"))) == (2, 0, 0, 1)
+
+
+def test_a_feature_without_values_at_the_beginning_is_a_feature_and_a_column_of_words_is_not(
+    database: Settings, connection: psycopg.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(file_batches, "BLOCK_BYTES", 400)
+    frame = wide(upstream_features(20)).assign(late=[None] * 19 + [7.5], word="red")
+    report = import_features(database, csv(frame, tmp_path / "f"))
+    assert (counts(report), report.ignored_columns) == ((20, 0, 0, 0), ("word",))
+    assert connection.execute("SELECT features->'late' FROM ml_features WHERE features ? 'late'").fetchall() == [(7.5,)]
+
+
+def test_a_missing_column_is_named_with_those_found(database: Settings, tmp_path: Path) -> None:
+    path = csv(upstream_results().rename(columns={"win_rate": "winrate"}), tmp_path / "r")
+    with pytest.raises(ImportFileError) as raised:
+        import_results(database, path)
+    assert f"{path} has no column 'win_rate'" in str(raised.value)
+    assert "Closest: winrate" in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("r.csv", b""),
+        ("r.jsonl", b""),
+        ("r.parquet", b"PAR1"),
+        ("r.csv.gz", b"no gzip"),
+        ("r.csv.gz", gzip.compress(b"id,strategy_id\n" * 999, mtime=0)[:40]),
+        ("r.csv", b"id,strategy_id\nr1,\xff\n"),
+        ("r.csv", b"id,id\n1,2\n"),
+        ("r.xlsx", b"PK"),
+        ("absent.csv", None),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named(
+    database: Settings, tmp_path: Path, name: str, content: bytes | None
+) -> None:
+    path = tmp_path / name
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ImportFileError, match=name):
+        import_results(database, path)
+
+
+def test_an_interrupted_import_leaves_nothing_and_can_be_repeated(
+    database: Settings, connection: psycopg.Connection, tmp_path: Path
+) -> None:
+    path = csv(upstream_results(), tmp_path / "r")
+
+    def interrupt(step: str, _: float) -> None:
+        if step.startswith("Merging"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        import_files(database, path, None, interrupt)
+    assert connection.execute("SELECT count(*) FROM backtest_results").fetchone() == (0,)
+    assert counts(import_results(database, path)) == (3, 0, 0, 0)
+
+
+def test_progress_is_told_from_start_to_end(database: Settings, tmp_path: Path) -> None:
+    told: list[tuple[str, float]] = []
+    import_files(database, csv(upstream_results(), tmp_path / "r"), None, lambda *step: told.append(step))
+    assert told[-1] == ("Merging 3 rows of r.csv", 1.0)
+    assert {0.0 <= done <= 1.0 for _, done in told} == {True}
+
+
+def test_somebody_elses_tables_of_other_types_are_filled(
+    database: Settings, connection: psycopg.Connection, tmp_path: Path
+) -> None:
+    connection.execute(
+        "CREATE TABLE backtest_results (id uuid PRIMARY KEY, strategy_id varchar(8), run_date timestamp, start_date "
+        "date, end_date timestamp, roi numeric(8, 3), sharpe_ratio real, max_drawdown numeric, win_rate numeric, "
+        "profit_factor numeric, total_bets smallint, composite_score numeric)"
+    )
+    connection.execute("CREATE TABLE ml_features (result_id uuid PRIMARY KEY, avg_odds numeric, runs integer)")
+    ids = [f"0e37df36-f698-11e6-8dd4-cb9ced3df97{digit}" for digit in "123"]
+    results = parquet(upstream_results().assign(id=[*ids[:2], "r3"]), tmp_path / "r")
+    features = csv(upstream_features().rename(columns={"backtest_result_id": "id"}).assign(id=ids), tmp_path / "f")
+    report = import_files(database, results, features)
+    assert [counts(file) for file in report.files] == [(2, 0, 0, 1), (3, 0, 0, 0)]
+    assert "id is no uuid" in pending(database)["reason"][0]
+    first = "SELECT roi::text, total_bets, start_date::text FROM backtest_results ORDER BY start_date LIMIT 1"
+    assert connection.execute(first).fetchall() == [("0.013", 40, "2023-01-01")]
+    assert connection.execute("SELECT DISTINCT avg_odds, runs FROM ml_features").fetchall() == [(4.5, None)]
+    assert import_files(database, results, features).inserted == 0
+
+
+def test_what_the_tables_types_cannot_hold_is_told_with_line_and_column(
+    database: Settings, connection: psycopg.Connection, tmp_path: Path
+) -> None:
+    import_results(database, csv(upstream_results(1), tmp_path / "r"))
+    connection.execute("ALTER TABLE backtest_results ALTER strategy_id TYPE varchar(2)")
+    with pytest.raises(ImportFileError, match=r"too long.*column strategy_id: \"s1000\".*Nothing was imported"):
+        import_results(database, csv(upstream_results().assign(strategy_id="s1000"), tmp_path / "long"))
+
+
+def test_a_role_that_may_only_read_is_told_which_right_it_lacks(
+    database: Settings, connection: psycopg.Connection, tmp_path: Path
+) -> None:
+    path = csv(upstream_results(), tmp_path / "r")
+    import_results(database, path)
+    assert database.database_url is not None
+    connection.execute("CREATE ROLE onlooker LOGIN PASSWORD 'secret'")
+    connection.execute("GRANT SELECT ON ALL TABLES IN SCHEMA public TO onlooker")
+    connection.execute("GRANT USAGE, CREATE ON SCHEMA cleverbetter TO onlooker")
+    connection.execute("GRANT ALL ON cleverbetter.quarantine TO onlooker")
+    try:
+        url = SecretStr(f"postgresql://onlooker:secret@{database.database_url.get_secret_value().partition('@')[2]}")
+        with pytest.raises(SchemaError, match=r"GRANT INSERT ON public\.backtest_results TO onlooker"):
+            import_results(database.model_copy(update={"database_url": url}), path)
+    finally:
+        connection.execute("DROP OWNED BY onlooker")
+        connection.execute("DROP ROLE onlooker")

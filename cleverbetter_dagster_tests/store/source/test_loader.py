@@ -1,0 +1,305 @@
+"""Rows out of PostgreSQL, whatever the tables look like."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+import psycopg
+import pytest
+from pydantic import SecretStr
+
+from cleverbetter_dagster.dataset.schema import REQUIRED, TIMESTAMP
+from cleverbetter_dagster.errors import DatabaseError
+from cleverbetter_dagster.settings import Settings
+from cleverbetter_dagster.store.postgres.database import psycopg_connect
+from cleverbetter_dagster.store.source import loader
+from cleverbetter_dagster.store.source.layout import resolve_source
+from cleverbetter_dagster.store.source.loader import LoadedRows, load_rows, month_counts
+from cleverbetter_dagster.store.source.row_query import RowQuery
+from cleverbetter_dagster.store.source.tables import ensure_source_tables
+
+NOW = pd.Timestamp("2023-12-31", tz="UTC")
+
+RESULTS = "backtest_results"
+COLUMNS = (
+    "id, strategy_id, run_date, start_date, end_date, total_return, sharpe_ratio, max_drawdown, win_rate, "
+    "profit_factor, total_bets, composite_score, method, created_at"
+)
+
+
+@pytest.fixture
+def connection(database: Settings) -> Iterator[psycopg.Connection]:
+    with psycopg_connect(database, "rows", autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture
+def ours(database: Settings, connection: psycopg.Connection) -> psycopg.Connection:
+    """Tables as the package makes them."""
+    ensure_source_tables(database)
+    return connection
+
+
+def insert(connection: psycopg.Connection, number: int, end: str = "2023-01-31T23:59:59Z", roi: str = "0.125") -> None:
+    connection.execute(
+        f"INSERT INTO backtest_results ({COLUMNS}) VALUES ('r{number}', 's1', '2023-02-01T01:00:00Z', "
+        f"'2023-01-01T00:00:00Z', %s, %s, 1.5, 0.25, 0.375, 999, 40, 0.5, 'replay', '2023-02-01T02:00:00Z')",
+        [end, roi],
+    )
+
+
+def features(connection: psycopg.Connection, number: int, json: str, computed_at: str = "2023-02-01") -> None:
+    connection.execute("INSERT INTO ml_features VALUES (%s, %s, %s)", [f"r{number}", computed_at, json])
+
+
+def load(settings: Settings, start: str | None = None, end: str | None = None, **layout: Any) -> LoadedRows:
+    instants = [pd.Timestamp(at, tz="UTC") if at else None for at in (start, end)]
+    return load_rows(settings, resolve_source(settings, **layout), *instants, NOW)
+
+
+def test_rows_come_under_canonical_names_and_types(database: Settings, ours: psycopg.Connection) -> None:
+    insert(ours, 1)
+    features(ours, 1, '{"avg_odds": 4.5, "overround": 1}')
+    loaded = load(database)
+    assert loaded.violations.empty
+    assert set(REQUIRED) <= set(loaded.rows.column_names)
+    row = loaded.rows.to_pylist()[0]
+    assert (row["id"], row["roi"], row["total_bets"], row["profit_factor"]) == ("r1", 0.125, 40.0, 999.0)
+    assert row["end_date"] == pd.Timestamp("2023-01-31T23:59:59Z")
+    assert (row["ml_avg_odds"], row["ml_overround"]) == (4.5, 1.0)
+    assert loaded.rows.schema.field("start_date").type == TIMESTAMP
+    assert loaded.rows.schema.field("created_at").type == TIMESTAMP
+
+
+def test_a_range_includes_its_start_and_not_its_end(database: Settings, ours: psycopg.Connection) -> None:
+    insert(ours, 1, end="2023-01-31T23:59:59.999999Z")
+    insert(ours, 2, end="2023-02-01T00:00:00Z")
+    insert(ours, 3, end="2023-03-01T00:00:00Z")
+    assert load(database, "2023-02-01", "2023-03-01").rows["id"].to_pylist() == ["r2"]
+    by_run = load(database, "2023-02-01", "2023-03-01", decision_time="run_date")
+    assert sorted(by_run.rows["id"].to_pylist()) == ["r1", "r2", "r3"]
+
+
+def test_a_range_without_rows_is_an_empty_table_with_all_columns(database: Settings, ours: psycopg.Connection) -> None:
+    insert(ours, 1)
+    loaded = load(database, "2020-01-01", "2020-02-01")
+    assert (loaded.rows_read, loaded.rows.num_rows) == (0, 0)
+    assert set(REQUIRED) <= set(loaded.rows.column_names)
+
+
+def test_a_row_without_features_keeps_its_place(database: Settings, ours: psycopg.Connection) -> None:
+    insert(ours, 1)
+    insert(ours, 2)
+    features(ours, 2, '{"avg_odds": 4.5}')
+    rows = load(database).rows.sort_by("id")
+    assert rows["ml_avg_odds"].to_pylist() == [None, 4.5]
+
+
+def test_a_key_only_late_rows_have_is_found(
+    database: Settings, ours: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loader, "SAMPLED_ROWS", 1)
+    for number in range(1, 6):
+        insert(ours, number)
+        features(ours, number, '{"usual": 1}' if number < 5 else '{"usual": 2, "it\'s \\"rare\\"": 7}')
+    rows = load(database).rows.sort_by("id")
+    assert rows['ml_it\'s "rare"'].to_pylist() == [None, None, None, None, 7.0]
+    assert rows["ml_usual"].to_pylist() == [1.0, 1.0, 1.0, 1.0, 2.0]
+
+
+def test_values_that_are_no_numbers_are_violations_of_their_row_alone(
+    database: Settings, ours: psycopg.Connection
+) -> None:
+    values = ["4.5", '"high"', '"3.5"', "true", "null", '{"deep": 1}']
+    for number, value in enumerate(values):
+        insert(ours, number)
+        features(ours, number, f'{{"avg_odds": {value}, "other": 1}}')
+    loaded = load(database)
+    good = loaded.rows.sort_by("id")
+    assert good["id"].to_pylist() == ["r0", "r2", "r3", "r4"]
+    assert good["ml_avg_odds"].to_pylist() == [4.5, 3.5, 1.0, None]
+    found = loaded.violations.sort_values("id")[["id", "column", "value"]].to_numpy().tolist()
+    assert found == [["r1", "ml_avg_odds", "high"], ["r5", "ml_avg_odds", '{"deep": 1}']]
+
+
+def test_features_that_are_no_object_are_a_violation(database: Settings, ours: psycopg.Connection) -> None:
+    for number, value in enumerate(['{"avg_odds": 1}', "[1, 2]", "null", "7", "{}"]):
+        insert(ours, number)
+        features(ours, number, value)
+    loaded = load(database)
+    assert sorted(loaded.rows["id"].to_pylist()) == ["r0", "r2", "r4"]
+    assert sorted(loaded.violations[["id", "column", "value"]].to_numpy().tolist()) == [
+        ["r1", "ml_features", "[1, 2]"],
+        ["r3", "ml_features", "7"],
+    ]
+
+
+def test_numbers_and_dates_no_row_can_have_do_not_stop_the_others(database: Settings, ours: psycopg.Connection) -> None:
+    insert(ours, 1)
+    insert(ours, 2, roi="NaN")
+    insert(ours, 3, roi="Infinity")
+    insert(ours, 4, end="infinity")
+    insert(ours, 5, end="0044-03-15 BC")
+    loaded = load(database)
+    assert loaded.rows["id"].to_pylist() == ["r1"]
+    assert sorted(loaded.violations[["id", "column"]].to_numpy().tolist()) == [
+        ["r2", "roi"],
+        ["r3", "roi"],
+        ["r4", "end_date"],
+        ["r5", "end_date"],
+    ]
+
+
+def test_empty_text_and_null_are_both_missing(database: Settings, connection: psycopg.Connection) -> None:
+    connection.execute(
+        "CREATE TABLE backtest_results AS SELECT 'r1' AS id, ''::text AS strategy_id, NULL::text AS method, "
+        "timestamptz '2023-02-01' AS run_date, date '2023-01-01' AS start_date, "
+        "timestamp '2023-01-31 12:00' AS end_date, 1.5::numeric AS roi, 1::real AS sharpe_ratio, "
+        "0.25 AS max_drawdown, 0.5 AS win_rate, NULL::numeric AS "
+        "profit_factor, 7::smallint AS total_bets, '0.5'::text AS composite_score, '{\"a\": 1}'::json AS ml_features"
+    )
+    loaded = load(database)
+    assert loaded.violations["column"].tolist() == ["strategy_id", "profit_factor"]
+    connection.execute("UPDATE backtest_results SET strategy_id = 's,\"1\"\n', profit_factor = 2")
+    row = load(database).rows.to_pylist()[0]
+    assert (row["strategy_id"], row["method"], row["composite_score"], row["ml_a"]) == ('s,"1"', "", 0.5, 1.0)
+    assert row["start_date"] == pd.Timestamp("2023-01-01", tz="UTC")
+    assert row["end_date"] == pd.Timestamp("2023-01-31 12:00", tz="UTC")
+    assert load(database, start="2023-01-31 12:00").rows_read == 1
+    assert load(database, end="2023-01-31 12:00").rows_read == 0
+
+
+@pytest.mark.parametrize("block_bytes", [256, 384, 512])
+def test_line_breaks_in_text_and_the_servers_own_ways_of_writing_dates_do_no_harm(
+    database: Settings, ours: psycopg.Connection, monkeypatch: pytest.MonkeyPatch, block_bytes: int
+) -> None:
+    monkeypatch.setattr(loader, "BLOCK_BYTES", block_bytes)
+    ours.execute(f"ALTER DATABASE {ours.info.dbname} SET DateStyle = 'SQL, DMY'")
+    for number in range(20):
+        insert(ours, number)
+    ours.execute("UPDATE backtest_results SET strategy_id = E'one\\n\\n\\ntwo'")
+    rows = load(database).rows
+    assert rows["strategy_id"].to_pylist() == ["one\n\n\ntwo"] * 20
+    assert set(rows["run_date"].to_pylist()) == {pd.Timestamp("2023-02-01T01:00:00Z")}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a\\b",
+        "\\N",
+        "\\",
+        "\\\\n",
+        "\\\n",
+        "tab\tand\\tno tab",
+        "\b\f\r\v.",
+        '"quoted", so"',
+        "\\.",
+        "\x01\x1f",
+        "\u00fc\u2028",
+    ],
+)
+def test_text_comes_as_it_was_written(database: Settings, ours: psycopg.Connection, text: str) -> None:
+    text = f"<{text}>"  # trimming is another matter
+    insert(ours, 1)
+    insert(ours, 2)
+    ours.execute("UPDATE backtest_results SET strategy_id = %s WHERE id = 'r1'", [text])
+    features(ours, 1, json.dumps({text: 1, "avg_odds": 3}))
+    features(ours, 2, json.dumps({"avg_odds": text}))
+    loaded = load(database)
+    row = loaded.rows.to_pylist()[0]
+    assert (row["id"], row["strategy_id"], row["ml_avg_odds"], row[f"ml_{text}"]) == ("r1", text, 3.0, 1.0)
+    assert loaded.violations[["id", "column", "value"]].to_numpy().tolist() == [["r2", "ml_avg_odds", text]]
+
+
+def test_a_table_without_method_has_one(database: Settings, ours: psycopg.Connection) -> None:
+    insert(ours, 1)
+    ours.execute("ALTER TABLE backtest_results DROP COLUMN method")
+    assert load(database).rows["method"].to_pylist() == [""]
+
+
+def test_wide_features_are_read_by_the_rows_id_whatever_its_type(database: Settings, ours: psycopg.Connection) -> None:
+    one = "0e37df36-f698-11e6-8dd4-cb9ced3df976"
+    insert(ours, 1)
+    ours.execute("ALTER TABLE ml_features RENAME TO old_features")
+    ours.execute("UPDATE backtest_results SET id = %s", [one])
+    ours.execute(
+        "CREATE TABLE ml_features (backtest_id uuid PRIMARY KEY, avg_odds numeric, runs integer, live boolean)"
+    )
+    ours.execute("INSERT INTO ml_features VALUES (%s, 4.50, 3, true)", [one])
+    row = load(database).rows.to_pylist()[0]
+    assert (row["ml_avg_odds"], row["ml_runs"], row["ml_live"]) == (4.5, 3.0, 1.0)
+
+
+def test_the_newest_of_several_features_rows_counts(database: Settings, ours: psycopg.Connection) -> None:
+    insert(ours, 1)
+    insert(ours, 2)
+    ours.execute("ALTER TABLE ml_features DROP CONSTRAINT ml_features_pkey")
+    ours.execute("CREATE UNIQUE INDEX ON ml_features (backtest_result_id, computed_at)")
+    features(ours, 1, '{"avg_odds": 1}', "2023-02-01")
+    features(ours, 1, '{"avg_odds": 3}', "2023-02-03")
+    features(ours, 1, '{"avg_odds": 2}', "2023-02-02")
+    loaded = load(database, "2023-01-01", "2023-02-01")
+    assert loaded.rows.sort_by("id").select(["id", "ml_avg_odds"]).to_pylist() == [
+        {"id": "r1", "ml_avg_odds": 3.0},
+        {"id": "r2", "ml_avg_odds": None},
+    ]
+
+
+def test_where_both_tables_have_features_the_features_table_wins(database: Settings, ours: psycopg.Connection) -> None:
+    for number in (1, 2):
+        insert(ours, number)
+        ours.execute("UPDATE backtest_results SET ml_features = %s", ['{"avg_odds": 1, "only_here": 5}'])
+    features(ours, 1, '{"avg_odds": 2, "only_there": 6}')
+    rows = load(database).rows.sort_by("id")
+    assert rows["ml_avg_odds"].to_pylist() == [2.0, 1.0]
+    assert rows["ml_only_here"].to_pylist() == [5.0, 5.0]
+    assert rows["ml_only_there"].to_pylist() == [6.0, None]
+
+
+def test_the_large_column_is_never_asked_for(database: Settings, ours: psycopg.Connection) -> None:
+    """A role that may read every column but `full_results` can load."""
+    insert(ours, 1)
+    ours.execute("CREATE ROLE narrow LOGIN PASSWORD 'secret'")
+    listed = COLUMNS.replace("total_return", "total_return, initial_capital, final_capital, ml_features")
+    ours.execute(f"GRANT SELECT ({listed}) ON backtest_results TO narrow")
+    ours.execute("GRANT SELECT ON ml_features TO narrow")
+    try:
+        assert database.database_url is not None
+        rest = database.database_url.get_secret_value().partition("@")[2]
+        url = SecretStr(f"postgresql://narrow:secret@{rest}")
+        narrow = database.model_copy(update={"database_url": url})
+        assert load(narrow).rows.num_rows == 1
+    finally:
+        ours.execute("DROP OWNED BY narrow")
+        ours.execute("DROP ROLE narrow")
+
+
+def test_an_index_serves_a_month(database: Settings, ours: psycopg.Connection) -> None:
+    insert(ours, 1)
+    query = RowQuery(resolve_source(database), *pd.to_datetime(["2023-01-01", "2023-02-01"], utc=True))
+    ours.execute("SET enable_seqscan = off")
+    plan = ours.execute("EXPLAIN " + query.select().as_string(ours)).fetchall()
+    assert "backtest_results_end_date_idx" in str(plan)
+
+
+def test_months_are_counted_in_utc(database: Settings, ours: psycopg.Connection) -> None:
+    for number, end in enumerate(
+        ["2023-01-31T23:59:59Z", "2023-02-01T00:00:00Z", "2023-02-01T05:00:00+10:00", "infinity"]
+    ):
+        insert(ours, number, end=end)
+    ours.execute(f"ALTER DATABASE {ours.info.dbname} SET TimeZone = 'Australia/Sydney'")
+    assert month_counts(database, resolve_source(database)) == {"2023-01": 2, "2023-02": 1}
+    assert load(database, "2023-02-01", "2023-03-01").rows["id"].to_pylist() == ["r1"]
+
+
+def test_a_server_that_breaks_off_is_an_error_and_not_fewer_rows(database: Settings, ours: psycopg.Connection) -> None:
+    insert(ours, 1)
+    ours.execute("ALTER TABLE backtest_results RENAME TO base")
+    ours.execute(
+        f"CREATE VIEW backtest_results AS SELECT {COLUMNS} FROM base, generate_series(1, 5000) "
+        f"UNION ALL SELECT {COLUMNS} FROM base WHERE 1 / (total_bets - 40) > 0"
+    )
+    with pytest.raises(DatabaseError, match="broke off while it sent rows: division by zero"):
+        load(database)

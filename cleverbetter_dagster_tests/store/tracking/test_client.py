@@ -1,0 +1,186 @@
+"""Runs say what happened, whoever starts first, and never tell a password."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from sqlalchemy.engine import make_url
+
+from cleverbetter_dagster.errors import ModelNotFound, SettingsError
+from cleverbetter_dagster.settings import Settings
+from cleverbetter_dagster.store.postgres.database import psycopg_connect
+from cleverbetter_dagster.store.tracking.client import (
+    artefact_folder,
+    experiment_id,
+    mlflow_client,
+    run_page,
+    tracking_uri,
+)
+from cleverbetter_dagster.store.tracking.runs import RunSpec, code_version, reopen_run, start_run
+
+SPEC = RunSpec(
+    family="ensemble",
+    as_of="2023-12",
+    data_hash="abc123",
+    params={"learning_rate": 0.1, "layers": [8, 4], "kind": "rf"},
+    tags={"note": "first"},
+    dagster_run_id="d-1",
+)
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def test_a_run_carries_its_spec_and_ends_finished(tracked: Settings) -> None:
+    with start_run(tracked, SPEC) as run:
+        assert mlflow_client(tracked).get_run(run.run_id).info.status == "RUNNING"
+    found = mlflow_client(tracked).get_run(run.run_id)
+    assert found.info.status == "FINISHED"
+    assert found.info.run_name == "ensemble 2023-12"
+    assert found.data.params == {"learning_rate": "0.1", "layers": "[8, 4]", "kind": "rf"}
+    tags = {key: value for key, value in found.data.tags.items() if not key.startswith("mlflow.")}
+    assert tags == {
+        "family": "ensemble",
+        "as_of": "2023-12",
+        "data_hash": "abc123",
+        "git_commit": code_version(),
+        "dagster.run_id": "d-1",
+        "note": "first",
+    }
+
+
+def test_a_run_may_hang_below_another(tracked: Settings) -> None:
+    with start_run(tracked, SPEC) as parent:
+        below = RunSpec("rl_agent", "2023-12", "abc123", parent_run_id=parent.run_id)
+        with start_run(tracked, below) as child:
+            pass
+    assert mlflow_client(tracked).get_run(child.run_id).data.tags["mlflow.parentRunId"] == parent.run_id
+
+
+@pytest.mark.parametrize(("error", "status"), [(ValueError, "FAILED"), (KeyboardInterrupt, "KILLED")])
+def test_an_error_fails_the_run_and_an_interrupt_kills_it(
+    tracked: Settings, error: type[BaseException], status: str
+) -> None:
+    with pytest.raises(error), start_run(tracked, SPEC) as run:
+        raise error
+    assert mlflow_client(tracked).get_run(run.run_id).info.status == status
+
+
+def test_a_run_reopened_takes_more_and_ends_again(tracked: Settings) -> None:
+    with start_run(tracked, SPEC) as run:
+        run.log_metrics({"fold_auc": 0.7})
+    with reopen_run(tracked, run.run_id) as again:
+        assert mlflow_client(tracked).get_run(run.run_id).info.status == "RUNNING"
+        again.log_metrics({"test_auc": 0.74})
+    found = mlflow_client(tracked).get_run(run.run_id)
+    assert found.data.metrics == {"fold_auc": 0.7, "test_auc": 0.74}
+    assert found.info.status == "FINISHED"
+
+
+def test_reopening_a_run_nobody_knows_is_refused_by_name(tracked: Settings) -> None:
+    with pytest.raises(ModelNotFound, match="no run 'nosuch'"), reopen_run(tracked, "nosuch"):
+        pass
+
+
+def test_unknown_numbers_are_left_out_and_more_than_a_batch_is_taken(tracked: Settings) -> None:
+    many = {f"m{number}": float(number) for number in range(1100)}
+    with start_run(tracked, SPEC) as run:
+        run.log_metrics({"nan": float("nan"), "inf": float("inf"), "none": None, **many})
+        run.log_params({f"p{number}": number for number in range(150)})
+    data = mlflow_client(tracked).get_run(run.run_id).data
+    assert data.metrics == many
+    assert data.params["p149"] == "149"
+
+
+def test_metrics_of_several_steps_make_a_curve(tracked: Settings) -> None:
+    with start_run(tracked, SPEC) as run:
+        for step, value in enumerate([0.6, 0.65, 0.7]):
+            run.log_metrics({"auc": value}, step)
+    curve = mlflow_client(tracked).get_metric_history(run.run_id, "auc")
+    assert [(point.step, point.value) for point in curve] == [(0, 0.6), (1, 0.65), (2, 0.7)]
+
+
+def test_artefacts_lie_under_the_state_folder_wherever_the_command_was_typed(
+    tracked: Settings, elsewhere: Path
+) -> None:
+    with start_run(tracked, SPEC) as run:
+        run.log_file("plots/roc.png", b"\x89PNG")
+        run.log_text("report.html", "<p>ä</p>")
+        run.log_json("gate.json", {"promote": True, "low": float("nan")})
+    folder = artefact_folder(tracked) / run.run_id / "artifacts"
+    assert (folder / "plots" / "roc.png").read_bytes() == b"\x89PNG"
+    assert (folder / "report.html").read_text() == "<p>ä</p>"
+    assert json.loads((folder / "gate.json").read_text()) == {"promote": True, "low": None}
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_no_global_address_or_run_is_left_behind(tracked: Settings) -> None:
+    import mlflow
+
+    before = mlflow.get_tracking_uri()
+    with start_run(tracked, SPEC):
+        assert mlflow.active_run() is None
+    assert mlflow.get_tracking_uri() == before
+
+
+def test_a_deleted_experiment_is_restored(tracked: Settings) -> None:
+    found = experiment_id(tracked)
+    mlflow_client(tracked).delete_experiment(found)
+    assert experiment_id(tracked) == found
+    assert mlflow_client(tracked).get_experiment(found).lifecycle_stage == "active"
+
+
+def test_many_who_start_at_once_share_one_experiment(tracked: Settings) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        found = set(pool.map(lambda _: experiment_id(tracked), range(8)))
+    assert len(found) == 1
+
+
+def test_two_processes_may_create_the_tables_at_once(first_two_starters: list[tuple[int, str, str]]) -> None:
+    assert [code for code, *_ in first_two_starters] == [0, 0], first_two_starters
+    assert len({output for _, output, _ in first_two_starters}) == 1
+
+
+def test_the_password_is_told_nowhere(tracked: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    assert tracked.database_url is not None
+    password = make_url(tracked.database_url.get_secret_value()).password
+    assert isinstance(password, str)
+    with caplog.at_level("DEBUG"), start_run(tracked, SPEC) as run:
+        run.log_metrics({"auc": 0.7})
+        run.log_text("a.txt", "text")
+    assert password in tracking_uri(tracked)
+    assert password not in caplog.text
+    with psycopg_connect(tracked, "mlflow") as connection:
+        tables = ("tags", "params", "runs", "experiments", "experiment_tags")
+        told = [str(row) for table in tables for row in connection.execute(f"SELECT * FROM {table}")]
+    assert any("abc123" in row for row in told)
+    assert not any(password in row for row in told)
+
+
+def test_an_address_mlflow_cannot_use_is_named_without_its_password(tracked: Settings) -> None:
+    settings = tracked.model_copy(update={"mlflow_tracking_uri": "nosuch://user:hunter2@host/x"})
+    with pytest.raises(SettingsError, match="MLFLOW_TRACKING_URI") as caught:
+        mlflow_client(settings)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_plain_postgresql_address_gets_the_driver_mlflow_knows(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path).model_copy(update={"mlflow_tracking_uri": "postgresql://user@host/x"})
+    assert tracking_uri(settings) == "postgresql+psycopg2://user@host/x"
+    assert tracking_uri(settings.model_copy(update={"mlflow_tracking_uri": "http://host:5000"})) == "http://host:5000"
+
+
+def test_a_page_of_a_run_is_told_without_the_password_of_the_server(
+    tracked: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cleverbetter_dagster.store.tracking.client.experiment_id", lambda _: "7")
+    page = "/#/experiments/7/runs/r/artifacts/reports/ensemble.html"
+    assert run_page(tracked, "r", "reports/ensemble.html") == f"http://127.0.0.1:{tracked.mlflow_port}{page}"
+    served = tracked.model_copy(update={"mlflow_tracking_uri": "https://ann:hunter2@mlflow.example:8443/ui/"})
+    assert run_page(served, "r", "reports/ensemble.html") == f"https://mlflow.example:8443/ui{page}"

@@ -1,0 +1,358 @@
+"""A packed model answers raw rows as it did before it was packed, and is not opened once its files were touched."""
+
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import urlparse
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cleverbetter_dagster.dataset.panel import build_panel
+from cleverbetter_dagster.dataset.spec import DatasetSpec
+from cleverbetter_dagster.errors import DataError, ModelNotFound, ModelTampered, RegistryError
+from cleverbetter_dagster.learning.family import FittedModel
+from cleverbetter_dagster.settings import REPOSITORY, Settings
+from cleverbetter_dagster.store.postgres.database import psycopg_connect
+from cleverbetter_dagster.store.tracking.client import mlflow_client, tracking_uri
+from cleverbetter_dagster.store.tracking.files import contents_sha256, files_below
+from cleverbetter_dagster.store.tracking.package import (
+    PackedModel,
+    StrategyModel,
+    canonical_rows,
+    load_model,
+    log_model,
+)
+from cleverbetter_dagster.store.tracking.registry import Registry
+from cleverbetter_dagster.store.tracking.runs import RunSpec, start_run
+
+FEATURES = ("win_rate", "ewm_roi", "ml_avg_odds", "shrunk_return")
+
+
+class LinearModel(FittedModel):
+    """A logistic function of four features with numbers that have no short decimal form."""
+
+    family = "ensemble"
+
+    def __init__(self) -> None:
+        self.feature_names = FEATURES
+        self.weights = np.random.default_rng(7).normal(size=len(FEATURES))
+
+    def _describe(self, values: np.ndarray) -> dict[str, np.ndarray]:
+        probability = 1 / (1 + np.exp(-np.nan_to_num(values) @ self.weights))
+        return {"probability": probability, "score": probability**2, "confidence": np.abs(2 * probability - 1)}
+
+    def feature_importance(self) -> pd.Series:
+        return pd.Series(np.abs(self.weights) / np.abs(self.weights).sum(), index=list(FEATURES))
+
+    def report(self) -> dict[str, float | int | str]:
+        return {}
+
+
+def raw_rows(windows: int = 6) -> pd.DataFrame:
+    """Rows of five strategies as the upstream tables give them: `total_return`, whole bet counts, further columns."""
+    random = np.random.default_rng(1)
+    start = pd.date_range("2023-01-01", periods=windows, freq="MS", tz="UTC").repeat(5)
+    n = len(start)
+    return pd.DataFrame(
+        {
+            "id": [f"row-{i}" for i in range(n)],
+            "strategy_id": [f"s{i % 5}" for i in range(n)],
+            "method": "walk_forward",
+            "start_date": start,
+            "end_date": start + pd.Timedelta(days=30),
+            "run_date": start + pd.Timedelta(days=31),
+            "total_return": random.normal(0, 0.1, n),
+            "sharpe_ratio": random.normal(0, 1, n),
+            "max_drawdown": random.uniform(0, 0.5, n),
+            "win_rate": random.uniform(0, 1, n),
+            "profit_factor": np.where(np.arange(n) % 7 == 0, 999.0, 1.1),
+            "total_bets": random.integers(1, 400, n),
+            "composite_score": random.uniform(0, 1, n),
+            "ml_avg_odds": np.where(np.arange(n) % 4 == 0, np.nan, 3.5),
+            "recommendation": "keep",
+        }
+    ).sample(frac=1.0, random_state=3)
+
+
+MODEL = StrategyModel(LinearModel(), DatasetSpec())
+
+
+@pytest.fixture(scope="module")
+def packed(tracked: Settings) -> PackedModel:
+    with start_run(tracked, RunSpec("ensemble", "2023-06", "abc")) as run:
+        return log_model(run, MODEL)
+
+
+def files_of(settings: Settings, packed: PackedModel) -> Path:
+    logged = mlflow_client(settings).get_logged_model(packed.model_uri.removeprefix("models:/"))
+    return Path(urlparse(logged.artifact_location).path)
+
+
+def test_a_model_says_of_raw_rows_what_it_says_of_the_panel_made_from_them() -> None:
+    rows = raw_rows()
+    panel = build_panel(canonical_rows(rows), None, DatasetSpec())
+    expected = MODEL.fitted.describe(panel.set_index("id"))
+    found = MODEL.predict(rows.set_index("id", drop=False))
+    pd.testing.assert_frame_equal(found, expected.loc[rows["id"]], check_names=False, check_exact=True)
+
+
+def test_rows_keep_their_order_and_a_repeated_index() -> None:
+    rows = raw_rows()
+    repeated = rows.set_axis([0] * len(rows))
+    found = MODEL.predict(repeated)
+    assert list(found.index) == [0] * len(rows)
+    assert found.to_numpy().tolist() == MODEL.predict(rows).to_numpy().tolist()
+
+
+Otherwise = Callable[[pd.DataFrame], pd.DataFrame]
+
+
+@pytest.mark.parametrize(
+    "otherwise",
+    [
+        lambda rows: rows.rename(columns={"total_return": "roi"}),
+        lambda rows: rows.assign(start_date=rows["start_date"].dt.tz_localize(None)),
+        lambda rows: rows.assign(end_date=rows["end_date"].dt.strftime("%Y-%m-%dT%H:%M:%S%z")),
+        lambda rows: rows.assign(total_bets=rows["total_bets"].astype(str)),
+        lambda rows: rows.drop(columns="method"),
+    ],
+    ids=["roi", "naive dates", "text dates", "text numbers", "no method"],
+)
+def test_rows_may_come_as_a_source_happens_to_give_them(otherwise: Otherwise) -> None:
+    rows = raw_rows()
+    pd.testing.assert_frame_equal(MODEL.predict(otherwise(rows)), MODEL.predict(rows), check_exact=True)
+
+
+def test_rows_that_cannot_be_scored_say_why() -> None:
+    with pytest.raises(DataError, match="lack win_rate"):
+        MODEL.predict(raw_rows().drop(columns="win_rate"))
+    with pytest.raises(DataError, match="lack roi"):
+        MODEL.predict(raw_rows().drop(columns="total_return"))
+    with pytest.raises(DataError, match="wrong kind"):
+        MODEL.predict(raw_rows().assign(win_rate="often"))
+
+
+def test_rows_are_not_changed_by_scoring_them() -> None:
+    rows = raw_rows()
+    MODEL.predict(rows)
+    pd.testing.assert_frame_equal(rows, raw_rows())
+
+
+def test_a_loaded_model_answers_bit_by_bit_as_before(tracked: Settings, packed: PackedModel) -> None:
+    loaded = load_model(tracked, packed.model_uri)
+    pd.testing.assert_frame_equal(loaded.predict(raw_rows()), MODEL.predict(raw_rows()), check_exact=True)
+    assert loaded.spec == MODEL.spec
+    assert loaded.feature_names == FEATURES
+
+
+def test_a_fresh_process_answers_bit_by_bit_as_before(tracked: Settings, packed: PackedModel, tmp_path: Path) -> None:
+    raw_rows().to_pickle(tmp_path / "rows.pickle")
+    code = (
+        "import sys, pickle, pandas as pd\n"
+        "from cleverbetter_dagster.settings import load_settings\n"
+        "from cleverbetter_dagster.store.tracking.package import load_model\n"
+        "rows = pd.read_pickle(sys.argv[2] + '/rows.pickle')\n"
+        "load_model(load_settings(), sys.argv[1]).predict(rows).to_pickle(sys.argv[2] + '/mine.pickle')\n"
+        "import mlflow\n"
+        "mlflow.pyfunc.load_model(sys.argv[3]).predict(rows).to_pickle(sys.argv[2] + '/theirs.pickle')\n"
+    )
+    assert tracked.database_url is not None
+    subprocess.run(
+        [sys.executable, "-c", code, packed.model_uri, str(tmp_path), str(files_of(tracked, packed))],
+        env={
+            **os.environ,
+            "DAGSTER_HOME": str(tracked.home),
+            "DATABASE_URL": tracked.database_url.get_secret_value(),
+            "MLFLOW_TRACKING_URI": tracking_uri(tracked),
+            "PYTHONPATH": str(REPOSITORY),
+        },
+        cwd=tmp_path,
+        check=True,
+        timeout=120,
+    )
+    for name in ("mine", "theirs"):
+        found = pd.read_pickle(tmp_path / f"{name}.pickle")
+        pd.testing.assert_frame_equal(found, MODEL.predict(raw_rows()), check_exact=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.pickle", "rows.pickle", "theirs.pickle"]
+
+
+@pytest.fixture
+def mlflow_of_tracked(tracked: Settings) -> Iterator[None]:
+    """MLflow's own functions meet the deployment's server in this process, as they do where a person has set it."""
+    import mlflow
+
+    mlflow.set_tracking_uri(tracking_uri(tracked))
+    yield
+    mlflow.set_tracking_uri(None)
+    os.environ.pop("MLFLOW_TRACKING_URI", None)  # MLflow leaves it there
+
+
+def test_the_signature_names_required_and_optional_columns(
+    tracked: Settings, packed: PackedModel, mlflow_of_tracked: None
+) -> None:
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    model = mlflow.pyfunc.load_model(str(files_of(tracked, packed)))
+    columns = {column.name: column.required for column in model.metadata.signature.inputs}
+    assert columns["win_rate"] is True
+    assert columns["total_return"] is columns["roi"] is columns["ml_avg_odds"] is columns["method"] is False
+    assert model.metadata.signature.outputs.input_names() == ["probability", "score", "confidence"]
+    with pytest.raises(MlflowException, match="win_rate"):
+        model.predict(raw_rows().drop(columns="win_rate"))
+
+
+def test_the_run_and_the_version_know_the_hash_and_the_model(tracked: Settings, packed: PackedModel) -> None:
+    client = mlflow_client(tracked)
+    logged = client.get_logged_model(packed.model_uri.removeprefix("models:/"))
+    assert logged.source_run_id is not None
+    run = client.get_run(logged.source_run_id)
+    assert run.outputs is not None
+    registry = Registry(tracked)
+    version = registry.get_version("ensemble", registry.register(logged.source_run_id, "ensemble"))
+    assert logged.tags["model_sha256"] == run.data.tags["model_sha256"] == version.sha256 == packed.sha256
+    assert str(logged.status) == "READY"
+    assert [output.model_id for output in run.outputs.model_outputs] == [logged.model_id]
+    loaded = load_model(tracked, version.model_uri)
+    pd.testing.assert_frame_equal(loaded.predict(raw_rows()), MODEL.predict(raw_rows()), check_exact=True)
+
+
+class Trap:
+    """Runs a command of the attacker when it is unpickled."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, (str(self.file),)
+
+
+def test_a_changed_model_is_refused_before_anything_of_it_runs(tracked: Settings, tmp_path: Path) -> None:
+    with start_run(tracked, RunSpec("ensemble", "2023-06", "abc")) as run:
+        packed = log_model(run, MODEL)
+    files = files_of(tracked, packed)
+    (files / "data" / "model.pkl").write_bytes(pickle.dumps(Trap(tmp_path / "sprung")))
+    with pytest.raises(ModelTampered, match=f"{packed.sha256} was recorded"):
+        load_model(tracked, packed.model_uri)
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_mlflows_own_loading_refuses_a_changed_model_too(
+    tracked: Settings, tmp_path: Path, mlflow_of_tracked: None
+) -> None:
+    import mlflow
+
+    with start_run(tracked, RunSpec("ensemble", "2023-06", "abc")) as run:
+        packed = log_model(run, MODEL)
+    assert mlflow.pyfunc.load_model(packed.model_uri).predict(raw_rows()).shape == (30, 3)
+    (files_of(tracked, packed) / "data" / "model.pkl").write_bytes(pickle.dumps(Trap(tmp_path / "sprung")))
+    with pytest.raises(ModelTampered):
+        mlflow.pyfunc.load_model(packed.model_uri)
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_a_folder_whose_hash_nobody_recorded_is_not_opened(tracked: Settings, packed: PackedModel) -> None:
+    import mlflow
+
+    with pytest.raises(ModelTampered, match="Set MLFLOW_TRACKING_URI"):
+        mlflow.pyfunc.load_model(str(files_of(tracked, packed)))
+
+
+def version_of_a_trap(settings: Settings, name: str, folder: Path, tags: dict[str, str]) -> str:
+    """A version that leads to a package whose hash is right, and that runs a command when it is unpickled."""
+    with start_run(settings, RunSpec("ensemble", "2023-06", "abc")) as run:
+        source = files_of(settings, log_model(run, MODEL))
+    shutil.copytree(source, folder / "package")
+    (folder / "package" / "data" / "model.pkl").write_bytes(pickle.dumps(Trap(folder / "sprung")))
+    sha256 = contents_sha256(files_below(folder / "package"))
+    client = mlflow_client(settings)
+    client.create_registered_model(name, tags=tags)
+    created = client.create_model_version(
+        name, (folder / "package").as_uri(), run.run_id, tags={"model_sha256": sha256}
+    )
+    return f"models:/{name}/{created.version}"
+
+
+def test_a_version_that_leads_to_a_foreign_folder_is_not_opened(empty_registry: Settings, tmp_path: Path) -> None:
+    uri = version_of_a_trap(empty_registry, "ensemble", tmp_path, {"cleverbetter": "family"})
+    with pytest.raises(RegistryError, match="which no run of ours logged"):
+        load_model(empty_registry, uri)
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_a_registered_model_of_somebody_else_is_not_opened(empty_registry: Settings, tmp_path: Path) -> None:
+    uri = version_of_a_trap(empty_registry, "theirs", tmp_path, {})
+    with pytest.raises(RegistryError, match="a registered model of somebody else"):
+        load_model(empty_registry, uri)
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_a_logged_model_that_was_led_elsewhere_is_not_opened(empty_registry: Settings, tmp_path: Path) -> None:
+    version_of_a_trap(empty_registry, "theirs", tmp_path, {})
+    with start_run(empty_registry, RunSpec("ensemble", "2023-06", "abc")) as run:
+        packed = log_model(run, MODEL)
+    model_id, package = packed.model_uri.removeprefix("models:/"), tmp_path / "package"
+    mlflow_client(empty_registry).set_logged_model_tags(
+        model_id, {"model_sha256": contents_sha256(files_below(package))}
+    )
+    with psycopg_connect(empty_registry, "mlflow", autocommit=True) as connection:
+        changed = connection.execute(
+            "UPDATE logged_models SET artifact_location = %s WHERE model_id = %s", [package.as_uri(), model_id]
+        )
+        assert changed.rowcount == 1
+    with pytest.raises(RegistryError, match="outside of its experiment"):
+        load_model(empty_registry, packed.model_uri)
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_a_version_whose_hash_is_not_its_models_is_not_opened(empty_registry: Settings) -> None:
+    with start_run(empty_registry, RunSpec("ensemble", "2023-06", "abc")) as run:
+        log_model(run, MODEL)
+    Registry(empty_registry).register(run.run_id, "ensemble")
+    mlflow_client(empty_registry).set_model_version_tag("ensemble", "1", "model_sha256", "0" * 64)
+    with pytest.raises(ModelTampered, match="One of them was changed"):
+        load_model(empty_registry, "models:/ensemble/1")
+
+
+@pytest.mark.parametrize("name", ["MLmodel", "requirements.txt", "added.py"])
+def test_every_file_of_a_model_counts(tracked: Settings, name: str) -> None:
+    with start_run(tracked, RunSpec("ensemble", "2023-06", "abc")) as run:
+        packed = log_model(run, MODEL)
+    with (files_of(tracked, packed) / name).open("a") as file:
+        file.write("\n")
+    with pytest.raises(ModelTampered):
+        load_model(tracked, packed.model_uri)
+
+
+def test_a_model_without_a_recorded_hash_is_refused(tracked: Settings) -> None:
+    with start_run(tracked, RunSpec("ensemble", "2023-06", "abc")) as run:
+        packed = log_model(run, MODEL)
+    mlflow_client(tracked).delete_logged_model_tag(packed.model_uri.removeprefix("models:/"), "model_sha256")
+    with pytest.raises(ModelTampered, match="none was recorded"):
+        load_model(tracked, packed.model_uri)
+
+
+def test_a_model_that_is_not_there_is_named(tracked: Settings) -> None:
+    for uri in ("models:/m-0000", "models:/ensemble/99", "models:/ensemble@champion", "runs:/x", "models:/nosuch/1"):
+        with pytest.raises(ModelNotFound, match=uri):
+            load_model(tracked, uri)
+
+
+def test_a_model_whose_files_were_deleted_is_named(tracked: Settings) -> None:
+    with start_run(tracked, RunSpec("ensemble", "2023-06", "abc")) as run:
+        packed = log_model(run, MODEL)
+    files = files_of(tracked, packed)
+    files.rename(files.with_name("gone"))
+    with pytest.raises(ModelNotFound, match="moved or deleted"):
+        load_model(tracked, packed.model_uri)
+
+
+def test_a_hash_tells_names_from_contents() -> None:
+    assert contents_sha256({"a": b"bc"}) != contents_sha256({"ab": b"c"})
+    assert contents_sha256({"a": b"x", "b": b"y"}) != contents_sha256({"a": b"y", "b": b"x"})
