@@ -13,13 +13,13 @@ from numpy.typing import ArrayLike
 from pydantic import Field, SecretStr, field_validator
 
 from cleverbetter_dagster.dataset.as_of import AsOf
-from cleverbetter_dagster.dataset.examples import Examples, check_enough
+from cleverbetter_dagster.dataset.examples import Examples, check_enough, pooled
 from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.dataset.splits import Partition
 from cleverbetter_dagster.errors import InvalidInput, NotEnoughRows
 from cleverbetter_dagster.learning.catalogue import get_family
 from cleverbetter_dagster.learning.family import Params
-from cleverbetter_dagster.learning.tuning.study import StudySpec, pooled
+from cleverbetter_dagster.learning.tuning.study import StudySpec
 from cleverbetter_dagster.services.ingest.loading import load_history
 from cleverbetter_dagster.services.notebook.example_frames import examples_of, frames_of
 from cleverbetter_dagster.services.notebook.trained_model import TrainedModel, fit, learned_and_new, update

@@ -68,6 +68,11 @@ class Examples:
         return Examples(self.frame.take(positions))
 
 
+def pooled(earlier: Examples, later: Examples) -> Examples:
+    """Two parts as one, in order of time."""
+    return Examples(pd.concat([earlier.frame, later.frame], ignore_index=True))
+
+
 def check_enough(usable: int, spec: DatasetSpec) -> None:
     """Refuse to train on fewer examples than `spec.min_examples`.
 

@@ -16,7 +16,7 @@ from scipy.optimize import minimize
 from scipy.stats import betabinom
 from sklearn.metrics import roc_auc_score
 
-from cleverbetter_dagster.dataset.examples import Examples
+from cleverbetter_dagster.dataset.examples import Examples, pooled
 from cleverbetter_dagster.dataset.schema import METHOD, STRATEGY
 from cleverbetter_dagster.dataset.splits import Partition
 from cleverbetter_dagster.evaluation.intervals.bootstrap import BlockBootstrap, Interval
@@ -24,7 +24,6 @@ from cleverbetter_dagster.evaluation.metrics.month_statistics import auc_statist
 from cleverbetter_dagster.learning.ensemble.base_learners import LogisticLearner, fit_base_learners
 from cleverbetter_dagster.learning.ensemble.family import EnsembleParams, FittedEnsemble
 from cleverbetter_dagster.learning.family import feature_matrix
-from cleverbetter_dagster.learning.tuning.study import pooled
 
 TARGET = 0.75
 WORLDS = 200

@@ -24,11 +24,12 @@ from rich.table import Table
 from sklearn.metrics import roc_auc_score
 
 from cleverbetter_dagster.dataset.as_of import AsOf
+from cleverbetter_dagster.dataset.examples import pooled
 from cleverbetter_dagster.dataset.simulation.rows import SampleSpec, sample_rows
 from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.dataset.splits import Partition
 from cleverbetter_dagster.learning.ensemble.family import Ensemble, EnsembleParams, FittedEnsemble
-from cleverbetter_dagster.learning.tuning.study import StudyPlace, StudyResult, StudySpec, pooled, run_study
+from cleverbetter_dagster.learning.tuning.study import StudyPlace, StudyResult, StudySpec, run_study
 from cleverbetter_dagster.services.training.datasets import Dataset, plan_split
 from cleverbetter_dagster.services.training.tune import warm_start
 from cleverbetter_dagster_tests.benchmarks import auc_account

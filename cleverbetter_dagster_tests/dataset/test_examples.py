@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cleverbetter_dagster.dataset.examples import Examples, check_enough
+from cleverbetter_dagster.dataset.examples import Examples, check_enough, pooled
 from cleverbetter_dagster.dataset.features import feature_columns
 from cleverbetter_dagster.dataset.panel import build_panel
 from cleverbetter_dagster.errors import DataError, NotEnoughRows
@@ -30,6 +30,13 @@ def test_examples_give_features_labels_and_what_followed() -> None:
 def test_taking_examples_keeps_the_order_asked_for() -> None:
     examples = Examples(panel_of(0.3, -0.1, 0.2, 0.1).iloc[:3])
     assert examples.take(np.array([2, 0])).ids.tolist() == ["w2", "w0"]
+
+
+def test_pooled_parts_keep_every_row_in_order() -> None:
+    examples = Examples(panel_of(0.3, -0.1, 0.2, 0.1).iloc[:3])
+    both = pooled(examples.take(np.array([0, 1])), examples.take(np.array([2])))
+    assert both.ids.tolist() == ["w0", "w1", "w2"]
+    assert both.decision_time.is_monotonic_increasing and both.frame.index.tolist() == [0, 1, 2]
 
 
 def test_an_unlabelled_row_is_no_example() -> None:

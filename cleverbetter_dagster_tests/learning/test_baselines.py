@@ -2,11 +2,10 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from cleverbetter_dagster.dataset.examples import Examples
+from cleverbetter_dagster.dataset.examples import Examples, pooled
 from cleverbetter_dagster.dataset.schema import METRICS
 from cleverbetter_dagster.errors import LearningError
 from cleverbetter_dagster.learning.baselines import BASELINES
-from cleverbetter_dagster.learning.tuning.study import pooled
 
 
 @pytest.fixture(scope="module")

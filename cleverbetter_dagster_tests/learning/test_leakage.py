@@ -7,13 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cleverbetter_dagster.dataset.examples import Examples
+from cleverbetter_dagster.dataset.examples import Examples, pooled
 from cleverbetter_dagster.learning.baselines import BASELINES
 from cleverbetter_dagster.learning.catalogue import FAMILIES
 from cleverbetter_dagster.learning.ensemble import base_learners
 from cleverbetter_dagster.learning.ensemble import family as ensemble
 from cleverbetter_dagster.learning.ensemble.family import Ensemble, EnsembleParams, predict_forward
-from cleverbetter_dagster.learning.tuning.study import pooled
 from cleverbetter_dagster_tests.learning.conftest import SMALL, partition_of
 
 PARAMS = SMALL["ensemble"]

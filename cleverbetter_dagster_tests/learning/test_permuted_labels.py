@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from cleverbetter_dagster.dataset.examples import Examples
+from cleverbetter_dagster.dataset.examples import Examples, pooled
 from cleverbetter_dagster.dataset.splits import Partition
 from cleverbetter_dagster.evaluation.intervals.bootstrap import BlockBootstrap, Interval
 from cleverbetter_dagster.evaluation.metrics.month_statistics import auc_statistic, mean_statistic
@@ -19,7 +19,6 @@ from cleverbetter_dagster.learning.catalogue import FAMILIES
 from cleverbetter_dagster.learning.family import FittedModel
 from cleverbetter_dagster.learning.rl_agent.family import FittedRlAgent
 from cleverbetter_dagster.learning.rl_agent.probability import ForwardView
-from cleverbetter_dagster.learning.tuning.study import pooled
 from cleverbetter_dagster_tests.learning.conftest import SMALL, backtest_rows, partition_of
 
 PARTS = ("train", "validation", "test")

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import log_loss, roc_auc_score
 
-from cleverbetter_dagster.dataset.examples import Examples
+from cleverbetter_dagster.dataset.examples import Examples, pooled
 from cleverbetter_dagster.dataset.panel import build_panel
 from cleverbetter_dagster.dataset.splits import apply_split
 from cleverbetter_dagster.errors import LearningError
@@ -18,7 +18,6 @@ from cleverbetter_dagster.learning.catalogue import FAMILIES
 from cleverbetter_dagster.learning.classifier import family as classifier
 from cleverbetter_dagster.learning.ensemble import family as ensemble
 from cleverbetter_dagster.learning.family import Family, FittedModel
-from cleverbetter_dagster.learning.tuning.study import pooled
 from cleverbetter_dagster_tests.learning.conftest import SMALL, SPEC, partition_of
 
 FITTED_AT = pd.Timestamp("2021-07-01", tz="UTC")

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from scipy.special import expit
 from threadpoolctl import threadpool_limits
 
-from cleverbetter_dagster.dataset.examples import Examples
+from cleverbetter_dagster.dataset.examples import Examples, pooled
 from cleverbetter_dagster.dataset.splits import temporal_folds
 from cleverbetter_dagster.learning.calibration import Calibrator, fit_calibrator
 from cleverbetter_dagster.learning.ensemble.base_learners import (
@@ -27,7 +27,6 @@ from cleverbetter_dagster.learning.ensemble.base_learners import (
 )
 from cleverbetter_dagster.learning.family import feature_matrix
 from cleverbetter_dagster.learning.shrunk_logistic import log_odds
-from cleverbetter_dagster.learning.tuning.scorers import pooled
 
 LEARNERS = ("lightgbm", "logistic")
 

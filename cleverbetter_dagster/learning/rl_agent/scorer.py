@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from cleverbetter_dagster.dataset.examples import Examples
+from cleverbetter_dagster.dataset.examples import Examples, pooled
 from cleverbetter_dagster.learning.family import Params, checked_params, feature_matrix
 from cleverbetter_dagster.learning.rl_agent.decisions import Decisions
 from cleverbetter_dagster.learning.rl_agent.family import RlAgentParams
@@ -24,7 +24,6 @@ from cleverbetter_dagster.learning.tuning.scorers import (
     Report,
     fold_parts,
     keep_going,
-    pooled,
     scoring_folds,
 )
 from cleverbetter_dagster.learning.tuning.spec import FoldScores, OneFold, StudySpec, scores_of

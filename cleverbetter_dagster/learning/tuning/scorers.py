@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 
-from cleverbetter_dagster.dataset.examples import Examples
+from cleverbetter_dagster.dataset.examples import Examples, pooled
 from cleverbetter_dagster.dataset.splits import temporal_folds
 from cleverbetter_dagster.errors import LearningError
 from cleverbetter_dagster.learning.family import Family, Params
@@ -53,11 +53,6 @@ class Scorer(Protocol):
         Raises:
             LearningError: a fit failed.
         """
-
-
-def pooled(earlier: Examples, later: Examples) -> Examples:
-    """Two parts as one, in order of time."""
-    return Examples(pd.concat([earlier.frame, later.frame], ignore_index=True))
 
 
 def scoring_folds(examples: Examples, spec: StudySpec) -> list[tuple[np.ndarray, np.ndarray]]:

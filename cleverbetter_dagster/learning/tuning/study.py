@@ -17,7 +17,7 @@ from cleverbetter_dagster.learning.ensemble.scorer import StackScorer
 from cleverbetter_dagster.learning.family import Family
 from cleverbetter_dagster.learning.rl_agent.family import RlAgent
 from cleverbetter_dagster.learning.rl_agent.scorer import AgentScorer
-from cleverbetter_dagster.learning.tuning.scorers import FitScorer, Scorer, pooled, temporal_cv_score
+from cleverbetter_dagster.learning.tuning.scorers import FitScorer, Scorer, temporal_cv_score
 from cleverbetter_dagster.learning.tuning.space import edges, searched_space, suggested, within
 from cleverbetter_dagster.learning.tuning.spec import FoldScores, Metric, Progress, StudyPlace, StudyResult, StudySpec
 
@@ -33,7 +33,6 @@ __all__ = [
     "StudySpec",
     "judged_trials",
     "metrics_of",
-    "pooled",
     "run_study",
     "temporal_cv_score",
 ]

@@ -6,6 +6,7 @@ import pandas as pd
 import pyarrow as pa
 
 from cleverbetter_dagster.betting.staking import StakingSpec
+from cleverbetter_dagster.dataset.examples import pooled
 from cleverbetter_dagster.evaluation.drift import values_stay
 from cleverbetter_dagster.evaluation.finding import Finding
 from cleverbetter_dagster.evaluation.intervals.bootstrap import BootstrapSpec, Interval
@@ -23,7 +24,6 @@ from cleverbetter_dagster.evaluation.plots.models import (
 from cleverbetter_dagster.evaluation.staking_comparison import StakingVerdict
 from cleverbetter_dagster.learning.baselines import BASELINES
 from cleverbetter_dagster.learning.family import SCORE, FittedModel
-from cleverbetter_dagster.learning.tuning.study import pooled
 from cleverbetter_dagster.services.evaluation.scored_table import scored_by_model, scored_frame, scored_table, signed
 from cleverbetter_dagster.services.evaluation.significance import luck_of
 from cleverbetter_dagster.services.evaluation.stakes import judge_staking, rows_of

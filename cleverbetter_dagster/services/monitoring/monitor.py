@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from cleverbetter_dagster.dataset.as_of import AsOf
+from cleverbetter_dagster.dataset.examples import pooled
 from cleverbetter_dagster.dataset.labels import DECISION_TIME, LABEL, NEXT_ROI
 from cleverbetter_dagster.dataset.panel import build_panel
 from cleverbetter_dagster.dataset.schema import COMPOSITE_SCORE
@@ -21,7 +22,6 @@ from cleverbetter_dagster.evaluation.metrics.month_statistics import mean_statis
 from cleverbetter_dagster.evaluation.plots.models import reliability_diagram
 from cleverbetter_dagster.evaluation.plots.walk_forward import scores_over_time
 from cleverbetter_dagster.learning.baselines import BASELINES
-from cleverbetter_dagster.learning.tuning.study import pooled
 from cleverbetter_dagster.services.evaluation.scored_table import scored_rows
 from cleverbetter_dagster.services.evaluation.significance import months_of
 from cleverbetter_dagster.services.monitoring.past_predictions import BACKTEST_RETURN, closed_predictions, most_decayed

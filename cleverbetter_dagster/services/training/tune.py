@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cleverbetter_dagster.dataset.examples import pooled
 from cleverbetter_dagster.errors import DatabaseUnavailable
 from cleverbetter_dagster.evaluation.plots.study import optimisation_history, parameter_importances
 from cleverbetter_dagster.learning.catalogue import get_family
@@ -20,7 +21,6 @@ from cleverbetter_dagster.learning.tuning.study import (
     StudyResult,
     StudySpec,
     judged_trials,
-    pooled,
     run_study,
 )
 from cleverbetter_dagster.services.records import StudyRecord

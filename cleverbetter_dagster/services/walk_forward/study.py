@@ -13,7 +13,7 @@ import pandas as pd
 
 from cleverbetter_dagster.betting.staking import StakingSpec
 from cleverbetter_dagster.dataset.as_of import AsOf
-from cleverbetter_dagster.dataset.examples import Examples
+from cleverbetter_dagster.dataset.examples import Examples, pooled
 from cleverbetter_dagster.dataset.labels import DECISION_TIME, LABEL
 from cleverbetter_dagster.dataset.panel import SEQUENCE, build_panel
 from cleverbetter_dagster.dataset.schema import COMPOSITE_SCORE
@@ -23,7 +23,6 @@ from cleverbetter_dagster.errors import NothingToJudge
 from cleverbetter_dagster.evaluation.gate import PromotionPolicy
 from cleverbetter_dagster.learning.baselines import BASELINES
 from cleverbetter_dagster.learning.family import FittedModel
-from cleverbetter_dagster.learning.tuning.study import pooled
 from cleverbetter_dagster.services.evaluation.evaluate import score_test_rows
 from cleverbetter_dagster.services.evaluation.scored_table import CARRIED, MODEL, scored_by_model, scored_frame
 from cleverbetter_dagster.services.evaluation.significance import months_of

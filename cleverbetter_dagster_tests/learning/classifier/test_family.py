@@ -12,13 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from cleverbetter_dagster.dataset.examples import Examples
+from cleverbetter_dagster.dataset.examples import Examples, pooled
 from cleverbetter_dagster.dataset.splits import temporal_folds
 from cleverbetter_dagster.errors import NotEnoughRows
 from cleverbetter_dagster.learning.classifier import family
 from cleverbetter_dagster.learning.classifier.family import Classifier, FittedClassifier
 from cleverbetter_dagster.learning.classifier.training import NetworkParams
-from cleverbetter_dagster.learning.tuning.study import pooled
 from cleverbetter_dagster_tests.learning.conftest import SMALL
 
 PARAMS = SMALL["classifier"]

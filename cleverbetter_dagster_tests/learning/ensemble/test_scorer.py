@@ -2,13 +2,13 @@ import numpy as np
 import pytest
 from sklearn.metrics import log_loss
 
-from cleverbetter_dagster.dataset.examples import Examples
+from cleverbetter_dagster.dataset.examples import Examples, pooled
 from cleverbetter_dagster.errors import LearningError
 from cleverbetter_dagster.learning.ensemble import scorer as module
 from cleverbetter_dagster.learning.ensemble.base_learners import BASE_LEARNERS, LightGBMLearner
 from cleverbetter_dagster.learning.ensemble.family import Ensemble, EnsembleParams
 from cleverbetter_dagster.learning.ensemble.scorer import StackScorer
-from cleverbetter_dagster.learning.tuning.scorers import pooled, temporal_cv_score
+from cleverbetter_dagster.learning.tuning.scorers import temporal_cv_score
 from cleverbetter_dagster.learning.tuning.spec import StudySpec
 from cleverbetter_dagster_tests.learning.conftest import SMALL
 

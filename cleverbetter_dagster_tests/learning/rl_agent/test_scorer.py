@@ -1,11 +1,12 @@
 import numpy as np
 import pytest
 
+from cleverbetter_dagster.dataset.examples import pooled
 from cleverbetter_dagster.errors import LearningError
 from cleverbetter_dagster.learning.classifier.family import Classifier
 from cleverbetter_dagster.learning.rl_agent.family import RlAgent
 from cleverbetter_dagster.learning.rl_agent.scorer import AgentScorer
-from cleverbetter_dagster.learning.tuning.study import StudyPlace, StudySpec, pooled, run_study, scorer_for
+from cleverbetter_dagster.learning.tuning.study import StudyPlace, StudySpec, run_study, scorer_for
 from cleverbetter_dagster_tests.learning.conftest import SMALL
 
 SPEC = StudySpec(metric="growth", n_folds=2, params=SMALL["rl_agent"], prune=False)

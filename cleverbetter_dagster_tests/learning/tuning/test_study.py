@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
-from cleverbetter_dagster.dataset.examples import Examples
+from cleverbetter_dagster.dataset.examples import Examples, pooled
 from cleverbetter_dagster.errors import LearningError
 from cleverbetter_dagster.learning.catalogue import FAMILIES
 from cleverbetter_dagster.learning.tuning.spec import FoldScores
@@ -20,7 +20,6 @@ from cleverbetter_dagster.learning.tuning.study import (
     SCORES,
     StudyPlace,
     StudySpec,
-    pooled,
     run_study,
     temporal_cv_score,
 )
@@ -68,11 +67,6 @@ class Blend:
 @pytest.fixture(scope="module")
 def past(partition) -> Examples:
     return pooled(partition.train, partition.validation)
-
-
-def test_pooled_parts_keep_every_row_in_order_of_time(partition, past):
-    assert len(past) == len(partition.train) + len(partition.validation)
-    assert past.decision_time.is_monotonic_increasing
 
 
 def test_a_fold_is_scored_by_the_model_of_its_past(past):

@@ -11,10 +11,10 @@ from pydantic import SecretStr
 
 from cleverbetter_dagster.betting.staking import StakingSpec
 from cleverbetter_dagster.dataset.as_of import AsOf
+from cleverbetter_dagster.dataset.examples import pooled
 from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.errors import LearningError, ModelNotFound, ModelTampered, RegistryError
 from cleverbetter_dagster.evaluation.intervals.bootstrap import BootstrapSpec
-from cleverbetter_dagster.learning.tuning.study import pooled
 from cleverbetter_dagster.services.evaluation.evaluate import evaluate
 from cleverbetter_dagster.services.records import ModelRecord, StudyRecord
 from cleverbetter_dagster.services.training.datasets import Dataset, plan_split
