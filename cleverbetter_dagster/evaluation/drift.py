@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from pydantic import BaseModel, ConfigDict
 
-from cleverbetter_dagster.evaluation.finding import Finding
+from cleverbetter_dagster.evaluation.checks import CheckOutcome
 
 FEWEST_ROWS = 100
 """Below, the distance of two samples of one distribution is itself of the size of an effect."""
@@ -81,16 +81,16 @@ def drift_of_columns(before: pd.DataFrame, after: pd.DataFrame, moving: Collecti
     return sorted((one for one in found if one is not None), key=lambda one: (-one.distance, one.column))
 
 
-def columns_stay(before: pd.DataFrame, after: pd.DataFrame, moving: Collection[str] = ()) -> Finding:
+def columns_stay(before: pd.DataFrame, after: pd.DataFrame, moving: Collection[str] = ()) -> CheckOutcome:
     """Whether no column has drifted far; arguments as for `drift_of_columns`."""
     drifts = drift_of_columns(before, after, moving)
     if not drifts:
         return _too_few(len(before), len(after))
     far = [f"{one.column} ({one.distance:.2f})" for one in drifts if one.is_large]
     largest = f"the largest distance is {drifts[0].distance:.2f}, of {drifts[0].column}"
-    return Finding(
+    return CheckOutcome(
         passed=not far,
-        told=f"{len(far)} of {len(drifts)} features drifted by more than {LARGE_DRIFT}: {', '.join(far)}."
+        message=f"{len(far)} of {len(drifts)} features drifted by more than {LARGE_DRIFT}: {', '.join(far)}."
         if far
         else f"None of {len(drifts)} features drifted by more than {LARGE_DRIFT}; {largest}.",
         facts={"drifted": len(far), "bound": LARGE_DRIFT, "rows_before": len(before), "rows_after": len(after)}
@@ -98,21 +98,21 @@ def columns_stay(before: pd.DataFrame, after: pd.DataFrame, moving: Collection[s
     )
 
 
-def values_stay(before: ArrayLike, after: ArrayLike, what: str) -> Finding:
+def values_stay(before: ArrayLike, after: ArrayLike, what: str) -> CheckOutcome:
     """Whether one quantity, named for the sentence, has not drifted far."""
     drift, sizes = drift_of(what, before, after), (len(np.asarray(before)), len(np.asarray(after)))
     if drift is None:
         return _too_few(*sizes)
-    return Finding(
+    return CheckOutcome(
         passed=not drift.is_large,
-        told=f"The distance between {what} is {drift.distance:.2f}; at most {LARGE_DRIFT} passes.",
+        message=f"The distance between {what} is {drift.distance:.2f}; at most {LARGE_DRIFT} passes.",
         facts={"distance": drift.distance, "bound": LARGE_DRIFT, "rows_before": sizes[0], "rows_after": sizes[1]},
     )
 
 
-def _too_few(before: int, after: int) -> Finding:
-    return Finding(
+def _too_few(before: int, after: int) -> CheckOutcome:
+    return CheckOutcome(
         passed=True,
-        told=f"{before} and {after} rows are too few to tell: {FEWEST_ROWS} on both sides are needed.",
+        message=f"{before} and {after} rows are too few to tell: {FEWEST_ROWS} on both sides are needed.",
         facts={"rows_before": before, "rows_after": after, "fewest": FEWEST_ROWS},
     )

@@ -8,9 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from cleverbetter_dagster.errors import InvalidInput
 from cleverbetter_dagster.evaluation.intervals.bootstrap import BlockBootstrap, BootstrapSpec, Interval, Statistic
+from cleverbetter_dagster.evaluation.intervals.month_statistics import auc_statistic, mean_statistic
 from cleverbetter_dagster.evaluation.metrics.classification import brier_terms, log_loss_terms
-from cleverbetter_dagster.evaluation.metrics.month_statistics import auc_statistic, mean_statistic
-from cleverbetter_dagster.evaluation.metrics.scored_rows import ScoredRows
+from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
 from cleverbetter_dagster.evaluation.staking_comparison import StakingVerdict
 
 GateMetric = Literal["brier", "log_loss", "roc_auc"]

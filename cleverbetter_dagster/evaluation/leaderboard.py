@@ -6,9 +6,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
 from cleverbetter_dagster.evaluation.intervals.bootstrap import BlockBootstrap, BootstrapSpec, Interval
-from cleverbetter_dagster.evaluation.metrics.allocation import AllocationResult, allocation_of, monthly_returns
-from cleverbetter_dagster.evaluation.metrics.classification import brier_terms, log_loss_terms
-from cleverbetter_dagster.evaluation.metrics.month_statistics import (
+from cleverbetter_dagster.evaluation.intervals.month_statistics import (
     auc_statistic,
     calibration_statistic,
     growth_of,
@@ -17,7 +15,9 @@ from cleverbetter_dagster.evaluation.metrics.month_statistics import (
     ratio_statistic,
     sharpe_ratio_of,
 )
-from cleverbetter_dagster.evaluation.metrics.scored_rows import ScoredRows
+from cleverbetter_dagster.evaluation.metrics.allocation import AllocationResult, allocation_of, monthly_returns
+from cleverbetter_dagster.evaluation.metrics.classification import brier_terms, log_loss_terms
+from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
 
 
 class LeaderboardRow(BaseModel):

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from cleverbetter_dagster.evaluation.finding import Finding
+from cleverbetter_dagster.evaluation.checks import CheckOutcome
 
 HIGHEST_FEATURE_AUC = 0.90
 HIGHEST_MODEL_AUC = 0.95
@@ -37,25 +37,25 @@ def feature_aucs(X: pd.DataFrame, label: ArrayLike) -> pd.Series:
     return auc.clip(lower=1.0 - auc).sort_values(ascending=False, kind="stable")
 
 
-def strongest_feature(X: pd.DataFrame, label: ArrayLike) -> Finding:
+def strongest_feature(X: pd.DataFrame, label: ArrayLike) -> CheckOutcome:
     """Whether no single feature ranks the labels better than `HIGHEST_FEATURE_AUC`."""
     auc = feature_aucs(X, label)
     best, highest = str(auc.index[0]), float(auc.iloc[0])
-    return Finding(
+    return CheckOutcome(
         passed=highest <= HIGHEST_FEATURE_AUC,
-        told=f"The strongest single feature, {best}, has an AUC of {highest:.3f}; at most {HIGHEST_FEATURE_AUC} is"
+        message=f"The strongest single feature, {best}, has an AUC of {highest:.3f}; at most {HIGHEST_FEATURE_AUC} is"
         " believable.",
         facts={"highest_auc": highest, "bound": HIGHEST_FEATURE_AUC}
         | {f"auc of {name}": float(value) for name, value in auc.head(SHOWN_FEATURES).items()},
     )
 
 
-def believable_auc(auc: float | None) -> Finding:
+def believable_auc(auc: float | None) -> CheckOutcome:
     """Whether a model's AUC on its test rows can be honest; an AUC that is not defined can."""
     if auc is None:
-        return Finding(passed=True, told="The test labels are all alike: there is no AUC to doubt.")
-    return Finding(
+        return CheckOutcome(passed=True, message="The test labels are all alike: there is no AUC to doubt.")
+    return CheckOutcome(
         passed=auc <= HIGHEST_MODEL_AUC,
-        told=f"The AUC on the test rows is {auc:.3f}; at most {HIGHEST_MODEL_AUC} is believable.",
+        message=f"The AUC on the test rows is {auc:.3f}; at most {HIGHEST_MODEL_AUC} is believable.",
         facts={"auc": auc, "bound": HIGHEST_MODEL_AUC},
     )

@@ -9,7 +9,7 @@ import pandas as pd
 
 from cleverbetter_dagster.evaluation.intervals.bootstrap import BootstrapSpec
 from cleverbetter_dagster.evaluation.leaderboard import LeaderboardRow, leaderboard_row
-from cleverbetter_dagster.evaluation.metrics.scored_rows import ScoredRows
+from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
 
 FEWEST_ROWS = 30
 """A slice of fewer rows is not reported: its figures would be noise."""

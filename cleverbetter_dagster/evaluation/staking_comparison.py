@@ -17,8 +17,8 @@ from cleverbetter_dagster.betting.segments import FloatArray
 from cleverbetter_dagster.betting.staking import StakingSpec, allocate, equal_stakes, return_moments
 from cleverbetter_dagster.errors import InvalidInput
 from cleverbetter_dagster.evaluation.intervals.bootstrap import BlockBootstrap, BootstrapSpec, Interval, Statistic
+from cleverbetter_dagster.evaluation.intervals.month_statistics import growth_of, max_drawdown_of
 from cleverbetter_dagster.evaluation.metrics.allocation import monthly_returns, simulate_allocation
-from cleverbetter_dagster.evaluation.metrics.month_statistics import growth_of, max_drawdown_of
 
 AGENT, SHRUNKEN_KELLY, HALF_KELLY = "agent", "shrunken_kelly", "half_kelly"
 TO_BEAT = (SHRUNKEN_KELLY, HALF_KELLY)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
-from cleverbetter_dagster.evaluation.finding import Finding
+from cleverbetter_dagster.evaluation.checks import CheckOutcome
 
 Subject = TypeVar("Subject")
 
@@ -24,7 +24,7 @@ class Rule(Generic[Subject]):
     name: str
     fact: str
     remedy: str
-    find: Callable[[Subject], Finding]
+    find: Callable[[Subject], CheckOutcome]
     guards: Literal["training", "promotion"] | None = None
 
     @property
@@ -38,6 +38,6 @@ def broken_guards(rules: Iterable[Rule[Subject]], subject: Subject) -> list[str]
     return [told_with_remedy(rule, finding) for rule, finding in found if not finding.passed]
 
 
-def told_with_remedy(rule: Rule[Subject], finding: Finding) -> str:
+def told_with_remedy(rule: Rule[Subject], finding: CheckOutcome) -> str:
     """What a rule that does not hold found, and what to do."""
-    return f"The check {rule.name} failed. {finding.told} {rule.remedy[:1].upper()}{rule.remedy[1:]}"
+    return f"The check {rule.name} failed. {finding.message} {rule.remedy[:1].upper()}{rule.remedy[1:]}"

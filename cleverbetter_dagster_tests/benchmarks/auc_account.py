@@ -20,7 +20,7 @@ from cleverbetter_dagster.dataset.examples import Examples, pooled
 from cleverbetter_dagster.dataset.schema import METHOD, STRATEGY
 from cleverbetter_dagster.dataset.splits import Partition
 from cleverbetter_dagster.evaluation.intervals.bootstrap import BlockBootstrap, Interval
-from cleverbetter_dagster.evaluation.metrics.month_statistics import auc_statistic
+from cleverbetter_dagster.evaluation.intervals.month_statistics import auc_statistic
 from cleverbetter_dagster.learning.ensemble.base_learners import LogisticLearner, fit_base_learners
 from cleverbetter_dagster.learning.ensemble.family import EnsembleParams, FittedEnsemble
 from cleverbetter_dagster.learning.family import feature_matrix

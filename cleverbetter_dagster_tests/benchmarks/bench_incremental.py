@@ -31,7 +31,7 @@ from cleverbetter_dagster.dataset.panel import build_panel
 from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.dataset.splits import temporal_folds
 from cleverbetter_dagster.evaluation.intervals.bootstrap import BlockBootstrap, Interval
-from cleverbetter_dagster.evaluation.metrics.month_statistics import mean_statistic
+from cleverbetter_dagster.evaluation.intervals.month_statistics import mean_statistic
 from cleverbetter_dagster.learning.catalogue import FAMILIES
 from cleverbetter_dagster.learning.family import Family, FittedModel
 from cleverbetter_dagster.services.evaluation.stakes import stakes_of

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from cleverbetter_dagster.evaluation.metrics.scored_rows import ScoredRows
+from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
 
 
 def decision_months(n_months: int, per_month: int, first: str = "2022-01-31") -> pd.DatetimeIndex:

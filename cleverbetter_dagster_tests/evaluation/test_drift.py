@@ -72,8 +72,8 @@ def test_rows_of_the_same_world_pass_and_a_feature_that_grows_by_nature_is_left_
 def test_a_planted_drift_is_found_and_the_feature_named() -> None:
     found = columns_stay(BEFORE, AFTER.assign(volume=AFTER["volume"] + 1.0), GROWS)
     assert not found.passed
-    assert "volume" in found.told
-    assert "odds" not in found.told
+    assert "volume" in found.message
+    assert "odds" not in found.message
 
 
 def test_a_shift_of_a_tenth_of_a_deviation_on_many_rows_passes_though_its_p_value_is_tiny() -> None:
@@ -85,6 +85,6 @@ def test_a_shift_of_a_tenth_of_a_deviation_on_many_rows_passes_though_its_p_valu
 def test_few_rows_tell_nothing_whatever_they_are() -> None:
     found = values_stay(np.zeros(1000), np.ones(FEWEST_ROWS - 1), "scores")
     assert found.passed
-    assert "too few" in found.told
+    assert "too few" in found.message
     assert not values_stay(np.zeros(1000), np.ones(FEWEST_ROWS), "scores").passed
     assert drift_of_columns(BEFORE, AFTER.head(FEWEST_ROWS - 1)) == []

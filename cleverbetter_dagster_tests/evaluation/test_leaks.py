@@ -29,7 +29,7 @@ def test_honest_features_pass() -> None:
 def test_a_planted_feature_that_knows_the_outcome_is_named(leak: np.ndarray) -> None:
     found = strongest_feature(HONEST.assign(ml_next_profit=leak), LABEL)
     assert not found.passed
-    assert "ml_next_profit" in found.told
+    assert "ml_next_profit" in found.message
     assert found.facts["highest_auc"] == 1.0
 
 

@@ -14,7 +14,7 @@ from sklearn.metrics import roc_auc_score
 from cleverbetter_dagster.dataset.examples import Examples, pooled
 from cleverbetter_dagster.dataset.splits import Partition
 from cleverbetter_dagster.evaluation.intervals.bootstrap import BlockBootstrap, Interval
-from cleverbetter_dagster.evaluation.metrics.month_statistics import auc_statistic, mean_statistic
+from cleverbetter_dagster.evaluation.intervals.month_statistics import auc_statistic, mean_statistic
 from cleverbetter_dagster.learning.catalogue import FAMILIES
 from cleverbetter_dagster.learning.family import FittedModel
 from cleverbetter_dagster.learning.rl_agent.family import FittedRlAgent

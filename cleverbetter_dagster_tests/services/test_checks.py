@@ -14,7 +14,7 @@ from cleverbetter_dagster.dataset.examples import Examples
 from cleverbetter_dagster.dataset.schema import rows_schema
 from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.definitions import defs
-from cleverbetter_dagster.evaluation.metrics.scored_rows import ScoredRows
+from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
 from cleverbetter_dagster.services.checks import Rule, broken_guards
 from cleverbetter_dagster.services.evaluation.checks import (
     CHAMPION_RULES,

@@ -31,7 +31,7 @@ def _result(rule: Rule[Subject], subjects: Mapping[str, Subject]) -> dg.AssetChe
     found = {month: rule.find(subject) for month, subject in subjects.items()}
     failed = [month for month, finding in found.items() if not finding.passed]
     shown = (failed or list(found))[-1]
-    told = f"{shown}: {found[shown].told}"
+    told = f"{shown}: {found[shown].message}"
     return dg.AssetCheckResult(
         check_name=rule.name,
         passed=not failed,

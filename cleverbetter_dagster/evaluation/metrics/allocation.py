@@ -17,7 +17,7 @@ from cleverbetter_dagster.betting.performance import (
 )
 from cleverbetter_dagster.betting.segments import FloatArray
 from cleverbetter_dagster.errors import InvalidInput
-from cleverbetter_dagster.evaluation.metrics.scored_rows import ScoredRows, utc_times
+from cleverbetter_dagster.evaluation.scored_rows import ScoredRows, utc_times
 
 
 @dataclass(frozen=True, eq=False)

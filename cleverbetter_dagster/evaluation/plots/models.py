@@ -21,7 +21,7 @@ from scipy import special
 
 from cleverbetter_dagster.evaluation.metrics.allocation import AllocationResult
 from cleverbetter_dagster.evaluation.metrics.calibration_error import DEFAULT_BINS, reliability_curve
-from cleverbetter_dagster.evaluation.metrics.scored_rows import ScoredRows
+from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
 
 WIDTH_INCHES, HEIGHT_INCHES, DOTS_PER_INCH = 7.0, 4.4, 110
 

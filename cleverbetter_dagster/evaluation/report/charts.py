@@ -9,10 +9,10 @@ from cleverbetter_dagster.betting.segments import FloatArray
 from cleverbetter_dagster.evaluation.intervals.bootstrap import Interval
 from cleverbetter_dagster.evaluation.metrics.allocation import AllocationResult
 from cleverbetter_dagster.evaluation.metrics.calibration_error import reliability_curve
-from cleverbetter_dagster.evaluation.metrics.scored_rows import ScoredRows
 from cleverbetter_dagster.evaluation.plots.models import MODEL, MUTED, SERIES, wilson_interval
 from cleverbetter_dagster.evaluation.report.svg import Board, Format
 from cleverbetter_dagster.evaluation.report.view import Chart, figure, percent
+from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
 
 CURVE_POINTS = 80
 """Points kept of a curve; an eye sees no more at this size."""

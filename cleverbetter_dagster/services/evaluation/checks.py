@@ -1,11 +1,11 @@
 """What should hold of a judged model, of the champion, and of its predictions."""
 
 from cleverbetter_dagster.dataset.as_of import AsOf
-from cleverbetter_dagster.evaluation.finding import Finding
+from cleverbetter_dagster.evaluation.checks import CheckOutcome
 from cleverbetter_dagster.evaluation.gate import compare
 from cleverbetter_dagster.evaluation.leaks import HIGHEST_MODEL_AUC, believable_auc
 from cleverbetter_dagster.evaluation.metrics.classification import classification_metrics
-from cleverbetter_dagster.evaluation.metrics.scored_rows import ScoredRows
+from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
 from cleverbetter_dagster.services.checks import Rule
 from cleverbetter_dagster.services.evaluation.evaluate import Evaluation
 from cleverbetter_dagster.services.records import ChampionRecord, PredictionsRecord
@@ -15,59 +15,59 @@ STALE_MONTHS = 6
 FRESH_DAYS = 45
 
 
-def _believable(rows: ScoredRows) -> Finding:
+def _believable(rows: ScoredRows) -> CheckOutcome:
     return believable_auc(classification_metrics(rows.label, rows.probability).roc_auc)
 
 
-def _calibrated(judged: Evaluation) -> Finding:
+def _calibrated(judged: Evaluation) -> CheckOutcome:
     rows = judged.scored[judged.model.family]
     error = classification_metrics(rows.label, rows.probability).calibration_error
     gap = float(rows.probability.mean() - rows.label.mean())
-    told = (
+    message = (
         f"The calibration error on {len(rows)} test rows is {error:.3f}; at most {LARGEST_CALIBRATION_ERROR} passes. "
         f"On the whole the probabilities are {abs(gap):.3f} too {'high' if gap > 0 else 'low'}."
     )
     facts = {"calibration_error": error, "bound": LARGEST_CALIBRATION_ERROR, "mean_probability_minus_frequency": gap}
-    return Finding(passed=error <= LARGEST_CALIBRATION_ERROR, told=told, facts=facts)
+    return CheckOutcome(passed=error <= LARGEST_CALIBRATION_ERROR, message=message, facts=facts)
 
 
-def _beats_baselines(judged: Evaluation) -> Finding:
+def _beats_baselines(judged: Evaluation) -> CheckOutcome:
     scored, family = judged.scored, judged.model.family
     found = {name: compare(scored[family], rows, name).difference for name, rows in scored.items() if name != family}
     unbeaten = [name for name, difference in found.items() if difference is None or difference.high >= 0]
-    told = f"not shown to beat {', '.join(unbeaten)}" if unbeaten else f"beats all {len(found)} baselines"
+    result = f"not shown to beat {', '.join(unbeaten)}" if unbeaten else f"beats all {len(found)} baselines"
     facts = {f"Brier score minus that of {name}": str(difference or "unknown") for name, difference in found.items()}
-    return Finding(
-        passed=not unbeaten, told=f"By paired 95% intervals of its Brier score, {family} {told}.", facts=facts
+    return CheckOutcome(
+        passed=not unbeaten, message=f"By paired 95% intervals of its Brier score, {family} {result}.", facts=facts
     )
 
 
-def _score_stays(judged: Evaluation) -> Finding:
+def _score_stays(judged: Evaluation) -> CheckOutcome:
     return judged.score_drift
 
 
-def _champion_is_young(record: ChampionRecord) -> Finding:
+def _champion_is_young(record: ChampionRecord) -> CheckOutcome:
     if record.champion_as_of is None:
-        return Finding(passed=False, told="There is no champion.")
+        return CheckOutcome(passed=False, message="There is no champion.")
     now, then = AsOf.parse(record.as_of), AsOf.parse(record.champion_as_of)
     age = (now.year - then.year) * 12 + now.month - then.month
-    return Finding(
+    return CheckOutcome(
         passed=age <= STALE_MONTHS,
-        told=f"{record.champion_family} v{record.champion_version} stands as of {then}, {age} months before; "
+        message=f"{record.champion_family} v{record.champion_version} stands as of {then}, {age} months before; "
         f"at most {STALE_MONTHS} passes.",
         facts={"age_months": age, "bound": STALE_MONTHS},
     )
 
 
-def _predictions_are_fresh(record: PredictionsRecord) -> Finding:
+def _predictions_are_fresh(record: PredictionsRecord) -> CheckOutcome:
     if record.newest_decision is None:
         why = "no champion stood" if record.family is None else "no strategy has a row of late"
-        return Finding(passed=False, told=f"Nothing was predicted: {why}.", facts={"strategies": 0})
+        return CheckOutcome(passed=False, message=f"Nothing was predicted: {why}.", facts={"strategies": 0})
     age = (AsOf.parse(record.as_of).end - record.newest_decision).total_seconds() / 86400
-    return Finding(
+    return CheckOutcome(
         passed=age <= FRESH_DAYS,
-        told=f"The newest of {record.strategies} predictions rests on a row decided {age:.0f} days before the month's "
-        f"end; at most {FRESH_DAYS} passes.",
+        message=f"The newest of {record.strategies} predictions rests on a row decided {age:.0f} days before the "
+        f"month's end; at most {FRESH_DAYS} passes.",
         facts={"strategies": record.strategies, "age_days": age, "bound": FRESH_DAYS},
     )
 

@@ -7,13 +7,12 @@ import pyarrow as pa
 
 from cleverbetter_dagster.betting.staking import StakingSpec
 from cleverbetter_dagster.dataset.examples import pooled
+from cleverbetter_dagster.evaluation.checks import CheckOutcome
 from cleverbetter_dagster.evaluation.drift import values_stay
-from cleverbetter_dagster.evaluation.finding import Finding
 from cleverbetter_dagster.evaluation.intervals.bootstrap import BootstrapSpec, Interval
 from cleverbetter_dagster.evaluation.leaderboard import METRICS, LeaderboardRow, leaderboard
 from cleverbetter_dagster.evaluation.metrics.allocation import allocation_of
 from cleverbetter_dagster.evaluation.metrics.classification import classification_metrics
-from cleverbetter_dagster.evaluation.metrics.scored_rows import ScoredRows
 from cleverbetter_dagster.evaluation.plots.models import (
     bankroll_plot,
     feature_importance_plot,
@@ -21,6 +20,7 @@ from cleverbetter_dagster.evaluation.plots.models import (
     reliability_diagram,
     roc_plot,
 )
+from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
 from cleverbetter_dagster.evaluation.staking_comparison import StakingVerdict
 from cleverbetter_dagster.learning.baselines import BASELINES
 from cleverbetter_dagster.learning.family import SCORE, FittedModel
@@ -45,7 +45,7 @@ class Evaluation:
     board: list[LeaderboardRow]
     pictures: dict[str, bytes]
     luck: LuckRecord
-    score_drift: Finding
+    score_drift: CheckOutcome
     """Whether the newest rows' scores are distributed as the training rows'."""
 
     @property
@@ -103,7 +103,7 @@ def score_test_rows(models: dict[str, FittedModel], dataset: Dataset, staking: S
     return scored_table(frames)
 
 
-def score_drift(model: FittedModel, dataset: Dataset) -> Finding:
+def score_drift(model: FittedModel, dataset: Dataset) -> CheckOutcome:
     """Whether a model scores the newest row of every live strategy as it scores its training rows."""
     known, newest = model.describe(dataset.parts.train.X)[SCORE], model.describe(newest_panel(dataset))[SCORE]
     return values_stay(known, newest, "scores of the newest rows and of the training rows")

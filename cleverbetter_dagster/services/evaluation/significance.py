@@ -7,13 +7,13 @@ import pyarrow as pa
 from cleverbetter_dagster.betting.segments import FloatArray
 from cleverbetter_dagster.dataset.labels import DECISION_TIME, LABEL, NEXT_ROI
 from cleverbetter_dagster.dataset.schema import METHOD, STRATEGY
-from cleverbetter_dagster.evaluation.intervals.effective_sample import effective_sample_size, independent_strategies
-from cleverbetter_dagster.evaluation.intervals.sharpe_significance import (
+from cleverbetter_dagster.evaluation.metrics.allocation import allocation_of, monthly_returns
+from cleverbetter_dagster.evaluation.significance.effective_sample import effective_sample_size, independent_strategies
+from cleverbetter_dagster.evaluation.significance.sharpe_ratio import (
     deflated_sharpe_ratio,
     probabilistic_sharpe_ratio,
     sharpe_estimate,
 )
-from cleverbetter_dagster.evaluation.metrics.allocation import allocation_of, monthly_returns
 from cleverbetter_dagster.services.evaluation.scored_table import MODEL, scored_rows
 from cleverbetter_dagster.services.records import LuckRecord
 

@@ -2,7 +2,7 @@
 
 from cleverbetter_dagster.dataset.quality.shares import repeated_windows, unmeasured_shares
 from cleverbetter_dagster.dataset.schema import rows_frame
-from cleverbetter_dagster.evaluation.finding import Finding
+from cleverbetter_dagster.evaluation.checks import CheckOutcome
 from cleverbetter_dagster.services.checks import Rule
 from cleverbetter_dagster.services.ingest.loading import MonthLoad
 
@@ -11,21 +11,21 @@ MOST_REPEATED = 0.05
 SHOWN_COLUMNS = 5
 
 
-def _plausible(load: MonthLoad) -> Finding:
-    return Finding(
+def _plausible(load: MonthLoad) -> CheckOutcome:
+    return CheckOutcome(
         passed=not load.quarantined,
-        told=f"{load.quarantined} rows cannot be right and went to quarantine; {load.table.num_rows} were loaded.",
+        message=f"{load.quarantined} rows cannot be right and went to quarantine; {load.table.num_rows} were loaded.",
         facts={"quarantined_rows": load.quarantined},
     )
 
 
-def _measured(load: MonthLoad) -> Finding:
+def _measured(load: MonthLoad) -> CheckOutcome:
     shares = unmeasured_shares(rows_frame(load.table))
     poor = shares[shares > MOST_UNMEASURED]
     named = ", ".join(f"{column} ({share:.0%})" for column, share in poor.items())
-    return Finding(
+    return CheckOutcome(
         passed=poor.empty,
-        told=f"More than {MOST_UNMEASURED:.0%} of the rows lack {named}."
+        message=f"More than {MOST_UNMEASURED:.0%} of the rows lack {named}."
         if len(poor)
         else f"Every column is measured in at least {1 - MOST_UNMEASURED:.0%} of the rows.",
         facts={"bound": MOST_UNMEASURED}
@@ -33,13 +33,13 @@ def _measured(load: MonthLoad) -> Finding:
     )
 
 
-def _once(load: MonthLoad) -> Finding:
+def _once(load: MonthLoad) -> CheckOutcome:
     rows = rows_frame(load.table)
     repeated = repeated_windows(rows)
     share = repeated / len(rows) if len(rows) else 0.0
-    return Finding(
+    return CheckOutcome(
         passed=share <= MOST_REPEATED,
-        told=f"{repeated} of {len(rows)} rows ({share:.1%}) run a window again; at most {MOST_REPEATED:.0%} passes.",
+        message=f"{repeated} of {len(rows)} rows ({share:.1%}) run a window again; at most {MOST_REPEATED:.0%} passes.",
         facts={"repeated_rows": repeated, "share": share, "bound": MOST_REPEATED},
     )
 

@@ -1,7 +1,7 @@
 """What should hold of a champion that goes on betting: effect sizes with a least number of rows, never p-values."""
 
+from cleverbetter_dagster.evaluation.checks import CheckOutcome
 from cleverbetter_dagster.evaluation.drift import FEWEST_ROWS, LARGE_DRIFT
-from cleverbetter_dagster.evaluation.finding import Finding
 from cleverbetter_dagster.evaluation.gate import PromotionPolicy
 from cleverbetter_dagster.services.checks import Rule
 from cleverbetter_dagster.services.records import MonitoringRecord
@@ -18,34 +18,34 @@ TOLERANCE = PromotionPolicy().tolerance
 """How much of its lead over the base rate the champion may have lost for sure."""
 
 
-def _score_has_not_drifted(record: MonitoringRecord) -> Finding:
+def _score_has_not_drifted(record: MonitoringRecord) -> CheckOutcome:
     if record.score_drift is None or record.moved_importance is None:
         return _untold(record, f"{record.drift_rows} new rows; {FEWEST_ROWS} are needed to judge drift.")
     score, moved = record.score_drift, record.moved_importance
     furthest = ", ".join(f"{one.column} {one.distance:.2f}" for one in record.feature_drift[:3])
-    return Finding(
+    return CheckOutcome(
         passed=not score.is_large and moved <= MOST_MOVED_IMPORTANCE,
-        told=f"The score's distance from that on its test rows is {score.distance:.2f} on {record.drift_rows} new rows "
-        f"(at most {LARGE_DRIFT} passes); {moved:.0%} of the decisions rest on features beyond that (at most "
+        message=f"The score's distance from that on its test rows is {score.distance:.2f} on {record.drift_rows} new "
+        f"rows (at most {LARGE_DRIFT} passes); {moved:.0%} of the decisions rest on features beyond that (at most "
         f"{MOST_MOVED_IMPORTANCE:.0%}). Furthest: {furthest}.",
         facts=_champion(record) | {"distance": score.distance, "moved_importance": moved, "bound": LARGE_DRIFT},
     )
 
 
-def _calibrated(record: MonitoringRecord) -> Finding:
+def _calibrated(record: MonitoringRecord) -> CheckOutcome:
     own = record.own
     if own is None or _are_too_few(record) or own.calibration_error is None:
         return _untold(record, _too_few(record))
     error = own.calibration_error
-    return Finding(
+    return CheckOutcome(
         passed=error.point <= MOST_CALIBRATION_ERROR,
-        told=f"Calibration error {error} on {own.n_rows} closed predictions of {own.n_months} months; at most "
+        message=f"Calibration error {error} on {own.n_rows} closed predictions of {own.n_months} months; at most "
         f"{MOST_CALIBRATION_ERROR:g} is asked.",
         facts=_champion(record) | {"calibration_error": error.point, "bound": MOST_CALIBRATION_ERROR},
     )
 
 
-def _as_good_as_when_promoted(record: MonitoringRecord) -> Finding:
+def _as_good_as_when_promoted(record: MonitoringRecord) -> CheckOutcome:
     own = record.own
     if record.family is not None and record.promoted_lead is None:
         return _untold(record, "The champion was promoted without a verdict: there is nothing to compare with.")
@@ -53,10 +53,10 @@ def _as_good_as_when_promoted(record: MonitoringRecord) -> Finding:
         return _untold(record, _too_few(record))
     if record.lead is None or record.promoted_lead is None:
         return _untold(record, "The champion's lead is not defined on its closed predictions: labels all alike.")
-    return Finding(
+    return CheckOutcome(
         passed=record.lead.low <= record.promoted_lead + TOLERANCE,
-        told=f"Loss less the base rate's {record.lead} on {own.n_rows} closed predictions, {record.promoted_lead:.4f} "
-        f"when promoted; the lower end must be at most {TOLERANCE:g} above that.",
+        message=f"Loss less the base rate's {record.lead} on {own.n_rows} closed predictions, "
+        f"{record.promoted_lead:.4f} when promoted; the lower end must be at most {TOLERANCE:g} above that.",
         facts=_champion(record) | {"lead": record.lead.point, "lead_when_promoted": record.promoted_lead},
     )
 
@@ -73,10 +73,10 @@ def _too_few(record: MonitoringRecord) -> str:
     )
 
 
-def _untold(record: MonitoringRecord, why: str) -> Finding:
+def _untold(record: MonitoringRecord, why: str) -> CheckOutcome:
     """Too little to judge by passes, and says so."""
     nobody = "" if record.family else "No champion stands. "
-    return Finding(passed=True, told=nobody + why, facts=_champion(record))
+    return CheckOutcome(passed=True, message=nobody + why, facts=_champion(record))
 
 
 def _champion(record: MonitoringRecord) -> dict[str, float | int | str]:

@@ -17,8 +17,8 @@ from cleverbetter_dagster.errors import DataError
 from cleverbetter_dagster.evaluation.drift import drift_of, drift_of_columns
 from cleverbetter_dagster.evaluation.gate import PairedComparison, PromotionPolicy, Verdict, compare
 from cleverbetter_dagster.evaluation.intervals.bootstrap import BlockBootstrap, Interval
+from cleverbetter_dagster.evaluation.intervals.month_statistics import mean_statistic
 from cleverbetter_dagster.evaluation.leaderboard import LeaderboardRow, leaderboard_row
-from cleverbetter_dagster.evaluation.metrics.month_statistics import mean_statistic
 from cleverbetter_dagster.evaluation.plots.models import reliability_diagram
 from cleverbetter_dagster.evaluation.plots.walk_forward import scores_over_time
 from cleverbetter_dagster.learning.baselines import BASELINES

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from cleverbetter_dagster.evaluation.intervals.bootstrap import BootstrapSpec
 from cleverbetter_dagster.evaluation.leaderboard import leaderboard
 from cleverbetter_dagster.evaluation.metrics.allocation import allocation_of
-from cleverbetter_dagster.evaluation.metrics.scored_rows import ScoredRows
 from cleverbetter_dagster.evaluation.report import charts
 from cleverbetter_dagster.evaluation.report.view import Report, Section
+from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
 from cleverbetter_dagster.services.records import ChampionRecord, ComparisonRecord, SplitRecord
 from cleverbetter_dagster.services.reports.parts import board_section, decision_of, provenance, reproduction
 

@@ -9,10 +9,10 @@ from cleverbetter_dagster.dataset.examples import Examples
 from cleverbetter_dagster.evaluation.intervals.bootstrap import BootstrapSpec
 from cleverbetter_dagster.evaluation.leaderboard import LeaderboardRow, leaderboard
 from cleverbetter_dagster.evaluation.metrics.allocation import allocation_of
-from cleverbetter_dagster.evaluation.metrics.scored_rows import ScoredRows
 from cleverbetter_dagster.evaluation.metrics.shapley import shapley_values
 from cleverbetter_dagster.evaluation.report import charts
 from cleverbetter_dagster.evaluation.report.view import Number, Report, Section, Table, figure, percent, with_interval
+from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
 from cleverbetter_dagster.evaluation.slices import SEASONS, Slice, quartile_names, sliced
 from cleverbetter_dagster.learning.family import PROBABILITY, FittedModel
 from cleverbetter_dagster.services.checks import broken_guards

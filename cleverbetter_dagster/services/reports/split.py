@@ -1,14 +1,14 @@
 """What the report on the rows of one as_of says: whether models may be made from them, and what stands against it."""
 
 from cleverbetter_dagster.dataset.splits import PARTS, PartSummary
-from cleverbetter_dagster.evaluation.finding import Finding
+from cleverbetter_dagster.evaluation.checks import CheckOutcome
 from cleverbetter_dagster.evaluation.report.view import Number, Report, Section, Table, percent, sentence_list
 from cleverbetter_dagster.services.checks import Rule, told_with_remedy
 from cleverbetter_dagster.services.reports.parts import split_provenance
 from cleverbetter_dagster.services.training.datasets import Dataset
 from cleverbetter_dagster.services.training.split_checks import SPLIT_RULES
 
-Found = tuple[Rule[Dataset], Finding]
+Found = tuple[Rule[Dataset], CheckOutcome]
 
 
 def split_report(dataset: Dataset) -> Report:
@@ -66,7 +66,7 @@ def _part_line(name: str, part: PartSummary) -> tuple[str, ...]:
 
 def _checks(found: list[Found]) -> Section:
     lines = tuple(
-        (f"{rule.name}: {finding.told}", "yes" if finding.passed else "no", "yes" if rule.guards else "no")
+        (f"{rule.name}: {finding.message}", "yes" if finding.passed else "no", "yes" if rule.guards else "no")
         for rule, finding in found
     )
     return Section("What was checked", tables=(Table("Checks", ("what was found", "holds", "guards training"), lines),))

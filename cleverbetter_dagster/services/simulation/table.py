@@ -7,10 +7,10 @@ from pydantic import BaseModel, ConfigDict
 
 from cleverbetter_dagster.betting.segments import FloatArray
 from cleverbetter_dagster.evaluation.intervals.bootstrap import BlockBootstrap, BootstrapSpec, Interval
+from cleverbetter_dagster.evaluation.intervals.month_statistics import auc_statistic, mean_statistic
 from cleverbetter_dagster.evaluation.metrics.allocation import allocation_of, monthly_returns
 from cleverbetter_dagster.evaluation.metrics.classification import brier_terms
-from cleverbetter_dagster.evaluation.metrics.month_statistics import auc_statistic, mean_statistic
-from cleverbetter_dagster.evaluation.metrics.scored_rows import ScoredRows
+from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
 from cleverbetter_dagster.services.evaluation.scored_table import scored_rows
 from cleverbetter_dagster.services.simulation.retraining import Policy, Replayed
 

@@ -7,8 +7,8 @@ from cleverbetter_dagster.dataset.features import feature_columns
 from cleverbetter_dagster.dataset.labels import DECISION_TIME, LABEL
 from cleverbetter_dagster.dataset.schema import COMPOSITE_SCORE, END_DATE, ID, METHOD, RUN_DATE, STRATEGY
 from cleverbetter_dagster.dataset.splits import PARTS
+from cleverbetter_dagster.evaluation.checks import CheckOutcome
 from cleverbetter_dagster.evaluation.drift import columns_stay, values_stay
-from cleverbetter_dagster.evaluation.finding import Finding
 from cleverbetter_dagster.evaluation.leaks import HIGHEST_FEATURE_AUC, strongest_feature
 from cleverbetter_dagster.services.checks import Rule
 from cleverbetter_dagster.services.training.datasets import Dataset
@@ -90,51 +90,55 @@ def timeline(dataset: Dataset) -> pd.DataFrame:
     return counts.reindex(columns=[*PARTS, "purged"], fill_value=0)
 
 
-def _enough(dataset: Dataset) -> Finding:
+def _enough(dataset: Dataset) -> CheckOutcome:
     usable, spec = dataset.record.split.usable_rows, dataset.record.spec
-    return Finding(
+    return CheckOutcome(
         passed=usable >= spec.min_examples,
-        told=f"{usable:,} usable examples; {spec.min_examples:,} are needed.",
+        message=f"{usable:,} usable examples; {spec.min_examples:,} are needed.",
         facts={"usable_examples": usable, "needed": spec.min_examples},
     )
 
 
-def _no_late_label(dataset: Dataset) -> Finding:
+def _no_late_label(dataset: Dataset) -> CheckOutcome:
     late = late_labels(dataset)
-    return Finding(passed=not late, told=f"{late} labels were known too late.", facts={"late_labels": late})
+    return CheckOutcome(passed=not late, message=f"{late} labels were known too late.", facts={"late_labels": late})
 
 
-def _purge_holds(dataset: Dataset) -> Finding:
+def _purge_holds(dataset: Dataset) -> CheckOutcome:
     left, purged = unpurged_labels(dataset), dataset.record.split.purged_rows
-    told = f"{purged} examples were purged; {left} more should have been."
-    return Finding(passed=not left, told=told, facts={"unpurged": left, "purged": purged})
+    message = f"{purged} examples were purged; {left} more should have been."
+    return CheckOutcome(passed=not left, message=message, facts={"unpurged": left, "purged": purged})
 
 
-def _decision_times_agree(dataset: Dataset) -> Finding:
+def _decision_times_agree(dataset: Dataset) -> CheckOutcome:
     share = bulk_share(dataset.panel)
-    told = f"{share:.1%} of the rows were run more than {LATE_RUN_DAYS} days after their window ended."
-    return Finding(passed=share <= MOST_BULK_ROWS, told=told, facts={"late_share": share, "bound": MOST_BULK_ROWS})
+    message = f"{share:.1%} of the rows were run more than {LATE_RUN_DAYS} days after their window ended."
+    return CheckOutcome(
+        passed=share <= MOST_BULK_ROWS, message=message, facts={"late_share": share, "bound": MOST_BULK_ROWS}
+    )
 
 
-def _no_leaking_feature(dataset: Dataset) -> Finding:
+def _no_leaking_feature(dataset: Dataset) -> CheckOutcome:
     return strongest_feature(dataset.parts.validation.X, dataset.parts.validation.y)
 
 
-def _balanced(dataset: Dataset) -> Finding:
+def _balanced(dataset: Dataset) -> CheckOutcome:
     parts = dataset.parts
     share = {name: float(getattr(parts, name).y.mean()) for name in PARTS}
     passed = all(SMALLEST_CLASS <= one <= 1 - SMALLEST_CLASS for one in share.values())
     listed = ", ".join(f"{one:.1%} of {name}" for name, one in share.items())
-    told = f"Profitable next windows: {listed}; {SMALLEST_CLASS:.0%} to {1 - SMALLEST_CLASS:.0%} passes."
-    return Finding(passed=passed, told=told, facts={f"profitable share of {name}": one for name, one in share.items()})
+    message = f"Profitable next windows: {listed}; {SMALLEST_CLASS:.0%} to {1 - SMALLEST_CLASS:.0%} passes."
+    return CheckOutcome(
+        passed=passed, message=message, facts={f"profitable share of {name}": one for name, one in share.items()}
+    )
 
 
-def _features_stay(dataset: Dataset) -> Finding:
+def _features_stay(dataset: Dataset) -> CheckOutcome:
     newest = newest_panel(dataset)
     return columns_stay(dataset.parts.train.X, newest[feature_columns(newest)], GROWS_WITH_TIME)
 
 
-def _composite_scores_stay(dataset: Dataset) -> Finding:
+def _composite_scores_stay(dataset: Dataset) -> CheckOutcome:
     panel = dataset.panel
     new = panel[DECISION_TIME] >= AsOf.parse(dataset.record.as_of).end - pd.DateOffset(months=NEWEST_MONTHS)
     month, score = panel[DECISION_TIME].dt.strftime("%Y-%m"), panel[COMPOSITE_SCORE]

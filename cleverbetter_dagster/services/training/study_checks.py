@@ -1,6 +1,6 @@
 """What should hold of a study's outcome."""
 
-from cleverbetter_dagster.evaluation.finding import Finding
+from cleverbetter_dagster.evaluation.checks import CheckOutcome
 from cleverbetter_dagster.services.checks import Rule
 from cleverbetter_dagster.services.records import StudyRecord
 
@@ -8,18 +8,20 @@ WIDEST_GAP = 0.1
 """AUC on fitted rows above that on the folds from which a model remembers more than it learned."""
 
 
-def _gap_is_small(study: StudyRecord) -> Finding:
-    return Finding(
+def _gap_is_small(study: StudyRecord) -> CheckOutcome:
+    return CheckOutcome(
         passed=study.gap <= WIDEST_GAP,
-        told=f"The AUC on fitted rows is {study.gap:.3f} above that on the folds; at most {WIDEST_GAP} passes.",
+        message=f"The AUC on fitted rows is {study.gap:.3f} above that on the folds; at most {WIDEST_GAP} passes.",
         facts={"gap": study.gap, "bound": WIDEST_GAP},
     )
 
 
-def _inside_space(study: StudyRecord) -> Finding:
+def _inside_space(study: StudyRecord) -> CheckOutcome:
     at_edge = ", ".join(f"{name} at {end:g}" for name, end in study.edges.items())
-    told = f"At an end of their range: {at_edge}." if at_edge else "Every chosen hyperparameter lies inside its range."
-    return Finding(passed=not at_edge, told=told, facts={"at_edge": at_edge or "none"})
+    message = (
+        f"At an end of their range: {at_edge}." if at_edge else "Every chosen hyperparameter lies inside its range."
+    )
+    return CheckOutcome(passed=not at_edge, message=message, facts={"at_edge": at_edge or "none"})
 
 
 STUDY_RULES = (

@@ -6,15 +6,15 @@ import numpy as np
 import pandas as pd
 
 from cleverbetter_dagster.dataset.schema import ID, METHOD, STRATEGY
+from cleverbetter_dagster.evaluation.filter_effect import FilterEffect, filter_effect
 from cleverbetter_dagster.evaluation.gate import PromotionPolicy, compare
-from cleverbetter_dagster.evaluation.intervals.backtest_overfitting import backtest_overfitting, most_blocks
 from cleverbetter_dagster.evaluation.intervals.bootstrap import BlockBootstrap, BootstrapSpec, Interval
+from cleverbetter_dagster.evaluation.intervals.month_statistics import auc_statistic, mean_statistic, ratio_statistic
 from cleverbetter_dagster.evaluation.leaderboard import leaderboard, leaderboard_row
 from cleverbetter_dagster.evaluation.metrics.allocation import AllocationResult, allocation_of, monthly_returns
 from cleverbetter_dagster.evaluation.metrics.classification import brier_terms
-from cleverbetter_dagster.evaluation.metrics.filter_effect import FilterEffect, filter_effect
-from cleverbetter_dagster.evaluation.metrics.month_statistics import auc_statistic, mean_statistic, ratio_statistic
-from cleverbetter_dagster.evaluation.metrics.scored_rows import ScoredRows
+from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
+from cleverbetter_dagster.evaluation.significance.backtest_overfitting import backtest_overfitting, most_blocks
 from cleverbetter_dagster.services.evaluation.scored_table import MODEL, scored_rows, scored_table
 from cleverbetter_dagster.services.evaluation.significance import luck_of, strategy_returns
 from cleverbetter_dagster.services.records import LuckRecord, ModelRecord, SplitRecord

@@ -9,7 +9,7 @@ from cleverbetter_dagster.betting.staking import StakingSpec
 from cleverbetter_dagster.dataset.examples import Examples
 from cleverbetter_dagster.evaluation.gate import PromotionPolicy, judge
 from cleverbetter_dagster.evaluation.metrics.classification import brier_terms
-from cleverbetter_dagster.evaluation.metrics.scored_rows import ScoredRows
+from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
 from cleverbetter_dagster.learning.baselines import BASELINES
 from cleverbetter_dagster.learning.family import FittedModel
 from cleverbetter_dagster.services.evaluation.scored_table import scored_frame, scored_rows

@@ -1,8 +1,8 @@
 """What the walk-forward report is made of: records of its parts, and the one that holds them."""
 
+from cleverbetter_dagster.evaluation.filter_effect import FilterEffect
 from cleverbetter_dagster.evaluation.intervals.bootstrap import Interval
 from cleverbetter_dagster.evaluation.leaderboard import LeaderboardRow
-from cleverbetter_dagster.evaluation.metrics.filter_effect import FilterEffect
 from cleverbetter_dagster.services.records import LuckRecord, Record
 
 

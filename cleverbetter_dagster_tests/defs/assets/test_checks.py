@@ -3,12 +3,12 @@
 import dagster as dg
 
 from cleverbetter_dagster.defs.assets.checks import check_results, check_specs
-from cleverbetter_dagster.evaluation.finding import Finding
+from cleverbetter_dagster.evaluation.checks import CheckOutcome
 from cleverbetter_dagster.services.checks import Rule
 
 
-def _small(value: float) -> Finding:
-    return Finding(passed=value < 10, told=f"It is {value}.", facts={"value": value})
+def _small(value: float) -> CheckOutcome:
+    return CheckOutcome(passed=value < 10, message=f"It is {value}.", facts={"value": value})
 
 
 GUARD = Rule[float]("it_is_small", "It is below 10.", "make it smaller.", _small, guards="training")

@@ -7,8 +7,7 @@ from sklearn.metrics import roc_auc_score
 
 from cleverbetter_dagster.errors import InvalidInput
 from cleverbetter_dagster.evaluation.intervals.bootstrap import BlockBootstrap, BootstrapSpec
-from cleverbetter_dagster.evaluation.metrics.calibration_error import expected_calibration_error
-from cleverbetter_dagster.evaluation.metrics.month_statistics import (
+from cleverbetter_dagster.evaluation.intervals.month_statistics import (
     auc_statistic,
     calibration_statistic,
     growth_of,
@@ -17,6 +16,7 @@ from cleverbetter_dagster.evaluation.metrics.month_statistics import (
     ratio_statistic,
     sharpe_ratio_of,
 )
+from cleverbetter_dagster.evaluation.metrics.calibration_error import expected_calibration_error
 from cleverbetter_dagster_tests.evaluation.scored import decision_months
 
 rows = st.lists(

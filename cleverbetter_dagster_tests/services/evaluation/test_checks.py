@@ -3,22 +3,22 @@
 import numpy as np
 import pytest
 
-from cleverbetter_dagster.evaluation.finding import Finding
-from cleverbetter_dagster.evaluation.metrics.scored_rows import ScoredRows
+from cleverbetter_dagster.evaluation.checks import CheckOutcome
+from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
 from cleverbetter_dagster.services.evaluation.checks import EVALUATION_RULES
 from cleverbetter_dagster.services.evaluation.evaluate import Evaluation
 from cleverbetter_dagster_tests.evaluation.scored import scored_rows, simulated_models
 
 MODELS = simulated_models()
-MOVED = Finding(passed=False, told="moved")
+MOVED = CheckOutcome(passed=False, message="moved")
 
 
 class Judged(Evaluation):
     """An evaluation made of scored rows: what the rules ask of it."""
 
-    def __init__(self, rows: ScoredRows, drift: Finding | None = None) -> None:
+    def __init__(self, rows: ScoredRows, drift: CheckOutcome | None = None) -> None:
         object.__setattr__(self, "rows", rows)
-        object.__setattr__(self, "score_drift", drift or Finding(passed=True, told="stays"))
+        object.__setattr__(self, "score_drift", drift or CheckOutcome(passed=True, message="stays"))
         object.__setattr__(self, "model", type("Model", (), {"family": "good"}))
 
     @property

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cleverbetter_dagster.evaluation.intervals.sharpe_significance import SharpeEstimate, expected_maximum_sharpe
+from cleverbetter_dagster.evaluation.significance.sharpe_ratio import SharpeEstimate, expected_maximum_sharpe
 from cleverbetter_dagster.services.evaluation.scored_table import scored_table
 from cleverbetter_dagster.services.evaluation.significance import luck_of, strategy_returns
 

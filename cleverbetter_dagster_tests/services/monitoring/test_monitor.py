@@ -82,7 +82,7 @@ def failed(record: MonitoringRecord) -> dict[str, str]:
 
 
 def told(record: MonitoringRecord) -> dict[str, str]:
-    return {rule.name: rule.find(record).told for rule in MONITORING_RULES}
+    return {rule.name: rule.find(record).message for rule in MONITORING_RULES}
 
 
 def test_a_good_champion_passes_every_check_and_its_predictions_meet_their_outcomes(world: World) -> None:

@@ -23,5 +23,5 @@ def test_a_fault_fails_its_rule_and_no_other_and_warns_with_the_guides_advice(na
     fault, said, advice = FAULTS[name]
     (failed,) = [rule for rule in STUDY_RULES if not rule.find(GOOD.model_copy(update=fault)).passed]
     assert (failed.name, failed.guards) == (name, None)
-    assert said in failed.find(GOOD.model_copy(update=fault)).told
+    assert said in failed.find(GOOD.model_copy(update=fault)).message
     assert all(words in failed.remedy for words in advice)

@@ -9,9 +9,9 @@ from pydantic import BaseModel, ConfigDict
 from cleverbetter_dagster.betting.segments import FloatArray
 from cleverbetter_dagster.errors import InvalidInput
 from cleverbetter_dagster.evaluation.intervals.bootstrap import BlockBootstrap, BootstrapSpec, Interval
+from cleverbetter_dagster.evaluation.intervals.month_statistics import auc_statistic, ratio_statistic
 from cleverbetter_dagster.evaluation.metrics.classification import brier_terms
-from cleverbetter_dagster.evaluation.metrics.month_statistics import auc_statistic, ratio_statistic
-from cleverbetter_dagster.evaluation.metrics.scored_rows import ScoredRows
+from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
 
 
 class FilterEffect(BaseModel):

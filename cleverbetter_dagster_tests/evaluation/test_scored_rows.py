@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from cleverbetter_dagster.errors import InvalidInput
-from cleverbetter_dagster.evaluation.metrics.scored_rows import ScoredRows
+from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
 from cleverbetter_dagster_tests.evaluation.scored import decision_months, scored_rows
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cleverbetter_dagster.errors import InvalidInput
-from cleverbetter_dagster.evaluation.intervals.sharpe_significance import (
+from cleverbetter_dagster.evaluation.significance.sharpe_ratio import (
     SharpeEstimate,
     deflated_sharpe_ratio,
     expected_maximum_sharpe,

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cleverbetter_dagster.errors import InvalidInput
-from cleverbetter_dagster.evaluation.intervals.effective_sample import (
+from cleverbetter_dagster.evaluation.significance.effective_sample import (
     effective_sample_size,
     independent_strategies,
     intraclass_correlation,

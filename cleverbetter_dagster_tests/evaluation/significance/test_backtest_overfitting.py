@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cleverbetter_dagster.errors import InvalidInput
-from cleverbetter_dagster.evaluation.intervals.backtest_overfitting import backtest_overfitting, most_blocks
+from cleverbetter_dagster.evaluation.significance.backtest_overfitting import backtest_overfitting, most_blocks
 
 # Three alternatives over two blocks of two periods. Every block's deviation is 1 for all, so means are the order.
 BLOCK = np.array([[-(0.5**0.5)], [0.5**0.5]])

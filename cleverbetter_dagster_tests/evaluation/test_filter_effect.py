@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from cleverbetter_dagster.errors import InvalidInput
+from cleverbetter_dagster.evaluation.filter_effect import filter_effect
 from cleverbetter_dagster.evaluation.intervals.bootstrap import BootstrapSpec
-from cleverbetter_dagster.evaluation.metrics.filter_effect import filter_effect
 from cleverbetter_dagster_tests.evaluation.scored import decision_months, scored_rows, simulated_models
 
 
