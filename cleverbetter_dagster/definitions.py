@@ -6,6 +6,7 @@ import dagster as dg
 
 from cleverbetter_dagster.defs.assets.champion import champion_assets
 from cleverbetter_dagster.defs.assets.families import family_assets
+from cleverbetter_dagster.defs.assets.judgement import model_comparison
 from cleverbetter_dagster.defs.assets.monitoring import monitoring_assets
 from cleverbetter_dagster.defs.assets.reports import report_assets
 from cleverbetter_dagster.defs.assets.rows import row_assets
@@ -27,7 +28,8 @@ partitions = monthly(settings.first_month)
 assets: list[Any] = [
     *row_assets(partitions),
     *(asset for family in FAMILIES.values() for asset in family_assets(family, partitions)),
-    *champion_assets(list(FAMILIES), partitions),
+    model_comparison(list(FAMILIES), partitions),
+    *champion_assets(partitions),
     *walk_forward_assets(list(FAMILIES)),
     *monitoring_assets(partitions),
     *report_assets(list(FAMILIES), partitions),

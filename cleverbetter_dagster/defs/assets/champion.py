@@ -1,6 +1,6 @@
-"""After the families: the leaderboard of an as_of, the champion, and what the champion says of every strategy."""
+"""The champion of an as_of month, and its predictions for every strategy."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import dagster as dg
 import pyarrow as pa
@@ -9,8 +9,7 @@ from cleverbetter_dagster.betting.staking import StakingSpec
 from cleverbetter_dagster.dataset.as_of import AsOf
 from cleverbetter_dagster.defs.assets.checks import check_results, check_specs
 from cleverbetter_dagster.defs.assets.families import EvaluationConfig
-from cleverbetter_dagster.defs.assets.family_metadata import board_table
-from cleverbetter_dagster.defs.assets.metadata import number, page, picture, staking_page, table
+from cleverbetter_dagster.defs.assets.metadata import number, page, table
 from cleverbetter_dagster.defs.failures import RETRY_PASSING_FAULTS, clear_failures
 from cleverbetter_dagster.defs.partitions import by_month, history_input
 from cleverbetter_dagster.defs.resources import Deployment
@@ -18,46 +17,22 @@ from cleverbetter_dagster.evaluation.gate import PromotionPolicy
 from cleverbetter_dagster.services.champion.predict import Predictions, predict_and_write
 from cleverbetter_dagster.services.champion.promotion import Decision, decide
 from cleverbetter_dagster.services.evaluation.checks import CHAMPION_RULES, PREDICTION_RULES
-from cleverbetter_dagster.services.evaluation.compare import Comparison, compare_families
 from cleverbetter_dagster.services.records import ChampionRecord, ComparisonRecord, PredictionsRecord, SplitRecord
 from cleverbetter_dagster.services.training.datasets import rebuild_each, rows_until
 from cleverbetter_dagster.services.training.fit import Lineage
 
 GROUP = "champion"
-SCORED = dg.DagsterType(lambda _, value: isinstance(value, dict), name="ScoredRows", typing_type=dict[str, pa.Table])
+POOL = "champion"
+"""One step at a time writes the ledger or predictions."""
 
 
 class PromotionConfig(PromotionPolicy, dg.Config):
     """What a challenger has to show before it becomes champion."""
 
 
-def champion_assets(families: Sequence[str], partitions: dg.MonthlyPartitionsDefinition) -> list[dg.AssetsDefinition]:
-    """Comparison, champion and predictions."""
-    return [_model_comparison(families, partitions), _champion(partitions), _strategy_predictions(partitions)]
-
-
-def _model_comparison(families: Sequence[str], partitions: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
-    @dg.asset(
-        **by_month(partitions),
-        ins={family: dg.AssetIn(f"{family}_evaluation", dagster_type=SCORED) for family in families},
-        group_name=GROUP,
-        kinds={"python"},
-        description=(
-            "Leaderboard of all families and baselines on the test rows of the as_of month; the best family challenges."
-        ),
-        code_version="2",
-    )
-    def model_comparison(
-        context: dg.AssetExecutionContext, **evaluations: dict[str, pa.Table]
-    ) -> dict[str, ComparisonRecord]:
-        compared: dict[str, Comparison] = {}
-        with clear_failures():
-            for month in context.partition_keys:
-                compared[month] = compare_families({family: tables[month] for family, tables in evaluations.items()})
-                context.add_asset_metadata(_comparison_metadata(compared[month]), partition_key=month)
-        return {month: comparison.record for month, comparison in compared.items()}
-
-    return model_comparison
+def champion_assets(partitions: dg.MonthlyPartitionsDefinition) -> list[dg.AssetsDefinition]:
+    """The assets `champion` and `strategy_predictions`."""
+    return [_champion(partitions), _strategy_predictions(partitions)]
 
 
 def _champion(partitions: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
@@ -66,7 +41,7 @@ def _champion(partitions: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition
         ins={"rows": history_input()},
         group_name=GROUP,
         kinds={"mlflow", "postgres"},
-        pool=GROUP,
+        pool=POOL,
         description=(
             "The challenger against the champion and every baseline on the same test rows. "
             "It is promoted only where "
@@ -105,7 +80,7 @@ def _strategy_predictions(partitions: dg.MonthlyPartitionsDefinition) -> dg.Asse
         deps=["champion"],  # asked of the ledger: it has a champion also at months at which nobody was judged
         group_name=GROUP,
         kinds={"postgres"},
-        pool=GROUP,
+        pool=POOL,
         description=(
             "One row per strategy still run: probability that its next window is profitable, "
             "confidence and recommended "
@@ -132,23 +107,6 @@ def _strategy_predictions(partitions: dg.MonthlyPartitionsDefinition) -> dg.Asse
         yield dg.MaterializeResult(value=written, check_results=check_results(PREDICTION_RULES, written))
 
     return strategy_predictions
-
-
-def _comparison_metadata(comparison: Comparison) -> dict[str, dg.MetadataValue | str]:
-    record, pictures = comparison.record, [picture(png, name) for name, png in comparison.pictures.items()]
-    found: dict[str, dg.MetadataValue | str] = {}
-    if record.passed_over:
-        lines = [f"- **{family}**: {reason}" for family, reasons in record.passed_over.items() for reason in reasons]
-        found["passed_over"] = page("\n".join(lines))
-    if record.broken_guards:
-        lines = [f"- **{family}**: {told}" for family, broken in record.broken_guards.items() for told in broken]
-        found["broken_guards"] = page("\n".join(lines))
-    found |= {f"staking_of_{family}": staking_page(record.staking_verdicts(family)) for family in record.staking}
-    return {
-        "challenger": record.challenger,
-        **found,
-        "leaderboard": page(board_table(comparison.board), *pictures),
-    }
 
 
 def _decision_metadata(decision: Decision) -> dict[str, dg.MetadataValue | str]:

@@ -6,7 +6,7 @@ import dagster as dg
 import pyarrow as pa
 
 from cleverbetter_dagster.dataset.as_of import AsOf
-from cleverbetter_dagster.defs.assets.champion import GROUP, SCORED
+from cleverbetter_dagster.defs.assets.judgement import SCORED
 from cleverbetter_dagster.defs.assets.metadata import report_metadata
 from cleverbetter_dagster.defs.failures import RETRY_PASSING_FAULTS, clear_failures
 from cleverbetter_dagster.defs.partitions import by_month, history_input
@@ -15,6 +15,7 @@ from cleverbetter_dagster.services.records import ChampionRecord, ComparisonReco
 from cleverbetter_dagster.services.reports.store import report_on_comparison, report_on_family
 from cleverbetter_dagster.services.training.datasets import rebuild_each, rows_until
 
+GROUP = "reports"
 DECISIONS = dg.AssetIn("champion", metadata={"may_lack_partitions": True})
 """A report is made as well where nobody decided yet, as in a backfill of months, and says so."""
 
@@ -33,7 +34,7 @@ def _family_report(family: str, partitions: dg.MonthlyPartitionsDefinition) -> d
             "evaluations": dg.AssetIn(f"{family}_evaluation", dagster_type=SCORED),
             "decisions": DECISIONS,
         },
-        group_name=family,
+        group_name=GROUP,
         kinds={"mlflow", "html"},
         description=(
             f"One self-contained HTML page on the {family} of the as_of month: what was decided and why, figures with "
