@@ -15,7 +15,7 @@ from cleverbetter_dagster.defs.partitions import by_month, history_input
 from cleverbetter_dagster.defs.resources import Deployment
 from cleverbetter_dagster.evaluation.gate import PromotionPolicy
 from cleverbetter_dagster.services.champion.predict import Predictions, predict_and_write
-from cleverbetter_dagster.services.champion.promotion import Decision, decide
+from cleverbetter_dagster.services.champion.promotion import Decision, promote_or_refuse
 from cleverbetter_dagster.services.evaluation.checks import CHAMPION_RULES, PREDICTION_RULES
 from cleverbetter_dagster.services.records import ChampionRecord, ComparisonRecord, PredictionsRecord, SplitRecord
 from cleverbetter_dagster.services.training.datasets import rebuild_each, rows_until
@@ -64,7 +64,7 @@ def _champion(partitions: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition
         decided: dict[str, ChampionRecord] = {}
         with clear_failures():
             for month, dataset in rebuild_each(rows, temporal_split):
-                decision = decide(deployment.settings(), model_comparison[month], dataset, policy, lineage)
+                decision = promote_or_refuse(deployment.settings(), model_comparison[month], dataset, policy, lineage)
                 context.log.info("\n".join([f"{month}: {decision.record.action}", *decision.record.reasons]))
                 context.add_asset_metadata(_decision_metadata(decision), partition_key=month)
                 decided[month] = decision.record

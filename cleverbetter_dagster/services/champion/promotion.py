@@ -1,21 +1,24 @@
 """Who is champion: the challenger of an as_of against the champion of that time, and what the ledger records of it."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
+import pandas as pd
+
 from cleverbetter_dagster.betting.staking import StakingSpec
-from cleverbetter_dagster.evaluation.gate import PromotionPolicy, Verdict, judge
-from cleverbetter_dagster.evaluation.staking_comparison import StakingVerdict
-from cleverbetter_dagster.learning.baselines import BASELINES
-from cleverbetter_dagster.services.checks import broken_guards
-from cleverbetter_dagster.services.evaluation.checks import MODEL_RULES
+from cleverbetter_dagster.evaluation.gate import PromotionPolicy, Verdict
+from cleverbetter_dagster.services.champion.decision import (
+    IS_CHAMPION,
+    Contest,
+    ModelScores,
+    decide_promotion,
+    gate_verdict,
+)
 from cleverbetter_dagster.services.evaluation.evaluate import score_test_rows
 from cleverbetter_dagster.services.evaluation.scored_table import scored_by_model
 from cleverbetter_dagster.services.evaluation.stakes import judge_staking, rows_of
 from cleverbetter_dagster.services.records import Action, ChampionRecord, ComparisonRecord, EvaluatedModel
 from cleverbetter_dagster.services.training.datasets import Dataset
 from cleverbetter_dagster.services.training.fit import Lineage
-from cleverbetter_dagster.services.training.split_checks import SPLIT_RULES
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.ledger import ledger
 from cleverbetter_dagster.store.tracking.package import load_model
@@ -33,7 +36,7 @@ class Decision:
     verdict: Verdict | None
 
 
-def decide(
+def promote_or_refuse(
     settings: Settings,
     comparison: ComparisonRecord,
     dataset: Dataset,
@@ -42,20 +45,24 @@ def decide(
 ) -> Decision:
     """Judge the challenger of an as_of and promote it, or record why not.
 
-    It is refused where a check that guards training or promotion does not hold, of it or of another family, looked
-    into anew, so that starting `champion` alone gets round none of them. It is judged against the champion that stood
-    at its as_of, both scored anew on the challenger's test rows, which both have in their future: the champion's as_of
-    is no later, and splits only move forward.
+    The guarding checks are run anew, so that starting `champion` alone gets round none of them. The challenger is
+    judged against the champion that stood at its as_of, both scored anew on the challenger's test rows, which both
+    have in their future: the champion's as_of is no later, and splits only move forward.
     """
     challenger = comparison.models[comparison.challenger]
-    standing = ledger.champion_at(settings, comparison.as_of)
-    if standing is not None and standing.model == (challenger.family, challenger.version):
+    incumbent = ledger.champion_at(settings, comparison.as_of)
+    contest = Contest(
+        family=challenger.family,
+        is_champion=incumbent is not None and incumbent.model == (challenger.family, challenger.version),
+        staking=comparison.staking_verdicts(challenger.family),
+        broken_guards=comparison.broken_guards,
+    )
+    action, verdict = decide_promotion(
+        contest, lambda: _score(settings, challenger.model_uri, incumbent, dataset)[0], policy
+    )
+    if verdict is None:
         ledger.reconcile(settings, Registry(settings))  # a crash may have come between the ledger and the alias
-        return Decision(_record("kept", ["It is the champion already."], challenger, standing), None)
-    verdicts = comparison.staking_verdicts(comparison.challenger)
-    verdict = judge_anew(settings, challenger.model_uri, standing, dataset, policy, verdicts)
-    others = [family for family in comparison.broken_guards if family != comparison.challenger]
-    verdict = _unless(verdict, [f"{name}: {told}" for name in others for told in comparison.broken_guards[name]])
+        return Decision(_record(action, [IS_CHAMPION], challenger, incumbent), None)
     decision = ledger.Decision(
         family=challenger.family,
         version=challenger.version,
@@ -66,47 +73,39 @@ def decide(
         evidence=verdict.model_dump(mode="json"),
         dagster_run_id=lineage.dagster_run_id if lineage else None,
     )
-    if verdict.promote:
-        entry = ledger.promote(settings, Registry(settings), decision, standing)
+    if action == "promoted":
+        entry = ledger.promote(settings, Registry(settings), decision, incumbent)
     else:
         entry = ledger.refuse(settings, decision)
     reasons = list(verdict.reasons) if entry.reason == decision.reason else [entry.reason]
     champion = ledger.champion_at(settings, comparison.as_of)
-    action: Action = "promoted" if entry.action == "promoted" else "refused"
-    return Decision(_record(action, reasons, challenger, champion), verdict)
+    recorded: Action = "promoted" if entry.action == "promoted" else "refused"
+    return Decision(_record(recorded, reasons, challenger, champion), verdict)
 
 
 def judge_anew(
     settings: Settings,
     model_uri: str,
-    standing: ledger.LedgerEntry | None,
+    incumbent: ledger.LedgerEntry | None,
     dataset: Dataset,
     policy: PromotionPolicy,
-    staking: Sequence[StakingVerdict] | None = None,
 ) -> Verdict:
-    """The gate's verdict on a model, scored beside `standing` and every baseline on the test rows of `dataset`.
+    """The gate's verdict on a model alone, beside `incumbent` and every baseline on the test rows of `dataset`."""
+    scores, own = _score(settings, model_uri, incumbent, dataset)
+    staking = judge_staking(own, own, StakingSpec())
+    return gate_verdict(scores, policy, [staking] if staking else [])
 
-    Args:
-        staking: verdicts on the stakes it places by itself, if it does; None judges them here.
-    """
+
+def _score(
+    settings: Settings, model_uri: str, incumbent: ledger.LedgerEntry | None, dataset: Dataset
+) -> tuple[ModelScores, pd.DataFrame]:
+    """The test rows as the challenger, the champion and every baseline score them; and the challenger's own rows."""
     models = {CHALLENGER: load_model(settings, model_uri).fitted}
-    if standing is not None:
-        models[CHAMPION] = load_model(settings, f"models:/{standing.family}/{standing.version}").fitted
+    if incumbent is not None:
+        models[CHAMPION] = load_model(settings, f"models:/{incumbent.family}/{incumbent.version}").fitted
     table = score_test_rows(models, dataset, StakingSpec())
     scored = scored_by_model([table])
-    baselines = {name: scored[name] for name in BASELINES}
-    if staking is None:
-        own = rows_of(table, CHALLENGER)
-        staking = [found] if (found := judge_staking(own, own, StakingSpec())) else []
-    verdict = judge(scored[CHALLENGER], scored.get(CHAMPION), baselines, policy, staking)
-    return _unless(verdict, [*broken_guards(SPLIT_RULES, dataset), *broken_guards(MODEL_RULES, scored[CHALLENGER])])
-
-
-def _unless(verdict: Verdict, broken: Sequence[str]) -> Verdict:
-    """The verdict, but a refusal where any guard is broken."""
-    if not broken:
-        return verdict
-    return verdict.model_copy(update={"promote": False, "reasons": (*broken, *verdict.reasons)})
+    return ModelScores(dataset, scored[CHALLENGER], scored.get(CHAMPION), scored), rows_of(table, CHALLENGER)
 
 
 def _record(

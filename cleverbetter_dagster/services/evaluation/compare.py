@@ -1,23 +1,58 @@
 """The families of one as_of side by side with the baselines, and which of them challenges the champion."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import pandas as pd
 import pyarrow as pa
 
+from cleverbetter_dagster.betting.staking import StakingSpec
 from cleverbetter_dagster.evaluation.intervals.bootstrap import BootstrapSpec
 from cleverbetter_dagster.evaluation.leaderboard import LeaderboardRow, leaderboard
 from cleverbetter_dagster.evaluation.metrics.allocation import allocation_of
+from cleverbetter_dagster.evaluation.metrics.classification import brier_terms
 from cleverbetter_dagster.evaluation.plots.models import bankroll_plot, roc_plot
+from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
 from cleverbetter_dagster.evaluation.staking_comparison import StakingVerdict
 from cleverbetter_dagster.services.checks import broken_guards
 from cleverbetter_dagster.services.evaluation.checks import MODEL_RULES
-from cleverbetter_dagster.services.evaluation.scored_table import evaluated_model, scored_by_model
+from cleverbetter_dagster.services.evaluation.scored_table import evaluated_model, scored_by_model, scored_rows
 from cleverbetter_dagster.services.evaluation.stakes import judge_staking, rows_of
-from cleverbetter_dagster.services.records import ComparisonRecord, EvaluatedModel
+from cleverbetter_dagster.services.records import ComparisonRecord
 
 YARDSTICK = "ensemble"
 """The family on whose probability rules of thumb stake when they are compared with an agent."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A family's model on its test rows.
+
+    Attributes:
+        rows: as it scored them, with its stakes: its part of a scored table.
+        staking: bounds on the stakes.
+        verdict: its own stakes beside rules on its own probability; None where it does not stake by itself.
+    """
+
+    rows: pd.DataFrame
+    staking: StakingSpec
+    verdict: StakingVerdict | None
+
+
+@dataclass(frozen=True)
+class ChallengerChoice:
+    """The family that challenges, and why; see `ComparisonRecord` for `staking`, `passed_over` and `broken_guards`.
+
+    Attributes:
+        verdicts: by family, every verdict on the stakes it places by itself.
+    """
+
+    challenger: str
+    staking: dict[str, StakingVerdict]
+    verdicts: dict[str, list[StakingVerdict]]
+    passed_over: dict[str, list[str]]
+    broken_guards: dict[str, list[str]]
 
 
 @dataclass(frozen=True)
@@ -30,10 +65,7 @@ class Comparison:
 
 
 def compare_families(evaluations: Mapping[str, pa.Table], spec: BootstrapSpec | None = None) -> Comparison:
-    """The leaderboard over all families and baselines; the family with the lowest Brier score challenges.
-
-    A family that stakes by itself challenges only where its stakes beat rules of thumb on its own probability and on
-    the ensemble's. Where no family is left, the first challenges nevertheless, and the gate says what it lacks.
+    """The leaderboard over all families and baselines, and the family that challenges.
 
     Args:
         evaluations: scored rows by family, all of one as_of.
@@ -41,38 +73,66 @@ def compare_families(evaluations: Mapping[str, pa.Table], spec: BootstrapSpec | 
     scored = scored_by_model(list(evaluations.values()))
     board = leaderboard(scored, spec)
     models = {family: evaluated_model(table) for family, table in evaluations.items()}
-    ranked = [row.name for row in board if row.name in models]
+    choice = choose_challenger(
+        {
+            family: Candidate(rows_of(evaluations[family], family), model.staking, model.staking_verdict)
+            for family, model in models.items()
+        }
+    )
     record = ComparisonRecord(
         as_of=next(iter(models.values())).as_of,
         leaderboard=[row.model_dump(mode="json") for row in board],
         models=models,
-        challenger=ranked[0],
-        staking=_staking(evaluations, models),
+        challenger=choice.challenger,
+        staking=choice.staking,
+        passed_over=choice.passed_over,
+        broken_guards=choice.broken_guards,
     )
-    lacks = {family: _lacks(record, family) for family in ranked}
-    challenger = next((family for family in ranked if not lacks[family]), ranked[0])
-    passed_over = {family: lacks[family] for family in ranked[: ranked.index(challenger)]}
-    found = {family: broken_guards(MODEL_RULES, scored[family]) for family in ranked}
-    guards = {family: broken for family, broken in found.items() if broken}
-    record = record.model_copy(update={"challenger": challenger, "passed_over": passed_over, "broken_guards": guards})
     bankrolls = {row.name: allocation_of(scored[row.name]) for row in board}
     return Comparison(record, board, {"roc": roc_plot(scored), "bankroll": bankroll_plot(bankrolls)})
 
 
-def _staking(evaluations: Mapping[str, pa.Table], models: Mapping[str, EvaluatedModel]) -> dict[str, StakingVerdict]:
-    """Families that stake by themselves beside rules on the ensemble's probability; none without an ensemble."""
-    if YARDSTICK not in evaluations:
-        return {}
-    forecast = rows_of(evaluations[YARDSTICK], YARDSTICK)
+def choose_challenger(candidates: Mapping[str, Candidate]) -> ChallengerChoice:
+    """The family with the lowest Brier score challenges, if its stakes allow it.
+
+    A family that stakes by itself challenges only where its stakes beat rules of thumb on its own probability and on
+    the ensemble's. Where no family is left, the first challenges nevertheless, and the gate says what it lacks.
+    """
+    scored = {family: scored_rows(candidate.rows) for family, candidate in candidates.items()}
+    ranked = sorted(candidates, key=lambda family: (_brier(scored[family]), family))
+    staking = _beside_yardstick(candidates)
     verdicts = {
-        family: judge_staking(rows_of(evaluations[family], family), forecast, model.staking)
-        for family, model in models.items()
-        if model.staking_verdict is not None
+        family: [verdict for verdict in (candidates[family].verdict, staking.get(family)) if verdict is not None]
+        for family in ranked
+    }
+    lacks = {family: _lacks(verdicts[family]) for family in ranked}
+    challenger = next((family for family in ranked if not lacks[family]), ranked[0])
+    broken = {family: broken_guards(MODEL_RULES, scored[family]) for family in ranked}
+    return ChallengerChoice(
+        challenger=challenger,
+        staking=staking,
+        verdicts=verdicts,
+        passed_over={family: lacks[family] for family in ranked[: ranked.index(challenger)]},
+        broken_guards={family: sentences for family, sentences in broken.items() if sentences},
+    )
+
+
+def _brier(rows: ScoredRows) -> float:
+    return float(np.mean(brier_terms(rows.label, rows.probability)))
+
+
+def _beside_yardstick(candidates: Mapping[str, Candidate]) -> dict[str, StakingVerdict]:
+    """Families that stake by themselves beside rules on the ensemble's probability; none without an ensemble."""
+    if YARDSTICK not in candidates:
+        return {}
+    verdicts = {
+        family: judge_staking(candidate.rows, candidates[YARDSTICK].rows, candidate.staking)
+        for family, candidate in candidates.items()
+        if candidate.verdict is not None
     }
     return {family: verdict for family, verdict in verdicts.items() if verdict is not None}
 
 
-def _lacks(record: ComparisonRecord, family: str) -> list[str]:
+def _lacks(verdicts: Sequence[StakingVerdict]) -> list[str]:
     """What a family's own stakes have not been shown to do, one sentence each."""
-    findings = [finding for verdict in record.staking_verdicts(family) for finding in verdict.findings()]
-    return [sentence for passed, sentence in findings if not passed]
+    return [sentence for verdict in verdicts for passed, sentence in verdict.findings() if not passed]

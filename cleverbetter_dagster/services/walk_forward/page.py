@@ -225,7 +225,7 @@ def _decisions(record: WalkForwardRecord) -> Table:
         (
             one.as_of,
             one.challenger,
-            "promoted" if one.promoted else "refused",
+            one.action,
             f"{one.champion} of {one.champion_as_of}" if one.champion else "none",
         )
         for one in record.replays[0].decisions

@@ -1,85 +1,88 @@
-"""The promotion policy replayed over past months in memory: no ledger, no registry, the same gate."""
+"""The promotion policy replayed over past months in memory: no ledger, no registry, the same decision."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-from cleverbetter_dagster.betting.staking import StakingSpec
-from cleverbetter_dagster.dataset.examples import Examples
-from cleverbetter_dagster.evaluation.gate import PromotionPolicy, judge
-from cleverbetter_dagster.evaluation.metrics.classification import brier_terms
+from cleverbetter_dagster.evaluation.gate import PromotionPolicy
 from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
-from cleverbetter_dagster.learning.baselines import BASELINES
 from cleverbetter_dagster.learning.family import FittedModel
-from cleverbetter_dagster.services.evaluation.scored_table import scored_frame, scored_rows
+from cleverbetter_dagster.services.champion.decision import IS_CHAMPION, Contest, ModelScores, decide_promotion
+from cleverbetter_dagster.services.evaluation.compare import Candidate, choose_challenger
+from cleverbetter_dagster.services.records import ModelRecord
+from cleverbetter_dagster.services.training.datasets import Dataset
 from cleverbetter_dagster.services.walk_forward.records import ReplayedDecision
 
 
 @dataclass(frozen=True)
-class ReplayedChampion:
-    """The model that stands, and the month it stands at."""
+class LoadedModel:
+    """A fitted model and its record."""
 
-    family: str
-    as_of: str
+    record: ModelRecord
     fitted: FittedModel
 
+    @property
+    def run(self) -> tuple[str, str]:
+        """Family and MLflow run: equal for a model and an update of it that found no new rows."""
+        return self.record.family, self.record.run_id
 
-class Replay:
-    """What would have become of the champion, month by month, had only some families taken part.
+
+@dataclass(frozen=True)
+class ReplayedMonth:
+    """What is known when one as_of is decided.
+
+    Attributes:
+        dataset: of the as_of.
+        models: by family.
+        candidates: the same models on the test rows.
+        scored: the test rows as scored by each family, each baseline and, by the name of its replay, each champion.
+    """
+
+    dataset: Dataset
+    models: Mapping[str, LoadedModel]
+    candidates: Mapping[str, Candidate]
+    scored: Mapping[str, ScoredRows]
+
+
+class PromotionReplay:
+    """Who would be champion, month by month, if only some families took part.
 
     Args:
-        name: for people.
-        families: that may challenge; of those with a model of a month, the one with the lowest Brier score does.
+        name: shown to people.
+        families: those that may challenge.
         policy: what the challenger has to show.
     """
 
     def __init__(self, name: str, families: Sequence[str], policy: PromotionPolicy) -> None:
         self.name = name
-        self.champion: ReplayedChampion | None = None
+        self.champion: LoadedModel | None = None
         self.decisions: list[ReplayedDecision] = []
         self._families = families
         self._policy = policy
 
-    def decide(
-        self, as_of: str, test: Examples, scored: Mapping[str, ScoredRows], models: Mapping[str, FittedModel]
-    ) -> None:
-        """Judge the challenger of the next month in order of time, as `services.promotion.decide` would have.
-
-        Args:
-            as_of: later than that of the decision before.
-            test: test rows of the as_of, labelled by its end.
-            scored: the same rows as scored by each of `models` and every baseline.
-            models: by family.
-        """
-        present = [family for family in self._families if family in models]
-        if not present:
+    def add_month(self, month: ReplayedMonth) -> None:
+        """Decide the next as_of, later than the one before. Without a model of any family nothing is decided."""
+        candidates = {family: month.candidates[family] for family in self._families if family in month.candidates}
+        if not candidates:
             return
-        challenger = min(present, key=lambda family: _brier(scored[family]))
-        standing = self.champion
-        verdict = judge(
-            scored[challenger],
-            None if standing is None else _scored_by(standing, test),
-            {name: scored[name] for name in BASELINES},
-            self._policy,
+        choice = choose_challenger(candidates)
+        challenger, champion = month.models[choice.challenger], self.champion
+        contest = Contest(
+            family=choice.challenger,
+            is_champion=champion is not None and champion.run == challenger.run,
+            staking=choice.verdicts[choice.challenger],
+            broken_guards=choice.broken_guards,
         )
-        if verdict.promote:
-            self.champion = ReplayedChampion(challenger, as_of, models[challenger])
+        scores = ModelScores(month.dataset, month.scored[choice.challenger], month.scored.get(self.name), month.scored)
+        action, verdict = decide_promotion(contest, lambda: scores, self._policy)
+        if action == "promoted":
+            self.champion = challenger
         self.decisions.append(
             ReplayedDecision(
-                as_of=as_of,
-                challenger=challenger,
-                promoted=verdict.promote,
-                champion=self.champion.family if self.champion else None,
-                champion_as_of=self.champion.as_of if self.champion else None,
-                reasons=verdict.reasons,
+                as_of=month.dataset.record.as_of,
+                challenger=choice.challenger,
+                action=action,
+                champion=self.champion.record.family if self.champion else None,
+                champion_as_of=self.champion.record.as_of if self.champion else None,
+                reasons=verdict.reasons if verdict else (IS_CHAMPION,),
             )
         )
-
-
-def _scored_by(champion: ReplayedChampion, test: Examples) -> ScoredRows:
-    return scored_rows(scored_frame("champion", test, champion.fitted.describe(test.X), StakingSpec()))
-
-
-def _brier(rows: ScoredRows) -> float:
-    return float(np.mean(brier_terms(rows.label, rows.probability)))

@@ -3,7 +3,7 @@
 from cleverbetter_dagster.evaluation.filter_effect import FilterEffect
 from cleverbetter_dagster.evaluation.intervals.bootstrap import Interval
 from cleverbetter_dagster.evaluation.leaderboard import LeaderboardRow
-from cleverbetter_dagster.services.records import LuckRecord, Record
+from cleverbetter_dagster.services.records import Action, LuckRecord, Record
 
 
 class ReplayedDecision(Record):
@@ -11,7 +11,7 @@ class ReplayedDecision(Record):
 
     as_of: str
     challenger: str
-    promoted: bool
+    action: Action
     champion: str | None
     champion_as_of: str | None
     reasons: tuple[str, ...]
@@ -76,7 +76,7 @@ class ReplayRecord(Record):
     @property
     def promotions(self) -> int:
         """How often it would have promoted."""
-        return sum(decision.promoted for decision in self.decisions)
+        return sum(decision.action == "promoted" for decision in self.decisions)
 
 
 class WalkForwardRecord(Record):

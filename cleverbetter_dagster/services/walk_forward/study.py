@@ -23,12 +23,14 @@ from cleverbetter_dagster.errors import NothingToJudge
 from cleverbetter_dagster.evaluation.gate import PromotionPolicy
 from cleverbetter_dagster.learning.baselines import BASELINES
 from cleverbetter_dagster.learning.family import FittedModel
+from cleverbetter_dagster.services.evaluation.compare import Candidate
 from cleverbetter_dagster.services.evaluation.evaluate import score_test_rows
 from cleverbetter_dagster.services.evaluation.scored_table import CARRIED, MODEL, scored_by_model, scored_frame
 from cleverbetter_dagster.services.evaluation.significance import months_of
+from cleverbetter_dagster.services.evaluation.stakes import judge_staking, rows_of
 from cleverbetter_dagster.services.records import ModelRecord, SplitRecord
 from cleverbetter_dagster.services.training.datasets import Dataset
-from cleverbetter_dagster.services.walk_forward.promotion_replay import Replay
+from cleverbetter_dagster.services.walk_forward.promotion_replay import LoadedModel, PromotionReplay, ReplayedMonth
 from cleverbetter_dagster.services.walk_forward.records import ReplayedDecision
 
 OLDEST = 12
@@ -91,16 +93,17 @@ def walk_forward(
     policies = {OVERALL_POLICY: tuple(models)}
     if len(models) > 1:
         policies |= {alone(family): (family,) for family in models}
-    replays = {name: Replay(name, families, policy or PromotionPolicy()) for name, families in policies.items()}
+    replays = [PromotionReplay(name, families, policy or PromotionPolicy()) for name, families in policies.items()]
     for month in sorted(splits):
-        loaded = {family: load(records[month]) for family, records in models.items() if month in records}
+        records = {family: known[month] for family, known in models.items() if month in known}
+        loaded = {family: LoadedModel(record, load(record)) for family, record in records.items()}
         if not loaded:
             continue
         stand = _stand(AsOf.parse(month), splits[month], panels.of(splits[month].spec))
-        test = scored_by_model([score_test_rows(loaded, stand.known, StakingSpec())])
-        for replay in replays.values():
-            replay.decide(month, stand.known.parts.test, test, loaded)
-        found = list(_looking_ahead(stand, loaded, replays.values()))
+        decided = _replayed_month(stand.known, loaded, replays)
+        for replay in replays:
+            replay.add_month(decided)
+        found = list(_looking_ahead(stand, loaded, replays))
         if found:
             judged[month] = splits[month]
             frames += found
@@ -111,7 +114,7 @@ def walk_forward(
             "Materialise temporal_split and a family's model for earlier months (a backfill over a range)."
         )
     scores = pd.concat(frames, ignore_index=True)
-    return Walk(scores, {name: tuple(replay.decisions) for name, replay in replays.items()}, judged)
+    return Walk(scores, {replay.name: tuple(replay.decisions) for replay in replays}, judged)
 
 
 def alone(family: str) -> str:
@@ -164,15 +167,29 @@ def _seen(rows: pd.DataFrame, parts: Partition) -> np.ndarray:
     return pd.MultiIndex.from_frame(rows[SEQUENCE]).isin(learned)
 
 
+def _replayed_month(
+    dataset: Dataset, loaded: Mapping[str, LoadedModel], replays: Iterable[PromotionReplay]
+) -> ReplayedMonth:
+    """The test rows of a month, as all its models, the baselines and the champion of each replay score them."""
+    fitted = {family: model.fitted for family, model in loaded.items()}
+    champions = {replay.name: replay.champion.fitted for replay in replays if replay.champion}
+    table, staking = score_test_rows(fitted | champions, dataset, StakingSpec()), StakingSpec()
+    candidates = {}
+    for family in loaded:
+        rows = rows_of(table, family)
+        candidates[family] = Candidate(rows, staking, judge_staking(rows, rows, staking))
+    return ReplayedMonth(dataset, loaded, candidates, scored_by_model([table]))
+
+
 def _looking_ahead(
-    stand: _Stand, loaded: Mapping[str, FittedModel], replays: Iterable[Replay]
+    stand: _Stand, loaded: Mapping[str, LoadedModel], replays: Iterable[PromotionReplay]
 ) -> Iterator[pd.DataFrame]:
     """What families, baselines and policies say of the months ahead."""
     following = stand.ahead[stand.ahead[AGE] == 1]
     if following.empty:
         return
     for family, model in loaded.items():
-        yield _scored(stand, FAMILY, family, stand.ahead, model.describe(stand.ahead))
+        yield _scored(stand, FAMILY, family, stand.ahead, model.fitted.describe(stand.ahead))
     past = pooled(stand.known.parts.train, stand.known.parts.validation)
     for name, baseline in BASELINES.items():
         probability = baseline.fit(past).predict_proba(following)[:, 1]

@@ -13,7 +13,7 @@ from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.errors import DataError
 from cleverbetter_dagster.evaluation.gate import PromotionPolicy, Verdict, judge
 from cleverbetter_dagster.learning.family import FittedModel
-from cleverbetter_dagster.services.champion import promotion
+from cleverbetter_dagster.services.champion import decision, promotion
 from cleverbetter_dagster.services.champion.predict import newest_rows, predict
 from cleverbetter_dagster.services.evaluation.compare import compare_families
 from cleverbetter_dagster.services.evaluation.evaluate import staking_metrics
@@ -205,8 +205,9 @@ def test_where_one_family_is_too_good_to_be_true_nobody_is_promoted(
     record = compare_families({"rl_agent": knowing, "ensemble": world.table("ensemble", 0.55)}).record
     assert (record.challenger, list(record.broken_guards)) == ("ensemble", ["rl_agent"])
     passes = Verdict(promote=True, reasons=("It beats everything.",), comparisons=(), n_months=12, n_rows=240)
-    monkeypatch.setattr(promotion, "judge_anew", lambda *_: passes)
-    decided = promotion.decide(database, record, dataset=None, policy=PromotionPolicy()).record  # type: ignore[arg-type]
+    monkeypatch.setattr(decision, "gate_verdict", lambda *_: passes)
+    monkeypatch.setattr(promotion, "_score", lambda *_: (None, None))
+    decided = promotion.promote_or_refuse(database, record, dataset=None, policy=PromotionPolicy()).record  # type: ignore[arg-type]
     assert decided.action == "refused"
     assert decided.reasons[0].startswith("rl_agent: The check model_is_not_too_good_to_be_true failed.")
 

@@ -43,9 +43,17 @@ EASY = PromotionPolicy(min_months=2, level=0.6, resamples=200)
 
 def record(family: str, month: str) -> ModelRecord:
     return ModelRecord(
-        family=family, as_of=month, run_id="r", model_uri=f"{family}/{month}", sha256="", params={}, trials=7, seed=0,
-        data_hash="h", fitted_rows=1,
-    )  # fmt: skip
+        family=family,
+        as_of=month,
+        run_id=f"{family} {month}",
+        model_uri=f"{family}/{month}",
+        sha256="",
+        params={},
+        trials=7,
+        seed=0,
+        data_hash="h",
+        fitted_rows=1,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -229,9 +237,7 @@ def test_the_page_tells_the_record_and_the_monthly_frame(walk: Walk, figures: Wa
     assert "absent: none, so it is left out" in html and summary_of(figures) in html
     assert f'"min_months": {EASY.min_months}' in unescape(html)
     decisions = next(table for table in view.tables if table.title == "Its decisions")
-    assert [row[2] for row in decisions.rows] == [
-        "promoted" if one.promoted else "refused" for one in figures.replays[0].decisions
-    ]
+    assert [row[2] for row in decisions.rows] == [one.action for one in figures.replays[0].decisions]
 
 
 def test_rolling_and_expanding_windows_are_told_apart(rows, splits, models) -> None:
