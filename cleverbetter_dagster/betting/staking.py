@@ -6,7 +6,6 @@ Stakes are fractions of the bankroll at the decision time.
 """
 
 from collections.abc import Callable
-from typing import Annotated
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -27,12 +26,26 @@ class StakingSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kelly_fraction: Annotated[float, Field(gt=0, le=1)] = 0.25
-    """Share of the full Kelly stake. Full Kelly assumes that the mean is known; it is estimated."""
-    max_stake_fraction: Annotated[float, Field(gt=0, le=1)] = 0.05
-    """Most of the bankroll that one strategy may get."""
-    max_total_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Most of the bankroll that all strategies of one decision time may get together."""
+    kelly_fraction: float = Field(
+        0.25,
+        gt=0,
+        le=1,
+        description="Share of the full Kelly stake; above 0, at most 1, default 0.25. Full Kelly assumes that the "
+        "mean return is known, but it is estimated.",
+    )
+    max_stake_fraction: float = Field(
+        0.05,
+        gt=0,
+        le=1,
+        description="Most of the bankroll that one strategy may get; above 0, at most 1, default 0.05.",
+    )
+    max_total_fraction: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="Most of the bankroll that all strategies of one decision time may get together; above 0, at most "
+        "1, default 1.",
+    )
 
 
 def return_moments(probability: ArrayLike, gain: ArrayLike, loss: ArrayLike) -> tuple[FloatArray, FloatArray]:

@@ -15,33 +15,50 @@ class DatasetSpec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     decision_time: Literal["end_date", "run_date"] = Field(
-        "end_date", description="Column that says when a row is known and the next window's stake is decided."
+        "end_date",
+        description="Column with the time at which a row is known and the stake of the next window is decided: "
+        "end_date (default) or run_date.",
     )
     return_threshold: float = Field(
         0.0,
         ge=-1.0,
         allow_inf_nan=False,
-        description="A label is 1 where the next window's roi is above this fraction.",
+        description="A label is 1 if the roi of the next window is above this fraction; at least -1, default 0.",
     )
     min_composite_score: float | None = Field(
-        0.3, allow_inf_nan=False, description="Rows scoring below are no examples; None takes every row."
+        0.3,
+        allow_inf_nan=False,
+        description="Rows with a lower composite_score are no examples; default 0.3, null takes every row.",
     )
-    min_examples: int = Field(1000, ge=1, description="Fewest labelled examples, all parts together, to train on.")
-    train_fraction: float = Field(0.6, gt=0.0, lt=1.0, description="Share of the examples decided first.")
-    validation_fraction: float = Field(0.2, gt=0.0, lt=1.0, description="Share decided next; the rest is the test.")
+    min_examples: int = Field(
+        1000,
+        ge=1,
+        description="Fewest labelled examples, all parts together, to train on; at least 1, default 1000.",
+    )
+    train_fraction: float = Field(
+        0.6,
+        gt=0.0,
+        lt=1.0,
+        description="Share of the examples, the earliest, to train on; between 0 and 1, default 0.6.",
+    )
+    validation_fraction: float = Field(
+        0.2,
+        gt=0.0,
+        lt=1.0,
+        description="Share of the examples that comes next, to validate on; between 0 and 1, default 0.2. The rest "
+        "is the test.",
+    )
     max_history_months: int | None = Field(
         None,
         ge=3,
-        description=(
-            "A rolling window: only rows decided in so many months up to the newest are examples (histories stay "
-            "whole); None takes all history, an expanding window."
-        ),
+        description="Rolling window: only rows decided in this many months up to the newest are examples (strategy "
+        "histories stay complete); at least 3. Default null: all months, an expanding window.",
     )
     embargo_days: float = Field(
         0.0,
         ge=0.0,
         allow_inf_nan=False,
-        description="Days a label must be known before the next part starts.",
+        description="Days a label must be known before the next part starts; at least 0, default 0.",
     )
 
     @model_validator(mode="after")

@@ -4,7 +4,7 @@ from typing import Any, get_args
 
 import dagster as dg
 import pyarrow as pa
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from cleverbetter_dagster.settings import load_settings
 from cleverbetter_dagster.store.artefacts import ArtefactStore
@@ -18,8 +18,11 @@ class ArtefactIOManager(dg.ConfigurableIOManager):
     run over a range are the same code. An asset without partitions returns a table or a record, and is taken as that.
     """
 
-    base_url: str | None = None
-    """Folder or fsspec URL (`s3://bucket/prefix`); unset, the setting CLEVERBETTER_ARTEFACTS_URL or its default."""
+    base_url: str | None = Field(
+        None,
+        description="Folder or fsspec URL (s3://bucket/prefix) of the Parquet and JSON files; default null: the "
+        "setting CLEVERBETTER_ARTEFACTS_URL.",
+    )
 
     def _store(self) -> ArtefactStore:
         return ArtefactStore(self.base_url or load_settings().artefacts_base)

@@ -1,7 +1,7 @@
 """Whether a challenger may become champion: a verdict with its reasons, from paired intervals."""
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -25,12 +25,16 @@ METRIC_TITLES: dict[GateMetric, str] = {
 class PromotionPolicy(BootstrapSpec):
     """What a challenger has to show."""
 
-    metric: GateMetric = "brier"
-    """Compared as a loss: `roc_auc` as 1 - AUC."""
-    tolerance: Annotated[float, Field(ge=0)] = 0.002
-    """How much worse than the champion the challenger may still be at the interval's upper end."""
-    min_months: Annotated[int, Field(ge=2)] = 6
-    """Fewest months of test rows to judge on."""
+    metric: GateMetric = Field(
+        "brier", description="Loss to compare: brier (default), log_loss, or roc_auc, which is compared as 1 - AUC."
+    )
+    tolerance: float = Field(
+        0.002,
+        ge=0,
+        description="How much worse than the champion the challenger may be at the upper end of the interval; at "
+        "least 0, default 0.002.",
+    )
+    min_months: int = Field(6, ge=2, description="Fewest months of test rows to judge on; at least 2, default 6.")
 
 
 class PairedComparison(BaseModel):

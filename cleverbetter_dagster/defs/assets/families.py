@@ -1,5 +1,6 @@
 """One branch of the graph a model family: study, model, evaluation. A family in the catalogue gets one by itself."""
 
+import json
 from collections.abc import Iterator, Mapping
 from copy import copy
 from typing import Any
@@ -29,7 +30,7 @@ from cleverbetter_dagster.services.training.update import update
 
 
 class StudyConfig(StudySpec, dg.Config):
-    """How the parameters are searched for; 0 trials keep the family's defaults, judged on temporal folds."""
+    """How hyperparameters are searched for and scored on temporal folds."""
 
 
 def study_config(family: Family) -> type[StudyConfig]:
@@ -38,18 +39,21 @@ def study_config(family: Family) -> type[StudyConfig]:
     for name, default in family.study_defaults.items():
         field = copy(StudyConfig.model_fields[name])
         field.default = default
+        field.description = f"{field.description} For this family the default is {json.dumps(default)}."
         fields[name] = (field.annotation, field)
-    return create_model(f"{family.name.title().replace('_', '')}StudyConfig", __base__=StudyConfig, **fields)
+    name = f"{family.name.title().replace('_', '')}StudyConfig"
+    return create_model(name, __base__=StudyConfig, __doc__=StudyConfig.__doc__, **fields)
 
 
 class TrainingConfig(dg.Config):
-    """How the model comes to be."""
+    """How the model is trained."""
 
     training: Training = Field(
         default="full",
         description=(
-            "full: fit anew with the month's study. incremental: go on from the newest registered version of this "
-            "as_of or an earlier one, with its hyperparameters and only what it has not learned from; no study is read."
+            "full (default): fit a new model with the hyperparameters of the month's study. incremental: update the "
+            "newest registered version of this as_of month or an earlier one, with its hyperparameters, on the rows "
+            "it has not learned from; no study is read."
         ),
     )
 

@@ -7,7 +7,7 @@ it.
 """
 
 from collections.abc import Callable
-from typing import Annotated, Self
+from typing import Self
 
 import numpy as np
 import pandas as pd
@@ -27,11 +27,20 @@ class BootstrapSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    resamples: Annotated[int, Field(ge=100)] = 1000
-    level: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
-    seed: Annotated[int, Field(ge=0)] = 0
-    block_months: Annotated[int, Field(ge=1)] = 1
-    """Neighbouring months drawn together (circular); more than 1 where months depend on the ones before."""
+    resamples: int = Field(1000, ge=100, description="Resamples drawn for intervals; at least 100, default 1000.")
+    level: float = Field(
+        0.95,
+        gt=0.5,
+        lt=1,
+        description="Share of repetitions in which an interval covers the true value; between 0.5 and 1, default 0.95.",
+    )
+    seed: int = Field(0, ge=0, description="Seed of the resampling; at least 0, default 0.")
+    block_months: int = Field(
+        1,
+        ge=1,
+        description="Neighbouring months drawn together (circular); at least 1, default 1. Take more if months depend "
+        "on the months before.",
+    )
 
 
 class Interval(BaseModel):

@@ -31,27 +31,53 @@ class StudySpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    n_trials: int = Field(100, ge=0, description="settings to judge, the defaults first; 0: the defaults only")
+    n_trials: int = Field(
+        100,
+        ge=0,
+        description="Hyperparameter settings to try, the family's defaults first; at least 0, default 100. 0 keeps "
+        "the defaults.",
+    )
     n_trials_warm: int = Field(
         10,
         ge=0,
-        description="settings to judge where an earlier month's best give the start; 0: always start cold",
+        description="Settings to try if the study starts from the best of an earlier month; at least 0, default 10. "
+        "0 never starts from an earlier month.",
     )
-    timeout_seconds: float | None = Field(900, gt=0, description="start no trial after so long; none: no limit")
+    timeout_seconds: float | None = Field(
+        900, gt=0, description="Seconds after which no further trial starts; above 0, default 900. null: no limit."
+    )
     metric: Metric = Field(
-        "auc", description="what the folds are scored by; growth: of its own stakes, for a family that has them"
+        "auc",
+        description="Score of a trial: auc (default), brier, log_loss, or growth, the log growth of the model's own "
+        "stakes, for families that stake by themselves.",
     )
-    n_folds: int = Field(3, ge=1, le=20, description="forward folds, all in the later half of the examples")
-    embargo_days: float = Field(0.0, ge=0.0, allow_inf_nan=False, description="as in the dataset's spec")
-    prune: bool = Field(True, description="stop a trial whose first folds are worse than the median's")
+    n_folds: int = Field(
+        3, ge=1, le=20, description="Forward folds, all in the later half of the examples; 1 to 20, default 3."
+    )
+    embargo_days: float = Field(
+        0.0,
+        ge=0.0,
+        allow_inf_nan=False,
+        description="Days a label must be known before a fold starts; at least 0, default 0.",
+    )
+    prune: bool = Field(
+        True, description="Stop a trial whose first folds score worse than the median trial; default true."
+    )
     seed: int = Field(
-        0, ge=0, description="of the models and of the sampler; give workers that share a study unlike ones"
+        0,
+        ge=0,
+        description="Seed of the models and of the sampler; at least 0, default 0. Workers that share a study need "
+        "different seeds.",
     )
-    threads: int = Field(1, ge=1, description="threads a fit may use; one is quickest where cores are shared")
+    threads: int = Field(
+        1, ge=1, description="Threads that a fit may use; at least 1, default 1, the fastest if cores are shared."
+    )
     space: dict[str, list[float]] = Field(
-        {}, description="ranges to search instead of the family's, as {max_depth: [2, 5]}"
+        {}, description="Ranges to search, as {max_depth: [2, 5]}; default {}: the family's own."
     )
-    params: dict[str, Any] = Field({}, description="hyperparameters fixed by hand, as {max_depth: 3}; not searched")
+    params: dict[str, Any] = Field(
+        {}, description="Hyperparameters to fix, as {max_depth: 3}, and not to search; default {}: none."
+    )
 
     @model_validator(mode="after")
     def _ranges_have_two_ends(self) -> Self:
