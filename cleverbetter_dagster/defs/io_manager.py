@@ -19,7 +19,7 @@ class ArtefactIOManager(dg.ConfigurableIOManager):
     """
 
     base_url: str | None = Field(
-        None,
+        default=None,
         description="Folder or fsspec URL (s3://bucket/prefix) of the Parquet and JSON files; default null: the "
         "setting CLEVERBETTER_ARTEFACTS_URL.",
     )
