@@ -1,4 +1,4 @@
-"""What a check is: a fact about something, the remedy where it does not hold, and how to find out."""
+"""What a check is: a fact, how to look whether it holds, and what to do where it does not."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -10,21 +10,22 @@ Subject = TypeVar("Subject")
 
 
 @dataclass(frozen=True)
-class Rule(Generic[Subject]):
-    """A fact about a subject of one month, looked into by `find`.
+class Check(Generic[Subject]):
+    """A fact about a subject of one month.
 
     Attributes:
         name: the fact as an identifier, such as `no_label_after_split`.
         fact: the fact as a sentence.
         remedy: what to do where it does not hold; continues "Otherwise:".
-        guards: what does not happen where it does not hold. `training`: nothing is made of the rows at all.
-            `promotion`: everything is made, judged and reported on, and nothing is promoted.
+        run: looks whether it holds.
+        guards: what a failure stops. `training`: nothing is made of the rows. `promotion`: models are made, judged and
+            reported on, but none is promoted.
     """
 
     name: str
     fact: str
     remedy: str
-    find: Callable[[Subject], CheckOutcome]
+    run: Callable[[Subject], CheckOutcome]
     guards: Literal["training", "promotion"] | None = None
 
     @property
@@ -32,12 +33,12 @@ class Rule(Generic[Subject]):
         return f"{self.fact} Otherwise: {self.remedy}"
 
 
-def broken_guards(rules: Iterable[Rule[Subject]], subject: Subject) -> list[str]:
-    """What the guarding rules that do not hold of `subject` found, a sentence each, with the remedy."""
-    found = [(rule, rule.find(subject)) for rule in rules if rule.guards]
-    return [told_with_remedy(rule, finding) for rule, finding in found if not finding.passed]
+def broken_guards(checks: Iterable[Check[Subject]], subject: Subject) -> list[str]:
+    """One sentence, with the remedy, for every guarding check that `subject` fails."""
+    outcomes = [(check, check.run(subject)) for check in checks if check.guards]
+    return [failure_message(check, outcome) for check, outcome in outcomes if not outcome.passed]
 
 
-def told_with_remedy(rule: Rule[Subject], finding: CheckOutcome) -> str:
-    """What a rule that does not hold found, and what to do."""
-    return f"The check {rule.name} failed. {finding.message} {rule.remedy[:1].upper()}{rule.remedy[1:]}"
+def failure_message(check: Check[Subject], outcome: CheckOutcome) -> str:
+    """What a failed check says, and what to do."""
+    return f"The check {check.name} failed. {outcome.message} {check.remedy[:1].upper()}{check.remedy[1:]}"

@@ -1,4 +1,4 @@
-"""Every rule holds of a sound world and fails on its planted fault."""
+"""Every check passes on sound data and fails on its planted fault."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,28 +15,28 @@ from cleverbetter_dagster.dataset.schema import rows_schema
 from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.definitions import defs
 from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
-from cleverbetter_dagster.services.checks import Rule, broken_guards
+from cleverbetter_dagster.services.checks import Check, broken_guards
 from cleverbetter_dagster.services.evaluation.checks import (
-    CHAMPION_RULES,
-    EVALUATION_RULES,
-    MODEL_RULES,
-    PREDICTION_RULES,
+    CHAMPION_CHECKS,
+    EVALUATION_CHECKS,
+    MODEL_CHECKS,
+    PREDICTION_CHECKS,
 )
 from cleverbetter_dagster.services.ingest.loading import MonthLoad
-from cleverbetter_dagster.services.ingest.row_checks import ROW_RULES
-from cleverbetter_dagster.services.monitoring.checks import MONITORING_RULES
+from cleverbetter_dagster.services.ingest.row_checks import ROW_CHECKS
+from cleverbetter_dagster.services.monitoring.checks import MONITORING_CHECKS
 from cleverbetter_dagster.services.records import ChampionRecord, PredictionsRecord
 from cleverbetter_dagster.services.training.datasets import Dataset
-from cleverbetter_dagster.services.training.split_checks import SPLIT_RULES, newest_panel
-from cleverbetter_dagster.services.training.study_checks import STUDY_RULES
+from cleverbetter_dagster.services.training.split_checks import SPLIT_CHECKS, newest_panel
+from cleverbetter_dagster.services.training.study_checks import STUDY_CHECKS
 from cleverbetter_dagster_tests.services.evaluation import test_checks
 from cleverbetter_dagster_tests.services.training import test_study_checks
 
 LENIENT = DatasetSpec(min_composite_score=None)
 
 
-def failing(rules: tuple[Rule, ...], subject: object) -> set[str]:
-    return {rule.name for rule in rules if not rule.find(subject).passed}
+def failing(checks: tuple[Check, ...], subject: object) -> set[str]:
+    return {check.name for check in checks if not check.run(subject).passed}
 
 
 # --- rows
@@ -66,20 +66,20 @@ ROW_FAULTS: dict[str, Callable[[pd.DataFrame], MonthLoad]] = {
 
 
 def test_the_rows_of_a_month_pass(month: pd.DataFrame) -> None:
-    assert failing(ROW_RULES, load(month)) == set()
+    assert failing(ROW_CHECKS, load(month)) == set()
 
 
 def test_a_month_without_rows_passes() -> None:
-    assert failing(ROW_RULES, MonthLoad(rows_schema().empty_table(), 0)) == set()
+    assert failing(ROW_CHECKS, MonthLoad(rows_schema().empty_table(), 0)) == set()
 
 
-@pytest.mark.parametrize("name", [rule.name for rule in ROW_RULES])
-def test_a_fault_in_the_rows_fails_its_rule_and_no_other(name: str, month: pd.DataFrame) -> None:
-    assert failing(ROW_RULES, ROW_FAULTS[name](month)) == {name}
+@pytest.mark.parametrize("name", [check.name for check in ROW_CHECKS])
+def test_a_fault_in_the_rows_fails_its_check_only(name: str, month: pd.DataFrame) -> None:
+    assert failing(ROW_CHECKS, ROW_FAULTS[name](month)) == {name}
 
 
 def test_a_column_of_sentinels_is_not_measured(month: pd.DataFrame) -> None:
-    assert failing(ROW_RULES, load(month.assign(profit_factor=999.0))) == {"values_are_measured"}
+    assert failing(ROW_CHECKS, load(month.assign(profit_factor=999.0))) == {"values_are_measured"}
 
 
 # --- split
@@ -142,34 +142,34 @@ SPLIT_FAULTS: dict[str, tuple[Callable[[Dataset], Dataset], set[str]]] = {
 
 
 def test_a_sound_split_passes(dataset: Dataset) -> None:
-    assert failing(SPLIT_RULES, dataset) == set()
+    assert failing(SPLIT_CHECKS, dataset) == set()
 
 
-@pytest.mark.parametrize("name", [rule.name for rule in SPLIT_RULES])
-def test_a_fault_in_the_split_fails_its_rule(name: str, dataset: Dataset) -> None:
+@pytest.mark.parametrize("name", [check.name for check in SPLIT_CHECKS])
+def test_a_fault_in_the_split_fails_its_check(name: str, dataset: Dataset) -> None:
     plant, also = SPLIT_FAULTS[name]
-    assert failing(SPLIT_RULES, plant(dataset)) == {name} | also
+    assert failing(SPLIT_CHECKS, plant(dataset)) == {name} | also
 
 
 def test_a_row_in_two_parts_breaks_the_purge(dataset: Dataset) -> None:
     shared = dataset.parts.test.frame.head(1)
     twice = Examples(pd.concat([dataset.parts.validation.frame, shared]))
-    assert "purge_holds" in failing(SPLIT_RULES, replace(dataset, parts=replace(dataset.parts, validation=twice)))
+    assert "purge_holds" in failing(SPLIT_CHECKS, replace(dataset, parts=replace(dataset.parts, validation=twice)))
 
 
-def test_a_row_that_stands_twice_breaks_the_purge_although_its_label_is_early(dataset: Dataset) -> None:
+def test_a_row_twice_in_one_part_breaks_the_purge(dataset: Dataset) -> None:
     train = dataset.parts.train.frame
     twice = Examples(pd.concat([train.head(1), train]))
-    assert failing(SPLIT_RULES, replace(dataset, parts=replace(dataset.parts, train=twice))) == {"purge_holds"}
+    assert failing(SPLIT_CHECKS, replace(dataset, parts=replace(dataset.parts, train=twice))) == {"purge_holds"}
 
 
-def test_a_label_known_after_the_as_of_month_is_too_late_in_the_test_part_as_well(dataset: Dataset) -> None:
+def test_test_labels_known_after_the_month_are_late(dataset: Dataset) -> None:
     end = AsOf.parse(dataset.record.as_of).end
     late = with_part(dataset, "test", label_time=lambda part: part["label_time"].mask(some(part, 0.01), end))
-    assert failing(SPLIT_RULES, late) == {"no_label_after_split"}
+    assert failing(SPLIT_CHECKS, late) == {"no_label_after_split"}
 
 
-def test_drift_is_judged_on_the_newest_rows_of_strategies_that_still_run(dataset: Dataset) -> None:
+def test_drift_is_judged_on_strategies_that_still_run(dataset: Dataset) -> None:
     newest, end = newest_panel(dataset), AsOf.parse(dataset.record.as_of).end
     stopped = newest["strategy_id"].iloc[0]
     panel = dataset.panel
@@ -179,13 +179,13 @@ def test_drift_is_judged_on_the_newest_rows_of_strategies_that_still_run(dataset
     assert not left.duplicated(["strategy_id", "method"]).any()
 
 
-def test_broken_guards_are_told_with_the_remedy_and_warnings_are_not_guards(dataset: Dataset) -> None:
-    assert broken_guards(SPLIT_RULES, dataset) == []
-    assert broken_guards(SPLIT_RULES, _drifted(dataset)) == []
-    (told,) = broken_guards(SPLIT_RULES, _leak(dataset))
-    assert told.startswith("The check no_feature_is_too_good_to_be_true failed.")
-    assert "ml_avg_odds" in told
-    assert "a leak, not a triumph" in told
+def test_a_broken_guard_names_its_remedy(dataset: Dataset) -> None:
+    assert broken_guards(SPLIT_CHECKS, dataset) == []
+    assert broken_guards(SPLIT_CHECKS, _drifted(dataset)) == []
+    (message,) = broken_guards(SPLIT_CHECKS, _leak(dataset))
+    assert message.startswith("The check no_feature_is_too_good_to_be_true failed.")
+    assert "ml_avg_odds" in message
+    assert "a leak, not a triumph" in message
 
 
 # --- model, champion, predictions
@@ -196,13 +196,13 @@ def scored(probability: np.ndarray, label: np.ndarray) -> ScoredRows:
     return ScoredRows(times, label.astype(float), label * 0.1, probability)
 
 
-def test_a_model_that_knows_the_outcome_fails_and_an_honest_one_passes() -> None:
+def test_only_a_model_that_knows_the_outcome_fails() -> None:
     rng = np.random.default_rng(0)
     label = rng.random(500) < 0.4
     honest = np.clip(0.4 + 0.1 * label + rng.normal(0, 0.15, 500), 0, 1)
     leaking = np.clip(0.1 + 0.8 * label + rng.normal(0, 0.05, 500), 0, 1)
-    assert failing(MODEL_RULES, scored(honest, label)) == set()
-    assert failing(MODEL_RULES, scored(leaking, label)) == {"model_is_not_too_good_to_be_true"}
+    assert failing(MODEL_CHECKS, scored(honest, label)) == set()
+    assert failing(MODEL_CHECKS, scored(leaking, label)) == {"model_is_not_too_good_to_be_true"}
 
 
 CHAMPION = ChampionRecord(
@@ -217,10 +217,10 @@ CHAMPION = ChampionRecord(
 )
 
 
-@pytest.mark.parametrize(("stands_at", "stale"), [("2022-12", False), ("2022-11", True), (None, True)])
-def test_a_champion_is_stale_after_half_a_year(stands_at: str | None, stale: bool) -> None:
-    record = CHAMPION.model_copy(update={"champion_as_of": stands_at})
-    assert failing(CHAMPION_RULES, record) == ({"champion_is_not_stale"} if stale else set())
+@pytest.mark.parametrize(("champion_as_of", "stale"), [("2022-12", False), ("2022-11", True), (None, True)])
+def test_a_champion_is_stale_after_half_a_year(champion_as_of: str | None, stale: bool) -> None:
+    record = CHAMPION.model_copy(update={"champion_as_of": champion_as_of})
+    assert failing(CHAMPION_CHECKS, record) == ({"champion_is_not_stale"} if stale else set())
 
 
 PREDICTED = PredictionsRecord(
@@ -234,24 +234,24 @@ PREDICTED = PredictionsRecord(
 )
 
 
-def test_predictions_that_rest_on_old_rows_or_on_no_champion_are_not_fresh() -> None:
-    assert failing(PREDICTION_RULES, PREDICTED) == set()
+def test_predictions_need_a_champion_and_fresh_rows() -> None:
+    assert failing(PREDICTION_CHECKS, PREDICTED) == set()
     old = PREDICTED.model_copy(update={"newest_decision": datetime(2023, 5, 15, tzinfo=UTC)})
     none = PREDICTED.model_copy(update={"newest_decision": None, "family": None, "strategies": 0})
-    assert failing(PREDICTION_RULES, old) == {"predictions_are_fresh"}
-    assert failing(PREDICTION_RULES, none) == {"predictions_are_fresh"}
+    assert failing(PREDICTION_CHECKS, old) == {"predictions_are_fresh"}
+    assert failing(PREDICTION_CHECKS, none) == {"predictions_are_fresh"}
 
 
 # --- all of them
 
 
-def test_every_check_of_the_graph_is_a_rule_with_a_fault_planted_in_these_tests() -> None:
-    tables = (ROW_RULES, SPLIT_RULES, MODEL_RULES, EVALUATION_RULES, CHAMPION_RULES, PREDICTION_RULES)
-    rules = {rule.name: rule for table in (*tables, STUDY_RULES, MONITORING_RULES) for rule in table}
+def test_every_check_of_the_graph_has_a_planted_fault() -> None:
+    tables = (ROW_CHECKS, SPLIT_CHECKS, MODEL_CHECKS, EVALUATION_CHECKS, CHAMPION_CHECKS, PREDICTION_CHECKS)
+    checks = {check.name: check for table in (*tables, STUDY_CHECKS, MONITORING_CHECKS) for check in table}
     graph = defs.resolve_asset_graph()
-    described = {check.name: graph.get_check_spec(check).description for check in graph.asset_check_keys}
-    assert described == {name: rule.description for name, rule in rules.items()}
-    assert set(ROW_FAULTS) == {rule.name for rule in ROW_RULES}
-    assert set(SPLIT_FAULTS) == {rule.name for rule in SPLIT_RULES}
-    assert set(test_checks.FAULTS) == {rule.name for rule in EVALUATION_RULES}
-    assert set(test_study_checks.FAULTS) == {rule.name for rule in STUDY_RULES}
+    described = {key.name: graph.get_check_spec(key).description for key in graph.asset_check_keys}
+    assert described == {name: check.description for name, check in checks.items()}
+    assert set(ROW_FAULTS) == {check.name for check in ROW_CHECKS}
+    assert set(SPLIT_FAULTS) == {check.name for check in SPLIT_CHECKS}
+    assert set(test_checks.FAULTS) == {check.name for check in EVALUATION_CHECKS}
+    assert set(test_study_checks.FAULTS) == {check.name for check in STUDY_CHECKS}

@@ -16,7 +16,7 @@ from cleverbetter_dagster.defs.resources import Deployment
 from cleverbetter_dagster.evaluation.gate import PromotionPolicy
 from cleverbetter_dagster.services.champion.predict import Predictions, predict_and_write
 from cleverbetter_dagster.services.champion.promotion import Decision, promote_or_refuse
-from cleverbetter_dagster.services.evaluation.checks import CHAMPION_RULES, PREDICTION_RULES
+from cleverbetter_dagster.services.evaluation.checks import CHAMPION_CHECKS, PREDICTION_CHECKS
 from cleverbetter_dagster.services.records import ChampionRecord, ComparisonRecord, PredictionsRecord, SplitRecord
 from cleverbetter_dagster.services.training.datasets import rebuild_each, rows_until
 from cleverbetter_dagster.services.training.fit import Lineage
@@ -50,7 +50,7 @@ def _champion(partitions: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition
         ),
         code_version="2",
         retry_policy=RETRY_PASSING_FAULTS,
-        check_specs=check_specs(CHAMPION_RULES, "champion"),
+        check_specs=check_specs(CHAMPION_CHECKS, "champion"),
     )
     def champion(
         context: dg.AssetExecutionContext,
@@ -68,7 +68,7 @@ def _champion(partitions: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition
                 context.log.info("\n".join([f"{month}: {decision.record.action}", *decision.record.reasons]))
                 context.add_asset_metadata(_decision_metadata(decision), partition_key=month)
                 decided[month] = decision.record
-        yield dg.MaterializeResult(value=decided, check_results=check_results(CHAMPION_RULES, decided))
+        yield dg.MaterializeResult(value=decided, check_results=check_results(CHAMPION_CHECKS, decided))
 
     return champion
 
@@ -88,7 +88,7 @@ def _strategy_predictions(partitions: dg.MonthlyPartitionsDefinition) -> dg.Asse
         ),
         code_version="1",
         retry_policy=RETRY_PASSING_FAULTS,
-        check_specs=check_specs(PREDICTION_RULES, "strategy_predictions"),
+        check_specs=check_specs(PREDICTION_CHECKS, "strategy_predictions"),
     )
     def strategy_predictions(
         context: dg.AssetExecutionContext,
@@ -104,7 +104,7 @@ def _strategy_predictions(partitions: dg.MonthlyPartitionsDefinition) -> dg.Asse
                 predictions = predict_and_write(deployment.settings(), rows_until(rows, as_of), as_of, staking)
                 context.add_asset_metadata(_prediction_metadata(predictions), partition_key=month)
                 written[month] = predictions.record
-        yield dg.MaterializeResult(value=written, check_results=check_results(PREDICTION_RULES, written))
+        yield dg.MaterializeResult(value=written, check_results=check_results(PREDICTION_CHECKS, written))
 
     return strategy_predictions
 

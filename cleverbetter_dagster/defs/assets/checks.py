@@ -1,4 +1,4 @@
-"""Rules as asset checks: their specs, and one result a rule over all months of a run."""
+"""Checks as asset checks: their specs, and one result per check over all months of a run."""
 
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
@@ -6,36 +6,36 @@ from typing import TypeVar
 import dagster as dg
 
 from cleverbetter_dagster.defs.assets.metadata import rounded
-from cleverbetter_dagster.services.checks import Rule
+from cleverbetter_dagster.services.checks import Check
 
 Subject = TypeVar("Subject")
 
 
-def check_specs(rules: Sequence[Rule[Subject]], asset: str) -> list[dg.AssetCheckSpec]:
-    """The rules as checks of `asset`. Those that guard training block what follows in the run.
+def check_specs(checks: Sequence[Check[Subject]], asset: str) -> list[dg.AssetCheckSpec]:
+    """The asset checks of `asset`. Those that guard training block what follows in the run.
 
     Those that guard promotion do not: the gate reads them itself, and the report on what was refused is made.
     """
     return [
-        dg.AssetCheckSpec(rule.name, asset=asset, blocking=rule.guards == "training", description=rule.description)
-        for rule in rules
+        dg.AssetCheckSpec(check.name, asset=asset, blocking=check.guards == "training", description=check.description)
+        for check in checks
     ]
 
 
-def check_results(rules: Sequence[Rule[Subject]], subjects: Mapping[str, Subject]) -> list[dg.AssetCheckResult]:
-    """What each rule found over the months of a run: it passes where it holds of every month."""
-    return [_result(rule, subjects) for rule in rules]
+def check_results(checks: Sequence[Check[Subject]], subjects: Mapping[str, Subject]) -> list[dg.AssetCheckResult]:
+    """One result per check: it passes where every month of the run passes."""
+    return [_result(check, subjects) for check in checks]
 
 
-def _result(rule: Rule[Subject], subjects: Mapping[str, Subject]) -> dg.AssetCheckResult:
-    found = {month: rule.find(subject) for month, subject in subjects.items()}
-    failed = [month for month, finding in found.items() if not finding.passed]
-    shown = (failed or list(found))[-1]
-    told = f"{shown}: {found[shown].message}"
+def _result(check: Check[Subject], subjects: Mapping[str, Subject]) -> dg.AssetCheckResult:
+    outcomes = {month: check.run(subject) for month, subject in subjects.items()}
+    failed = [month for month, outcome in outcomes.items() if not outcome.passed]
+    shown = (failed or list(outcomes))[-1]
+    message = f"{shown}: {outcomes[shown].message}"
     return dg.AssetCheckResult(
-        check_name=rule.name,
+        check_name=check.name,
         passed=not failed,
-        severity=dg.AssetCheckSeverity.ERROR if rule.guards else dg.AssetCheckSeverity.WARN,
-        description=f"{told} What to do: {rule.remedy}" if failed else told,
-        metadata={**rounded(found[shown].facts), "month": shown, "failed_months": ", ".join(failed) or "none"},
+        severity=dg.AssetCheckSeverity.ERROR if check.guards else dg.AssetCheckSeverity.WARN,
+        description=f"{message} What to do: {check.remedy}" if failed else message,
+        metadata={**rounded(outcomes[shown].facts), "month": shown, "failed_months": ", ".join(failed) or "none"},
     )

@@ -19,12 +19,12 @@ from cleverbetter_dagster.errors import DataError
 from cleverbetter_dagster.evaluation.intervals.bootstrap import BootstrapSpec
 from cleverbetter_dagster.learning.family import Family
 from cleverbetter_dagster.learning.tuning.study import StudySpec
-from cleverbetter_dagster.services.evaluation.checks import EVALUATION_RULES, MODEL_RULES
+from cleverbetter_dagster.services.evaluation.checks import EVALUATION_CHECKS, MODEL_CHECKS
 from cleverbetter_dagster.services.evaluation.evaluate import Evaluation, evaluate
 from cleverbetter_dagster.services.records import ModelRecord, SplitRecord, StudyRecord, Training
 from cleverbetter_dagster.services.training.datasets import rebuild_each
 from cleverbetter_dagster.services.training.fit import Lineage, train
-from cleverbetter_dagster.services.training.study_checks import STUDY_RULES
+from cleverbetter_dagster.services.training.study_checks import STUDY_CHECKS
 from cleverbetter_dagster.services.training.tune import Watch, settle_params
 from cleverbetter_dagster.services.training.update import update
 
@@ -83,7 +83,7 @@ def _study(family: Family, partitions: dg.MonthlyPartitionsDefinition) -> dg.Ass
         ),
         code_version="2",
         retry_policy=RETRY_PASSING_FAULTS,
-        check_specs=check_specs(STUDY_RULES, f"{family.name}_study"),
+        check_specs=check_specs(STUDY_CHECKS, f"{family.name}_study"),
     )
     def study(
         context: dg.AssetExecutionContext,
@@ -103,7 +103,7 @@ def _study(family: Family, partitions: dg.MonthlyPartitionsDefinition) -> dg.Ass
                 found = settle_params(deployment.settings(), family.name, dataset, spec, tell(month))
                 studies[month] = found.record
                 context.add_asset_metadata(study_metadata(found), partition_key=month)
-        yield dg.MaterializeResult(value=studies, check_results=check_results(STUDY_RULES, studies))
+        yield dg.MaterializeResult(value=studies, check_results=check_results(STUDY_CHECKS, studies))
 
     return study
 
@@ -175,8 +175,8 @@ def _evaluation(family: Family, partitions: dg.MonthlyPartitionsDefinition) -> d
         code_version="1",
         retry_policy=RETRY_PASSING_FAULTS,
         check_specs=[
-            *check_specs(MODEL_RULES, f"{family.name}_evaluation"),
-            *check_specs(EVALUATION_RULES, f"{family.name}_evaluation"),
+            *check_specs(MODEL_CHECKS, f"{family.name}_evaluation"),
+            *check_specs(EVALUATION_CHECKS, f"{family.name}_evaluation"),
         ],
     )
     def evaluation(
@@ -196,8 +196,8 @@ def _evaluation(family: Family, partitions: dg.MonthlyPartitionsDefinition) -> d
         yield dg.MaterializeResult(
             value={month: one.table for month, one in judged.items()},
             check_results=[
-                *check_results(MODEL_RULES, {month: one.scored[family.name] for month, one in judged.items()}),
-                *check_results(EVALUATION_RULES, judged),
+                *check_results(MODEL_CHECKS, {month: one.scored[family.name] for month, one in judged.items()}),
+                *check_results(EVALUATION_CHECKS, judged),
             ],
         )
 

@@ -12,7 +12,7 @@ from cleverbetter_dagster.defs.assets.metadata import interval, number, page, pi
 from cleverbetter_dagster.defs.failures import RETRY_PASSING_FAULTS, clear_failures
 from cleverbetter_dagster.defs.partitions import by_month, history_input, whole_history
 from cleverbetter_dagster.defs.resources import Deployment
-from cleverbetter_dagster.services.monitoring.checks import MONITORING_RULES
+from cleverbetter_dagster.services.monitoring.checks import MONITORING_CHECKS
 from cleverbetter_dagster.services.monitoring.monitor import Monitoring, monitor
 from cleverbetter_dagster.services.records import MonitoringRecord, SplitRecord
 from cleverbetter_dagster.services.training.datasets import rows_until
@@ -45,7 +45,7 @@ def monitoring_assets(partitions: dg.MonthlyPartitionsDefinition) -> list[dg.Ass
         ),
         code_version="2",
         retry_policy=RETRY_PASSING_FAULTS,
-        check_specs=check_specs(MONITORING_RULES, ASSET),
+        check_specs=check_specs(MONITORING_CHECKS, ASSET),
     )
     def champion_monitoring(
         context: dg.AssetExecutionContext,
@@ -62,7 +62,7 @@ def monitoring_assets(partitions: dg.MonthlyPartitionsDefinition) -> list[dg.Ass
                 records[month] = found.record
         newest = max(records)  # whose champion is the one that bets
         yield dg.MaterializeResult(
-            value=records, check_results=check_results(MONITORING_RULES, {newest: records[newest]})
+            value=records, check_results=check_results(MONITORING_CHECKS, {newest: records[newest]})
         )
 
     return [champion_monitoring]

@@ -15,10 +15,10 @@ from cleverbetter_dagster.defs.partitions import by_month, history_input
 from cleverbetter_dagster.defs.resources import Deployment
 from cleverbetter_dagster.evaluation.plots.models import split_timeline
 from cleverbetter_dagster.services.ingest.loading import MonthLoad, load_months
-from cleverbetter_dagster.services.ingest.row_checks import ROW_RULES
+from cleverbetter_dagster.services.ingest.row_checks import ROW_CHECKS
 from cleverbetter_dagster.services.reports.store import report_on_split
 from cleverbetter_dagster.services.training.datasets import Dataset, plan_split, rows_until
-from cleverbetter_dagster.services.training.split_checks import SPLIT_RULES, timeline
+from cleverbetter_dagster.services.training.split_checks import SPLIT_CHECKS, timeline
 from cleverbetter_dagster.store.source.load_log import record_taken
 
 GROUP = "rows"
@@ -63,7 +63,7 @@ def training_rows(partitions: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefini
         ),
         code_version="2",
         retry_policy=RETRY_PASSING_FAULTS,
-        check_specs=check_specs(ROW_RULES, "training_rows"),
+        check_specs=check_specs(ROW_CHECKS, "training_rows"),
     )
     def training_rows(context: dg.AssetExecutionContext, deployment: Deployment) -> Iterator[Any]:
         settings, asked = deployment.settings(), context.partition_keys
@@ -74,7 +74,7 @@ def training_rows(partitions: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefini
             for month in asked:
                 context.add_asset_metadata(_month_metadata(load.months[month]), partition_key=month)
         tables = {month: loaded.table for month, loaded in load.months.items()}
-        yield dg.MaterializeResult(value=tables, check_results=check_results(ROW_RULES, load.months))
+        yield dg.MaterializeResult(value=tables, check_results=check_results(ROW_CHECKS, load.months))
         # Dagster comes back here once the rows are stored; before that nothing was taken.
         for month in sorted(tables.keys() - set(asked)):
             yield dg.AssetMaterialization(
@@ -99,7 +99,7 @@ def temporal_split(partitions: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefin
             "known after the month is in it. Its report says whether models may be made from it."
         ),
         code_version="2",
-        check_specs=check_specs(SPLIT_RULES, "temporal_split"),
+        check_specs=check_specs(SPLIT_CHECKS, "temporal_split"),
     )
     def temporal_split(
         context: dg.AssetExecutionContext,
@@ -118,7 +118,7 @@ def temporal_split(partitions: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefin
                 context.add_asset_metadata({**_split_metadata(dataset), **made}, partition_key=month)
         yield dg.MaterializeResult(
             value={month: dataset.record for month, dataset in datasets.items()},
-            check_results=check_results(SPLIT_RULES, datasets),
+            check_results=check_results(SPLIT_CHECKS, datasets),
         )
 
     return temporal_split

@@ -6,7 +6,7 @@ It looks at what was recorded, and no run waits for it: a webhook that fails can
 import dagster as dg
 
 from cleverbetter_dagster.defs.resources import Deployment
-from cleverbetter_dagster.services.evaluation.checks import CHAMPION_RULES, MODEL_RULES, PREDICTION_RULES
+from cleverbetter_dagster.services.evaluation.checks import CHAMPION_CHECKS, MODEL_CHECKS, PREDICTION_CHECKS
 from cleverbetter_dagster.services.monitoring.alerts import (
     Alert,
     AlertCursor,
@@ -15,12 +15,12 @@ from cleverbetter_dagster.services.monitoring.alerts import (
     last_decision,
     shortened,
 )
-from cleverbetter_dagster.services.monitoring.checks import MONITORING_RULES
+from cleverbetter_dagster.services.monitoring.checks import MONITORING_CHECKS
 
 INTERVAL_SECONDS = 30
 MOST_EVENTS = 500
 
-TOLD = {rule.name for rule in (*MODEL_RULES, *MONITORING_RULES, *CHAMPION_RULES, *PREDICTION_RULES)}
+TOLD = {check.name for check in (*MODEL_CHECKS, *MONITORING_CHECKS, *CHAMPION_CHECKS, *PREDICTION_CHECKS)}
 """Checks that block no run and are told all the same: a model too good to be true, a champion that is stale, has
 drifted, is not calibrated or not as good as when it was promoted, and predictions that are not fresh."""
 

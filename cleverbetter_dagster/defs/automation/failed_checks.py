@@ -9,13 +9,13 @@ from cleverbetter_dagster.defs.resources import Deployment
 from cleverbetter_dagster.defs.runs import CAUSE
 from cleverbetter_dagster.services.ingest.change_detection import newest_with_rows
 from cleverbetter_dagster.services.ingest.training_plan import plan_training
-from cleverbetter_dagster.services.monitoring.checks import MONITORING_RULES
+from cleverbetter_dagster.services.monitoring.checks import MONITORING_CHECKS
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.ledger import ledger
 from cleverbetter_dagster.store.source.load_log import read_taken
 
 MONITORED = "champion_monitoring"
-WATCHED = tuple(rule.name for rule in MONITORING_RULES)
+WATCHED = tuple(check.name for check in MONITORING_CHECKS)
 """Checks of the asset `champion_monitoring` whose failure asks for a new model."""
 
 POLL_SECONDS = 60

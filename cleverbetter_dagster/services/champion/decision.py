@@ -11,10 +11,10 @@ from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
 from cleverbetter_dagster.evaluation.staking_comparison import StakingVerdict
 from cleverbetter_dagster.learning.baselines import BASELINES
 from cleverbetter_dagster.services.checks import broken_guards
-from cleverbetter_dagster.services.evaluation.checks import MODEL_RULES
+from cleverbetter_dagster.services.evaluation.checks import MODEL_CHECKS
 from cleverbetter_dagster.services.records import Action
 from cleverbetter_dagster.services.training.datasets import Dataset
-from cleverbetter_dagster.services.training.split_checks import SPLIT_RULES
+from cleverbetter_dagster.services.training.split_checks import SPLIT_CHECKS
 
 IS_CHAMPION = "It is the champion already."
 """Reason where the challenger is kept."""
@@ -80,7 +80,7 @@ def gate_verdict(scores: ModelScores, policy: PromotionPolicy, staking: Sequence
     """The gate's verdict on a model; a refusal where one of the model's own guarding checks fails."""
     baselines = {name: scores.baselines[name] for name in BASELINES}
     verdict = judge(scores.challenger, scores.champion, baselines, policy, staking)
-    broken = [*broken_guards(SPLIT_RULES, scores.dataset), *broken_guards(MODEL_RULES, scores.challenger)]
+    broken = [*broken_guards(SPLIT_CHECKS, scores.dataset), *broken_guards(MODEL_CHECKS, scores.challenger)]
     return _refused_for(broken, verdict)
 
 

@@ -6,7 +6,7 @@ from cleverbetter_dagster.evaluation.gate import compare
 from cleverbetter_dagster.evaluation.leaks import HIGHEST_MODEL_AUC, believable_auc
 from cleverbetter_dagster.evaluation.metrics.classification import classification_metrics
 from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
-from cleverbetter_dagster.services.checks import Rule
+from cleverbetter_dagster.services.checks import Check
 from cleverbetter_dagster.services.evaluation.evaluate import Evaluation
 from cleverbetter_dagster.services.records import ChampionRecord, PredictionsRecord
 
@@ -72,8 +72,8 @@ def _predictions_are_fresh(record: PredictionsRecord) -> CheckOutcome:
     )
 
 
-MODEL_RULES = (
-    Rule[ScoredRows](
+MODEL_CHECKS = (
+    Check[ScoredRows](
         "model_is_not_too_good_to_be_true",
         f"The AUC on the test rows is at most {HIGHEST_MODEL_AUC}: above, it is a leak, not a triumph.",
         "check for data leakage: look at the features that matter most, and at how upstream computes them.",
@@ -83,22 +83,22 @@ MODEL_RULES = (
 )
 """What should hold of a model's test rows."""
 
-EVALUATION_RULES = (
-    Rule[Evaluation](
+EVALUATION_CHECKS = (
+    Check[Evaluation](
         "is_calibrated",
         f"The calibration error on the test rows is at most {LARGEST_CALIBRATION_ERROR}.",
         "recalibrate the probabilities (train again, on a longer or more recent validation part), review betting "
         "thresholds, and stake less until then.",
         _calibrated,
     ),
-    Rule[Evaluation](
+    Check[Evaluation](
         "beats_every_baseline",
         "The paired 95% interval of the Brier score minus each baseline's lies below 0.",
         "increase model complexity, add more features, or search longer (at least 100 trials); until then the "
         "baseline is the better choice, and the gate refuses the model.",
         _beats_baselines,
     ),
-    Rule[Evaluation](
+    Check[Evaluation](
         "score_has_not_drifted",
         "The newest rows' scores are distributed as the training rows', but for a small or medium effect.",
         "look at the features that drifted (checks of temporal_split), and train on newer rows.",
@@ -107,8 +107,8 @@ EVALUATION_RULES = (
 )
 """What should hold of an evaluation."""
 
-CHAMPION_RULES = (
-    Rule[ChampionRecord](
+CHAMPION_CHECKS = (
+    Check[ChampionRecord](
         "champion_is_not_stale",
         f"There is a champion, and it stands at most {STALE_MONTHS} months before the as_of month.",
         "read in the ledger why challengers were refused; train with more trials, more features or newer rows.",
@@ -116,8 +116,8 @@ CHAMPION_RULES = (
     ),
 )
 
-PREDICTION_RULES = (
-    Rule[PredictionsRecord](
+PREDICTION_CHECKS = (
+    Check[PredictionsRecord](
         "predictions_are_fresh",
         f"There are predictions, and the newest rests on a row decided at most {FRESH_DAYS} days before the month's "
         "end.",

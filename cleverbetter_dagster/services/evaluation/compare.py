@@ -16,7 +16,7 @@ from cleverbetter_dagster.evaluation.plots.models import bankroll_plot, roc_plot
 from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
 from cleverbetter_dagster.evaluation.staking_comparison import StakingVerdict
 from cleverbetter_dagster.services.checks import broken_guards
-from cleverbetter_dagster.services.evaluation.checks import MODEL_RULES
+from cleverbetter_dagster.services.evaluation.checks import MODEL_CHECKS
 from cleverbetter_dagster.services.evaluation.scored_table import evaluated_model, scored_by_model, scored_rows
 from cleverbetter_dagster.services.evaluation.stakes import judge_staking, rows_of
 from cleverbetter_dagster.services.records import ComparisonRecord
@@ -107,7 +107,7 @@ def choose_challenger(candidates: Mapping[str, Candidate]) -> ChallengerChoice:
     }
     lacks = {family: _lacks(verdicts[family]) for family in ranked}
     challenger = next((family for family in ranked if not lacks[family]), ranked[0])
-    broken = {family: broken_guards(MODEL_RULES, scored[family]) for family in ranked}
+    broken = {family: broken_guards(MODEL_CHECKS, scored[family]) for family in ranked}
     return ChallengerChoice(
         challenger=challenger,
         staking=staking,

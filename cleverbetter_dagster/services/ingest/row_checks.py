@@ -3,7 +3,7 @@
 from cleverbetter_dagster.dataset.quality.shares import repeated_windows, unmeasured_shares
 from cleverbetter_dagster.dataset.schema import rows_frame
 from cleverbetter_dagster.evaluation.checks import CheckOutcome
-from cleverbetter_dagster.services.checks import Rule
+from cleverbetter_dagster.services.checks import Check
 from cleverbetter_dagster.services.ingest.loading import MonthLoad
 
 MOST_UNMEASURED = 0.2
@@ -44,14 +44,14 @@ def _once(load: MonthLoad) -> CheckOutcome:
     )
 
 
-ROW_RULES = (
-    Rule[MonthLoad](
+ROW_CHECKS = (
+    Check[MonthLoad](
         "rows_are_plausible",
         "No row of the months had to be quarantined.",
         "look into the table cleverbetter.quarantine, repair upstream, load again.",
         _plausible,
     ),
-    Rule[MonthLoad](
+    Check[MonthLoad](
         "values_are_measured",
         f"No metric or market feature is missing or a sentinel (999 for no losing bet, -999 for not measured) in more "
         f"than {MOST_UNMEASURED:.0%} of a month's rows.",
@@ -59,7 +59,7 @@ ROW_RULES = (
         "(min_composite_score), of which those without a losing bet are many.",
         _measured,
     ),
-    Rule[MonthLoad](
+    Check[MonthLoad](
         "windows_stand_once",
         f"At most {MOST_REPEATED:.0%} of a month's rows are a second backtest of the same window by the same method.",
         "only the latest run of a window counts; find out why upstream backtests again, and whether the runs agree.",

@@ -3,7 +3,7 @@
 from cleverbetter_dagster.evaluation.checks import CheckOutcome
 from cleverbetter_dagster.evaluation.drift import FEWEST_ROWS, LARGE_DRIFT
 from cleverbetter_dagster.evaluation.gate import PromotionPolicy
-from cleverbetter_dagster.services.checks import Rule
+from cleverbetter_dagster.services.checks import Check
 from cleverbetter_dagster.services.records import MonitoringRecord
 
 FEWEST_PREDICTIONS, FEWEST_MONTHS = 500, 3
@@ -83,22 +83,22 @@ def _champion(record: MonitoringRecord) -> dict[str, float | int | str]:
     return {"champion": f"{record.family} v{record.version}" if record.family else "none"}
 
 
-MONITORING_RULES = (
-    Rule[MonitoringRecord](
+MONITORING_CHECKS = (
+    Check[MonitoringRecord](
         "champion_score_has_not_drifted",
         "The champion's score on the month's new rows is distributed as on its test rows, and so are the features most "
         "of its decisions rest on.",
         "check for data quality and leakage upstream, then train again on newer rows (job retrain).",
         _score_has_not_drifted,
     ),
-    Rule[MonitoringRecord](
+    Check[MonitoringRecord](
         "champion_is_calibrated",
         "What the champion called likely came true about as often.",
         "recalibrate probabilities (train again) and review betting thresholds (Kelly fraction and caps of "
         "strategy_predictions).",
         _calibrated,
     ),
-    Rule[MonitoringRecord](
+    Check[MonitoringRecord](
         "champion_as_good_as_when_promoted",
         "The champion's lead over the base rate on its closed predictions is not surely smaller than when it was "
         "promoted.",

@@ -16,7 +16,7 @@ from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
 from cleverbetter_dagster.evaluation.slices import SEASONS, Slice, quartile_names, sliced
 from cleverbetter_dagster.learning.family import PROBABILITY, FittedModel
 from cleverbetter_dagster.services.checks import broken_guards
-from cleverbetter_dagster.services.evaluation.checks import MODEL_RULES
+from cleverbetter_dagster.services.evaluation.checks import MODEL_CHECKS
 from cleverbetter_dagster.services.records import ChampionRecord, EvaluatedModel
 from cleverbetter_dagster.services.reports.parts import board_section, decision_of, provenance, reproduction
 from cleverbetter_dagster.services.training.datasets import Dataset
@@ -53,7 +53,7 @@ def family_report(judged: Judged, bootstrap: BootstrapSpec) -> Report:
     model = judged.model
     board = leaderboard(judged.scored, bootstrap)
     own = next(row for row in board if row.name == model.family)
-    broken = broken_guards(MODEL_RULES, judged.scored[model.family])
+    broken = broken_guards(MODEL_CHECKS, judged.scored[model.family])
     said = decision_of(judged.decision, model, board, broken)
     return Report(
         title=f"{model.family} v{model.version}",

@@ -3,28 +3,28 @@
 from cleverbetter_dagster.dataset.splits import PARTS, PartSummary
 from cleverbetter_dagster.evaluation.checks import CheckOutcome
 from cleverbetter_dagster.evaluation.report.view import Number, Report, Section, Table, percent, sentence_list
-from cleverbetter_dagster.services.checks import Rule, told_with_remedy
+from cleverbetter_dagster.services.checks import Check, failure_message
 from cleverbetter_dagster.services.reports.parts import split_provenance
 from cleverbetter_dagster.services.training.datasets import Dataset
-from cleverbetter_dagster.services.training.split_checks import SPLIT_RULES
+from cleverbetter_dagster.services.training.split_checks import SPLIT_CHECKS
 
-Found = tuple[Rule[Dataset], CheckOutcome]
+Found = tuple[Check[Dataset], CheckOutcome]
 
 
 def split_report(dataset: Dataset) -> Report:
     """The report on a split. It is there as well where a check stops all training: then there is no other."""
     record = dataset.record
-    found = [(rule, rule.find(dataset)) for rule in SPLIT_RULES]
-    failed = [(rule, finding) for rule, finding in found if not finding.passed]
-    broken = [(rule, finding) for rule, finding in failed if rule.guards]
-    warned = [(rule, finding) for rule, finding in failed if not rule.guards]
+    found = [(check, check.run(dataset)) for check in SPLIT_CHECKS]
+    failed = [(check, outcome) for check, outcome in found if not outcome.passed]
+    broken = [(check, outcome) for check, outcome in failed if check.guards]
+    warned = [(check, outcome) for check, outcome in failed if not check.guards]
     return Report(
         title="Rows and split",
         subtitle=f"As of {record.as_of}",
         verdict="Blocked" if broken else "Sound",
         tone="bad" if broken else "good",
         summary=_summary(dataset, broken, warned),
-        reasons=tuple(told_with_remedy(rule, finding) for rule, finding in [*broken, *warned]),
+        reasons=tuple(failure_message(check, outcome) for check, outcome in [*broken, *warned]),
         sections=(_rows(dataset), _checks(found)),
         provenance=split_provenance(record),
     )
@@ -32,9 +32,9 @@ def split_report(dataset: Dataset) -> Report:
 
 def _summary(dataset: Dataset, broken: list[Found], warned: list[Found]) -> str:
     as_of, examples = dataset.record.as_of, f"{dataset.record.split.usable_rows:,} examples"
-    besides = f" Besides, {sentence_list([rule.name for rule, _ in warned])} did not hold." if warned else ""
+    besides = f" Besides, {sentence_list([check.name for check, _ in warned])} did not hold." if warned else ""
     if broken:
-        names = sentence_list([rule.name for rule, _ in broken])
+        names = sentence_list([check.name for check, _ in broken])
         return (
             f"No model is trained, judged or promoted as of {as_of}: {names} did not hold of its {examples}. The "
             f"champion that stands goes on.{besides}"
@@ -66,7 +66,7 @@ def _part_line(name: str, part: PartSummary) -> tuple[str, ...]:
 
 def _checks(found: list[Found]) -> Section:
     lines = tuple(
-        (f"{rule.name}: {finding.message}", "yes" if finding.passed else "no", "yes" if rule.guards else "no")
-        for rule, finding in found
+        (f"{check.name}: {outcome.message}", "yes" if outcome.passed else "no", "yes" if check.guards else "no")
+        for check, outcome in found
     )
     return Section("What was checked", tables=(Table("Checks", ("what was found", "holds", "guards training"), lines),))

@@ -10,7 +10,7 @@ from cleverbetter_dagster.dataset.splits import PARTS
 from cleverbetter_dagster.evaluation.checks import CheckOutcome
 from cleverbetter_dagster.evaluation.drift import columns_stay, values_stay
 from cleverbetter_dagster.evaluation.leaks import HIGHEST_FEATURE_AUC, strongest_feature
-from cleverbetter_dagster.services.checks import Rule
+from cleverbetter_dagster.services.checks import Check
 from cleverbetter_dagster.services.training.datasets import Dataset
 
 LATE_RUN_DAYS = 31
@@ -148,29 +148,29 @@ def _composite_scores_stay(dataset: Dataset) -> CheckOutcome:
     return found.model_copy(update={"facts": found.facts | means})
 
 
-SPLIT_RULES = (
-    Rule[Dataset](
+SPLIT_CHECKS = (
+    Check[Dataset](
         "enough_examples",
         "At least min_examples (1,000) labelled rows, as the training guide asks.",
         "load more history, lower min_composite_score, or lower min_examples if a rough model is wanted anyway.",
         _enough,
         guards="training",
     ),
-    Rule[Dataset](
+    Check[Dataset](
         "no_label_after_split",
         "Every label a part is fitted on was known when the next part starts, and before the as_of month ended.",
         "check for data leakage: materialise temporal_split again; if it stays, the split is broken.",
         _no_late_label,
         guards="training",
     ),
-    Rule[Dataset](
+    Check[Dataset](
         "purge_holds",
         "No example stands in two parts, and every label was known embargo_days before the next part starts.",
         "check for data leakage: materialise temporal_split again; if it stays, the purge is broken.",
         _purge_holds,
         guards="training",
     ),
-    Rule[Dataset](
+    Check[Dataset](
         "no_feature_is_too_good_to_be_true",
         f"No single feature ranks the validation labels with an AUC above {HIGHEST_FEATURE_AUC}.",
         "check for data leakage: it is a leak, not a triumph. Find out how that column knows the next window, and "
@@ -178,27 +178,27 @@ SPLIT_RULES = (
         _no_leaking_feature,
         guards="training",
     ),
-    Rule[Dataset](
+    Check[Dataset](
         "classes_are_balanced",
         f"In every part between {SMALLEST_CLASS:.0%} and {1 - SMALLEST_CLASS:.0%} of the next windows are profitable.",
         "class imbalance makes for a low validation AUC: choose another return_threshold or min_composite_score, or "
         "load more history.",
         _balanced,
     ),
-    Rule[Dataset](
+    Check[Dataset](
         "features_have_not_drifted",
         "No feature of the strategies' newest rows is distributed unlike the training rows' by a large effect.",
         "find out whether the market or upstream's computation changed; in the first case train on newer rows, in "
         "the second repair them.",
         _features_stay,
     ),
-    Rule[Dataset](
+    Check[Dataset](
         "composite_scores_have_not_drifted",
         f"Composite scores of the last {NEWEST_MONTHS} months are distributed as those before.",
         "monitor composite scores: find out whether upstream's scoring changed, and choose min_composite_score anew.",
         _composite_scores_stay,
     ),
-    Rule[Dataset](
+    Check[Dataset](
         "decision_times_agree",
         "run_date lies within a month of end_date for most rows.",
         "the history was backtested in bulk, and decision_time=run_date would order nothing: keep end_date.",

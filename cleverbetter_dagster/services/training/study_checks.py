@@ -1,7 +1,7 @@
 """What should hold of a study's outcome."""
 
 from cleverbetter_dagster.evaluation.checks import CheckOutcome
-from cleverbetter_dagster.services.checks import Rule
+from cleverbetter_dagster.services.checks import Check
 from cleverbetter_dagster.services.records import StudyRecord
 
 WIDEST_GAP = 0.1
@@ -24,14 +24,14 @@ def _inside_space(study: StudyRecord) -> CheckOutcome:
     return CheckOutcome(passed=not at_edge, message=message, facts={"at_edge": at_edge or "none"})
 
 
-STUDY_RULES = (
-    Rule[StudyRecord](
+STUDY_CHECKS = (
+    Check[StudyRecord](
         "train_validation_gap_is_small",
         f"The AUC on the rows a fold's model was fitted on is at most {WIDEST_GAP} above that on the fold.",
         "increase dropout rates, add L2 regularisation, or reduce model complexity (narrow `space`).",
         _gap_is_small,
     ),
-    Rule[StudyRecord](
+    Check[StudyRecord](
         "best_trial_is_inside_its_space",
         "No chosen hyperparameter lies at an end of the range searched.",
         "widen that range (`space` in the run's configuration), or increase model complexity where the AUC is low. At "

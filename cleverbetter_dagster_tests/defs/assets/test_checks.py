@@ -1,19 +1,19 @@
-"""Rules as asset checks: a run over several months fails for its failing month, and says which and what to do."""
+"""Asset checks: a run over several months fails for its failing month, and says which and what to do."""
 
 import dagster as dg
 
 from cleverbetter_dagster.defs.assets.checks import check_results, check_specs
 from cleverbetter_dagster.evaluation.checks import CheckOutcome
-from cleverbetter_dagster.services.checks import Rule
+from cleverbetter_dagster.services.checks import Check
 
 
 def _small(value: float) -> CheckOutcome:
     return CheckOutcome(passed=value < 10, message=f"It is {value}.", facts={"value": value})
 
 
-GUARD = Rule[float]("it_is_small", "It is below 10.", "make it smaller.", _small, guards="training")
-GATED = Rule[float]("it_is_honest", "It is below 10.", "make it smaller.", _small, guards="promotion")
-WARNING = Rule[float]("it_is_modest", "It is below 10.", "make it smaller.", _small)
+GUARD = Check[float]("it_is_small", "It is below 10.", "make it smaller.", _small, guards="training")
+GATED = Check[float]("it_is_honest", "It is below 10.", "make it smaller.", _small, guards="promotion")
+WARNING = Check[float]("it_is_modest", "It is below 10.", "make it smaller.", _small)
 
 
 def test_the_description_holds_the_fact_and_the_remedy_and_guards_of_training_block() -> None:

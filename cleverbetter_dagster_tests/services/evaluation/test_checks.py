@@ -1,11 +1,11 @@
-"""The rules of an evaluation hold of a good model and fail on its planted fault."""
+"""The checks of an evaluation pass on a good model and fail on their planted faults."""
 
 import numpy as np
 import pytest
 
 from cleverbetter_dagster.evaluation.checks import CheckOutcome
 from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
-from cleverbetter_dagster.services.evaluation.checks import EVALUATION_RULES
+from cleverbetter_dagster.services.evaluation.checks import EVALUATION_CHECKS
 from cleverbetter_dagster.services.evaluation.evaluate import Evaluation
 from cleverbetter_dagster_tests.evaluation.scored import scored_rows, simulated_models
 
@@ -14,7 +14,7 @@ MOVED = CheckOutcome(passed=False, message="moved")
 
 
 class Judged(Evaluation):
-    """An evaluation made of scored rows: what the rules ask of it."""
+    """An evaluation made of scored rows, as far as the checks read it."""
 
     def __init__(self, rows: ScoredRows, drift: CheckOutcome | None = None) -> None:
         object.__setattr__(self, "rows", rows)
@@ -39,13 +39,13 @@ FAULTS = {
 
 
 def failing(judged: Judged) -> set[str]:
-    return {rule.name for rule in EVALUATION_RULES if not rule.find(judged).passed}
+    return {check.name for check in EVALUATION_CHECKS if not check.run(judged).passed}
 
 
 def test_a_model_that_knows_the_truth_passes() -> None:
     assert failing(Judged(MODELS["good"])) == set()
 
 
-@pytest.mark.parametrize("name", [rule.name for rule in EVALUATION_RULES])
-def test_a_fault_fails_its_rule_and_no_other(name: str) -> None:
+@pytest.mark.parametrize("name", [check.name for check in EVALUATION_CHECKS])
+def test_a_fault_fails_its_check_only(name: str) -> None:
     assert failing(FAULTS[name]) == {name}

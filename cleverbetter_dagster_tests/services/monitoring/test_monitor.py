@@ -18,7 +18,7 @@ from cleverbetter_dagster.learning.baselines import BASELINES
 from cleverbetter_dagster.services.champion.predict import predict
 from cleverbetter_dagster.services.evaluation.evaluate import score_test_rows
 from cleverbetter_dagster.services.evaluation.scored_table import scored_by_model
-from cleverbetter_dagster.services.monitoring.checks import MONITORING_RULES
+from cleverbetter_dagster.services.monitoring.checks import MONITORING_CHECKS
 from cleverbetter_dagster.services.monitoring.monitor import monitor
 from cleverbetter_dagster.services.records import MonitoringRecord, SplitRecord
 from cleverbetter_dagster.services.training.datasets import plan_split
@@ -78,11 +78,11 @@ def world(database: Settings, rows: pd.DataFrame, monkeypatch: pytest.MonkeyPatc
 
 
 def failed(record: MonitoringRecord) -> dict[str, str]:
-    return {rule.name: rule.remedy for rule in MONITORING_RULES if not rule.find(record).passed}
+    return {check.name: check.remedy for check in MONITORING_CHECKS if not check.run(record).passed}
 
 
 def told(record: MonitoringRecord) -> dict[str, str]:
-    return {rule.name: rule.find(record).message for rule in MONITORING_RULES}
+    return {check.name: check.run(record).message for check in MONITORING_CHECKS}
 
 
 def test_a_good_champion_passes_every_check_and_its_predictions_meet_their_outcomes(world: World) -> None:

@@ -1,9 +1,9 @@
-"""The rules of a study hold where all is well and fail on a planted fault, with the guide's advice."""
+"""The checks of a study pass on a good study and fail on planted faults, with the guide's advice."""
 
 import pytest
 
 from cleverbetter_dagster.services.records import StudyRecord
-from cleverbetter_dagster.services.training.study_checks import STUDY_RULES
+from cleverbetter_dagster.services.training.study_checks import STUDY_CHECKS
 
 GOOD = StudyRecord(
     family="f", as_of="2020-01", params={"depth": 3}, mean_auc=0.7, default_auc=0.7, trials=9, seed=0, train_auc=0.72
@@ -15,13 +15,13 @@ FAULTS = {
 
 
 def test_a_study_without_fault_passes() -> None:
-    assert all(rule.find(GOOD).passed for rule in STUDY_RULES)
+    assert all(check.run(GOOD).passed for check in STUDY_CHECKS)
 
 
-@pytest.mark.parametrize("name", [rule.name for rule in STUDY_RULES])
-def test_a_fault_fails_its_rule_and_no_other_and_warns_with_the_guides_advice(name: str) -> None:
+@pytest.mark.parametrize("name", [check.name for check in STUDY_CHECKS])
+def test_a_fault_fails_its_check_with_the_guides_advice(name: str) -> None:
     fault, said, advice = FAULTS[name]
-    (failed,) = [rule for rule in STUDY_RULES if not rule.find(GOOD.model_copy(update=fault)).passed]
+    (failed,) = [check for check in STUDY_CHECKS if not check.run(GOOD.model_copy(update=fault)).passed]
     assert (failed.name, failed.guards) == (name, None)
-    assert said in failed.find(GOOD.model_copy(update=fault)).message
+    assert said in failed.run(GOOD.model_copy(update=fault)).message
     assert all(words in failed.remedy for words in advice)
