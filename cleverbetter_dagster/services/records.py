@@ -188,8 +188,8 @@ class ReportRecord(Record):
     run_id: str | None
 
 
-class LuckRecord(Record):
-    """How likely what a model's stakes earned is skill.
+class SignificanceRecord(Record):
+    """How likely the return of a model's stakes is skill.
 
     Attributes:
         monthly_sharpe: Sharpe ratio of the monthly returns, not annualised; None where they do not vary.

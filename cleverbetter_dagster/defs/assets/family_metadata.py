@@ -1,4 +1,4 @@
-"""How the assets of a family tell in the UI what came of them: parameters, fits, leaderboards, luck."""
+"""How the assets of a family tell in the UI what came of them: parameters, fits, leaderboards, significance."""
 
 from cleverbetter_dagster.defs.assets.metadata import (
     Fact,
@@ -12,7 +12,7 @@ from cleverbetter_dagster.defs.assets.metadata import (
 )
 from cleverbetter_dagster.evaluation.leaderboard import METRICS, LeaderboardRow
 from cleverbetter_dagster.services.evaluation.evaluate import Evaluation
-from cleverbetter_dagster.services.records import LuckRecord, ModelRecord
+from cleverbetter_dagster.services.records import ModelRecord, SignificanceRecord
 from cleverbetter_dagster.services.training.tune import Settled
 
 HEADLINE = ("roc_auc", "brier", "roi", "growth")
@@ -63,10 +63,10 @@ def evaluation_metadata(judged: Evaluation) -> dict[str, Fact]:
     if verdict is not None:
         staking = {"staking": staking_page([verdict]), "stakes_earn_their_place": str(verdict.earns_its_place)}
     facts = {
-        "report": page(board_table(judged.board), luck_table(judged.luck), *pictures),
+        "report": page(board_table(judged.board), significance_table(judged.significance), *pictures),
         **staking,
         **found,
-        **{name: value for name, value in judged.luck.metrics().items() if value is not None},
+        **{name: value for name, value in judged.significance.metrics().items() if value is not None},
         "dagster/row_count": row.n_rows,
         "model": f"{judged.model.family} v{judged.model.version}",
         "chosen_from_trials": judged.model.trials,
@@ -85,16 +85,17 @@ def board_table(board: list[LeaderboardRow]) -> str:
     )
 
 
-def luck_table(luck: LuckRecord) -> str:
+def significance_table(record: SignificanceRecord) -> str:
     """How likely the return is skill, as a Markdown table."""
     return table(
         [
             {
-                "Sharpe ratio a month": f"{number(luck.monthly_sharpe, 2)} over {luck.months} months",
-                "probability of skill (PSR)": number(luck.probabilistic_sharpe, 3),
-                "after all trials (DSR)": number(luck.deflated_sharpe, 3),
-                "trials": f"{luck.tuning_trials} settings, {luck.independent_strategies:.0f} independent strategies",
-                "rows": f"{luck.rows}, worth {luck.effective_rows:.0f} independent ones",
+                "Sharpe ratio a month": f"{number(record.monthly_sharpe, 2)} over {record.months} months",
+                "probability of skill (PSR)": number(record.probabilistic_sharpe, 3),
+                "after all trials (DSR)": number(record.deflated_sharpe, 3),
+                "trials": f"{record.tuning_trials} settings, "
+                f"{record.independent_strategies:.0f} independent strategies",
+                "rows": f"{record.rows}, worth {record.effective_rows:.0f} independent ones",
             }
         ]
     )

@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 import pyarrow as pa
 
-from cleverbetter_dagster.defs.assets.family_metadata import board_table, luck_table
+from cleverbetter_dagster.defs.assets.family_metadata import board_table, significance_table
 from cleverbetter_dagster.defs.assets.metadata import interval, number, page, picture, report_metadata, table
 from cleverbetter_dagster.defs.failures import RETRY_PASSING_FAULTS, clear_failures
 from cleverbetter_dagster.defs.partitions import OWNERS
@@ -42,7 +42,7 @@ def walk_forward_assets(families: Sequence[str]) -> list[dg.AssetsDefinition]:
         kinds={"mlflow", "html"},
         description=(
             "Every as_of's models on the months after it: metrics by month, bankroll against baselines and equal "
-            "stakes, decay with age, unseen strategies, luck, and what the promotion policy would have earned. "
+            "stakes, decay with age, unseen strategies, significance, and what the promotion policy would have earned. "
             "Gathers whatever as_of partitions exist; backfill them first. One HTML page, and one row per model and "
             "month."
         ),
@@ -78,7 +78,7 @@ def _metadata(found: Report) -> dict[str, dg.MetadataValue | float | int | str]:
     facts: dict[str, dg.MetadataValue | float | int | str] = {
         "figures": page(
             board_table(list(record.board)),
-            *(f"**{family}**\n\n{luck_table(luck)}" for family, luck in record.luck.items()),
+            *(f"**{family}**\n\n{significance_table(one)}" for family, one in record.significance.items()),
             table([_replay_line(record, position) for position in range(len(record.replays))]),
             table(_stability_lines(record)),
             table(_familiarity_lines(record)),

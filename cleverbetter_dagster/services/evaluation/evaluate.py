@@ -25,9 +25,9 @@ from cleverbetter_dagster.evaluation.staking_comparison import StakingVerdict
 from cleverbetter_dagster.learning.baselines import BASELINES
 from cleverbetter_dagster.learning.family import SCORE, FittedModel
 from cleverbetter_dagster.services.evaluation.scored_table import scored_by_model, scored_frame, scored_table, signed
-from cleverbetter_dagster.services.evaluation.significance import luck_of
+from cleverbetter_dagster.services.evaluation.significance import significance_of
 from cleverbetter_dagster.services.evaluation.stakes import judge_staking, rows_of
-from cleverbetter_dagster.services.records import EvaluatedModel, LuckRecord, ModelRecord
+from cleverbetter_dagster.services.records import EvaluatedModel, ModelRecord, SignificanceRecord
 from cleverbetter_dagster.services.training.datasets import Dataset
 from cleverbetter_dagster.services.training.split_checks import newest_panel
 from cleverbetter_dagster.settings import Settings
@@ -44,7 +44,7 @@ class Evaluation:
     table: pa.Table
     board: list[LeaderboardRow]
     pictures: dict[str, bytes]
-    luck: LuckRecord
+    significance: SignificanceRecord
     score_drift: CheckOutcome
     """Whether the newest rows' scores are distributed as the training rows'."""
 
@@ -66,11 +66,11 @@ def evaluate(
     scored = scored_by_model([table])
     board = leaderboard(scored, bootstrap)
     pictures = draw(model, scored, record.family)
-    luck = luck_of(table, record.family, record.trials)
+    significance = significance_of(table, record.family, record.trials)
     metrics = metrics_of(scored[record.family], next(row for row in board if row.name == record.family))
     own = rows_of(table, record.family)
     verdict = judge_staking(own, own, staking)
-    metrics |= luck.metrics()
+    metrics |= significance.metrics()
     version = record.parent_version if record.is_parents_own else None
     if version is None:
         with reopen_run(settings, record.run_id) as run:
@@ -85,7 +85,7 @@ def evaluate(
     evaluated = EvaluatedModel(
         **record.model_dump(), version=version, headline=metrics, staking=staking, staking_verdict=verdict
     )
-    return Evaluation(evaluated, signed(table, evaluated), board, pictures, luck, score_drift(model, dataset))
+    return Evaluation(evaluated, signed(table, evaluated), board, pictures, significance, score_drift(model, dataset))
 
 
 def score_test_rows(models: dict[str, FittedModel], dataset: Dataset, staking: StakingSpec) -> pa.Table:

@@ -1,4 +1,4 @@
-"""How much of an evaluation's return may be luck: the Sharpe ratio of its stakes against the number of trials."""
+"""How likely the return of a model's stakes is skill: its Sharpe ratio, set against the number of trials."""
 
 import numpy as np
 import pandas as pd
@@ -15,10 +15,10 @@ from cleverbetter_dagster.evaluation.significance.sharpe_ratio import (
     sharpe_estimate,
 )
 from cleverbetter_dagster.services.evaluation.scored_table import MODEL, scored_rows
-from cleverbetter_dagster.services.records import LuckRecord
+from cleverbetter_dagster.services.records import SignificanceRecord
 
 
-def luck_of(table: pa.Table, model: str, tuning_trials: int) -> LuckRecord:
+def significance_of(table: pa.Table, model: str, tuning_trials: int) -> SignificanceRecord:
     """The significance of what a model's stakes earned on its scored rows.
 
     Trials are counted as settings tried in tuning plus independent strategies it chose among. Neither was chosen by
@@ -36,7 +36,7 @@ def luck_of(table: pa.Table, model: str, tuning_trials: int) -> LuckRecord:
     returns = strategy_returns(rows)
     strategies = independent_strategies(returns) if returns.size else 1.0
     trials = max(tuning_trials, 1) + strategies
-    return LuckRecord(
+    return SignificanceRecord(
         months=estimate.periods if estimate else 0,
         monthly_sharpe=estimate.ratio if estimate else None,
         probabilistic_sharpe=probabilistic_sharpe_ratio(estimate) if estimate else None,

@@ -16,8 +16,8 @@ from cleverbetter_dagster.evaluation.metrics.classification import brier_terms
 from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
 from cleverbetter_dagster.evaluation.significance.backtest_overfitting import backtest_overfitting, most_blocks
 from cleverbetter_dagster.services.evaluation.scored_table import MODEL, scored_rows, scored_table
-from cleverbetter_dagster.services.evaluation.significance import luck_of, strategy_returns
-from cleverbetter_dagster.services.records import LuckRecord, ModelRecord, SplitRecord
+from cleverbetter_dagster.services.evaluation.significance import significance_of, strategy_returns
+from cleverbetter_dagster.services.records import ModelRecord, SignificanceRecord, SplitRecord
 from cleverbetter_dagster.services.walk_forward.records import (
     DecayStep,
     Familiarity,
@@ -64,7 +64,7 @@ def figures_of(walk: Walk, models: Mapping[str, Mapping[str, ModelRecord]], data
         stability=tuple(stability_of(walk.scores, family, monthly[family]) for family in families),
         familiarity=tuple(part for family in families for part in familiarity_of(young, family)),
         replays=tuple(replay_of(name, walk) for name in walk.decisions),
-        luck={family: _luck(young, family, models[family]) for family in families},
+        significance={family: _significance(young, family, models[family]) for family in families},
         filter_effects={family: _filter(walk.scores, family) for family in families},
         overfitting_of_models=overfitting(monthly.dropna().to_numpy()),
         overfitting_of_strategies=overfitting(strategy_returns(young[young[MODEL] == families[0]])),
@@ -241,9 +241,9 @@ def _rank_agreement(rows: pd.DataFrame) -> float | None:
     return float(np.mean(known)) if known else None
 
 
-def _luck(young: pd.DataFrame, family: str, models: Mapping[str, ModelRecord]) -> LuckRecord:
+def _significance(young: pd.DataFrame, family: str, models: Mapping[str, ModelRecord]) -> SignificanceRecord:
     trials = max(model.trials for model in models.values())
-    return luck_of(scored_table([young[young[MODEL] == family]]), family, trials)
+    return significance_of(scored_table([young[young[MODEL] == family]]), family, trials)
 
 
 def _filter(scores: pd.DataFrame, family: str) -> FilterEffect:

@@ -46,8 +46,8 @@ def walk_forward_view(
         models: by family, then by as_of; a family without any is named as such.
         policy: that was replayed.
     """
-    families = [row.name for row in record.board if row.name in record.luck]
-    baselines = [row.name for row in record.board if row.name not in record.luck]
+    families = [row.name for row in record.board if row.name in record.significance]
+    baselines = [row.name for row in record.board if row.name not in record.significance]
     informed = [name for name in baselines if name != EQUAL_STAKES]
     return WalkForwardView(
         summary=summary_of(record),
@@ -58,7 +58,7 @@ def walk_forward_view(
             _decay(record),
             _familiarity(record),
             _stability(record),
-            _luck(record),
+            _significance(record),
             _filters(record),
             _policies(record),
             _decisions(record),
@@ -98,7 +98,7 @@ def _intervals(rows: pd.DataFrame, metric: str) -> tuple[Interval | None, ...]:
 
 def _numbers(record: WalkForwardRecord, family: str) -> tuple[Number, ...]:
     board = {row.name: row for row in record.board}
-    own, luck, equal = board[family], record.luck[family], board[EQUAL_STAKES]
+    own, skill, equal = board[family], record.significance[family], board[EQUAL_STAKES]
     policy = record.replays[0]
     return (
         with_interval(f"AUC of {family}", own.roc_auc),
@@ -107,9 +107,9 @@ def _numbers(record: WalkForwardRecord, family: str) -> tuple[Number, ...]:
         with_interval("Growth of the bankroll", own.growth, as_percent=True),
         with_interval("Growth with equal stakes", equal.growth, as_percent=True),
         with_interval("Growth by the policy", policy.board.growth if policy.board else None, as_percent=True),
-        Number("Sharpe ratio above 0", percent(luck.probabilistic_sharpe), "probability"),
-        Number("Above the luckiest trial", percent(luck.deflated_sharpe), f"of {_settings(luck.tuning_trials)} "
-               f"and {luck.independent_strategies:.0f} independent strategies"),
+        Number("Sharpe ratio above 0", percent(skill.probabilistic_sharpe), "probability"),
+        Number("Above the luckiest trial", percent(skill.deflated_sharpe), f"of {_settings(skill.tuning_trials)} "
+               f"and {skill.independent_strategies:.0f} independent strategies"),
         Number("Choosing a model is overfitted", percent(record.overfitting_of_models), "probability"),
         Number("Choosing a strategy is overfitted", percent(record.overfitting_of_strategies), "probability"),
     )  # fmt: skip
@@ -171,7 +171,7 @@ def _stability(record: WalkForwardRecord) -> Table:
     return Table("Stability", headings, tuple(lines), note)
 
 
-def _luck(record: WalkForwardRecord) -> Table:
+def _significance(record: WalkForwardRecord) -> Table:
     lines: list[Line] = [
         (
             family,
@@ -182,12 +182,12 @@ def _luck(record: WalkForwardRecord) -> Table:
             Number("", f"{one.independent_strategies:.0f}", f"of {one.strategies}"),
             Number("", f"{one.effective_rows:,.0f}", f"of {one.rows:,}"),
         )
-        for family, one in record.luck.items()
+        for family, one in record.significance.items()
     ]
     headings = ("family", "monthly Sharpe ratio", "above 0", "above the luckiest", "settings tried",
                 "independent strategies", "independent rows")  # fmt: skip
     note = "Probabilistic and deflated Sharpe ratio of the monthly returns. Strategies bet on the same races, so they, "
-    return Table("Skill or luck", headings, tuple(lines), note + "and rows, count for fewer than there are.")
+    return Table("Statistical significance", headings, tuple(lines), note + "and rows, count for fewer than there are.")
 
 
 def _filters(record: WalkForwardRecord) -> Table:

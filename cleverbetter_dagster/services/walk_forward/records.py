@@ -3,7 +3,7 @@
 from cleverbetter_dagster.evaluation.filter_effect import FilterEffect
 from cleverbetter_dagster.evaluation.intervals.bootstrap import Interval
 from cleverbetter_dagster.evaluation.leaderboard import LeaderboardRow
-from cleverbetter_dagster.services.records import Action, LuckRecord, Record
+from cleverbetter_dagster.services.records import Action, Record, SignificanceRecord
 
 
 class ReplayedDecision(Record):
@@ -88,7 +88,7 @@ class WalkForwardRecord(Record):
         board: families and baselines over all months, best Brier score first, intervals by resampling months.
         lead: Brier score of the best family minus the best baseline's on the same rows; None where they were not judged
             on the same ones.
-        luck: by family; `trials` of its tuning are those of the as_of with most.
+        significance: by family; `trials` of its tuning are those of the as_of with most.
         overfitting_of_models: probability of backtest overfitting of choosing among families and baselines by their
             past Sharpe ratio; `overfitting_of_strategies` of choosing the best strategy. None with too few months.
     """
@@ -101,7 +101,7 @@ class WalkForwardRecord(Record):
     stability: tuple[Stability, ...]
     familiarity: tuple[Familiarity, ...]
     replays: tuple[ReplayRecord, ...]
-    luck: dict[str, LuckRecord]
+    significance: dict[str, SignificanceRecord]
     filter_effects: dict[str, FilterEffect]
     overfitting_of_models: float | None
     overfitting_of_strategies: float | None

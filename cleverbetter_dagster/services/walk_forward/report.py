@@ -65,7 +65,7 @@ def report(
     table = pa.Table.from_pandas(monthly, preserve_index=False)
     signed = table.replace_schema_metadata({**(table.schema.metadata or {}), RECORD_METADATA: record.model_dump_json()})
     html = walk_forward_report(walk_forward_view(walk, record, monthly, models, policy))
-    best = present[next(row.name for row in record.board if row.name in record.luck)]
+    best = present[next(row.name for row in record.board if row.name in record.significance)]
     page = keep(settings, WALK_FORWARD, record.as_ofs[-1], html, best[max(best)].run_id)
     return Report(signed, record, pictures_of(walk, record, monthly), summary_of(record), page)
 
@@ -84,8 +84,8 @@ def walk_forward_record(table: pa.Table) -> WalkForwardRecord:
 
 def pictures_of(walk: Walk, record: WalkForwardRecord, monthly: pd.DataFrame) -> dict[str, bytes]:
     """The pictures of a walk-forward as PNG, by name; families in full colour before baselines."""
-    families = [row.name for row in record.board if row.name in record.luck]
-    baselines = [row.name for row in record.board if row.name not in record.luck]
+    families = [row.name for row in record.board if row.name in record.significance]
+    baselines = [row.name for row in record.board if row.name not in record.significance]
     policies = [replay.policy for replay in record.replays[:1]]
     order = {name: position for position, name in enumerate([*families, *policies, *baselines])}
     drawn = monthly[monthly[MODEL].isin([*families, *baselines])].sort_values(

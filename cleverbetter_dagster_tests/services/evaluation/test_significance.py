@@ -1,4 +1,4 @@
-"""Luck of scored rows: counted trials, shared months, and a model that does not bet."""
+"""Significance of scored rows: counted trials, shared months, and a model that does not bet."""
 
 import numpy as np
 import pandas as pd
@@ -6,7 +6,7 @@ import pytest
 
 from cleverbetter_dagster.evaluation.significance.sharpe_ratio import SharpeEstimate, expected_maximum_sharpe
 from cleverbetter_dagster.services.evaluation.scored_table import scored_table
-from cleverbetter_dagster.services.evaluation.significance import luck_of, strategy_returns
+from cleverbetter_dagster.services.evaluation.significance import significance_of, strategy_returns
 
 MONTHS = pd.date_range("2022-01-31", periods=12, freq="ME", tz="UTC")
 
@@ -31,34 +31,34 @@ def frame(strategies: int = 30, stake: float = 0.01, seed: int = 0) -> pd.DataFr
 
 
 def test_trials_are_the_settings_tried_and_the_independent_strategies() -> None:
-    found = luck_of(scored_table([frame()]), "m", tuning_trials=100)
-    assert (found.months, found.strategies, found.tuning_trials, found.rows) == (12, 30, 100, 360)
-    assert 20 < found.independent_strategies <= 30
-    assert found.monthly_sharpe is not None and found.deflated_sharpe is not None
+    skill = significance_of(scored_table([frame()]), "m", tuning_trials=100)
+    assert (skill.months, skill.strategies, skill.tuning_trials, skill.rows) == (12, 30, 100, 360)
+    assert 20 < skill.independent_strategies <= 30
+    assert skill.monthly_sharpe is not None and skill.deflated_sharpe is not None
     returns = frame().groupby("decision_time")["next_roi"].sum().to_numpy() * 0.01
-    assert found.monthly_sharpe == pytest.approx(returns.mean() / returns.std(ddof=1))
-    normal = SharpeEstimate(found.monthly_sharpe, 12)
-    assert expected_maximum_sharpe(100 + found.independent_strategies, 1 / 11) > 0.5 * normal.ratio
-    assert found.deflated_sharpe < found.probabilistic_sharpe  # type: ignore[operator]
+    assert skill.monthly_sharpe == pytest.approx(returns.mean() / returns.std(ddof=1))
+    normal = SharpeEstimate(skill.monthly_sharpe, 12)
+    assert expected_maximum_sharpe(100 + skill.independent_strategies, 1 / 11) > 0.5 * normal.ratio
+    assert skill.deflated_sharpe < skill.probabilistic_sharpe  # type: ignore[operator]
 
 
 def test_more_settings_tried_leave_less() -> None:
     table = scored_table([frame()])
-    few, many = (luck_of(table, "m", trials).deflated_sharpe for trials in (1, 1000))
+    few, many = (significance_of(table, "m", trials).deflated_sharpe for trials in (1, 1000))
     assert many < few  # type: ignore[operator]
 
 
-def test_strategies_that_are_copies_of_one_count_as_one_and_their_rows_as_one_a_month() -> None:
+def test_copies_of_one_strategy_count_as_one() -> None:
     rows = frame()
     same = rows.groupby("decision_time")["next_roi"].transform("first")
-    found = luck_of(scored_table([rows.assign(next_roi=same, label=(same > 0).astype(float))]), "m", 0)
-    assert found.independent_strategies == pytest.approx(1)
-    assert found.effective_rows == pytest.approx(12)
+    skill = significance_of(scored_table([rows.assign(next_roi=same, label=(same > 0).astype(float))]), "m", 0)
+    assert skill.independent_strategies == pytest.approx(1)
+    assert skill.effective_rows == pytest.approx(12)
 
 
 def test_a_model_that_does_not_bet_has_no_sharpe_ratio() -> None:
-    found = luck_of(scored_table([frame(stake=0.0)]), "m", 5)
-    assert (found.monthly_sharpe, found.probabilistic_sharpe, found.deflated_sharpe) == (None, None, None)
+    skill = significance_of(scored_table([frame(stake=0.0)]), "m", 5)
+    assert (skill.monthly_sharpe, skill.probabilistic_sharpe, skill.deflated_sharpe) == (None, None, None)
 
 
 def test_only_strategies_with_a_window_in_every_month_are_compared() -> None:

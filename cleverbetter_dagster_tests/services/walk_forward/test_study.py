@@ -120,9 +120,9 @@ def test_each_figure_is_of_one_model_alone(walk: Walk, figures: WalkForwardRecor
     assert names[FAMILY] == {"good", "poor"} and not names[FAMILY] & names[POLICY]
     rows = len(young[young["model"] == "good"])
     board = {row.name: row for row in figures.board}
-    assert board["good"].n_rows == figures.luck["good"].rows == figures.filter_effects["good"].rows == rows
+    assert board["good"].n_rows == figures.significance["good"].rows == figures.filter_effects["good"].rows == rows
     assert sum(part.board.n_rows for part in figures.familiarity if part.family == "good" and part.board) == rows
-    assert figures.luck["good"].tuning_trials == 7
+    assert figures.significance["good"].tuning_trials == 7
 
 
 def test_the_better_family_leads_the_poor_one_and_the_policy_never_promotes_the_poor_one(
