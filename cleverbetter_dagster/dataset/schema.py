@@ -30,7 +30,7 @@ FINAL_CAPITAL = "final_capital"
 CREATED_AT = "created_at"
 
 MARKET_PREFIX = "ml_"
-"""A market feature `avg_odds` of the table `ml_features` is the column `ml_avg_odds` of the rows."""
+"""A market feature `avg_odds` of the features table is the column `ml_avg_odds` of the rows."""
 
 TEXTS = (ID, STRATEGY, METHOD)
 DATES = (RUN_DATE, START_DATE, END_DATE)

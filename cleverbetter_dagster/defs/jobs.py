@@ -61,7 +61,7 @@ def jobs(partitions: dg.MonthlyPartitionsDefinition) -> list[Any]:
             everything - studies,
             TRAINING_LANE,
             "As retrain, without tuning: every family is updated from its current version with the rows that are new. "
-            "Requested by itself when rows land.",
+            "Requested automatically when rows arrive.",
         ),
         PREDICT: (
             dg.AssetSelection.assets("strategy_predictions"),

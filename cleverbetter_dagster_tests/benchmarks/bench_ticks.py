@@ -2,13 +2,13 @@
 
     python -m cleverbetter_dagster_tests.benchmarks.bench_ticks --rows 10000 1000000
 
-On an embedded server, or on the one of `--postgres-url`, there with `--timescaledb` in hypertables. Two databases,
-looked at in turns, round by round; medians count. `glance` is the whole of a routine look, connecting and finding the
-tables included; `query` is its one query on rows alone. Its ratio may pass 1.5 where that of the tick does not: it
-looks up the features of each row that arrived lately, by an index one level deeper in the large table, where PostgreSQL
-rather reads the whole of the small one. A tick with news has 400 rows, with features, written since. `reconciled` is
-what precedes each training; `all contents` reads what every row holds, as the first load of all and a look at a view
-do. CPU is that of this process and of the whole server.
+On an embedded server, or on the one of `--postgres-url`, there with `--timescaledb` in hypertables. Two databases are
+polled in turns, round by round; the table shows medians. `recent changes` is a whole routine poll, including connecting
+and finding the tables; `query` is its one query on rows alone. The ratio of `query` may pass 1.5 where that of the
+whole poll does not: it finds the features of each recent row by an index that is one level deeper in the large table,
+while PostgreSQL reads the whole of the small one. A tick with news has 400 rows, with features, written since. `all
+changes` is the comparison before each training. `all contents` reads the content of every row, as the first load and
+the poll of a view do. CPU is that of this process and of the whole server.
 """
 
 import argparse
@@ -25,14 +25,14 @@ from pydantic import SecretStr
 from rich.console import Console
 from rich.table import Table
 
-from cleverbetter_dagster.services.ingest.change_detection import glance, reconcile, seen_now
+from cleverbetter_dagster.services.ingest.change_detection import all_changes, recent_changes, snapshot_months
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.postgres.database import psycopg_connect
 from cleverbetter_dagster.store.postgres.embedded import ensure_server, stop_server
 from cleverbetter_dagster.store.postgres.postmaster import ServerAddress
-from cleverbetter_dagster.store.source.changes import open_look
+from cleverbetter_dagster.store.source.changes import open_snapshot
 from cleverbetter_dagster.store.source.layout import resolve_source
-from cleverbetter_dagster.store.source.load_log import read_taken, record_taken
+from cleverbetter_dagster.store.source.load_log import read_load_log, record_load
 from cleverbetter_dagster_tests.benchmarks.bench_loader import fill
 from cleverbetter_dagster_tests.new_database import EXAMPLE, given_server, new_database
 
@@ -56,12 +56,12 @@ CPU = ", CPU"
 
 
 def prepare(settings: Settings, rows: int) -> None:
-    """Fill the tables and call all of it taken."""
+    """Fill the tables and record all rows as loaded."""
     fill(settings, rows)
     arrive(settings, RECENT)
     with closing(psycopg_connect(settings, "rows", autocommit=True)) as connection:
         connection.execute("VACUUM ANALYZE")
-    take_all(settings)
+    record_all(settings)
 
 
 def arrive(settings: Settings, rows: int) -> None:
@@ -70,27 +70,27 @@ def arrive(settings: Settings, rows: int) -> None:
         connection.execute(_ARRIVE, [rows])
 
 
-def take_all(settings: Settings) -> None:
-    """Say that everything there is has been loaded."""
-    with open_look(settings, resolve_source(settings)) as look:
-        seen = seen_now(look, settings.recent_days, read_taken(settings))
-    record_taken(settings, seen, "benchmark", None)
+def record_all(settings: Settings) -> None:
+    """Record that all rows are loaded."""
+    with open_snapshot(settings, resolve_source(settings)) as snapshot:
+        seen = snapshot_months(snapshot, settings.recent_days, read_load_log(settings))
+    record_load(settings, seen, "benchmark", None)
 
 
 def query(settings: Settings) -> object:
     """The query of a routine look, without what surrounds it. Returns how long it took."""
-    marks = {month: taken.mark for month, taken in read_taken(settings).items()}
-    with open_look(settings, resolve_source(settings)) as look:
-        look.recent(marks, None, settings.recent_days)
+    watermarks = {month: loaded.xmin_watermark for month, loaded in read_load_log(settings).items()}
+    with open_snapshot(settings, resolve_source(settings)) as snapshot:
+        snapshot.recent(watermarks, None, settings.recent_days)
         started = perf_counter()
-        look.recent(marks, None, settings.recent_days)
+        snapshot.recent(watermarks, None, settings.recent_days)
         return perf_counter() - started
 
 
 def all_contents(settings: Settings) -> None:
     """The digests of every month."""
-    with open_look(settings, resolve_source(settings)) as look:
-        look.digests()
+    with open_snapshot(settings, resolve_source(settings)) as snapshot:
+        snapshot.digests()
 
 
 def cpu_seconds(server: int) -> float:
@@ -119,17 +119,17 @@ def measure(databases: dict[int, Settings], server: int, repeats: int) -> Second
                 found.setdefault(name + CPU, {}).setdefault(rows, []).append(cpu_seconds(server) - cpu)
 
     time_each("query", query, repeats)
-    time_each("glance, nothing new", glance, repeats)
+    time_each("recent changes, nothing new", recent_changes, repeats)
     for settings in databases.values():
         arrive(settings, NEWS)
-    time_each(f"glance, {NEWS} new rows", glance, repeats)
+    time_each(f"recent changes, {NEWS} new rows", recent_changes, repeats)
     seldom = max(repeats // 4, 3)
-    time_each(f"reconciled, {NEWS} new rows", reconcile, seldom)
+    time_each(f"all changes, {NEWS} new rows", all_changes, seldom)
     for settings in databases.values():
-        take_all(settings)
-    time_each("reconciled, nothing new", reconcile, seldom)
+        record_all(settings)
+    time_each("all changes, nothing new", all_changes, seldom)
     time_each("all contents", all_contents, seldom)
-    for name in [name for name in found if name.startswith(("query", "glance")) and name.endswith(CPU)]:
+    for name in [name for name in found if name.startswith(("query", "recent")) and name.endswith(CPU)]:
         del found[name]  # it is counted in hundredths of a second
     return {name: {rows: statistics.median(times) for rows, times in by.items()} for name, by in found.items()}
 

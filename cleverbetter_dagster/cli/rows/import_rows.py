@@ -14,8 +14,7 @@ from cleverbetter_dagster.cli.output import plain_table, progress_console, resul
 if TYPE_CHECKING:
     from cleverbetter_dagster.store.imports.importer import ImportReport
 
-LOOK = "cleverbetter quarantine list"
-"""How to see what was not loaded."""
+LIST_COMMAND = "cleverbetter quarantine list"
 
 MOST_REASONS = 20
 
@@ -29,7 +28,7 @@ def import_rows(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Import rows from files. Rows that cannot be right are quarantined, the rest is loaded; it can be repeated."""
+    """Import rows from files. Rows that cannot be right go to quarantine, the others are loaded. Can be repeated."""
     from cleverbetter_dagster.cli.progress import import_progress
     from cleverbetter_dagster.settings import load_settings
     from cleverbetter_dagster.store.imports.importer import import_files
@@ -45,7 +44,7 @@ def import_rows(
 
 
 def show_import(report: "ImportReport", console: Console) -> None:
-    """The closing table: what became of every file, why rows are in quarantine, and where to see them."""
+    """The closing table: what happened to the rows of each file, and why rows are in quarantine."""
     counted = ("read", "new", "replaced", "unchanged", "quarantined")
     table = plain_table(f"Imported in {report.seconds:.1f} s", ("file",), counted)
     for file in report.files:
@@ -53,24 +52,25 @@ def show_import(report: "ImportReport", console: Console) -> None:
         table.add_row(Text(Path(file.source).name), *(f"{count:,}" for count in counts))
     console.print(table)
     for file in report.files:
-        told = f"{Path(file.source).name} went into {file.table}"
+        text = f"{Path(file.source).name} went into {file.table}"
         if file.ignored_columns:
-            told += f", which has no place for the columns {', '.join(file.ignored_columns)}"
-        console.print(told, style="dim", markup=False, highlight=False, soft_wrap=True)
-    if report.quarantined:
+            text += f", which has no place for the columns {', '.join(file.ignored_columns)}"
+        console.print(text, style="dim", markup=False, highlight=False, soft_wrap=True)
+    if report.total("quarantined"):
         _show_reasons(report, console)
 
 
 def _show_reasons(report: "ImportReport", console: Console) -> None:
-    table = plain_table("Quarantined: not loaded, kept until repaired", ("reason",), ("values",))
+    table = plain_table("Quarantined: not loaded until repaired", ("reason",), ("values",))
     reasons = [(count, reason) for file in report.files for reason, count in file.reasons.items()]
     for count, reason in sorted(reasons, reverse=True)[:MOST_REASONS]:
         table.add_row(Text(reason), f"{count:,}")
     console.print(table)
+    quarantined, rows = report.total("quarantined"), report.total("rows_read")
     console.print(
-        f"{report.quarantined:,} of {report.rows_read:,} rows were not loaded, the others were. To see them, with "
-        f"file, line and value:\n  {LOOK}\nCorrect them there (`cleverbetter quarantine repair --help`), or in the "
-        "file and import it again: what is loaded is left alone, and what is corrected counts as repaired.",
+        f"{quarantined:,} of {rows:,} rows were not loaded, the others were. To see them, with file, line and value:\n"
+        f"  {LIST_COMMAND}\nCorrect them there (`cleverbetter quarantine repair --help`), or in the file and import it "
+        "again: loaded rows stay as they are, and corrected rows count as repaired.",
         highlight=False,
         soft_wrap=True,
     )
@@ -79,5 +79,5 @@ def _show_reasons(report: "ImportReport", console: Console) -> None:
 def _facts(report: "ImportReport") -> dict[str, object]:
     from dataclasses import asdict
 
-    totals = ("rows_read", "inserted", "updated", "unchanged", "quarantined", "seconds")
-    return {**{name: getattr(report, name) for name in totals}, "files": [asdict(file) for file in report.files]}
+    totals = {name: report.total(name) for name in ("rows_read", "inserted", "updated", "unchanged", "quarantined")}
+    return {**totals, "seconds": report.seconds, "files": [asdict(file) for file in report.files]}

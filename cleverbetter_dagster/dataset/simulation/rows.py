@@ -55,7 +55,7 @@ def sample_rows(spec: SampleSpec | None = None) -> tuple[pd.DataFrame, pd.DataFr
     """Simulate backtests of `n_strategies` over `months`.
 
     Returns:
-        `backtest_results` (columns `RESULT_COLUMNS`) and `ml_features` (`backtest_result_id`, `computed_at`,
+        Backtest rows (columns `RESULT_COLUMNS`) and market features (`backtest_result_id`, `computed_at`,
         and `features`, a JSON object as text), one line of each per strategy and month with at least ten
         bets, in order of month. No value is missing.
     """

@@ -19,7 +19,7 @@ from cleverbetter_dagster.services.ingest.row_checks import ROW_CHECKS
 from cleverbetter_dagster.services.reports.store import report_on_split
 from cleverbetter_dagster.services.training.datasets import Dataset, plan_split, rows_until
 from cleverbetter_dagster.services.training.split_checks import SPLIT_CHECKS, timeline
-from cleverbetter_dagster.store.source.load_log import record_taken
+from cleverbetter_dagster.store.source.load_log import record_load
 
 GROUP = "rows"
 UPSTREAM = "upstream"
@@ -75,13 +75,13 @@ def training_rows(partitions: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefini
                 context.add_asset_metadata(_month_metadata(load.months[month]), partition_key=month)
         tables = {month: loaded.table for month, loaded in load.months.items()}
         yield dg.MaterializeResult(value=tables, check_results=check_results(ROW_CHECKS, load.months))
-        # Dagster comes back here once the rows are stored; before that nothing was taken.
+        # Dagster comes back here once the rows are stored; before that nothing is recorded as loaded.
         for month in sorted(tables.keys() - set(asked)):
             yield dg.AssetMaterialization(
                 "training_rows", partition=month, metadata=_month_metadata(load.months[month])
             )
         with clear_failures():
-            record_taken(settings, load.taken, context.run_id, max(asked) if "champion" in selected else None)
+            record_load(settings, load.log, context.run_id, max(asked) if "champion" in selected else None)
 
     return training_rows
 

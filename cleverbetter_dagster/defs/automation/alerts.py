@@ -1,6 +1,6 @@
-"""The sensor that tells people: in its log, as observations of the asset concerned, and to the webhook if there is one.
+"""The sensor `alerts`: reports events in its log, as observations of the asset concerned, and to the webhook.
 
-It looks at what was recorded, and no run waits for it: a webhook that fails can make no run fail.
+It reads what was recorded, and no run waits for it, so a failing webhook fails no run.
 """
 
 import dagster as dg
@@ -20,9 +20,9 @@ from cleverbetter_dagster.services.monitoring.checks import MONITORING_CHECKS
 INTERVAL_SECONDS = 30
 MOST_EVENTS = 500
 
-TOLD = {check.name for check in (*MODEL_CHECKS, *MONITORING_CHECKS, *CHAMPION_CHECKS, *PREDICTION_CHECKS)}
-"""Checks that block no run and are told all the same: a model too good to be true, a champion that is stale, has
-drifted, is not calibrated or not as good as when it was promoted, and predictions that are not fresh."""
+REPORTED = {check.name for check in (*MODEL_CHECKS, *MONITORING_CHECKS, *CHAMPION_CHECKS, *PREDICTION_CHECKS)}
+"""Checks that block no run but are reported all the same: about the champion, its predictions, and models that are too
+good to be true."""
 
 
 @dg.sensor(
@@ -30,42 +30,42 @@ drifted, is not calibrated or not as good as when it was promoted, and predictio
     minimum_interval_seconds=INTERVAL_SECONDS,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description=(
-        "Tells of promotions, refusals and rollbacks, of failed checks that block, of a champion that is stale or no "
-        "longer what it was, and of stale predictions: in its log, as an observation of the asset, and to "
-        "CLEVERBETTER_ALERT_WEBHOOK if that is set."
+        "Reports promotions, refusals and rollbacks, failed checks that block a run, a champion that is stale or got "
+        "worse, and stale predictions: in its log, as an observation of the asset, and to CLEVERBETTER_ALERT_WEBHOOK "
+        "if that is set."
     ),
 )
 def alerts(context: dg.SensorEvaluationContext, deployment: Deployment) -> dg.SensorResult:
-    settings, seen = deployment.settings(), AlertCursor.parse(context.cursor)
-    if seen is None:
-        begun = AlertCursor(decision_id=last_decision(settings), event_id=_last_event(context.instance))
-        return dg.SensorResult(skip_reason="Watching from now on.", cursor=begun.model_dump_json())
-    # Both places are read before anything is made of it, so that what comes meanwhile is the next look's.
+    settings, cursor = deployment.settings(), AlertCursor.parse(context.cursor)
+    if cursor is None:
+        first = AlertCursor(decision_id=last_decision(settings), event_id=_last_event(context.instance))
+        return dg.SensorResult(skip_reason="Alerts start from now.", cursor=first.model_dump_json())
+    # Both are read before any alert is made, so that later events are left to the next tick.
     decision_id = last_decision(settings)
-    failed, event_id = _failed_checks(context.instance, seen.event_id)
-    news = [*decision_alerts(settings, seen.decision_id), *failed]
-    for alert in news:
+    failed, event_id = _failed_checks(context.instance, cursor.event_id)
+    new = [*decision_alerts(settings, cursor.decision_id), *failed]
+    for alert in new:
         context.log.warning(alert.text)
-    waiting = deliver(settings, [*seen.waiting, *news])
-    found = AlertCursor(decision_id=max(decision_id, seen.decision_id), event_id=event_id, waiting=waiting)
+    waiting = deliver(settings, [*cursor.waiting, *new])
+    following = AlertCursor(decision_id=max(decision_id, cursor.decision_id), event_id=event_id, waiting=waiting)
     return dg.SensorResult(
-        asset_events=[_observation(alert) for alert in news],
-        skip_reason=f"{len(news)} alerts, {len(waiting)} of which and of earlier ones the webhook has not taken.",
-        cursor=found.model_dump_json(),
+        asset_events=[_observation(alert) for alert in new],
+        skip_reason=f"New alerts: {len(new)}. Alerts that wait for the webhook: {len(waiting)}.",
+        cursor=following.model_dump_json(),
     )
 
 
 def _failed_checks(instance: dg.DagsterInstance, after: int) -> tuple[list[Alert], int]:
-    """Failed checks that block or are told all the same, and the last event seen."""
+    """An alert for each failed check that blocks or is in `REPORTED`, and the id of the last event read."""
     wanted = dg.EventRecordsFilter(dg.DagsterEventType.ASSET_CHECK_EVALUATION, after_cursor=after)
     records = instance.get_event_records(wanted, limit=MOST_EVENTS, ascending=True)
-    found = []
+    failed = []
     for record in records:
         event = record.event_log_entry.dagster_event
         check = event.asset_check_evaluation_data if event else None
-        if check and not check.passed and (check.blocking or check.check_name in TOLD):
-            found.append(_alert(check))
-    return found, max((record.storage_id for record in records), default=after)
+        if check and not check.passed and (check.blocking or check.check_name in REPORTED):
+            failed.append(_alert(check))
+    return failed, max((record.storage_id for record in records), default=after)
 
 
 def _alert(check: dg.AssetCheckEvaluation) -> Alert:

@@ -1,4 +1,4 @@
-"""The sensor that requests a full training when a check on the champion fails: once for each cause."""
+"""The sensor `retrain_on_failed_check`: requests one full training for each failed check on the champion."""
 
 import json
 
@@ -12,14 +12,14 @@ from cleverbetter_dagster.services.ingest.training_plan import plan_training
 from cleverbetter_dagster.services.monitoring.checks import MONITORING_CHECKS
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.ledger import ledger
-from cleverbetter_dagster.store.source.load_log import read_taken
+from cleverbetter_dagster.store.source.load_log import read_load_log
 
 MONITORED = "champion_monitoring"
 WATCHED = tuple(check.name for check in MONITORING_CHECKS)
-"""Checks of the asset `champion_monitoring` whose failure asks for a new model."""
+"""Checks of the asset `champion_monitoring` whose failure requests a new model."""
 
 POLL_SECONDS = 60
-CAUSES_KEPT = 100
+MAX_CAUSES = 100
 PARTITION = "dagster/partition"
 
 
@@ -31,33 +31,33 @@ def failed_checks_sensor(settings: Settings) -> dg.SensorDefinition:
         minimum_interval_seconds=POLL_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING if settings.automation else dg.DefaultSensorStatus.STOPPED,
         description=(
-            "Requests a full training with tuning at the newest month when the champion's score drifted, its "
-            "probabilities are no longer calibrated, or it does worse than when it was promoted. Once for each check, "
-            "month and champion."
+            "Requests a full training with tuning at the newest month if the champion's score drifted, its "
+            "probabilities are no longer calibrated, or it does worse than when it was promoted. Requests one "
+            "training for each check, month and champion."
         ),
     )
     def retrain_on_failed_check(context: dg.SensorEvaluationContext, deployment: Deployment) -> dg.SensorResult:
         settings, failed = deployment.settings(), failed_checks(context.instance)
-        champion, as_of = ledger.champion(settings), newest_with_rows(read_taken(settings))
+        champion, as_of = ledger.champion(settings), newest_with_rows(read_load_log(settings))
         if not failed or champion is None or as_of is None:
-            watched = ", ".join(WATCHED)
-            return dg.SensorResult(skip_reason=f"Of {champion or 'a champion'} none of these checks failed: {watched}.")
+            name, watched = champion or "No champion", ", ".join(WATCHED)
+            return dg.SensorResult(skip_reason=f"{name}: none of these checks failed: {watched}.")
         causes = [f"{check} {month} {champion}" for check, month in failed.items()]
-        answered: list[str] = json.loads(context.cursor or "[]")
-        new = [cause for cause in causes if cause not in answered]
+        handled: list[str] = json.loads(context.cursor or "[]")
+        new = [cause for cause in causes if cause not in handled]
         if not new:
-            return dg.SensorResult(skip_reason=f"A training was requested before for: {'; '.join(causes)}.")
-        # Checks that fail together want one training.
+            return dg.SensorResult(skip_reason=f"A training was already requested for: {'; '.join(causes)}.")
+        # Checks that fail together need one training.
         config = run_config(plan_training(settings, [], as_of).spec)
         cause = "; ".join(new)
         request = dg.RunRequest(run_key=cause, partition_key=as_of, run_config=config, tags={CAUSE: cause})
-        return dg.SensorResult(run_requests=[request], cursor=json.dumps([*answered, *new][-CAUSES_KEPT:]))
+        return dg.SensorResult(run_requests=[request], cursor=json.dumps([*handled, *new][-MAX_CAUSES:]))
 
     return retrain_on_failed_check
 
 
 def failed_checks(instance: dg.DagsterInstance) -> dict[str, str]:
-    """The watched checks whose latest evaluation failed, each with the month it was about."""
+    """The watched checks whose latest evaluation failed, each with the month it evaluated."""
     failed = {}
     for check in WATCHED:
         record = instance.get_latest_asset_check_evaluation_record(dg.AssetCheckKey(dg.AssetKey(MONITORED), check))

@@ -1,11 +1,12 @@
-"""What landed in the two tables since it was last taken: a glance that costs next to nothing, and the full truth.
+"""Finds the months whose rows changed since they were loaded: cheaply in recent rows, or completely.
 
-A glance looks at rows that arrived lately and finds those written since their month was loaded. The reconciliation
-compares every month, in content where the versions of its rows are not those that were loaded: it also finds deleted
-rows, features that came late to old rows, imports that set `created_at` themselves, and what a restored database lacks.
-Before every training it is the reconciliation that counts.
+`recent_changes` looks only at rows that arrived lately, and finds those written since their month was loaded.
+`all_changes` compares every month: its row versions, and its content where the versions differ. So it also finds
+deleted rows, late features of old rows, imports that set `created_at` themselves, and rows that a restored database
+lacks. Before every training `all_changes` decides.
 
-A month changes without any row of it changing, too: when a row that was refused because it lies in the future is due.
+A month can also change without any change of its rows: when a row that was refused because it lies in the future is
+due.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,126 +17,134 @@ import pandas as pd
 from cleverbetter_dagster.dataset.as_of import AsOf
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.artefacts import ArtefactStore
-from cleverbetter_dagster.store.source.changes import NO_VERSIONS, Ahead, Digest, Look, Moment, open_look
+from cleverbetter_dagster.store.source.changes import (
+    NO_VERSIONS,
+    Digest,
+    InFlightRows,
+    SnapshotId,
+    TableSnapshot,
+    open_snapshot,
+)
 from cleverbetter_dagster.store.source.layout import resolve_source
-from cleverbetter_dagster.store.source.load_log import EMPTY, MonthTaken, confirm_taken, read_taken
+from cleverbetter_dagster.store.source.load_log import EMPTY, LoadedMonth, confirm_loads, read_load_log
 
 ROWS_ARTEFACT = "training_rows/{month}.parquet"
 
 
 @dataclass(frozen=True)
-class Found:
-    """What a look found.
+class DetectedChanges:
+    """The months that changed since they were loaded.
 
     Attributes:
-        changed: month -> about how many of its rows are new, changed or gone since it was loaded; at least 1. Where its
-            content has changed, those written again as they were, or while it was loaded, count as well.
-        how: in a few words, for a person, how that was found out.
+        changed: month -> about how many of its rows are new, changed or deleted; at least 1. If the content changed,
+            rows that were written again unchanged, or during the load, count too.
+        compared: what was compared, in a few words for a person.
         complete: every month was compared, whenever its rows arrived.
-        months: what every month holds now (of a glance: what was loaded of it), and which run loaded it last.
-        out_of_reach: changed months left alone: before the first partition, further back than is watched, or to come.
+        months: what each month holds now (if not `complete`: what was loaded of it), and which run loaded it last.
+        ignored: changed months that are never loaded: before the first partition, too far back, or in the future.
     """
 
     changed: Mapping[str, int]
-    how: str
+    compared: str
     complete: bool
-    months: Mapping[str, MonthTaken]
-    out_of_reach: Mapping[str, int] = field(default_factory=dict)
+    months: Mapping[str, LoadedMonth]
+    ignored: Mapping[str, int] = field(default_factory=dict)
 
 
-def glance(settings: Settings, noted: Mapping[str, MonthTaken] | None = None) -> Found:
-    """What arrived lately. Falls back to comparing contents where transaction ids cannot be read or trusted.
+def recent_changes(settings: Settings, pending: Mapping[str, LoadedMonth] | None = None) -> DetectedChanges:
+    """Changes in rows that arrived lately. Compares contents if transaction ids cannot be read or trusted.
 
     Args:
-        noted: what earlier looks saw of months that are not loaded yet; `changed` is what came after that.
+        pending: what earlier comparisons saw of months that are not loaded yet; only later changes are returned.
 
     Raises:
-        CleverBetterError: as `resolve_source` and `open_look`.
+        CleverBetterError: as `resolve_source` and `open_snapshot`.
     """
-    layout, taken, days = resolve_source(settings), read_taken(settings), settings.recent_days
-    known = {**taken, **(noted or {})}
-    with open_look(settings, layout) as look:
-        if distrust := _distrust(look.moment, known):
-            return _compared(settings, look, taken, distrust)
-        recent = look.recent({month: seen.mark for month, seen in known.items()}, None, days)
+    layout, loaded, days = resolve_source(settings), read_load_log(settings), settings.recent_days
+    known = {**loaded, **(pending or {})}
+    with open_snapshot(settings, layout) as snapshot:
+        if reason := _not_comparable(snapshot.id, known):
+            return _compare_all(settings, snapshot, loaded, f"contents of all months, because {reason}")
+        recent = snapshot.recent({month: seen.xmin_watermark for month, seen in known.items()}, None, days)
         if recent is None:
-            digests = look.digests(look.recent_months(days))
+            digests = snapshot.digests(snapshot.recent_months(days))
             changed = {
                 month: _difference(digest.rows, known.get(month))
                 for month, digest in digests.items()
                 if month not in known or known[month].digest != digest
             }
-            return _found(settings, changed, "contents of the months that got rows lately", taken, complete=False)
-    nobody = MonthTaken(EMPTY, "", 0, Ahead())
+            return _detected(settings, changed, "contents of the months that got rows lately", loaded, complete=False)
+    unknown = LoadedMonth(EMPTY, "", 0, InFlightRows())
     changed = {
-        month: max(ahead.rows - known.get(month, nobody).ahead.rows, 1)
-        for month, ahead in recent.items()
-        if ahead != known.get(month, nobody).ahead
+        month: max(rows.rows - known.get(month, unknown).in_flight.rows, 1)
+        for month, rows in recent.items()
+        if rows != known.get(month, unknown).in_flight
     }
-    return _found(settings, changed, f"rows of the last {days} days written since", taken, complete=False)
+    return _detected(settings, changed, f"rows of the last {days} days", loaded, complete=False)
 
 
-def reconcile(settings: Settings) -> Found:
-    """Compare the content of every month with what was loaded of it, and remember those that are equal.
+def all_changes(settings: Settings) -> DetectedChanges:
+    """Compare every month with what was loaded of it, and record which months are equal.
 
     Raises:
-        CleverBetterError: as `resolve_source` and `open_look`.
+        CleverBetterError: as `resolve_source` and `open_snapshot`.
     """
-    layout, taken = resolve_source(settings), read_taken(settings)
-    with open_look(settings, layout) as look:
-        return _compared(settings, look, taken, "contents of all months")
+    layout, loaded = resolve_source(settings), read_load_log(settings)
+    with open_snapshot(settings, layout) as snapshot:
+        return _compare_all(settings, snapshot, loaded, "contents of all months")
 
 
-def present() -> pd.Timestamp:
-    """Now: what lies after it is in the future."""
+def utc_now() -> pd.Timestamp:
+    """The present; rows with a later date lie in the future."""
     return pd.Timestamp.now(tz="UTC")
 
 
-def newest_with_rows(months: Mapping[str, MonthTaken]) -> str | None:
-    """The newest month that has rows: the as_of to train at. None where there are no rows at all."""
-    return max((month for month, taken in months.items() if taken.digest.rows), default=None)
+def newest_with_rows(months: Mapping[str, LoadedMonth]) -> str | None:
+    """The newest month that has rows: the as_of to train at. None without any rows."""
+    return max((month for month, loaded in months.items() if loaded.digest.rows), default=None)
 
 
-def seen_now(
-    look: Look, days: int, taken: Mapping[str, MonthTaken], months: Sequence[str] | None = None
-) -> dict[str, MonthTaken]:
-    """What `months` (None: all) hold at this look; of all of those `taken` also where they have no rows.
+def snapshot_months(
+    snapshot: TableSnapshot, days: int, loaded: Mapping[str, LoadedMonth], months: Sequence[str] | None = None
+) -> dict[str, LoadedMonth]:
+    """What `months` hold in the snapshot. None: all months with rows, and all loaded ones.
 
-    Content is read only of months whose row versions are not those that were taken.
+    Content is read only if a month's row versions differ from those that were loaded.
     """
-    versions = look.versions(months)
-    digests = look.digests(months) if versions is None else _digests(look, versions, taken)
-    recent = look.recent({}, look.moment.xmin, days) or {}
-    listed = {*digests, *(taken if months is None else months)}
+    versions = snapshot.versions(months)
+    digests = snapshot.digests(months) if versions is None else _digests(snapshot, versions, loaded)
+    recent = snapshot.recent({}, snapshot.id.xmin, days) or {}
     return {
-        month: MonthTaken.at(
-            look.moment,
+        month: LoadedMonth.at(
+            snapshot.id,
             digests.get(month, EMPTY),
-            recent.get(month, Ahead()),
+            recent.get(month, InFlightRows()),
             None if versions is None else versions.get(month, NO_VERSIONS),
         )
-        for month in sorted(listed)
+        for month in sorted({*digests, *(loaded if months is None else months)})
     }
 
 
-def differing(settings: Settings, seen: Mapping[str, MonthTaken], taken: Mapping[str, MonthTaken]) -> dict[str, int]:
-    """Months whose content is not what was loaded, or can be loaded by now, or is no longer in the artefact store."""
-    store, clock = ArtefactStore(settings.artefacts_base), present()
+def changed_months(
+    settings: Settings, seen: Mapping[str, LoadedMonth], loaded: Mapping[str, LoadedMonth]
+) -> dict[str, int]:
+    """Months to load: their content changed, a row of theirs is due, or the artefact store has lost them."""
+    store, now = ArtefactStore(settings.artefacts_base), utc_now()
     changed = {}
-    for month, now in seen.items():
-        before = taken.get(month)
-        if before is None or before.digest != now.digest:
-            changed[month] = _difference(now.digest.rows, before)
-        elif before.due is not None and before.due <= clock:
+    for month, current in seen.items():
+        before = loaded.get(month)
+        if before is None or before.digest != current.digest:
+            changed[month] = _difference(current.digest.rows, before)
+        elif before.due is not None and before.due <= now:
             changed[month] = 1
-        elif now.digest.rows and not store.exists(ROWS_ARTEFACT.format(month=month)):
-            changed[month] = now.digest.rows
+        elif current.digest.rows and not store.exists(ROWS_ARTEFACT.format(month=month)):
+            changed[month] = current.digest.rows
     return changed
 
 
-def reachable(settings: Settings, newest: str) -> tuple[str, str]:
-    """First and last month that is loaded by itself, seen from the newest month that has rows."""
-    current = AsOf.of(present()).key
+def loadable_range(settings: Settings, newest: str) -> tuple[str, str]:
+    """First and last month that is loaded automatically, if `newest` is the newest month with rows."""
+    current = AsOf.of(utc_now()).key
     first = settings.first_month
     if settings.months_back:
         back = pd.Period(min(newest, current), "M") - settings.months_back
@@ -143,49 +152,58 @@ def reachable(settings: Settings, newest: str) -> tuple[str, str]:
     return first, current
 
 
-def _digests(look: Look, versions: Mapping[str, str], taken: Mapping[str, MonthTaken]) -> dict[str, Digest]:
+def _digests(
+    snapshot: TableSnapshot, versions: Mapping[str, str], loaded: Mapping[str, LoadedMonth]
+) -> dict[str, Digest]:
     same = {
-        month: taken[month].digest
-        for month, written in versions.items()
-        if month in taken and taken[month].versions == written and taken[month].trusted_at(look.moment)
+        month: loaded[month].digest
+        for month, found in versions.items()
+        if month in loaded and loaded[month].versions == found and loaded[month].is_comparable(snapshot.id)
     }
     others = sorted(versions.keys() - same.keys())
-    return same | (look.digests(others) if others else {})
+    return same | (snapshot.digests(others) if others else {})
 
 
-def _compared(settings: Settings, look: Look, taken: Mapping[str, MonthTaken], how: str) -> Found:
-    seen = seen_now(look, settings.recent_days, taken)
-    changed = differing(settings, seen, taken)
-    altered = [month for month in changed if month in taken and taken[month].digest != seen[month].digest]
-    marks = {month: taken[month].mark for month in altered if taken[month].trusted_at(look.moment)}
-    for month, rows in look.written(marks).items():
+def _compare_all(
+    settings: Settings, snapshot: TableSnapshot, loaded: Mapping[str, LoadedMonth], compared: str
+) -> DetectedChanges:
+    seen = snapshot_months(snapshot, settings.recent_days, loaded)
+    changed = changed_months(settings, seen, loaded)
+    altered = [month for month in changed if month in loaded and loaded[month].digest != seen[month].digest]
+    watermarks = {month: loaded[month].xmin_watermark for month in altered if loaded[month].is_comparable(snapshot.id)}
+    for month, rows in snapshot.written_since(watermarks).items():
         changed[month] = max(changed[month], rows)
-    confirm_taken(settings, {month: now for month, now in seen.items() if month in taken and month not in changed})
-    seen = {month: replace(now, run_id=taken[month].run_id) if month in taken else now for month, now in seen.items()}
-    return _found(settings, changed, how, seen, complete=True)
+    confirm_loads(settings, {month: now for month, now in seen.items() if month in loaded and month not in changed})
+    seen = {month: replace(now, run_id=loaded[month].run_id) if month in loaded else now for month, now in seen.items()}
+    return _detected(settings, changed, compared, seen, complete=True)
 
 
-def _found(
-    settings: Settings, changed: Mapping[str, int], how: str, months: Mapping[str, MonthTaken], *, complete: bool
-) -> Found:
+def _detected(
+    settings: Settings,
+    changed: Mapping[str, int],
+    compared: str,
+    months: Mapping[str, LoadedMonth],
+    *,
+    complete: bool,
+) -> DetectedChanges:
     newest = newest_with_rows(months)
-    first, last = reachable(settings, max([*([newest] if newest else []), *changed], default=settings.first_month))
-    within = {month: rows for month, rows in changed.items() if first <= month <= last}
-    beyond = {month: rows for month, rows in changed.items() if month not in within}
-    kept = {month: taken for month, taken in months.items() if month <= last}
-    return Found(within, how, complete, kept, beyond)
+    first, last = loadable_range(settings, max([*([newest] if newest else []), *changed], default=settings.first_month))
+    loadable = {month: rows for month, rows in changed.items() if first <= month <= last}
+    ignored = {month: rows for month, rows in changed.items() if month not in loadable}
+    past = {month: loaded for month, loaded in months.items() if month <= last}
+    return DetectedChanges(loadable, compared, complete, past, ignored)
 
 
-def _distrust(moment: Moment, taken: Mapping[str, MonthTaken]) -> str | None:
-    """Why transaction ids say nothing about what was taken; None where they do."""
-    if not taken:
-        return "contents of all months: nothing was loaded yet"
-    if any(known.identity != moment.identity for known in taken.values()):
-        return "contents of all months: the server or a table is another one than when they were loaded"
-    if not all(moment.reaches(known.mark) for known in taken.values()):
-        return "contents of all months: too many transactions since they were loaded, or fewer than then"
+def _not_comparable(snapshot_id: SnapshotId, loaded: Mapping[str, LoadedMonth]) -> str | None:
+    """Why transaction ids cannot show what changed since the loads; None if they can."""
+    if not loaded:
+        return "nothing was loaded yet"
+    if any(month.identity != snapshot_id.identity for month in loaded.values()):
+        return "the server or a table is not the one they were loaded from"
+    if not all(snapshot_id.can_compare(month.xmin_watermark) for month in loaded.values()):
+        return "the server's transaction ids are too far from those of the loads"
     return None
 
 
-def _difference(rows: int, before: MonthTaken | None) -> int:
+def _difference(rows: int, before: LoadedMonth | None) -> int:
     return max(abs(rows - (before.digest.rows if before else 0)), 1)

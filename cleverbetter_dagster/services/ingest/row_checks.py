@@ -1,7 +1,9 @@
-"""What should hold of the rows of a month."""
+"""Checks of the rows of a month: quarantined rows, missing measurements, repeated windows."""
 
-from cleverbetter_dagster.dataset.quality.shares import repeated_windows, unmeasured_shares
-from cleverbetter_dagster.dataset.schema import rows_frame
+import pandas as pd
+
+from cleverbetter_dagster.dataset.panel import WINDOW
+from cleverbetter_dagster.dataset.schema import METRICS, market_columns, rows_frame, sentinel_mask
 from cleverbetter_dagster.evaluation.checks import CheckOutcome
 from cleverbetter_dagster.services.checks import Check
 from cleverbetter_dagster.services.ingest.loading import MonthLoad
@@ -9,6 +11,25 @@ from cleverbetter_dagster.services.ingest.loading import MonthLoad
 MOST_UNMEASURED = 0.2
 MOST_REPEATED = 0.05
 SHOWN_COLUMNS = 5
+
+
+def unmeasured_shares(rows: pd.DataFrame) -> pd.Series:
+    """Share (0..1) of canonical rows without a measurement (missing, or a sentinel), by column, largest first.
+
+    Covers each metric and market feature. Empty without rows.
+    """
+    if rows.empty:
+        return pd.Series(dtype=float)
+    shares = {
+        column: float((rows[column].isna() | sentinel_mask(column, rows[column])).mean())
+        for column in (*METRICS, *market_columns(rows.columns))
+    }
+    return pd.Series(shares).sort_values(ascending=False, kind="stable")
+
+
+def repeated_windows(rows: pd.DataFrame) -> int:
+    """Number of rows that repeat the strategy, method and window of an earlier row."""
+    return int(rows.duplicated(WINDOW).sum())
 
 
 def _plausible(load: MonthLoad) -> CheckOutcome:
@@ -39,7 +60,7 @@ def _once(load: MonthLoad) -> CheckOutcome:
     share = repeated / len(rows) if len(rows) else 0.0
     return CheckOutcome(
         passed=share <= MOST_REPEATED,
-        message=f"{repeated} of {len(rows)} rows ({share:.1%}) run a window again; at most {MOST_REPEATED:.0%} passes.",
+        message=f"{repeated} of {len(rows)} rows ({share:.1%}) repeat a window; at most {MOST_REPEATED:.0%} may.",
         facts={"repeated_rows": repeated, "share": share, "bound": MOST_REPEATED},
     )
 
@@ -47,8 +68,8 @@ def _once(load: MonthLoad) -> CheckOutcome:
 ROW_CHECKS = (
     Check[MonthLoad](
         "rows_are_plausible",
-        "No row of the months had to be quarantined.",
-        "look into the table cleverbetter.quarantine, repair upstream, load again.",
+        "No row of the month went to quarantine.",
+        "see the quarantined rows (`cleverbetter quarantine list`), repair them upstream, load again.",
         _plausible,
     ),
     Check[MonthLoad](
@@ -56,13 +77,13 @@ ROW_CHECKS = (
         f"No metric or market feature is missing or a sentinel (999 for no losing bet, -999 for not measured) in more "
         f"than {MOST_UNMEASURED:.0%} of a month's rows.",
         "repair what upstream computes; drop a feature nobody measures; filter low-quality results "
-        "(min_composite_score), of which those without a losing bet are many.",
+        "(min_composite_score), many of which have no losing bet.",
         _measured,
     ),
     Check[MonthLoad](
         "windows_stand_once",
-        f"At most {MOST_REPEATED:.0%} of a month's rows are a second backtest of the same window by the same method.",
-        "only the latest run of a window counts; find out why upstream backtests again, and whether the runs agree.",
+        f"At most {MOST_REPEATED:.0%} of a month's rows repeat the backtest of a window by the same method.",
+        "only the latest run of a window counts; find out why upstream repeats backtests, and whether the runs agree.",
         _once,
     ),
 )

@@ -1,28 +1,36 @@
-"""What a watcher remembers from one look at the tables to the next: little, and nothing that may not be lost.
-
-Without its memory it compares everything once and knows the same again, but for how long rows have waited.
-"""
+"""The cursor of the sensor `new_rows`. Losing it costs one full comparison, and the age of the pending rows."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from cleverbetter_dagster.services.ingest.change_detection import Found, glance, newest_with_rows, reconcile
-from cleverbetter_dagster.services.ingest.retrain_policy import Waiting
+from cleverbetter_dagster.services.ingest.change_detection import (
+    DetectedChanges,
+    all_changes,
+    newest_with_rows,
+    recent_changes,
+)
+from cleverbetter_dagster.services.ingest.retrain_policy import PendingRows
 from cleverbetter_dagster.settings import Settings
-from cleverbetter_dagster.store.source.load_log import MonthTaken, Taking, data_version, last_taking, read_taken
+from cleverbetter_dagster.store.source.load_log import (
+    LoadedMonth,
+    TrainingSnapshot,
+    content_hash,
+    last_training_snapshot,
+    read_load_log,
+)
 
 
-class Noted(BaseModel):
+class PendingMonth(BaseModel):
     """A changed month that is not loaded yet.
 
     Attributes:
         rows: about how many of its rows changed.
         since: when that was first seen.
-        loaded_by: the run that had loaded the month by then; when another has, there is nothing to remember.
-        seen: what the month held when all contents were compared last; None when it changed after that.
-        rows_seen: how many of `rows` were changed by then.
+        loaded_by: the run that had loaded the month by then; once another run has, the month is no longer pending.
+        seen: what the month held at the last full comparison; None if it changed after that.
+        rows_seen: how many of `rows` had changed by then.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -30,106 +38,106 @@ class Noted(BaseModel):
     rows: int
     since: datetime
     loaded_by: str
-    seen: MonthTaken | None = None
+    seen: LoadedMonth | None = None
     rows_seen: int = 0
 
 
-class Memory(BaseModel):
-    """What is remembered; a sensor's cursor holds it as JSON.
+class Cursor(BaseModel):
+    """What one poll hands to the next, as JSON.
 
     Attributes:
-        state: names what the tables held when all contents were compared last.
+        compared_at: when all months were compared last; `compared_state` names what the tables held then.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    reconciled_at: datetime | None = None
-    state: str = ""
-    noted: dict[str, Noted] = {}
+    compared_at: datetime | None = None
+    compared_state: str = ""
+    pending: dict[str, PendingMonth] = {}
 
     @classmethod
-    def parse(cls, text: str | None) -> "Memory":
-        """The memory in `text`; an empty one where there is none, or one of another version."""
+    def parse(cls, text: str | None) -> "Cursor":
+        """The cursor in `text`; an empty one if there is none, or one of another version."""
         try:
             return cls.model_validate_json(text or "{}")
         except ValidationError:
             return cls()
 
     @property
-    def waiting(self) -> dict[str, Waiting]:
-        """The months that changed and were not loaded since."""
-        return {month: Waiting(noted.rows, noted.since) for month, noted in self.noted.items()}
+    def pending_rows(self) -> dict[str, PendingRows]:
+        """What the decision about a training needs of each pending month."""
+        return {month: PendingRows(pending.rows, pending.since) for month, pending in self.pending.items()}
 
 
 @dataclass(frozen=True)
-class Standing:
-    """How far training is behind the rows that are loaded.
+class TrainingStatus:
+    """How far training is behind the rows.
 
     Attributes:
-        as_of: newest month that has rows in the tables, None without any; `loaded_as_of`: of those loaded.
-        taking: the run that trained on just these rows as of that month, None where none did.
-        landing: names the state of the tables and of what was taken; another state has another name.
+        as_of: newest month that has rows in the tables; None without any. `loaded_as_of`: of those loaded.
+        trained: the run that trained on exactly the loaded rows as of that month; None if there is none.
+        data_version: names the state of the tables and of the load log; each state has its own name.
     """
 
     as_of: str | None
     loaded_as_of: str | None
-    taking: Taking | None
-    landing: str
+    trained: TrainingSnapshot | None
+    data_version: str
 
 
-def observe(settings: Settings, memory: Memory, now: datetime, *, complete: bool = False) -> tuple[Found, Memory]:
-    """Look at the tables: a glance, or all contents where that is asked for or due.
+def poll(
+    settings: Settings, cursor: Cursor, now: datetime, *, complete: bool = False
+) -> tuple[DetectedChanges, Cursor]:
+    """What changed since the last poll: in recent rows, or in all months if that is asked for or due.
 
     Raises:
-        CleverBetterError: as `glance`.
+        CleverBetterError: as `recent_changes`.
     """
-    every = timedelta(minutes=settings.reconcile_minutes)
-    last = memory.reconciled_at
-    if complete or last is None or not last <= now < last + every:
-        found = reconcile(settings)
+    last = cursor.compared_at
+    if complete or last is None or not last <= now < last + timedelta(minutes=settings.reconcile_minutes):
+        changes = all_changes(settings)
     else:
-        found = glance(settings, {month: noted.seen for month, noted in memory.noted.items() if noted.seen})
-    kept = _not_loaded_since(memory, found)
-    if not found.complete:
-        grown = {month: _more(kept.get(month), rows, found, month, now) for month, rows in found.changed.items()}
-        return found, memory.model_copy(update={"noted": {**kept, **grown}})
-    noted = {
-        month: Noted(
+        changes = recent_changes(settings, {month: old.seen for month, old in cursor.pending.items() if old.seen})
+    before = _still_pending(cursor, changes)
+    if not changes.complete:
+        grown = {month: _grown(before.get(month), rows, changes, month, now) for month, rows in changes.changed.items()}
+        return changes, cursor.model_copy(update={"pending": {**before, **grown}})
+    pending = {
+        month: PendingMonth(
             rows=rows,
-            # The clock may have been set back, and nobody is to wait for it to catch up.
-            since=min(kept[month].since, now) if month in kept else now,
-            loaded_by=found.months[month].run_id,
-            seen=found.months[month],
+            # If the clock was set back, nobody waits until it has caught up.
+            since=min(before[month].since, now) if month in before else now,
+            loaded_by=changes.months[month].run_id,
+            seen=changes.months[month],
             rows_seen=rows,
         )
-        for month, rows in found.changed.items()
+        for month, rows in changes.changed.items()
     }
-    return found, Memory(reconciled_at=now, state=_state(found), noted=noted)
+    as_of = newest_with_rows(changes.months)
+    state = f"{as_of} {content_hash(changes.months, as_of)}" if as_of else "no rows"
+    return changes, Cursor(compared_at=now, compared_state=state, pending=pending)
 
 
-def standing(settings: Settings, found: Found, memory: Memory) -> Standing:
-    """Whether the rows that are loaded have been trained on, and the name of what was found."""
-    latest, loaded = last_taking(settings), read_taken(settings)
+def training_status(settings: Settings, changes: DetectedChanges, cursor: Cursor) -> TrainingStatus:
+    """Whether a run has trained on the loaded rows, and the name of the present state."""
+    latest, loaded = last_training_snapshot(settings), read_load_log(settings)
     as_of = newest_with_rows(loaded)
-    taking = last_taking(settings, as_of, data_version(loaded, as_of)) if as_of else None
-    newer = "" if found.complete or not found.changed else " and newer rows"
-    landing = f"{memory.state}{newer} after {latest.id if latest else 0}"
-    return Standing(newest_with_rows(found.months), as_of, taking, landing)
+    trained = last_training_snapshot(settings, as_of, content_hash(loaded, as_of)) if as_of else None
+    newer = "" if changes.complete or not changes.changed else " and newer rows"
+    version = f"{cursor.compared_state}{newer} after training {latest.id if latest else 0}"
+    return TrainingStatus(newest_with_rows(changes.months), as_of, trained, version)
 
 
-def _state(found: Found) -> str:
-    as_of = newest_with_rows(found.months)
-    return f"{as_of} {data_version(found.months, as_of)}" if as_of else "no rows"
+def _still_pending(cursor: Cursor, changes: DetectedChanges) -> dict[str, PendingMonth]:
+    loaded_by = {month: loaded.run_id for month, loaded in changes.months.items()}
+    return {
+        month: pending for month, pending in cursor.pending.items() if pending.loaded_by == loaded_by.get(month, "")
+    }
 
 
-def _not_loaded_since(memory: Memory, found: Found) -> dict[str, Noted]:
-    loaded_by = {month: taken.run_id for month, taken in found.months.items()}
-    return {month: noted for month, noted in memory.noted.items() if noted.loaded_by == loaded_by.get(month, "")}
-
-
-def _more(before: Noted | None, rows: int, found: Found, month: str, now: datetime) -> Noted:
-    """A month in which a glance found `rows` beyond those seen when all contents were compared."""
+def _grown(before: PendingMonth | None, rows: int, changes: DetectedChanges, month: str, now: datetime) -> PendingMonth:
+    """A month with `rows` more changed rows than the last full comparison saw."""
     if before is None:
-        taken = found.months.get(month)
-        return Noted(rows=rows, since=now, loaded_by=taken.run_id if taken else "")
+        loaded = changes.months.get(month)
+        return PendingMonth(rows=rows, since=now, loaded_by=loaded.run_id if loaded else "")
     return before.model_copy(update={"rows": before.rows_seen + rows, "since": min(before.since, now)})

@@ -1,7 +1,7 @@
-"""What a training that nobody configures trains on, and which families it can only train from scratch.
+"""Plans a training that nobody configures: its dataset options, and the families that must train from scratch.
 
-A team that trains with another filter than the default gets its updates with that filter: the choices of the champion's
-dataset are carried over. All of it stands in the tags of registered versions, so a look opens no model.
+A team that trains with another filter than the default gets updates with that filter, because the champion's dataset
+options are carried over. All of it is read from the tags of registered versions; no model is loaded.
 """
 
 from collections.abc import Sequence
@@ -18,9 +18,9 @@ class TrainingPlan:
     """How to train as of a month.
 
     Attributes:
-        spec: choices of examples and split.
-        example: version whose choices they are, for a person; None: nothing is registered, they are the defaults.
-        without_parent: families without a version of that as_of, or an earlier one, made with those choices.
+        spec: the dataset options.
+        example: the version whose options they are, for a person; None: the defaults, because nothing is registered.
+        without_parent: families without a version of that as_of, or an earlier one, made with these options.
     """
 
     spec: DatasetSpec
@@ -29,12 +29,12 @@ class TrainingPlan:
 
     def __str__(self) -> str:
         if self.example is None:
-            return "Split as by default: no version is registered yet."
-        return f"Split as for {self.example}."
+            return "Default dataset options: no version is registered yet."
+        return f"Dataset options of {self.example}."
 
 
 def plan_training(settings: Settings, families: Sequence[str], as_of: str) -> TrainingPlan:
-    """The plan as of a month: the champion's choices, else those of the newest version, else the defaults.
+    """The plan as of a month: the champion's options, else those of the newest version, else the defaults.
 
     Raises:
         CleverBetterError: as `Registry.list_versions`.
@@ -48,16 +48,15 @@ def plan_training(settings: Settings, families: Sequence[str], as_of: str) -> Tr
     with_parent = {
         version.family for version, theirs in known.items() if theirs == spec and version.model_family == version.family
     }
-    lacking = tuple(family for family in families if family not in with_parent)
-    return TrainingPlan(spec, f"{example.family} v{example.version}" if example else None, lacking)
+    without_parent = tuple(family for family in families if family not in with_parent)
+    return TrainingPlan(spec, f"{example.family} v{example.version}" if example else None, without_parent)
 
 
 def _champion(settings: Settings, as_of: str, versions: Sequence[ModelVersion]) -> ModelVersion | None:
     entry = ledger.champion_at(settings, as_of)
     if entry is None:
         return None
-    named = (entry.family, entry.version)
-    return next((version for version in versions if (version.family, version.version) == named), None)
+    return next((version for version in versions if (version.family, version.version) == entry.model), None)
 
 
 def _age(version: ModelVersion) -> tuple[str, object]:

@@ -174,7 +174,7 @@ SPLIT_CHECKS = (
         "no_feature_is_too_good_to_be_true",
         f"No single feature ranks the validation labels with an AUC above {HIGHEST_FEATURE_AUC}.",
         "check for data leakage: it is a leak, not a triumph. Find out how that column knows the next window, and "
-        "take it out of ml_features.",
+        "take it out of the market features.",
         _no_leaking_feature,
         guards="training",
     ),

@@ -12,8 +12,9 @@ from cleverbetter_dagster.store.imports.json_columns import finite_numbers, json
 from cleverbetter_dagster.store.imports.results import Prepared, first_of, no_column, unfit_keys, unstorable_texts
 from cleverbetter_dagster.store.imports.staging import Target
 from cleverbetter_dagster.store.source.layout import FEATURE_KEYS, FEATURE_TIMES, FeatureTable
+from cleverbetter_dagster.store.source.tables import EMBEDDED_FEATURES
 
-JSON_NAMES = ("features", "ml_features")
+JSON_NAMES = ("features", EMBEDDED_FEATURES)
 """Names a file may give its column of JSON objects, best first."""
 
 

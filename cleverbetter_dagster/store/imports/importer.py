@@ -70,28 +70,12 @@ class ImportReport:
     files: tuple[FileReport, ...]
 
     @property
-    def rows_read(self) -> int:
-        return sum(file.rows_read for file in self.files)
-
-    @property
-    def inserted(self) -> int:
-        return sum(file.inserted for file in self.files)
-
-    @property
-    def updated(self) -> int:
-        return sum(file.updated for file in self.files)
-
-    @property
-    def unchanged(self) -> int:
-        return sum(file.unchanged for file in self.files)
-
-    @property
-    def quarantined(self) -> int:
-        return sum(file.quarantined for file in self.files)
-
-    @property
     def seconds(self) -> float:
         return sum(file.seconds for file in self.files)
+
+    def total(self, count: str) -> int:
+        """The sum over all files of a count of `FileReport`, such as `inserted`."""
+        return sum(getattr(file, count) for file in self.files)
 
 
 def import_files(

@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Literal, LiteralString
 
 import psycopg
 from psycopg import sql
@@ -187,6 +187,19 @@ def locked(settings: Settings, purpose: Purpose, name: str) -> Iterator[None]:
     """
     with closing(psycopg_connect(settings, purpose, autocommit=True)) as connection, advisory_lock(connection, name):
         yield
+
+
+def table_exists(connection: psycopg.Connection, table: str) -> bool:
+    """True if the connection's search path has the table."""
+    return connection.execute("SELECT to_regclass(%s) IS NOT NULL", [table]).fetchone() == (True,)
+
+
+def ensure_table(connection: psycopg.Connection, table: str, ddl: LiteralString) -> None:
+    """Create one of our own tables if it is missing. Looks first: a role may use a table that it may not create."""
+    if not table_exists(connection, table):
+        with advisory_lock(connection, f"table {table}"):
+            if not table_exists(connection, table):
+                connection.execute(ddl)
 
 
 def has_timescaledb(connection: psycopg.Connection) -> bool:

@@ -1,8 +1,8 @@
-"""The SQL that tells what changed in the two tables, by month of decision. Nothing here talks to a server.
+"""The SQL that finds what changed in the two tables, by month of decision. Nothing here talks to a server.
 
-`digests` reads content and finds every difference. `versions` and `recent` read which transaction wrote a row
-(`xmin`) instead: `versions` of all rows, at a fraction of the cost of their content; `recent` only of rows that arrived
-lately, so it costs the same in a large table as in a small one.
+`digests` reads content and finds every difference. `versions` and `recent` read which transaction wrote a row (`xmin`)
+instead. `versions` reads all rows, much faster than their content; `recent` reads only rows that arrived lately, so it
+costs the same in a large table as in a small one.
 """
 
 from psycopg import sql
@@ -11,37 +11,37 @@ from cleverbetter_dagster.dataset.schema import CREATED_AT, ID
 from cleverbetter_dagster.store.source.layout import Column, SourceLayout
 from cleverbetter_dagster.store.source.row_query import decision_time_utc, joined_on
 
-# Each table is summed by itself, so that several features rows of one result are several terms and never one result
-# more. Sums of hashes do not depend on the order of the rows, and unlike XOR they see a row that occurs twice.
+# Each table is summed on its own, so that several features rows of one result do not count the result twice. Sums of
+# hashes do not depend on the order of the rows, and unlike XOR they notice a row that occurs twice.
 _DIGESTS = """
-SELECT to_char(month, 'YYYY-MM'), sum(n)::bigint, max(newest), sum(content)::text
+SELECT to_char(month, 'YYYY-MM'), sum(n)::bigint, sum(content)::text
 FROM ({parts}) x WHERE isfinite(month) GROUP BY month ORDER BY month"""
 
 _RESULTS_PART = """
-SELECT date_trunc('month', {instant}) AS month, count(*) AS n, {newest} AS newest,
-    sum(hash_record_extended(ROW({content}), 0)) AS content
+SELECT date_trunc('month', {instant}) AS month, count(*) AS n, sum(hash_record_extended(ROW({content}), 0)) AS content
 FROM {results} r {within} GROUP BY 1"""
 
 _FEATURES_PART = """
-SELECT date_trunc('month', {instant}), 0, NULL::timestamptz, sum(hash_record_extended(ROW({content}), 1))
+SELECT date_trunc('month', {instant}), 0, sum(hash_record_extended(ROW({content}), 1))
 FROM {results} r JOIN {features} f ON {key} = {id} {within} GROUP BY 1"""
 
-# OFFSET 0 keeps the condition on months from being asked of every row.
+# OFFSET 0 keeps PostgreSQL from evaluating the condition on months for every row.
 _VERSIONS = """
-SELECT to_char(month, 'YYYY-MM'), written::text
-FROM (SELECT date_trunc('month', {instant}) AS month, sum(hash_record_extended(ROW({xmins}), 0)) AS written
+SELECT to_char(month, 'YYYY-MM'), versions::text
+FROM (SELECT date_trunc('month', {instant}) AS month, sum(hash_record_extended(ROW({xmins}), 0)) AS versions
       FROM {results} r {join} {within} GROUP BY 1 OFFSET 0) x
 WHERE isfinite(month)"""
 
-# `age` counts transactions back from now, right across a wrap-around of the 32 bits of `xmin`; of rows older than half
-# of all ids it is below zero (see `_age`).
+# `age` counts transactions back from now, correctly across a wrap-around of the 32 bits of `xmin`. It is negative for
+# rows older than half of all ids (see `_age`).
 _RECENT = """
-SELECT to_char(month, 'YYYY-MM'), count(DISTINCT id), sum(written)::text
+SELECT to_char(month, 'YYYY-MM'), count(DISTINCT id), sum(versions)::text
 FROM (SELECT date_trunc('month', {instant}) AS month, r.{id} AS id, {ages} AS age,
-          hash_record_extended(ROW(r.{id}, {xmins}), 0) AS written
+          hash_record_extended(ROW(r.{id}, {xmins}), 0) AS versions
       FROM {results} r {join} {where}) x
-LEFT JOIN unnest(%(months)s::text[], %(marks)s::text[]) AS known (key, mark) ON key = to_char(month, 'YYYY-MM')
-WHERE isfinite(month) AND (coalesce(mark, %(mark)s) IS NULL OR age <= age(coalesce(mark, %(mark)s)::xid))
+LEFT JOIN unnest(%(months)s::text[], %(watermarks)s::text[]) AS known (key, own) ON key = to_char(month, 'YYYY-MM')
+WHERE isfinite(month)
+  AND (coalesce(own, %(default_watermark)s) IS NULL OR age <= age(coalesce(own, %(default_watermark)s)::xid))
 GROUP BY month ORDER BY month"""
 
 _RECENT_MONTHS = """
@@ -50,16 +50,14 @@ FROM (SELECT date_trunc('month', {instant}) AS month FROM {results} r {where}) x
 
 
 def digests(layout: SourceLayout, *, some_months: bool) -> sql.Composed:
-    """Month, rows, newest `created_at` and sum of hashes of everything that is loaded of a row and its features.
+    """Month, rows, and sum of hashes of everything that is loaded of a row and its features.
 
-    Takes `starts` and `ends`, arrays of instants in UTC, where only `some_months` are wanted.
+    With `some_months` the query takes `starts` and `ends`: arrays of instants in UTC.
     """
     within = _within(layout) if some_months else sql.SQL("")
-    created = layout.columns.get(CREATED_AT)
-    newest = sql.SQL("max(r.{})::timestamptz").format(_name(created)) if created else sql.SQL("NULL::timestamptz")
     content = [_hashable("r", column) for column in (*layout.columns.values(), layout.embedded) if column]
     common = {"instant": decision_time_utc(layout), "results": layout.results.identifier, "within": within}
-    parts = [sql.SQL(_RESULTS_PART).format(**common, newest=newest, content=sql.SQL(", ").join(content))]
+    parts = [sql.SQL(_RESULTS_PART).format(**common, content=sql.SQL(", ").join(content))]
     if features := layout.features:
         columns = (features.key, features.computed_at, features.json, *features.wide)
         content = [_hashable("f", column) for column in columns if column]
@@ -70,28 +68,25 @@ def digests(layout: SourceLayout, *, some_months: bool) -> sql.Composed:
 
 
 def versions(layout: SourceLayout, *, some_months: bool) -> sql.Composed:
-    """Month, and sum of hashes of which transactions wrote its rows and their features, and in which partition.
+    """Month, and sum of hashes of the transactions that wrote its rows and features, and of their partitions.
 
-    Takes `starts` and `ends` as `digests`.
+    Takes `starts` and `ends` as `digests` does.
     """
-    join, xmins = _features_joined(layout), "r.tableoid, r.xmin"
-    if layout.features:
-        xmins += ", f.tableoid, f.xmin"
     return sql.SQL(_VERSIONS).format(
         instant=decision_time_utc(layout),
-        xmins=sql.SQL(xmins),
+        xmins=sql.SQL("r.tableoid, r.xmin, f.tableoid, f.xmin" if layout.features else "r.tableoid, r.xmin"),
         results=layout.results.identifier,
-        join=join,
+        join=_features_joined(layout),
         within=_within(layout) if some_months else sql.SQL(""),
     )
 
 
 def recent(layout: SourceLayout, *, some_months: bool) -> sql.Composed:
-    """Month, rows and sum of hashes of the rows arrived lately that, or whose features, were written since a mark.
+    """Month, rows and sum of hashes of the recent rows written, or whose features were written, since a watermark.
 
-    Takes `months` and `marks` (transaction ids as text, one a month), the `mark` of all other months (null: every
-    row counts), and `days`: how far back `created_at` counts as lately. Without that column all rows do. Where only
-    `some_months` are wanted, it takes `starts` and `ends` as `digests` instead of `days`.
+    Takes `months` and `watermarks` (transaction ids as text, one for each month), the `default_watermark` of all other
+    months (null: every row counts), and `days`: how recent `created_at` must be. In a table without that column all
+    rows are recent. With `some_months` it takes `starts` and `ends` as `digests` does, instead of `days`.
     """
     ages, xmins = _age("r"), sql.SQL("r.xmin::text")
     if layout.features:
@@ -100,7 +95,7 @@ def recent(layout: SourceLayout, *, some_months: bool) -> sql.Composed:
         instant=decision_time_utc(layout),
         id=_name(layout.columns[ID]),
         results=layout.results.identifier,
-        where=_within(layout) if some_months else _lately(layout),
+        where=_within(layout) if some_months else _recently_created(layout),
         ages=ages,
         xmins=xmins,
         join=_features_joined(layout),
@@ -108,9 +103,9 @@ def recent(layout: SourceLayout, *, some_months: bool) -> sql.Composed:
 
 
 def recent_months(layout: SourceLayout) -> sql.Composed:
-    """The months of the rows that arrived within `days`."""
+    """The months of the rows that arrived in the last `days`."""
     return sql.SQL(_RECENT_MONTHS).format(
-        instant=decision_time_utc(layout), results=layout.results.identifier, where=_lately(layout)
+        instant=decision_time_utc(layout), results=layout.results.identifier, where=_recently_created(layout)
     )
 
 
@@ -122,11 +117,11 @@ def _features_joined(layout: SourceLayout) -> sql.Composable:
 
 
 def _age(alias: str) -> sql.Composable:
-    """Transactions since a row was written; null where those are too many to be counted."""
+    """Transactions since a row was written; null where there were too many to count."""
     return sql.SQL("CASE WHEN age({xmin}) >= 0 THEN age({xmin}) END").format(xmin=sql.Identifier(alias, "xmin"))
 
 
-def _lately(layout: SourceLayout) -> sql.Composable:
+def _recently_created(layout: SourceLayout) -> sql.Composable:
     created = layout.columns.get(CREATED_AT)
     if created is None:
         return sql.SQL("")
@@ -136,9 +131,9 @@ def _lately(layout: SourceLayout) -> sql.Composable:
 def _within(layout: SourceLayout) -> sql.Composable:
     decided = layout.columns[layout.decision_time]
     kind = sql.SQL("timestamptz" if decided.kind == "timestamptz" else "timestamp")
-    # On the raw column, so that its index, or a hypertable's chunks, can be chosen; the session's zone is UTC.
+    # On the raw column, so that its index or a hypertable's chunks can be used; the session's time zone is UTC.
     return sql.SQL(
-        "JOIN unnest(%(starts)s::{kind}[], %(ends)s::{kind}[]) AS wanted (first, past) "
+        "JOIN unnest(%(starts)s::{kind}[], %(ends)s::{kind}[]) AS span (first, past) "
         "ON r.{decided} >= first AND r.{decided} < past"
     ).format(kind=kind, decided=_name(decided))
 

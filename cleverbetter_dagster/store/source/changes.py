@@ -1,15 +1,14 @@
-"""What the two tables hold at one moment, seen so that nothing committed later can be missed. Reads only.
+"""Reads what the two tables hold at one moment, so that no row committed later can be missed. Writes nothing.
 
-A look is one REPEATABLE READ transaction: its snapshot decides what exists, for the digests, for the marks and for
-the rows that are loaded in it. A transaction that the snapshot does not show either runs or has yet to begin, so
-what it writes carries a transaction id of at least the snapshot's `xmin`, whatever `created_at` says, in whichever
-order transactions commit, and under savepoints too. Rows at or past that mark may also have been visible already
-(somebody older was still running): how many, and the hash of which, is kept with the mark as its `Ahead`.
+A `TableSnapshot` is one REPEATABLE READ transaction: digests, watermarks and the rows that are loaded all come from
+its one snapshot of the database. A transaction that this snapshot does not see is still running or has not begun. Its
+rows therefore carry a transaction id of at least the snapshot's `xmin`, whatever `created_at` says, in any order of
+commits, and under savepoints too. Some rows at or above that watermark can be visible already, because an older
+transaction was still running: `InFlightRows` counts them and hashes which ones they are.
 
-Two looks agree on a month exactly when its digests are equal; marks only make it cheap to say "nothing came". And
-they agree where the versions of its rows are the same, which spares reading what the rows hold: of all rows that one
-transaction wrote those that are visible only become fewer once it has committed, so as many of each as before are the
-same ones, whatever was updated, deleted, vacuumed or rewritten around them.
+Two snapshots hold the same rows of a month exactly when the month's digests are equal. Watermarks only make it cheap
+to see that nothing new arrived. Equal row versions also mean equal content, without reading it: a committed
+transaction never gains visible rows, so an equal count per transaction means the same rows.
 """
 
 import re
@@ -28,22 +27,21 @@ from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.postgres.database import psycopg_connect
 from cleverbetter_dagster.store.source import change_query
 from cleverbetter_dagster.store.source.layout import SourceLayout
-from cleverbetter_dagster.store.source.tables import Relation
 
-FARTHEST_XIDS = 2**31 - 10_000_000
-"""Transaction ids farther apart than this cannot be ordered by their 32 bits with some room to spare."""
+MAX_XID_DISTANCE = 2**31 - 10_000_000
+"""Transaction ids farther apart than this cannot be ordered safely by the 32 bits that a row keeps of them."""
 
 NO_VERSIONS = "0"
-"""What `Look.versions` would say of a month without rows."""
+"""The hash of row versions of a month without rows."""
 
-_MOMENT = """
+_SNAPSHOT_ID = """
 SELECT (SELECT system_identifier FROM pg_control_system()), (SELECT timeline_id FROM pg_control_checkpoint()),
     current_setting('server_version_num')::int / 10000,
     (SELECT oid FROM pg_database WHERE datname = current_database()),
     pg_snapshot_xmin(s)::text::bigint, pg_snapshot_xmax(s)::text::bigint
 FROM pg_current_snapshot() s"""
 
-# Swapped names, new columns with a default, and computed ones change what is read without a new version of any row.
+# Swapped names, new columns with a default and computed columns change what is read without a new version of any row.
 _TABLES = """
 SELECT array_agg(DISTINCT attrelid::oid ORDER BY attrelid::oid),
     md5(string_agg(concat_ws(' ', attrelid, attnum, attname, atttypid, adbin::text), ', ' ORDER BY attrelid, attnum))
@@ -60,116 +58,123 @@ SELECT bool_and(relkind IN ('r', 'p') AND NOT row_security_active(oid)) FROM pg_
 _NO_XMIN = (psycopg.errors.FeatureNotSupported, psycopg.errors.UndefinedColumn)
 
 _COMPRESSED = "only supports tableoid system column"
-"""What TimescaleDB says of `xmin` where a chunk is compressed, as an internal error (XX000) like any other."""
+"""TimescaleDB's message about `xmin` in a compressed chunk. It is an internal error (XX000), like many others."""
 
 
 @dataclass(frozen=True)
 class Digest:
-    """Everything that is loaded of a month, in three numbers. Equal digests, equal rows."""
+    """The number of rows of a month and a hash of all that is loaded of them. Equal digests mean equal rows."""
 
     rows: int
-    newest: datetime | None
     content: str
 
 
 @dataclass(frozen=True)
-class Ahead:
-    """Rows at or past a mark: how many, and a hash of which of them written by which transaction."""
+class InFlightRows:
+    """Rows at or above a watermark: how many, and a hash of their versions."""
 
     rows: int = 0
-    written: str = "0"
+    versions: str = NO_VERSIONS
 
 
 @dataclass(frozen=True)
-class Moment:
-    """When a look took place, in transaction ids (64 bits), and in which tables of which server's life.
+class SnapshotId:
+    """The transaction ids (64 bits) of a snapshot, and the identity of the server and tables they belong to.
 
-    A restored or failed-over server, a table made anew, and other columns have another identity: ids of one mean
-    nothing in another.
+    A restored or failed-over server, a table created anew, and other columns have another identity. Transaction ids
+    of one identity mean nothing in another.
     """
 
     identity: str
     xmin: int
     xmax: int
 
-    def reaches(self, mark: int) -> bool:
-        """Whether rows written since `mark` can be told from all others by the 32 bits that are kept of their ids."""
-        return 0 <= self.xmax - mark < FARTHEST_XIDS
+    def can_compare(self, xmin_watermark: int) -> bool:
+        """True if 32 bits of a row's transaction id are enough to tell whether it was written since the watermark."""
+        return 0 <= self.xmax - xmin_watermark < MAX_XID_DISTANCE
 
 
-class Look:
-    """One consistent look at the tables. Made by `open_look`; valid while that block lasts."""
+class TableSnapshot:
+    """A consistent view of the two tables. `open_snapshot` makes it; it is valid inside that block."""
 
     def __init__(self, connection: psycopg.Connection, layout: SourceLayout) -> None:
         self._connection = connection
         self._layout = layout
-        self.moment = self._moment()
+        self.id = self._read_id()
 
     def digests(self, months: Sequence[str] | None = None) -> dict[str, Digest]:
-        """The digest of every month that has rows, or of those of `months` that do."""
+        """The digest of each month that has rows: of all months, or of those in `months`."""
         query = change_query.digests(self._layout, some_months=months is not None)
-        return {month: Digest(*found) for month, *found in self._rows(query, _spans(months or ()))}
+        return {month: Digest(*digest) for month, *digest in self._rows(query, _spans(months or ()))}
 
     def versions(self, months: Sequence[str] | None = None) -> dict[str, str] | None:
-        """A hash of the versions of the rows and features of every month, or of `months`, that has rows.
+        """A hash of the row versions of each month that has rows: of all months, or of those in `months`.
 
-        Equal hashes in tables of one identity mean equal content; others say nothing about it.
+        In tables of one identity equal hashes mean equal content. Different hashes say nothing about content.
 
         Returns:
-            None where `xmin` cannot be read, as `recent`.
+            None where `xmin` cannot be read, as for `recent`.
         """
         query = change_query.versions(self._layout, some_months=months is not None)
-        found = self._of_versions(query, _spans(months or ()))
-        return None if found is None else dict(found)
+        rows = self._rows_by_xmin(query, _spans(months or ()))
+        return None if rows is None else dict(rows)
 
-    def recent(self, marks: Mapping[str, int], mark: int | None, days: int) -> dict[str, Ahead] | None:
-        """Rows of each month that arrived within `days` and were written at or past the month's mark.
+    def recent(
+        self, watermarks: Mapping[str, int], default_watermark: int | None, days: int
+    ) -> dict[str, InFlightRows] | None:
+        """Rows of each month that arrived in the last `days` and were written at or above the month's watermark.
 
         Args:
-            marks: transaction id (64 bits) by month; `mark` is that of every other month, None to count all rows.
+            watermarks: transaction id (64 bits) by month.
+            default_watermark: for all other months; None counts all their rows.
 
         Returns:
-            Months without such rows left out. None where `xmin` cannot be read, or does not tell everything: a view,
-            a foreign table, row security, or a compressed chunk of a hypertable.
+            Only months that have such rows. None where `xmin` cannot be read or does not show every change: for a
+            view, a foreign table, row security, and compressed chunks of a hypertable.
         """
-        found = self._written_since(marks, mark, {"days": days}, some_months=False)
-        return None if found is None else {month: Ahead(*counted) for month, *counted in found}
+        rows = self._written_since(watermarks, default_watermark, {"days": days}, some_months=False)
+        return None if rows is None else {month: InFlightRows(*counted) for month, *counted in rows}
 
-    def written(self, marks: Mapping[str, int]) -> dict[str, int]:
-        """Rows of each month of `marks` that were written at or past its mark, whenever they arrived.
+    def written_since(self, watermarks: Mapping[str, int]) -> dict[str, int]:
+        """Number of rows of each month in `watermarks` written at or above its watermark, whenever they arrived.
 
         Returns:
-            Months without such rows left out, and all of them where `xmin` cannot be read, as `recent`.
+            Only months that have such rows; empty where `xmin` cannot be read, as for `recent`.
         """
-        found = self._written_since(marks, None, _spans(marks), some_months=True) if marks else None
-        return {month: rows for month, rows, _ in found or ()}
+        rows = self._written_since(watermarks, None, _spans(watermarks), some_months=True) if watermarks else None
+        return {month: count for month, count, _ in rows or ()}
 
     def recent_months(self, days: int) -> list[str]:
-        """The months of the rows that arrived within `days`."""
+        """The months of the rows that arrived in the last `days`."""
         return [month for (month,) in self._rows(change_query.recent_months(self._layout), {"days": days})]
 
     def export(self) -> str:
-        """Name of this look's snapshot, by which the loader can read exactly the rows that were looked at."""
+        """The name under which the loader can read exactly the rows of this snapshot."""
         return str(self._rows(sql.SQL("SELECT pg_export_snapshot()"))[0][0])
 
-    def _moment(self) -> Moment:
-        *server, xmin, xmax = self._rows(sql.SQL(_MOMENT))[0]
+    def _read_id(self) -> SnapshotId:
+        *server, xmin, xmax = self._rows(sql.SQL(_SNAPSHOT_ID))[0]
         tables, columns = self._rows(sql.SQL(_TABLES), {"tables": self._tables()})[0]
-        return Moment("/".join(map(str, [*server, *tables, columns, self._layout.decision_time])), xmin, xmax)
+        return SnapshotId("/".join(map(str, [*server, *tables, columns, self._layout.decision_time])), xmin, xmax)
 
     def _written_since(
-        self, marks: Mapping[str, int], mark: int | None, bounds: Mapping[str, Any], *, some_months: bool
+        self,
+        watermarks: Mapping[str, int],
+        default_watermark: int | None,
+        bounds: Mapping[str, Any],
+        *,
+        some_months: bool,
     ) -> list[tuple[Any, ...]] | None:
         values = {
-            "months": list(marks),
-            "marks": [_xid(found) for found in marks.values()],
-            "mark": None if mark is None else _xid(mark),
+            "months": list(watermarks),
+            "watermarks": [_xid(watermark) for watermark in watermarks.values()],
+            "default_watermark": None if default_watermark is None else _xid(default_watermark),
             **bounds,
         }
-        return self._of_versions(change_query.recent(self._layout, some_months=some_months), values)
+        return self._rows_by_xmin(change_query.recent(self._layout, some_months=some_months), values)
 
-    def _of_versions(self, query: sql.Composed, values: Mapping[str, Any]) -> list[tuple[Any, ...]] | None:
-        """The answer to a query that reads `xmin`; None where that cannot be read."""
+    def _rows_by_xmin(self, query: sql.Composed, values: Mapping[str, Any]) -> list[tuple[Any, ...]] | None:
+        """The result of a query that reads `xmin`; None where `xmin` cannot be read."""
         if not self._rows(sql.SQL(_VERSIONED), {"tables": self._tables()})[0][0]:
             return None
         try:
@@ -183,38 +188,36 @@ class Look:
             return None
 
     def _tables(self) -> list[str]:
-        features = self._layout.features
-        relations: list[Relation] = [self._layout.results, *([features.relation] if features else [])]
-        return [relation.identifier.as_string(self._connection) for relation in relations]
+        return [relation.identifier.as_string(self._connection) for relation in self._layout.relations]
 
     def _rows(self, query: sql.SQL | sql.Composed, values: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
         text = query.as_string(self._connection)
-        if values is not None:  # psycopg takes a per cent sign in a name of a table or column for a placeholder
+        if values is not None:  # psycopg takes a per cent sign in the name of a table or column for a placeholder
             text = re.sub(rf"%(?!\((?:{'|'.join(values)})\)s)", "%%", text)
         return self._connection.execute(text.encode(), values).fetchall()
 
 
 @contextmanager
-def open_look(settings: Settings, layout: SourceLayout) -> Iterator[Look]:
-    """A look at the tables as they are now. Asks for no right but reading, and writes nothing.
+def open_snapshot(settings: Settings, layout: SourceLayout) -> Iterator[TableSnapshot]:
+    """A snapshot of the tables as they are now. Needs only the right to read, and writes nothing.
 
     Raises:
-        CleverBetterError: as `psycopg_connect`; `DatabaseUnavailable` also where the server breaks off.
+        CleverBetterError: as `psycopg_connect`; `DatabaseUnavailable` also when the server drops the connection.
     """
     with closing(psycopg_connect(settings, "rows")) as connection:
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         connection.read_only = True
         try:
             connection.execute("SET LOCAL TimeZone = 'UTC'")
-            yield Look(connection, layout)
+            yield TableSnapshot(connection, layout)
         except psycopg.OperationalError as error:
-            raise DatabaseUnavailable(f"The database broke off while it was looked at: {str(error).strip()}") from None
+            raise DatabaseUnavailable(f"The database dropped the connection: {str(error).strip()}") from None
         except psycopg.Error as error:
-            raise DatabaseError(f"Cannot tell what is in {layout.results}: {str(error).strip()}") from error
+            raise DatabaseError(f"Cannot read the changes in {layout.results}: {str(error).strip()}") from error
 
 
 def _spans(months: Iterable[str]) -> dict[str, list[datetime]]:
-    """First and last instants of the months, those that follow each other taken together."""
+    """First and last instants of the months; adjacent months are one span."""
     starts: list[datetime] = []
     ends: list[datetime] = []
     for month in map(AsOf.parse, sorted(months)):
@@ -227,6 +230,6 @@ def _spans(months: Iterable[str]) -> dict[str, list[datetime]]:
     return {"starts": starts, "ends": ends}
 
 
-def _xid(mark: int) -> str:
-    """The 32 bits of a transaction id; 0 to 2 are never given out, and 3 follows them."""
-    return str(max(mark % 2**32, 3))
+def _xid(transaction_id: int) -> str:
+    """The 32 bits that a row keeps of a transaction id; PostgreSQL never uses 0 to 2, and 3 follows them."""
+    return str(max(transaction_id % 2**32, 3))

@@ -84,6 +84,11 @@ class SourceLayout:
     features: FeatureTable | None
     decision_time: DecisionTime
 
+    @property
+    def relations(self) -> tuple[Relation, ...]:
+        """The one or two tables that are read."""
+        return (self.results, self.features.relation) if self.features else (self.results,)
+
 
 def resolve_source(settings: Settings, decision_time: DecisionTime = "end_date") -> SourceLayout:
     """Find the two tables, check that they can serve, and say how.

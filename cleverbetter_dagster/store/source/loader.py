@@ -160,7 +160,7 @@ def _read(settings: Settings, query: RowQuery) -> _Read:
     unknown = table[UNKNOWN_KEYS]
     is_object = pc.starts_with(unknown, "{").fill_null(False)
     odd = pc.and_(unknown.is_valid(), pc.invert(is_object)).to_numpy()
-    reason = "ml_features is not a JSON object: write {} where there are none"
+    reason = f"{EMBEDDED_FEATURES} is not a JSON object: write {{}} if there are none"
     odd_values = violations_at(table, UNKNOWN_KEYS, odd, reason).assign(column=EMBEDDED_FEATURES)
     return _Read(
         table.drop_columns([UNKNOWN_KEYS]),

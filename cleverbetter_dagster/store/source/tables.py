@@ -15,7 +15,7 @@ from cleverbetter_dagster.store.postgres.database import advisory_lock, has_time
 RESULTS_VARIABLE = "CLEVERBETTER_RESULTS_TABLE"
 FEATURES_VARIABLE = "CLEVERBETTER_FEATURES_TABLE"
 EMBEDDED_FEATURES = "ml_features"
-"""Name of the JSON column of the results table that may hold market features as well."""
+"""Name of the JSON column of the results table that may hold market features too. A column, not the features table."""
 
 _TABULAR = ("r", "p", "v", "m", "f")  # table, partitioned table, view, materialized view, foreign table
 
@@ -39,7 +39,7 @@ CREATE TABLE {table} (
     recommendation text,
     created_at timestamptz NOT NULL DEFAULT now(),
     full_results jsonb,
-    ml_features jsonb,
+    {embedded} jsonb,
     PRIMARY KEY ({key})
 )"""
 
@@ -132,7 +132,7 @@ def _created(connection: psycopg.Connection, name: str, ddl: str) -> Relation:
     key = sql.SQL("id, run_date" if hypertable else "id")
     try:
         with connection.transaction():
-            connection.execute(sql.SQL(ddl).format(table=table, key=key))
+            connection.execute(sql.SQL(ddl).format(table=table, key=key, embedded=sql.Identifier(EMBEDDED_FEATURES)))
             if hypertable:
                 connection.execute(_HYPERTABLE, [table.as_string(connection)])
             for columns in _INDEXED if ddl is _RESULTS else ():

@@ -1,8 +1,8 @@
 """A code location for the real daemon: the real sensor and loading of rows, and trainings that only take time.
 
-Runs go where the instance of the environment sends them, in the lanes and pools of the real jobs. What they do and
-when is written into `spans.txt` in DAGSTER_HOME; `asked.json` there holds runs to request; `kill`, while it is there,
-has the daemon killed at the next request of `new_rows`.
+Runs use the lanes and pools of the real jobs. They write what they do, and when, into `spans.txt` in DAGSTER_HOME. The
+file `asked.json` there lists runs to request. If the file `kill` is there, the daemon is killed at the next request of
+`new_rows`.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""The alerts sensor tells of what was decided and what failed: once, in the UI, and to a real webhook."""
+"""The alerts sensor reports decisions and failures once: in the UI, and to a real webhook."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -29,7 +29,7 @@ def instance() -> Iterator[dg.DagsterInstance]:
         yield ephemeral
 
 
-def look(instance: dg.DagsterInstance, cursor: str | None) -> dg.SensorResult:
+def evaluate(instance: dg.DagsterInstance, cursor: str | None) -> dg.SensorResult:
     context = dg.build_sensor_context(instance=instance, cursor=cursor)
     result = alerts(context, deployment=Deployment())
     assert isinstance(result, dg.SensorResult)
@@ -53,29 +53,29 @@ def check(instance: dg.DagsterInstance, name: str, *, passed: bool, blocking: bo
     instance.report_runless_asset_event(evaluation)
 
 
-def test_the_sensor_runs_unless_it_is_turned_off() -> None:
+def test_the_sensor_is_on_by_default() -> None:
     assert defs.resolve_sensor_def("alerts").default_status == dg.DefaultSensorStatus.RUNNING
 
 
-def test_what_was_before_the_first_look_is_not_told(
+def test_events_before_the_first_tick_are_not_reported(
     environment: Settings, instance: dg.DagsterInstance, hook: Webhook
 ) -> None:
     decide(environment, "promoted", "long ago")
     check(instance, "purge_holds", passed=False, blocking=True)
-    first = look(instance, None)
-    assert not look(instance, first.cursor).asset_events
+    first = evaluate(instance, None)
+    assert not evaluate(instance, first.cursor).asset_events
     assert hook.bodies == []
 
 
-def test_decisions_and_failed_guards_are_told_once_in_one_message_and_shown_at_their_asset(
+def test_decisions_and_failed_guards_are_reported_once_in_one_message(
     environment: Settings, instance: dg.DagsterInstance, hook: Webhook
 ) -> None:
-    begun = look(instance, None).cursor
+    cursor_before = evaluate(instance, None).cursor
     decide(environment, "refused", "not shown to beat logistic")
     decide(environment, "promoted", "beats everything", version=4)
     check(instance, "no_feature_is_too_good_to_be_true", passed=False, blocking=True)
     check(instance, "champion_is_not_stale", passed=False, blocking=False)
-    told = look(instance, begun)
+    reported = evaluate(instance, cursor_before)
     (text,) = hook.texts
     assert text.splitlines() == [
         "Refused ensemble v3 as of 2023-12, by a test. not shown to beat logistic",
@@ -85,10 +85,10 @@ def test_decisions_and_failed_guards_are_told_once_in_one_message_and_shown_at_t
         "Check champion_is_not_stale of temporal_split failed. "
         "2023-12: The strongest single feature, ml_leak, has an AUC of 0.99.",
     ]
-    shown = [(event.asset_key.to_user_string(), event.partition) for event in told.asset_events]
+    shown = [(event.asset_key.to_user_string(), event.partition) for event in reported.asset_events]
     assert shown == [("champion", "2023-12")] * 2 + [("temporal_split", None)] * 2
-    assert all(event.metadata["text"].value in text for event in told.asset_events)
-    assert not look(instance, told.cursor).asset_events
+    assert all(event.metadata["text"].value in text for event in reported.asset_events)
+    assert not evaluate(instance, reported.cursor).asset_events
     assert len(hook.bodies) == 1
 
 
@@ -102,58 +102,58 @@ def test_decisions_and_failed_guards_are_told_once_in_one_message_and_shown_at_t
         "model_is_not_too_good_to_be_true",
     ],
 )
-def test_a_champion_that_is_no_longer_what_it_was_is_told_though_nothing_is_blocked(
+def test_a_champion_that_got_worse_is_reported(
     environment: Settings, instance: dg.DagsterInstance, hook: Webhook, name: str
 ) -> None:
-    begun = look(instance, None).cursor
+    cursor_before = evaluate(instance, None).cursor
     check(instance, name, passed=False, blocking=False)
-    assert len(look(instance, begun).asset_events) == 1
+    assert len(evaluate(instance, cursor_before).asset_events) == 1
     assert name in hook.texts[0]
 
 
-def test_passing_guards_and_failing_warnings_are_not_told(
+def test_passing_guards_and_failing_warnings_are_not_reported(
     environment: Settings, instance: dg.DagsterInstance, hook: Webhook
 ) -> None:
-    begun = look(instance, None).cursor
+    cursor_before = evaluate(instance, None).cursor
     check(instance, "purge_holds", passed=True, blocking=True)
     check(instance, "features_have_not_drifted", passed=False, blocking=False)
-    assert not look(instance, begun).asset_events
+    assert not evaluate(instance, cursor_before).asset_events
     assert hook.bodies == []
 
 
-def test_what_a_webhook_does_not_take_waits_and_is_shown_only_once(
+def test_an_alert_the_webhook_rejects_waits_for_it(
     environment: Settings, instance: dg.DagsterInstance, hook: Webhook
 ) -> None:
-    begun = look(instance, None).cursor
+    cursor_before = evaluate(instance, None).cursor
     decide(environment, "promoted", "beats everything")
     hook.answers = [404, 200]
-    first = look(instance, begun)
+    first = evaluate(instance, cursor_before)
     assert len(first.asset_events) == 1
     waiting = AlertCursor.parse(first.cursor)
     assert waiting is not None
     assert [alert.kind for alert in waiting.waiting] == ["promoted"]
     assert SECRET_PATH not in str(first.cursor)
-    again = look(instance, first.cursor)
+    again = evaluate(instance, first.cursor)
     assert not again.asset_events
     assert hook.texts[0] == hook.texts[1]
-    then = AlertCursor.parse(again.cursor)
-    assert then is not None
-    assert then.waiting == ()
+    later = AlertCursor.parse(again.cursor)
+    assert later is not None
+    assert later.waiting == ()
 
 
-def test_an_alert_is_given_up_after_a_day(environment: Settings, instance: dg.DagsterInstance, hook: Webhook) -> None:
-    begun = look(instance, None).cursor
+def test_an_alert_expires_after_a_day(environment: Settings, instance: dg.DagsterInstance, hook: Webhook) -> None:
+    cursor_before = evaluate(instance, None).cursor
     decide(environment, "promoted", "beats everything")
     hook.answers = [404]
-    cursor = str(look(instance, begun).cursor)
+    cursor = str(evaluate(instance, cursor_before).cursor)
     old = AlertCursor.model_validate_json(cursor)
     aged = old.waiting[0].model_copy(update={"at": old.waiting[0].at.replace(year=2000)})
     hook.bodies.clear()
-    look(instance, old.model_copy(update={"waiting": (aged,)}).model_dump_json())
+    evaluate(instance, old.model_copy(update={"waiting": (aged,)}).model_dump_json())
     assert hook.bodies == []
 
 
-def test_without_a_webhook_alerts_are_shown_all_the_same(environment: Settings, instance: dg.DagsterInstance) -> None:
-    begun = look(instance, None).cursor
+def test_without_a_webhook_alerts_are_shown_in_the_ui(environment: Settings, instance: dg.DagsterInstance) -> None:
+    cursor_before = evaluate(instance, None).cursor
     decide(environment, "promoted", "beats everything")
-    assert len(look(instance, begun).asset_events) == 1
+    assert len(evaluate(instance, cursor_before).asset_events) == 1

@@ -1,4 +1,4 @@
-"""The real daemon under our dagster.yaml: what overlaps, what passes by, and what becomes of rows when it is killed."""
+"""The real daemon under our dagster.yaml: which runs overlap, and what happens to rows when it is killed."""
 
 import json
 import os
@@ -20,12 +20,12 @@ from cleverbetter_dagster.defs.runs import ACTIVE
 from cleverbetter_dagster.settings import REPOSITORY, Settings
 from cleverbetter_dagster.store.home import prepare_home
 from cleverbetter_dagster_tests.defs.automation.quick_location import SINGLE, TUNING_SECONDS
-from cleverbetter_dagster_tests.defs.automation.ticks import land
+from cleverbetter_dagster_tests.defs.automation.ticks import insert_rows
 from cleverbetter_dagster_tests.services.ingest.test_change_detection_stress import (
+    content_hashes,
+    loaded_content,
+    loads_so_far,
     table_content,
-    taken_content,
-    taken_so_far,
-    versions,
 )
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
@@ -40,7 +40,7 @@ COMMAND = (
 )
 SUCCESS = dg.DagsterRunStatus.SUCCESS
 
-Found = TypeVar("Found")
+Value = TypeVar("Value")
 
 
 class Daemon:
@@ -55,7 +55,7 @@ class Daemon:
             self._process = subprocess.Popen(COMMAND, cwd=self.settings.home, stdout=log, stderr=subprocess.STDOUT)
 
     def kill(self) -> None:
-        """The daemon alone: neither the server of its code nor runs at work."""
+        """The daemon alone, neither its code server nor the running runs."""
         self._process.kill()
         self._process.wait()
 
@@ -64,7 +64,7 @@ class Daemon:
         return self._process.poll() is not None
 
     def end(self) -> None:
-        """All that was ever started for this home."""
+        """End every process that was started for this home."""
         for process in psutil.process_iter(["environ"]):
             home = (process.info["environ"] or {}).get("DAGSTER_HOME")
             if home == str(self.settings.home) and process.pid != os.getpid():
@@ -94,33 +94,31 @@ def instance(daemon: Daemon) -> Iterator[dg.DagsterInstance]:
         yield instance
 
 
-def wait_for(daemon: Daemon, condition: Callable[[], Found]) -> Found:
+def wait_for(daemon: Daemon, condition: Callable[[], Value]) -> Value:
     until = time.monotonic() + PATIENCE_SECONDS
-    while not (found := condition()):
+    while not (value := condition()):
         assert time.monotonic() < until, (daemon.settings.home / "daemon.log").read_text()[-4000:]
         time.sleep(0.05)
-    return found
+    return value
 
 
 def all_ended(instance: dg.DagsterInstance, runs: int) -> bool:
-    """Whether there are so many runs, and none is at work."""
+    """Whether there are at least so many runs, and none is running."""
     return instance.get_runs_count() >= runs and not instance.get_runs(filters=dg.RunsFilter(statuses=ACTIVE), limit=1)
 
 
 def spans(settings: Settings, kind: str) -> list[tuple[float, float]]:
     """When each piece of work of a kind began and ended, in order."""
-    found: dict[str, dict[str, float]] = defaultdict(dict)
+    edges_by_name: dict[str, dict[str, float]] = defaultdict(dict)
     for line in (settings.home / "spans.txt").read_text().splitlines():
-        moment, edge, name = line.split(" ", 2)
+        seconds, edge, name = line.split(" ", 2)
         if name.startswith(kind):
-            found[name][edge] = float(moment)
-    return sorted((edges["begin"], edges["end"]) for edges in found.values())
+            edges_by_name[name][edge] = float(seconds)
+    return sorted((edges["begin"], edges["end"]) for edges in edges_by_name.values())
 
 
-def test_trainings_of_a_family_never_overlap_and_predictions_pass_by(
-    daemon: Daemon, instance: dg.DagsterInstance
-) -> None:
-    # Two trainings, in the lane; one past the lane, which the pool alone holds back; and predictions, asked for last.
+def test_trainings_never_overlap_and_predictions_do_not_wait(daemon: Daemon, instance: dg.DagsterInstance) -> None:
+    # Two trainings in the lane, one outside it that only the pool holds back, and predictions, requested last.
     jobs = [RETRAIN, RETRAIN, SINGLE, PREDICT]
     (daemon.settings.home / "asked.json").write_text(json.dumps(jobs))
     wait_for(daemon, lambda: all_ended(instance, len(jobs)))
@@ -128,10 +126,10 @@ def test_trainings_of_a_family_never_overlap_and_predictions_pass_by(
     trained, ((_, predicted),) = spans(daemon.settings, "train"), spans(daemon.settings, "predict")
     assert len(trained) == 3
     assert all(before[1] <= after[0] for before, after in pairwise(trained))
-    assert predicted < trained[1][0]  # while others still waited for their turn
+    assert predicted < trained[1][0]  # while other trainings still waited
 
 
-def test_a_daemon_killed_between_look_and_request_and_again_before_the_launch_loses_no_row_and_takes_none_twice(
+def test_a_daemon_killed_twice_loses_no_row_and_loads_none_twice(
     daemon: Daemon, instance: dg.DagsterInstance, connection: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = daemon.settings
@@ -139,20 +137,21 @@ def test_a_daemon_killed_between_look_and_request_and_again_before_the_launch_lo
     monkeypatch.setenv(TUNING_SECONDS, "0")
     (settings.home / "kill").touch()
     daemon.start()
-    land(connection, "2023-05", 150)
+    insert_rows(connection, "2023-05", 150)
     wait_for(daemon, lambda: daemon.is_dead)
-    assert instance.get_runs_count() == 0  # it had seen the rows, and nothing was requested yet
-    land(connection, "2023-04", 20, "meanwhile")
+    assert instance.get_runs_count() == 0  # it had found the rows, and nothing was requested yet
+    insert_rows(connection, "2023-04", 20, "meanwhile")
     daemon.start()
     wait_for(daemon, lambda: instance.get_runs_count() == 1)
-    daemon.kill()  # requested, and waiting to be launched, or just about to
-    land(connection, "2023-06", 150, "later")
+    daemon.kill()  # the run is requested, and about to be launched
+    insert_rows(connection, "2023-06", 150, "later")
     daemon.start()
-    wait_for(daemon, lambda: table_content(settings) == taken_content(settings) and all_ended(instance, 1))
+    wait_for(daemon, lambda: table_content(settings) == loaded_content(settings) and all_ended(instance, 1))
     time.sleep(10)  # some more ticks, with nothing to do
-    runs = versions(settings)
-    print(f"\n{len(table_content(settings))} rows; {instance.get_runs_count()} runs, {taken_so_far(settings)} takings")
+    runs = content_hashes(settings)
+    rows, loads = len(table_content(settings)), loads_so_far(settings)
+    print(f"\n{rows} rows; {instance.get_runs_count()} runs, {loads} loads")
     assert {run.status for run in instance.get_runs()} == {SUCCESS}
     assert instance.get_runs_count() == len(runs)
     assert len(set(runs)) == len(runs)
-    assert table_content(settings) == taken_content(settings)
+    assert table_content(settings) == loaded_content(settings)

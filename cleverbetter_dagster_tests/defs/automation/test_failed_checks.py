@@ -1,4 +1,4 @@
-"""A failed check on the champion asks for one training, and for no second one for the same cause."""
+"""A failed check on the champion requests one training, and no second one for the same cause."""
 
 import json
 from collections.abc import Iterator
@@ -35,7 +35,7 @@ def champion(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The champion and the newest loaded month, without a database."""
     names = ["ensemble v3"]
     monkeypatch.setattr(module.ledger, "champion", lambda settings: names[-1])
-    monkeypatch.setattr(module, "read_taken", lambda settings: {})
+    monkeypatch.setattr(module, "read_load_log", lambda settings: {})
     monkeypatch.setattr(module, "newest_with_rows", lambda months: "2023-06")
     return names
 
@@ -54,29 +54,25 @@ def tick(instance: dg.DagsterInstance, cursor: str | None = None) -> Any:
     return sensor.evaluate_tick(context)
 
 
-def test_checks_that_were_never_run_or_passed_ask_for_nothing(
-    instance: dg.DagsterInstance, champion: list[str]
-) -> None:
+def test_unrun_and_passed_checks_request_nothing(instance: dg.DagsterInstance, champion: list[str]) -> None:
     assert "none of these checks failed" in tick(instance).skip_message
     monitored(instance, "2023-05")
     assert failed_checks(instance) == {}
     assert "none of these checks failed" in tick(instance).skip_message
 
 
-def test_a_failed_check_asks_once_for_a_full_training_at_the_newest_month(
-    instance: dg.DagsterInstance, champion: list[str]
-) -> None:
+def test_a_failed_check_requests_one_full_training(instance: dg.DagsterInstance, champion: list[str]) -> None:
     monitored(instance, "2023-05", DRIFTED)
     first = tick(instance)
     (request,) = first.run_requests
     assert (request.partition_key, list(request.run_config["ops"])) == ("2023-06", ["temporal_split"])
-    assert tick(instance).run_requests[0].run_key == request.run_key  # killed before the cursor was kept
+    assert tick(instance).run_requests[0].run_key == request.run_key  # killed before the cursor was stored
     again = tick(instance, first.cursor)
     assert not again.run_requests
-    assert "requested before" in again.skip_message
+    assert "already requested" in again.skip_message
 
 
-def test_checks_that_fail_together_ask_for_one_training(instance: dg.DagsterInstance, champion: list[str]) -> None:
+def test_checks_that_fail_together_request_one_training(instance: dg.DagsterInstance, champion: list[str]) -> None:
     monitored(instance, "2023-05", DRIFTED, AS_GOOD)
     answer = tick(instance)
     assert len(answer.run_requests) == 1
@@ -97,7 +93,7 @@ def test_another_check_month_or_champion_is_another_cause(
     assert len(tick(instance, first.cursor).run_requests) == 1
 
 
-def test_a_check_that_passed_again_is_no_cause(instance: dg.DagsterInstance, champion: list[str]) -> None:
+def test_a_check_that_passes_again_is_no_cause(instance: dg.DagsterInstance, champion: list[str]) -> None:
     monitored(instance, "2023-05", DRIFTED)
     monitored(instance, "2023-06")
     assert not tick(instance).run_requests

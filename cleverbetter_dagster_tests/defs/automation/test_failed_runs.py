@@ -1,4 +1,4 @@
-"""Runs that really fail: champion, predictions and rows stay as they were, and it is tried again when it can help."""
+"""Runs that really fail: champion, predictions and rows stay unchanged, and a new run starts when it can help."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -13,7 +13,7 @@ from cleverbetter_dagster.dataset.simulation.rows import SampleSpec, sample_rows
 from cleverbetter_dagster.definitions import defs
 from cleverbetter_dagster.defs.automation import new_rows
 from cleverbetter_dagster.defs.jobs import INCREMENTAL, PREDICT, RETRAIN
-from cleverbetter_dagster.defs.runs import LANDING, past_runs
+from cleverbetter_dagster.defs.runs import DATA_VERSION, past_runs
 from cleverbetter_dagster.learning.catalogue import FAMILIES
 from cleverbetter_dagster.services.champion.manual_promotion import promote_by_hand
 from cleverbetter_dagster.settings import Settings, load_settings
@@ -31,12 +31,12 @@ from cleverbetter_dagster_tests.defs.test_pipeline import NO_FILTER, ONE_FOLD, o
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 SAMPLE = SampleSpec(n_strategies=150, first_month="2021-01", months=30)
-LANDED = pd.Timestamp("2023-05-01", tz="UTC")
-"""Rows whose window ends from here on come later."""
+NEW_FROM = pd.Timestamp("2023-05-01", tz="UTC")
+"""Rows whose window ends from here on arrive later."""
 
 
 class Team:
-    """A deployment with a champion, watched by the sensor, whose runs really run; its clock can be put forward."""
+    """A deployment with a champion and the sensor, whose runs really run; its clock can be put forward."""
 
     def __init__(self, settings: Settings, instance: dg.DagsterInstance, patch: pytest.MonkeyPatch) -> None:
         self.settings = settings
@@ -70,23 +70,23 @@ class Team:
     def state(self) -> tuple[LedgerEntry | None, pd.DataFrame, dict[str, int]]:
         """Champion, predictions, and how many versions each family has."""
         versions = Registry(self.settings).list_versions()
-        counted = {family: sum(found.family == family for found in versions) for family in FAMILIES}
+        counted = {family: sum(version.family == family for version in versions) for family in FAMILIES}
         return ledger.champion(self.settings), read_predictions(self.settings), counted
 
     def runs_of_mlflow(self, dagster_run: str) -> list[tuple[str, str]]:
         """Family and status of the MLflow runs of a Dagster run."""
-        found = mlflow_client(self.settings).search_runs(
+        runs = mlflow_client(self.settings).search_runs(
             [experiment_id(self.settings)], f"tags.`dagster.run_id` = '{dagster_run}'"
         )
-        return sorted((run.data.tags["family"], run.info.status) for run in found)
+        return sorted((run.data.tags["family"], run.info.status) for run in runs)
 
 
 @pytest.fixture
 def team(environment: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Team]:
-    monkeypatch.setenv("CLEVERBETTER_RECONCILE_MINUTES", "0")  # the sample's rows say that they came years ago
+    monkeypatch.setenv("CLEVERBETTER_RECONCILE_MINUTES", "0")  # the sample's rows have a created_at of years ago
     monkeypatch.setenv("CLEVERBETTER_FIRST_MONTH", "2021-01")
     results, features = sample_rows(SAMPLE)
-    early = results["end_date"] < LANDED
+    early = results["end_date"] < NEW_FROM
     results[early].to_parquet(tmp_path / "early.parquet")
     results[~early].to_parquet(tmp_path / "late.parquet")
     features.to_parquet(tmp_path / "features.parquet")
@@ -105,13 +105,11 @@ def team(environment: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
         yield team
 
 
-def test_a_run_that_fails_changes_nothing_and_is_repeated_or_replaced_by_one_that_can_succeed(
-    team: Team, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_run_changes_nothing_and_another_follows(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
     champion, predictions, versions = team.state()
     assert len(predictions)
 
-    # A fault that passes: the connection breaks while the ensemble learns.
+    # A fault that passes: the connection breaks while the ensemble is trained.
     request = team.tick()
     assert request is not None
     assert request.job_name == INCREMENTAL
@@ -129,10 +127,10 @@ def test_a_run_that_fails_changes_nothing_and_is_repeated_or_replaced_by_one_tha
     assert after[0] == champion
     pd.testing.assert_frame_equal(after[1], predictions)
     assert after[2]["ensemble"] == versions["ensemble"]
-    (past,) = past_runs(team.watched.instance, {LANDING: request.tags[LANDING]})
-    assert (past.status, past.needs_change, past.could_not_go_on) == ("failed", False, False)
+    (past,) = past_runs(team.watched.instance, {DATA_VERSION: request.tags[DATA_VERSION]})
+    assert (past.status, past.needs_change, past.update_impossible) == ("failed", False, False)
     assert team.tick() is None
-    assert "a fault that may pass" in team.watched.why_not
+    assert "the fault may pass" in team.watched.why_not
 
     # The fault has passed: the same rows are trained on, once.
     again = team.tick(timedelta(minutes=2))
@@ -141,12 +139,12 @@ def test_a_run_that_fails_changes_nothing_and_is_repeated_or_replaced_by_one_tha
     assert team.follow(again).success
     assert team.state()[2]["ensemble"] == versions["ensemble"] + 1
     assert team.tick(timedelta(minutes=2)) is None
-    assert "trained on all rows there are" in team.watched.why_not
+    assert "trained on all rows" in team.watched.why_not
 
-    # A fault that does not pass: the classifier's files were changed, so nobody may go on from them.
+    # A fault that does not pass: the classifier's files were changed, so it cannot be updated.
     with psycopg_connect(team.settings, "rows", autocommit=True) as connection:
         connection.execute(
-            "UPDATE backtest_results SET total_return = total_return + 0.01 WHERE end_date >= %s", [LANDED]
+            "UPDATE backtest_results SET total_return = total_return + 0.01 WHERE end_date >= %s", [NEW_FROM]
         )
     tamper(team.settings, "classifier")
     champion, predictions, _ = team.state()
@@ -158,8 +156,8 @@ def test_a_run_that_fails_changes_nothing_and_is_repeated_or_replaced_by_one_tha
     assert "classifier" not in dict(team.runs_of_mlflow(failed.run_id))
     assert team.state()[0] == champion
     pd.testing.assert_frame_equal(team.state()[1], predictions)
-    past = past_runs(team.watched.instance, {LANDING: request.tags[LANDING]})[0]
-    assert (past.status, past.could_not_go_on) == ("failed", True)
+    past = past_runs(team.watched.instance, {DATA_VERSION: request.tags[DATA_VERSION]})[0]
+    assert (past.status, past.update_impossible) == ("failed", True)
 
     # No update can help, a full training can.
     instead = team.tick(timedelta(minutes=6))

@@ -1,4 +1,4 @@
-"""The sensor on a real PostgreSQL and a real Dagster instance: what it requests, when it does not, and what it says."""
+"""The sensor `new_rows` on a real PostgreSQL and a real Dagster instance: what it requests, when not, and why."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -13,7 +13,7 @@ from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.definitions import assets, defs
 from cleverbetter_dagster.defs.automation import new_rows
 from cleverbetter_dagster.defs.resources import Deployment, mlflow_run
-from cleverbetter_dagster.defs.runs import LANDING, past_runs
+from cleverbetter_dagster.defs.runs import DATA_VERSION, past_runs
 from cleverbetter_dagster.errors import DatabaseUnavailable
 from cleverbetter_dagster.services.ingest import change_detection, loading
 from cleverbetter_dagster.services.ingest.change_detection import ROWS_ARTEFACT
@@ -21,8 +21,8 @@ from cleverbetter_dagster.services.ingest.loading import load_months
 from cleverbetter_dagster.services.ingest.training_plan import TrainingPlan
 from cleverbetter_dagster.settings import Settings, load_settings
 from cleverbetter_dagster.store.artefacts import ArtefactStore
-from cleverbetter_dagster.store.source.load_log import last_taking, read_taken, record_taken
-from cleverbetter_dagster_tests.defs.automation.ticks import Watched, land, remembered
+from cleverbetter_dagster.store.source.load_log import last_training_snapshot, read_load_log, record_load
+from cleverbetter_dagster_tests.defs.automation.ticks import Watched, insert_rows, stored_cursor
 
 SUCCESS, FAILURE = dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE
 
@@ -33,14 +33,14 @@ def watched(environment: Settings, connection: psycopg.Connection) -> Iterator[W
         yield Watched(environment, instance)
 
 
-def take(watched: Watched, request: dg.RunRequest, status: dg.DagsterRunStatus = SUCCESS) -> str:
-    """What a run of the request does to the rows, and how it ended."""
+def finish(watched: Watched, request: dg.RunRequest, status: dg.DagsterRunStatus = SUCCESS) -> str:
+    """Load the rows as a run of the request does, and record how the run ended."""
     settings, as_of = load_settings(), request.partition_key or ""
     load = load_months(settings, [as_of], catch_up=True)
     for month, loaded in load.months.items():
         ArtefactStore(settings.artefacts_base).write_table(ROWS_ARTEFACT.format(month=month), loaded.table)
     run_id = watched.ran(request, status)
-    record_taken(settings, load.taken, run_id, as_of)
+    record_load(settings, load.log, run_id, as_of)
     return run_id
 
 
@@ -51,20 +51,20 @@ def requested(watched: Watched) -> dg.RunRequest:
 
 
 @pytest.mark.parametrize(
-    ("lacking", "job", "modes"),
+    ("without_parent", "job", "modes"),
     [((), "incremental", ["incremental", "incremental"]), (("classifier",), "retrain", [])],
 )
-def test_an_update_is_requested_with_the_champions_split_where_every_family_can_go_on(
+def test_the_request_has_the_champions_dataset_options(
     watched: Watched,
     connection: psycopg.Connection,
     monkeypatch: pytest.MonkeyPatch,
-    lacking: tuple[str, ...],
+    without_parent: tuple[str, ...],
     job: str,
     modes: list[str],
 ) -> None:
-    plan = TrainingPlan(DatasetSpec(min_composite_score=None), "ensemble v3", lacking)
+    plan = TrainingPlan(DatasetSpec(min_composite_score=None), "ensemble v3", without_parent)
     monkeypatch.setattr(new_rows, "plan_training", lambda *_: plan)
-    land(connection, "2023-05", 150)
+    insert_rows(connection, "2023-05", 150)
     request = requested(watched)
     ops = request.run_config["ops"]
     assert request.job_name == job
@@ -78,91 +78,85 @@ def test_without_rows_there_is_nothing_to_do(watched: Watched) -> None:
     assert "Nothing changed" in watched.why_not
 
 
-def test_old_history_of_many_months_is_one_run_at_the_newest(watched: Watched, connection: psycopg.Connection) -> None:
+def test_old_history_of_many_months_is_one_run(watched: Watched, connection: psycopg.Connection) -> None:
     for month in range(1, 11):
-        land(connection, f"2023-{month:02d}", 12, age=timedelta(days=900))
+        insert_rows(connection, f"2023-{month:02d}", 12, age=timedelta(days=900))
     request = requested(watched)
     assert request.partition_key == "2023-10"
-    take(watched, request)
-    assert len(read_taken(watched.settings)) == 10
+    finish(watched, request)
+    assert len(read_load_log(watched.settings)) == 10
     assert watched.tick() is None
-    assert "trained on all rows there are" in watched.why_not
+    assert "trained on all rows" in watched.why_not
 
 
-def test_a_tick_killed_before_its_request_was_kept_requests_the_same_again(
-    watched: Watched, connection: psycopg.Connection
-) -> None:
-    land(connection, "2023-05", 150)
+def test_a_killed_tick_requests_the_same_again(watched: Watched, connection: psycopg.Connection) -> None:
+    insert_rows(connection, "2023-05", 150)
     first = watched.tick(keep_cursor=False)
     again = requested(watched)
     assert first is not None
     assert first.run_key == again.run_key
-    land(connection, "2023-05", 1, "later")
+    insert_rows(connection, "2023-05", 1, "later")
     assert requested(watched).run_key != first.run_key
 
 
-def test_few_rows_wait_for_more_or_for_their_time(watched: Watched, connection: psycopg.Connection) -> None:
-    land(connection, "2023-05", 150)
-    take(watched, requested(watched))
-    land(connection, "2023-06", 60, "a")
+def test_few_rows_wait_for_more(watched: Watched, connection: psycopg.Connection) -> None:
+    insert_rows(connection, "2023-05", 150)
+    finish(watched, requested(watched))
+    insert_rows(connection, "2023-06", 60, "a")
     assert watched.tick() is None
-    assert "60 new or changed rows wait (2023-06: 60)" in watched.why_not
-    assert "from 100 rows on, or at " in watched.why_not
-    land(connection, "2023-05", 40, "b", age=timedelta(days=2))
+    assert "60 new or changed rows are pending (2023-06: 60)" in watched.why_not
+    assert "at 100 rows, or at " in watched.why_not
+    insert_rows(connection, "2023-05", 40, "b", age=timedelta(days=2))
     request = requested(watched)
     assert request.partition_key == "2023-06"
 
 
-def test_waiting_rows_keep_their_place_across_ticks_and_their_time_comes(
+def test_pending_rows_keep_their_age_across_ticks(
     watched: Watched, connection: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    land(connection, "2023-05", 150)
-    take(watched, requested(watched))
-    land(connection, "2023-05", 3, "a")
+    insert_rows(connection, "2023-05", 150)
+    finish(watched, requested(watched))
+    insert_rows(connection, "2023-05", 3, "a")
     watched.tick()
-    before = remembered(watched)["noted"]["2023-05"]
-    land(connection, "2023-05", 2, "b")
+    before = stored_cursor(watched)["pending"]["2023-05"]
+    insert_rows(connection, "2023-05", 2, "b")
     watched.tick()
-    assert remembered(watched)["noted"]["2023-05"] == before | {"rows": 5}
+    assert stored_cursor(watched)["pending"]["2023-05"] == before | {"rows": 5}
     monkeypatch.setenv("CLEVERBETTER_LONGEST_WAIT_MINUTES", "0")
     assert requested(watched)
 
 
 def test_a_lost_cursor_loses_no_row(watched: Watched, connection: psycopg.Connection) -> None:
-    land(connection, "2023-05", 150)
-    take(watched, requested(watched))
-    land(connection, "2023-05", 200, "old", age=timedelta(days=400))
+    insert_rows(connection, "2023-05", 150)
+    finish(watched, requested(watched))
+    insert_rows(connection, "2023-05", 200, "old", age=timedelta(days=400))
     watched.cursor = None
     assert requested(watched).partition_key == "2023-05"
 
 
-def test_rows_that_land_while_a_run_is_at_work_are_for_the_next_and_only_once(
-    watched: Watched, connection: psycopg.Connection
-) -> None:
-    land(connection, "2023-05", 150)
+def test_rows_that_arrive_during_a_run_wait_for_the_next(watched: Watched, connection: psycopg.Connection) -> None:
+    insert_rows(connection, "2023-05", 150)
     first = requested(watched)
     run_id = watched.ran(first, dg.DagsterRunStatus.STARTED)
-    land(connection, "2023-05", 150, "meanwhile")
+    insert_rows(connection, "2023-05", 150, "meanwhile")
     assert watched.tick() is None
-    assert f"retrain {run_id[:8]} is at work" in watched.why_not
+    assert f"retrain {run_id[:8]} is running" in watched.why_not
     watched.instance.delete_run(run_id)
-    take(watched, first)  # it loads what is there by then
+    finish(watched, first)  # it loads all rows that arrived by then
     assert watched.tick() is None
-    land(connection, "2023-05", 150, "afterwards")
-    take(watched, requested(watched))
+    insert_rows(connection, "2023-05", 150, "afterwards")
+    finish(watched, requested(watched))
     assert watched.tick() is None
 
 
-def test_nothing_is_requested_for_an_update_that_changes_nothing(
-    watched: Watched, connection: psycopg.Connection
-) -> None:
-    land(connection, "2023-05", 150)
-    take(watched, requested(watched))
+def test_rows_written_again_unchanged_request_nothing(watched: Watched, connection: psycopg.Connection) -> None:
+    insert_rows(connection, "2023-05", 150)
+    finish(watched, requested(watched))
     connection.execute("UPDATE backtest_results SET total_return = total_return")
     assert watched.tick() is None
-    assert "contents of all months" in watched.why_not  # looked closer before it said no
+    assert "contents of all months" in watched.why_not  # it compared all months before it declined
     watched.tick()
-    assert "rows of the last 7 days" in watched.why_not  # and need not look closer again
+    assert "rows of the last 7 days" in watched.why_not  # and need not do so again
 
 
 @pytest.mark.parametrize(
@@ -173,89 +167,87 @@ def test_nothing_is_requested_for_an_update_that_changes_nothing(
         "INSERT INTO ml_features SELECT id, now(), '{\"a\": 1}' FROM backtest_results WHERE id LIKE 'r-2023-04-%'",
     ],
 )
-def test_changes_of_old_rows_are_found_when_all_contents_are_compared(
+def test_changes_of_old_rows_are_found_by_full_comparison(
     watched: Watched, connection: psycopg.Connection, change: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for month in ("2023-04", "2023-05"):
-        land(connection, month, 150, age=timedelta(days=100))
-    take(watched, requested(watched))
+        insert_rows(connection, month, 150, age=timedelta(days=100))
+    finish(watched, requested(watched))
     connection.execute(change)
     monkeypatch.setenv("CLEVERBETTER_RECONCILE_MINUTES", "0")
     monkeypatch.setenv("CLEVERBETTER_MIN_NEW_ROWS", "1")
     assert requested(watched).partition_key == "2023-05"
 
 
-def test_rows_that_lay_in_the_future_are_trained_on_when_they_are_due(
+def test_rows_of_the_future_are_trained_on_when_due(
     watched: Watched, connection: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CLEVERBETTER_RECONCILE_MINUTES", "0")
     monkeypatch.setenv("CLEVERBETTER_MIN_NEW_ROWS", "1")
-    land(connection, "2023-05", 150)
+    insert_rows(connection, "2023-05", 150)
     connection.execute("UPDATE backtest_results SET run_date = now() + interval '3 days' WHERE id LIKE '%9'")
-    take(watched, requested(watched))
+    finish(watched, requested(watched))
     assert watched.tick() is None
     in_time = pd.Timestamp.now(tz="UTC") + pd.Timedelta(days=2, hours=1)
     for module in (change_detection, loading):
-        monkeypatch.setattr(module, "present", lambda: in_time)
-    take(watched, requested(watched))
+        monkeypatch.setattr(module, "utc_now", lambda: in_time)
+    finish(watched, requested(watched))
     assert watched.tick() is None
     stored = ArtefactStore(watched.settings.artefacts_base).read_tables([ROWS_ARTEFACT.format(month="2023-05")])
     assert stored.num_rows == 150
 
 
-def test_a_run_that_failed_before_it_took_anything_is_tried_again(
-    watched: Watched, connection: psycopg.Connection
-) -> None:
-    land(connection, "2023-05", 150)
+def test_a_run_that_failed_before_loading_is_repeated(watched: Watched, connection: psycopg.Connection) -> None:
+    insert_rows(connection, "2023-05", 150)
     first = requested(watched)
     run_id = watched.ran(first, FAILURE)
     watched.instance.get_run_record_by_id(run_id)
     again = watched.tick()
     if again is None:
-        assert "The last 1 run failed" in watched.why_not
-        assert "tried again at" in watched.why_not
-    else:  # a run made by hand has no end, from which to wait
-        assert again.run_key == first.run_key.replace("#0", "#1")  # type: ignore[union-attr]
+        assert "The last run failed" in watched.why_not
+        assert "the next try is at" in watched.why_not
+    else:  # a fake run has no end to wait from
+        assert again.run_key == first.run_key.replace("attempt 0", "attempt 1")  # type: ignore[union-attr]
 
 
-def test_rows_a_failed_run_took_are_trained_on_by_the_next(watched: Watched, connection: psycopg.Connection) -> None:
-    land(connection, "2023-05", 150)
-    take(watched, requested(watched), FAILURE)
+def test_rows_a_failed_run_loaded_are_trained_on_next(watched: Watched, connection: psycopg.Connection) -> None:
+    insert_rows(connection, "2023-05", 150)
+    finish(watched, requested(watched), FAILURE)
     request = requested(watched)
     assert request.run_key is not None
-    assert request.run_key.endswith("#1")
-    take(watched, request)
+    assert request.run_key.endswith("attempt 1")
+    finish(watched, request)
     assert watched.tick() is None
 
 
 def test_rows_loaded_by_hand_are_trained_on(watched: Watched, connection: psycopg.Connection) -> None:
-    land(connection, "2023-05", 150)
+    insert_rows(connection, "2023-05", 150)
     load = load_months(watched.settings, ["2023-05"])
     ArtefactStore(watched.settings.artefacts_base).write_table(
         ROWS_ARTEFACT.format(month="2023-05"), load.months["2023-05"].table
     )
-    record_taken(watched.settings, load.taken, "by hand", None)
-    assert last_taking(watched.settings) is None
+    record_load(watched.settings, load.log, "by hand", None)
+    assert last_training_snapshot(watched.settings) is None
     assert requested(watched).partition_key == "2023-05"
 
 
-def test_months_out_of_reach_are_named_and_left_alone(
+def test_months_too_far_back_are_named_and_ignored(
     watched: Watched, connection: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CLEVERBETTER_MONTHS_BACK", "2")
     for month in ("2023-01", "2023-03", "2023-05"):
-        land(connection, month, 150)
-    take(watched, requested(watched))
-    assert list(read_taken(watched.settings)) == ["2023-03", "2023-04", "2023-05"]
+        insert_rows(connection, month, 150)
+    finish(watched, requested(watched))
+    assert list(read_load_log(watched.settings)) == ["2023-03", "2023-04", "2023-05"]
     assert watched.tick() is None
-    assert "Left alone, out of the months watched" in watched.why_not
+    assert "Ignored months" in watched.why_not
     assert "2023-01" in watched.why_not
 
 
-def test_while_the_database_is_away_a_tick_fails_and_the_next_goes_on(
+def test_a_tick_without_database_fails_and_the_next_works(
     watched: Watched, connection: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    land(connection, "2023-05", 150)
+    insert_rows(connection, "2023-05", 150)
     url = load_settings().database_url
     assert url is not None
     monkeypatch.setenv("DATABASE_URL", "postgresql://ann@127.0.0.1:1/racing")
@@ -265,22 +257,22 @@ def test_while_the_database_is_away_a_tick_fails_and_the_next_goes_on(
     assert requested(watched)
 
 
-def test_a_clock_set_back_compares_everything_and_goes_on(watched: Watched, connection: psycopg.Connection) -> None:
-    land(connection, "2023-05", 150)
-    take(watched, requested(watched))
-    watched.cursor = '{"reconciled_at": "2099-01-01T00:00:00Z", "noted": {}}'
+def test_a_clock_set_back_causes_a_full_comparison(watched: Watched, connection: psycopg.Connection) -> None:
+    insert_rows(connection, "2023-05", 150)
+    finish(watched, requested(watched))
+    watched.cursor = '{"compared_at": "2099-01-01T00:00:00Z", "pending": {}}'
     watched.tick()
     assert "contents of all months" in watched.why_not
-    assert not remembered(watched)["reconciled_at"].startswith("2099")
+    assert not stored_cursor(watched)["compared_at"].startswith("2099")
 
 
-def test_a_real_run_brings_changed_months_up_to_date_and_its_failure_is_told_from_a_passing_one(
+def test_a_real_run_loads_changed_months_and_fails_permanently(
     watched: Watched, connection: psycopg.Connection
 ) -> None:
     for month in ("2023-02", "2023-05"):
-        land(connection, month, 150)
+        insert_rows(connection, month, 150)
     request = requested(watched)
-    assert request.job_name == "retrain"  # the first landing: there is nothing to go on from
+    assert request.job_name == "retrain"  # the first rows: there is no version to update
     job = defs.resolve_job_def("retrain")
     result = job.execute_in_process(
         partition_key=request.partition_key,
@@ -290,18 +282,18 @@ def test_a_real_run_brings_changed_months_up_to_date_and_its_failure_is_told_fro
         raise_on_error=False,
     )
     assert not result.success  # 300 rows, none of them labelled, train nothing
-    taken = read_taken(watched.settings)
-    assert {month: held.digest.rows for month, held in taken.items()} == {
+    log = read_load_log(watched.settings)
+    assert {month: loaded.digest.rows for month, loaded in log.items()} == {
         "2023-02": 150,
         "2023-03": 0,
         "2023-04": 0,
         "2023-05": 150,
     }
     stored = watched.instance.get_materialized_partitions(dg.AssetKey("training_rows"))
-    assert stored == set(taken)
-    (past,) = past_runs(watched.instance, {LANDING: request.tags[LANDING]})
+    assert stored == set(log)
+    (past,) = past_runs(watched.instance, {DATA_VERSION: request.tags[DATA_VERSION]})
     assert (past.status, past.needs_change) == ("failed", True)
-    assert watched.tick() is not None or "tried again at" in watched.why_not  # taken: the state has another name
+    assert watched.tick() is not None or "the next try is at" in watched.why_not  # loaded: a new data version
 
 
 class Unwritable(dg.ConfigurableIOManager):
@@ -313,8 +305,8 @@ class Unwritable(dg.ConfigurableIOManager):
     def load_input(self, context: dg.InputContext) -> None: ...
 
 
-def test_rows_that_could_not_be_stored_were_not_taken(watched: Watched, connection: psycopg.Connection) -> None:
-    land(connection, "2023-05", 5)
+def test_rows_that_could_not_be_stored_are_not_recorded(watched: Watched, connection: psycopg.Connection) -> None:
+    insert_rows(connection, "2023-05", 5)
     result = dg.materialize(
         assets,
         selection=["training_rows"],
@@ -324,4 +316,4 @@ def test_rows_that_could_not_be_stored_were_not_taken(watched: Watched, connecti
         raise_on_error=False,
     )
     assert not result.success
-    assert read_taken(watched.settings) == {}
+    assert read_load_log(watched.settings) == {}

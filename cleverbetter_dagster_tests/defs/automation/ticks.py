@@ -1,4 +1,4 @@
-"""Rows to land, ticks to evaluate and runs to pretend: what the tests of sensors and schedules share."""
+"""Rows to insert, ticks to evaluate and runs to fake: what the tests of sensors and schedules share."""
 
 import json
 from dataclasses import dataclass, field
@@ -26,7 +26,7 @@ SELECT %(prefix)s || n, 's' || n, now() - interval '1 hour', %(month)s::timestam
 FROM generate_series(1, %(count)s) n"""
 
 
-def land(
+def insert_rows(
     connection: psycopg.Connection, month: str, count: int, prefix: str = "r", age: timedelta = timedelta(0)
 ) -> None:
     """Insert rows whose window ended in `month`, such as `2023-05`."""
@@ -36,7 +36,7 @@ def land(
 
 @dataclass
 class Watched:
-    """The sensor `new_rows` over one instance; remembers its cursor as the daemon does."""
+    """The sensor `new_rows` over one instance; stores its cursor as the daemon does."""
 
     settings: Settings
     instance: dg.DagsterInstance
@@ -45,7 +45,7 @@ class Watched:
     reasons: list[str] = field(default_factory=list)
 
     def tick(self, *, keep_cursor: bool = True) -> dg.RunRequest | None:
-        """Evaluate once. The request, if there is one; why not is in `reasons`."""
+        """Evaluate once. The request, if there is one; otherwise the reason is in `reasons`."""
         partitions = monthly(self.settings.first_month)
         sensor = new_rows_sensor(self.families, self.settings, jobs(partitions))
         context = dg.build_sensor_context(
@@ -66,12 +66,12 @@ class Watched:
         return self.reasons[-1]
 
     def ran(self, request: dg.RunRequest, status: dg.DagsterRunStatus) -> str:
-        """Record a run of the request, without running anything."""
+        """Record a run of the request without running it."""
         tags = {**request.tags, LANE: "training", "dagster/partition": request.partition_key or ""}
         run = create_run_for_test(self.instance, job_name=request.job_name or "", status=status, tags=tags)
         return run.run_id
 
 
-def remembered(watched: Watched) -> dict[str, Any]:
+def stored_cursor(watched: Watched) -> dict[str, Any]:
     """The sensor's cursor."""
     return dict(json.loads(watched.cursor or "{}"))

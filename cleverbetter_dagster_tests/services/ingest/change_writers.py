@@ -1,4 +1,4 @@
-"""The backtesting service at its worst: many transactions at once, that commit in any order or not at all."""
+"""The backtesting service at its worst: many concurrent transactions that commit in any order or not at all."""
 
 import random
 import threading
@@ -28,7 +28,7 @@ ON CONFLICT (backtest_result_id) DO UPDATE SET features = excluded.features"""
 
 
 class RolledBack(Exception):
-    """What a writer raises to end a transaction, or the part of it since a savepoint."""
+    """Raised to roll back a transaction, or the part of it since a savepoint."""
 
 
 @dataclass
@@ -61,11 +61,11 @@ class Written:
 
 @dataclass
 class Writer:
-    """One connection of the service; everything it does follows from its seed.
+    """One connection of the service; its seed decides everything it does.
 
     Args:
-        hidden: also do what a look at rows that arrived lately cannot show: deletes, imports of old history with
-            old `created_at`, and features that come late to such rows.
+        hidden: also make changes that `recent_changes` cannot find: deletes, imports of old history with old
+            `created_at`, and late features of such rows.
     """
 
     settings: Settings
@@ -75,7 +75,7 @@ class Writer:
     ids: list[str] = field(default_factory=list)
 
     def run(self, go_on: Callable[[], bool]) -> None:
-        """Write as long as `go_on` says so."""
+        """Write while `go_on` is true."""
         chance = random.Random(self.seed)
         with closing(psycopg_connect(self.settings, "rows")) as connection:
             while go_on():
@@ -154,7 +154,7 @@ class Writer:
 
 
 def write(settings: Settings, writers: int, go_on: Callable[[], bool], *, hidden: bool) -> Written:
-    """Let so many writers at the tables at once, and wait until `go_on`, asked after each transaction, ends all."""
+    """Let so many writers change the tables at once until `go_on`, called after each transaction, is false."""
     written = Written()
     threads = [
         threading.Thread(target=Writer(settings, seed, hidden, written).run, args=(go_on,)) for seed in range(writers)

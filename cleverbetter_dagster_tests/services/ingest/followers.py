@@ -1,4 +1,4 @@
-"""A model family made up for the tests of this room: it answers at once and is as good as it is told to be."""
+"""A model family for tests: it predicts at once, and its quality is a parameter."""
 
 import numpy as np
 import pandas as pd
@@ -7,7 +7,7 @@ from cleverbetter_dagster.learning.family import FittedModel, Report
 
 
 class Follower(FittedModel):
-    """Says a strategy goes on as its shrunk history has it; `noise` is what a poor model adds, by row."""
+    """Predicts that a strategy goes on as in its shrunk history; `noise` makes the model worse, row by row."""
 
     family = "follower"
     feature_names = ("shrunk_profitable_share", "roi")

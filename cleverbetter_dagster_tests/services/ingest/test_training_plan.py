@@ -1,4 +1,4 @@
-"""What a training that nobody configures trains on: the champion's choices, and who can go on from where."""
+"""The plan of a training that nobody configures: the champion's dataset options, and which families have a parent."""
 
 from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.services.ingest.training_plan import plan_training
@@ -13,7 +13,7 @@ EVERY_ROW, THEIRS, DEFAULT = DatasetSpec(min_composite_score=None), DatasetSpec(
 
 
 def register(settings: Settings, family: str, as_of: str, spec: DatasetSpec | None) -> int:
-    """A version made with `spec`; None: it does not say."""
+    """A version made with `spec`; None: its tags do not name one."""
     tags = {} if spec is None else {SPEC_TAG: spec.model_dump_json()}
     return Registry(settings).register(logged_run(settings, family, as_of), family, tags)
 
@@ -22,23 +22,23 @@ def promote(settings: Settings, family: str, version: int, as_of: str) -> None:
     ledger.promote(settings, Registry(settings), Decision(family, version, "run", as_of, "better", "a test"), None)
 
 
-def test_before_anything_is_registered_it_is_the_defaults_and_nobody_has_a_parent(database: Settings) -> None:
+def test_without_versions_the_plan_is_the_defaults(database: Settings) -> None:
     plan = plan_training(database, FAMILIES, "2023-06")
     assert (plan.spec, plan.example, plan.without_parent) == (DEFAULT, None, ("ensemble", "classifier"))
-    assert not may_hold_versions(database)  # to look made no tables
+    assert not may_hold_versions(database)  # planning created no tables
 
 
-def test_choices_of_the_champion_win_over_those_of_newer_versions(empty_registry: Settings) -> None:
+def test_options_of_the_champion_win_over_newer_versions(empty_registry: Settings) -> None:
     champion = register(empty_registry, "ensemble", "2023-04", EVERY_ROW)
     register(empty_registry, "ensemble", "2023-06", THEIRS)
     register(empty_registry, "classifier", "2023-06", THEIRS)
     promote(empty_registry, "ensemble", champion, "2023-04")
     plan = plan_training(empty_registry, FAMILIES, "2023-06")
     assert (plan.spec, plan.without_parent) == (EVERY_ROW, ("classifier",))
-    assert str(plan) == "Split as for ensemble v1."
+    assert str(plan) == "Dataset options of ensemble v1."
 
 
-def test_without_a_champion_the_newest_version_of_the_time_decides(empty_registry: Settings) -> None:
+def test_without_a_champion_the_newest_earlier_version_decides(empty_registry: Settings) -> None:
     register(empty_registry, "ensemble", "2023-04", EVERY_ROW)
     register(empty_registry, "classifier", "2023-05", EVERY_ROW)
     register(empty_registry, "classifier", "2023-07", DEFAULT)  # of a later month
@@ -46,13 +46,13 @@ def test_without_a_champion_the_newest_version_of_the_time_decides(empty_registr
     assert (plan.spec, plan.example, plan.without_parent) == (EVERY_ROW, "classifier v1", ())
 
 
-def test_a_version_that_does_not_say_its_choices_is_nobodys_parent(empty_registry: Settings) -> None:
+def test_a_version_without_options_is_no_parent(empty_registry: Settings) -> None:
     register(empty_registry, "ensemble", "2023-05", None)
     plan = plan_training(empty_registry, ["ensemble"], "2023-06")
     assert (plan.spec, plan.without_parent) == (DEFAULT, ("ensemble",))
 
 
-def test_a_model_registered_under_another_familys_name_is_nobodys_parent(empty_registry: Settings) -> None:
+def test_a_model_of_another_family_is_no_parent(empty_registry: Settings) -> None:
     Registry(empty_registry).register(
         logged_run(empty_registry, "rl_agent", "2023-05"), "ensemble", {SPEC_TAG: DEFAULT.model_dump_json()}
     )

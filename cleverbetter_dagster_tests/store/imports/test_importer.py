@@ -401,7 +401,7 @@ def test_somebody_elses_tables_of_other_types_are_filled(
     first = "SELECT roi::text, total_bets, start_date::text FROM backtest_results ORDER BY start_date LIMIT 1"
     assert connection.execute(first).fetchall() == [("0.013", 40, "2023-01-01")]
     assert connection.execute("SELECT DISTINCT avg_odds, runs FROM ml_features").fetchall() == [(4.5, None)]
-    assert import_files(database, results, features).inserted == 0
+    assert import_files(database, results, features).total("inserted") == 0
 
 
 def test_what_the_tables_types_cannot_hold_is_told_with_line_and_column(

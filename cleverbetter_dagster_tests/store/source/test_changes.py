@@ -1,4 +1,4 @@
-"""What a look sees: no later commit can hide below its mark, and digests tell every difference."""
+"""Snapshots of the tables: no later commit is below the watermark, and digests show every difference."""
 
 import random
 from collections.abc import Callable, Iterator
@@ -13,7 +13,14 @@ from cleverbetter_dagster.errors import DatabaseError
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.postgres.database import psycopg_connect
 from cleverbetter_dagster.store.source import change_query
-from cleverbetter_dagster.store.source.changes import FARTHEST_XIDS, Ahead, Digest, Moment, _xid, open_look
+from cleverbetter_dagster.store.source.changes import (
+    MAX_XID_DISTANCE,
+    Digest,
+    InFlightRows,
+    SnapshotId,
+    _xid,
+    open_snapshot,
+)
 from cleverbetter_dagster.store.source.layout import resolve_source
 from cleverbetter_dagster.store.source.loader import load_rows
 from cleverbetter_dagster.store.source.tables import ensure_source_tables
@@ -50,39 +57,39 @@ def feature(connection: psycopg.Connection, row: str, value: float) -> None:
 
 
 def digests(settings: Settings, months: list[str] | None = None) -> dict[str, Digest]:
-    with open_look(settings, resolve_source(settings)) as look:
-        return look.digests(months)
+    with open_snapshot(settings, resolve_source(settings)) as snapshot:
+        return snapshot.digests(months)
 
 
-def seen(settings: Settings) -> tuple[int, dict[str, Ahead]]:
-    """The mark of a look, and the rows at or past it."""
-    with open_look(settings, resolve_source(settings)) as look:
-        return look.moment.xmin, look.recent({}, look.moment.xmin, DAYS) or {}
+def seen(settings: Settings) -> tuple[int, dict[str, InFlightRows]]:
+    """The watermark of a snapshot, and the rows at or above it."""
+    with open_snapshot(settings, resolve_source(settings)) as snapshot:
+        return snapshot.id.xmin, snapshot.recent({}, snapshot.id.xmin, DAYS) or {}
 
 
-def since(settings: Settings, mark: int) -> dict[str, Ahead]:
-    with open_look(settings, resolve_source(settings)) as look:
-        return look.recent({}, mark, DAYS) or {}
+def since(settings: Settings, watermark: int) -> dict[str, InFlightRows]:
+    with open_snapshot(settings, resolve_source(settings)) as snapshot:
+        return snapshot.recent({}, watermark, DAYS) or {}
 
 
 def versions(settings: Settings, months: list[str] | None = None) -> dict[str, str]:
-    with open_look(settings, resolve_source(settings)) as look:
-        found = look.versions(months)
-    assert found is not None
-    return found
+    with open_snapshot(settings, resolve_source(settings)) as snapshot:
+        hashes = snapshot.versions(months)
+    assert hashes is not None
+    return hashes
 
 
-def rows(counted: dict[str, Ahead]) -> dict[str, int]:
-    return {month: ahead.rows for month, ahead in counted.items()}
+def rows(counted: dict[str, InFlightRows]) -> dict[str, int]:
+    return {month: recent.rows for month, recent in counted.items()}
 
 
 def test_a_digest_counts_the_rows_of_its_month_in_utc(database: Settings, connection: psycopg.Connection) -> None:
     for row, end in (("r1", JANUARY), ("r2", JANUARY), ("r3", FEBRUARY)):
         insert(connection, row, end)
-    found = digests(database)
-    assert {month: digest.rows for month, digest in found.items()} == {"2023-01": 2, "2023-02": 1}
-    assert digests(database, ["2023-02", "2023-03"]) == {"2023-02": found["2023-02"]}
-    assert digests(database, ["2023-01", "2022-11", "2023-02"]) == found
+    every = digests(database)
+    assert {month: digest.rows for month, digest in every.items()} == {"2023-01": 2, "2023-02": 1}
+    assert digests(database, ["2023-02", "2023-03"]) == {"2023-02": every["2023-02"]}
+    assert digests(database, ["2023-01", "2022-11", "2023-02"]) == every
     assert versions(database, ["2023-02", "2023-03"]) == {"2023-02": versions(database)["2023-02"]}
 
 
@@ -99,7 +106,7 @@ def test_a_digest_counts_the_rows_of_its_month_in_utc(database: Settings, connec
         "UPDATE ml_features SET backtest_result_id = 'r2' WHERE backtest_result_id = 'r1'",
     ],
 )
-def test_a_digest_and_the_versions_tell_every_change_of_what_is_loaded(
+def test_digests_and_versions_show_every_change(
     database: Settings, connection: psycopg.Connection, change: str
 ) -> None:
     with connection.transaction():  # so that one transaction id is on all of it
@@ -128,8 +135,8 @@ CHANGES = (
 
 
 def test_months_of_the_same_versions_have_the_same_content(database: Settings, connection: psycopg.Connection) -> None:
-    """Whatever happens in whichever transactions: that is what allows not to read the content again."""
-    chance, known, met_again = random.Random(5), dict[tuple[str, str], Digest](), 0
+    """Whatever happens in whichever transactions. This is why content need not be read again."""
+    chance, known, repeated = random.Random(5), dict[tuple[str, str], Digest](), 0
     connection.execute("SELECT setseed(0.5)")
     layout = resolve_source(database)
     for number in range(60):
@@ -140,17 +147,17 @@ def test_months_of_the_same_versions_have_the_same_content(database: Settings, c
                     connection.execute(chance.choice(CHANGES))
         if chance.random() < 0.2:
             connection.execute("VACUUM FULL ml_features" if chance.random() < 0.5 else "VACUUM backtest_results")
-        with open_look(database, layout) as look:
-            contents, found = look.digests(), look.versions()
-        assert found is not None
-        assert found.keys() == contents.keys()
-        for month, written in found.items():
-            met_again += (month, written) in known
-            assert known.setdefault((month, written), contents[month]) == contents[month]
-    assert 0 < met_again < len(known)
+        with open_snapshot(database, layout) as snapshot:
+            contents, hashes = snapshot.digests(), snapshot.versions()
+        assert hashes is not None
+        assert hashes.keys() == contents.keys()
+        for month, version in hashes.items():
+            repeated += (month, version) in known
+            assert known.setdefault((month, version), contents[month]) == contents[month]
+    assert 0 < repeated < len(known)
 
 
-def test_another_partition_with_rows_of_the_same_transaction_has_other_versions(
+def test_partitions_written_by_one_transaction_have_different_versions(
     database: Settings, connection: psycopg.Connection
 ) -> None:
     connection.execute("DROP TABLE ml_features")
@@ -162,27 +169,25 @@ def test_another_partition_with_rows_of_the_same_transaction_has_other_versions(
             connection.execute(f"ALTER TABLE backtest_results ATTACH PARTITION {part} DEFAULT")
             insert(connection, row)
             connection.execute(f"ALTER TABLE backtest_results DETACH PARTITION {part}")
-    found = []
+    hashes = []
     for part in ("one", "two"):
         connection.execute(f"ALTER TABLE backtest_results ATTACH PARTITION {part} DEFAULT")
-        found.append(versions(database))
+        hashes.append(versions(database))
         connection.execute(f"ALTER TABLE backtest_results DETACH PARTITION {part}")
-    assert found[0]["2023-01"] != found[1]["2023-01"]
+    assert hashes[0]["2023-01"] != hashes[1]["2023-01"]
 
 
-def test_versions_are_not_believed_where_a_policy_chooses_the_rows(
-    database: Settings, connection: psycopg.Connection
-) -> None:
+def test_versions_are_not_used_under_row_level_security(database: Settings, connection: psycopg.Connection) -> None:
     insert(connection, "r1")
     connection.execute("ALTER TABLE backtest_results ENABLE ROW LEVEL SECURITY")
     connection.execute("CREATE POLICY winners ON backtest_results USING (total_return > 0)")
     connection.execute("CREATE ROLE bound; GRANT SELECT ON backtest_results, ml_features TO bound")
     try:
-        with open_look(database, resolve_source(database)) as look:
-            assert look.versions() is not None  # the owner is bound by no policy
-            look._connection.execute("SET LOCAL ROLE bound")
-            assert look.versions() is None
-            assert look.recent({}, None, DAYS) is None
+        with open_snapshot(database, resolve_source(database)) as snapshot:
+            assert snapshot.versions() is not None  # no policy applies to the owner
+            snapshot._connection.execute("SET LOCAL ROLE bound")
+            assert snapshot.versions() is None
+            assert snapshot.recent({}, None, DAYS) is None
     finally:
         connection.execute("DROP OWNED BY bound; DROP ROLE bound")
 
@@ -195,9 +200,7 @@ def test_versions_are_not_believed_where_a_policy_chooses_the_rows(
         "INSERT INTO ml_features VALUES ('nobody', now(), '{\"a\": 1}')",
     ],
 )
-def test_a_digest_does_not_tell_what_no_model_can_see(
-    database: Settings, connection: psycopg.Connection, change: str
-) -> None:
+def test_a_digest_ignores_what_no_model_reads(database: Settings, connection: psycopg.Connection, change: str) -> None:
     insert(connection, "r1")
     feature(connection, "r1", 1.0)
     before = digests(database)
@@ -205,98 +208,98 @@ def test_a_digest_does_not_tell_what_no_model_can_see(
     assert digests(database) == before
 
 
-def test_a_row_older_than_one_already_seen_is_past_the_mark(database: Settings, connection: psycopg.Connection) -> None:
+def test_a_row_older_than_a_seen_one_is_above_the_watermark(database: Settings, connection: psycopg.Connection) -> None:
     with closing(psycopg_connect(database, "rows")) as slow:
         insert(slow, "slow")  # its created_at is its transaction's start
         insert(connection, "quick")
-        mark, ahead = seen(database)
-        assert rows(ahead) == {"2023-01": 1}  # `quick` is seen, and is past the mark that waits for `slow`
+        watermark, in_flight = seen(database)
+        assert rows(in_flight) == {
+            "2023-01": 1
+        }  # `quick` is visible and above the watermark, because `slow` is still running
         slow.commit()
-    assert rows(since(database, mark)) == {"2023-01": 2}
+    assert rows(since(database, watermark)) == {"2023-01": 2}
 
 
-def test_a_row_under_a_savepoint_is_past_the_mark(database: Settings, connection: psycopg.Connection) -> None:
+def test_a_row_under_a_savepoint_is_above_the_watermark(database: Settings, connection: psycopg.Connection) -> None:
     with closing(psycopg_connect(database, "rows")) as slow:
         slow.execute("CREATE TEMP TABLE t (n int)")  # the transaction has an id
         for number in range(3):
             with slow.transaction():
                 insert(slow, f"saved {number}")
         insert(connection, "quick")
-        mark, _ = seen(database)
+        watermark, _ = seen(database)
         slow.commit()
-    assert rows(since(database, mark)) == {"2023-01": 4}
+    assert rows(since(database, watermark)) == {"2023-01": 4}
 
 
-def test_a_row_that_says_it_is_old_is_past_the_mark(database: Settings, connection: psycopg.Connection) -> None:
-    mark, _ = seen(database)
-    yesterday = connection.execute("SELECT (now() - interval '1 day')::text").fetchone()
-    insert(connection, "r1", created=yesterday[0] if yesterday else "")
-    assert rows(since(database, mark)) == {"2023-01": 1}
-
-
-def test_updates_and_late_features_are_past_the_mark(database: Settings, connection: psycopg.Connection) -> None:
-    for row in ("r1", "r2", "r3"):
-        insert(connection, row)
-    mark, ahead = seen(database)
-    assert ahead == {}
-    feature(connection, "r1", 1.0)
-    assert rows(since(database, mark)) == {"2023-01": 1}
-    connection.execute("UPDATE backtest_results SET total_return = 0.5 WHERE id = 'r2'")
-    assert rows(since(database, mark)) == {"2023-01": 2}
-
-
-def test_rows_seen_past_the_mark_are_told_from_others_written_since(
+def test_a_row_with_an_old_created_at_is_above_the_watermark(
     database: Settings, connection: psycopg.Connection
 ) -> None:
+    watermark, _ = seen(database)
+    yesterday = connection.execute("SELECT (now() - interval '1 day')::text").fetchone()
+    insert(connection, "r1", created=yesterday[0] if yesterday else "")
+    assert rows(since(database, watermark)) == {"2023-01": 1}
+
+
+def test_updates_and_late_features_are_above_the_watermark(database: Settings, connection: psycopg.Connection) -> None:
+    for row in ("r1", "r2", "r3"):
+        insert(connection, row)
+    watermark, in_flight = seen(database)
+    assert in_flight == {}
+    feature(connection, "r1", 1.0)
+    assert rows(since(database, watermark)) == {"2023-01": 1}
+    connection.execute("UPDATE backtest_results SET total_return = 0.5 WHERE id = 'r2'")
+    assert rows(since(database, watermark)) == {"2023-01": 2}
+
+
+def test_in_flight_rows_differ_from_rows_written_later(database: Settings, connection: psycopg.Connection) -> None:
     with closing(psycopg_connect(database, "rows")) as slow:
         slow.execute("CREATE TEMP TABLE t (n int)")
         insert(connection, "r1")
-        mark, ahead = seen(database)
-        assert since(database, mark) == ahead
+        watermark, in_flight = seen(database)
+        assert since(database, watermark) == in_flight
         connection.execute("UPDATE backtest_results SET total_return = 0.5")
-        again = since(database, mark)
-    assert rows(again) == rows(ahead)
-    assert again != ahead
+        again = since(database, watermark)
+    assert rows(again) == rows(in_flight)
+    assert again != in_flight
 
 
-def test_a_partitioned_table_can_be_glanced_at_a_view_only_compared(
-    database: Settings, connection: psycopg.Connection
-) -> None:
+def test_xmin_works_for_a_partitioned_table_not_for_a_view(database: Settings, connection: psycopg.Connection) -> None:
     insert(connection, "r1")
     connection.execute("ALTER TABLE backtest_results RENAME TO old_results")
     connection.execute(
         "CREATE TABLE backtest_results (LIKE old_results INCLUDING DEFAULTS) PARTITION BY RANGE (end_date)"
     )
     connection.execute("CREATE TABLE part PARTITION OF backtest_results DEFAULT")
-    mark, _ = seen(database)
+    watermark, _ = seen(database)
     connection.execute("INSERT INTO backtest_results SELECT * FROM old_results")
-    assert rows(since(database, mark)) == {"2023-01": 1}
+    assert rows(since(database, watermark)) == {"2023-01": 1}
     connection.execute("CREATE VIEW results_view AS SELECT * FROM backtest_results")
     viewed = database.model_copy(update={"results_table": "results_view"})
     assert digests(viewed) == digests(database)
-    with open_look(viewed, resolve_source(viewed)) as look:
-        assert look.recent({}, mark, DAYS) is None
-        assert look.versions() is None
-        assert look.recent_months(DAYS) == ["2023-01"]
+    with open_snapshot(viewed, resolve_source(viewed)) as snapshot:
+        assert snapshot.recent({}, watermark, DAYS) is None
+        assert snapshot.versions() is None
+        assert snapshot.recent_months(DAYS) == ["2023-01"]
 
 
 NO_XMIN = "transparent decompression only supports tableoid system column"
 
 
 @pytest.mark.parametrize("sqlstate", ["XX000", "0A000"])
-def test_a_table_whose_xmin_fails_only_when_read_is_compared_as_well(
+def test_a_table_whose_xmin_cannot_be_read_is_compared(
     sqlstate: str, database: Settings, connection: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As a hypertable with a compressed chunk does, in the middle of a query: by an internal error, as yet."""
+    """A hypertable with a compressed chunk fails like this: with an internal error, in the middle of a query."""
     insert(connection, "r1")
     fails = failing(connection, NO_XMIN, sqlstate)
     monkeypatch.setattr(change_query, "recent", fails)
     monkeypatch.setattr(change_query, "versions", fails)
-    with open_look(database, resolve_source(database)) as look:
-        assert look.recent({}, None, DAYS) is None
-        assert look.versions() is None
-        assert look.written({"2023-01": look.moment.xmin}) == {}
-        assert look.digests()["2023-01"].rows == 1  # the look goes on
+    with open_snapshot(database, resolve_source(database)) as snapshot:
+        assert snapshot.recent({}, None, DAYS) is None
+        assert snapshot.versions() is None
+        assert snapshot.written_since({"2023-01": snapshot.id.xmin}) == {}
+        assert snapshot.digests()["2023-01"].rows == 1  # the snapshot is still usable
 
 
 def test_other_internal_errors_are_errors(
@@ -305,13 +308,13 @@ def test_other_internal_errors_are_errors(
     monkeypatch.setattr(change_query, "recent", failing(connection, "could not read block 3", "XX000"))
     with (
         pytest.raises(DatabaseError, match="could not read block 3"),
-        open_look(database, resolve_source(database)) as look,
+        open_snapshot(database, resolve_source(database)) as snapshot,
     ):
-        look.recent({}, None, DAYS)
+        snapshot.recent({}, None, DAYS)
 
 
 def failing(connection: psycopg.Connection, message: str, sqlstate: str) -> Callable[..., sql.SQL]:
-    """In place of a query: one that fails."""
+    """A query that fails, in place of another."""
     connection.execute(
         "CREATE FUNCTION fail() RETURNS int LANGUAGE plpgsql AS "
         f"$$ BEGIN RAISE EXCEPTION '{message}' USING ERRCODE = '{sqlstate}'; END $$"
@@ -319,29 +322,29 @@ def failing(connection: psycopg.Connection, message: str, sqlstate: str) -> Call
     return lambda *_, **__: sql.SQL("SELECT fail()")
 
 
-def test_what_is_exported_is_what_was_looked_at(database: Settings, connection: psycopg.Connection) -> None:
+def test_the_loader_reads_the_exported_snapshot(database: Settings, connection: psycopg.Connection) -> None:
     insert(connection, "r1")
     layout = resolve_source(database)
-    with open_look(database, layout) as look:
-        snapshot = look.export()
+    with open_snapshot(database, layout) as snapshot:
+        exported = snapshot.export()
         insert(connection, "r2")
         now = pd.Timestamp.now(tz="UTC")
-        assert load_rows(database, layout, None, None, now, snapshot=snapshot).rows["id"].to_pylist() == ["r1"]
-        assert look.digests()["2023-01"].rows == 1
+        assert load_rows(database, layout, None, None, now, snapshot=exported).rows["id"].to_pylist() == ["r1"]
+        assert snapshot.digests()["2023-01"].rows == 1
     assert digests(database)["2023-01"].rows == 2
 
 
 def test_the_right_to_read_is_enough(database: Settings, connection: psycopg.Connection) -> None:
     insert(connection, "r1")
-    connection.execute("CREATE ROLE looker; GRANT SELECT ON backtest_results, ml_features TO looker")
+    connection.execute("CREATE ROLE reader; GRANT SELECT ON backtest_results, ml_features TO reader")
     try:
-        with open_look(database, resolve_source(database)) as look:
-            look._connection.execute("SET LOCAL ROLE looker")
-            assert look._moment() == look.moment
-            assert rows(look.recent({}, None, DAYS) or {}) == {"2023-01": 1}
-            assert look.digests()["2023-01"].rows == 1
+        with open_snapshot(database, resolve_source(database)) as snapshot:
+            snapshot._connection.execute("SET LOCAL ROLE reader")
+            assert snapshot._read_id() == snapshot.id
+            assert rows(snapshot.recent({}, None, DAYS) or {}) == {"2023-01": 1}
+            assert snapshot.digests()["2023-01"].rows == 1
     finally:
-        connection.execute("DROP OWNED BY looker; DROP ROLE looker")
+        connection.execute("DROP OWNED BY reader; DROP ROLE reader")
 
 
 @pytest.mark.parametrize(
@@ -355,40 +358,40 @@ def test_the_right_to_read_is_enough(database: Settings, connection: psycopg.Con
         "ALTER TABLE ml_features ADD COLUMN spread float8 DEFAULT 0.5",
     ],
 )
-def test_a_table_made_anew_or_with_other_columns_has_another_identity(
+def test_a_recreated_or_altered_table_has_another_identity(
     database: Settings, connection: psycopg.Connection, change: str
 ) -> None:
-    with open_look(database, resolve_source(database)) as look:
-        before = look.moment.identity
+    with open_snapshot(database, resolve_source(database)) as snapshot:
+        before = snapshot.id.identity
     insert(connection, "r1")
-    with open_look(database, resolve_source(database)) as look:
-        assert look.moment.identity == before
+    with open_snapshot(database, resolve_source(database)) as snapshot:
+        assert snapshot.id.identity == before
     connection.execute(change)
-    with open_look(database, resolve_source(database)) as look:
-        assert look.moment.identity != before
-    with open_look(database, resolve_source(database, "run_date")) as look:
-        by_run = look.moment.identity
-    with open_look(database, resolve_source(database)) as look:
-        assert look.moment.identity != by_run
+    with open_snapshot(database, resolve_source(database)) as snapshot:
+        assert snapshot.id.identity != before
+    with open_snapshot(database, resolve_source(database, "run_date")) as snapshot:
+        by_run = snapshot.id.identity
+    with open_snapshot(database, resolve_source(database)) as snapshot:
+        assert snapshot.id.identity != by_run
 
 
-def test_marks_too_far_away_or_of_the_future_are_out_of_reach() -> None:
-    moment = Moment("server", xmin=5_000_000_000, xmax=5_000_000_100)
-    assert moment.reaches(5_000_000_000)
-    assert moment.reaches(moment.xmax - FARTHEST_XIDS + 1)
-    assert not moment.reaches(moment.xmax - FARTHEST_XIDS)
-    assert not moment.reaches(moment.xmax + 1)  # of a database that was put back to an earlier day
+def test_far_and_future_watermarks_cannot_be_compared() -> None:
+    now = SnapshotId("server", xmin=5_000_000_000, xmax=5_000_000_100)
+    assert now.can_compare(5_000_000_000)
+    assert now.can_compare(now.xmax - MAX_XID_DISTANCE + 1)
+    assert not now.can_compare(now.xmax - MAX_XID_DISTANCE)
+    assert not now.can_compare(now.xmax + 1)  # from a database restored to an earlier day
 
 
-def test_a_mark_keeps_its_place_in_32_bits_past_a_wrap_around(connection: psycopg.Connection) -> None:
-    assert [_xid(mark) for mark in (755, 2**32 + 755, 2**32, 2**32 + 3)] == ["755", "755", "3", "3"]
+def test_xids_keep_their_order_past_a_wrap_around(connection: psycopg.Connection) -> None:
+    assert [_xid(number) for number in (755, 2**32 + 755, 2**32, 2**32 + 3)] == ["755", "755", "3", "3"]
     # PostgreSQL's own `age` counts across the wrap: the id just below 2^32 is a little older than 3.
     older = connection.execute("SELECT age('4294967295'::xid) - age('3'::xid)").fetchone()
     assert older == (4,)
 
 
-def test_a_row_written_longer_ago_than_ids_can_be_told_apart_is_no_recent_one(connection: psycopg.Connection) -> None:
-    """Its id seems to lie ahead, as one that is not given out yet does."""
+def test_a_row_too_old_for_its_id_is_not_recent(connection: psycopg.Connection) -> None:
+    """Its id looks like one of the future."""
     query = sql.SQL("SELECT {} FROM (SELECT (txid_current() + {})::text::xid AS xmin) r")
-    ages = [connection.execute(query.format(change_query._age("r"), ahead)).fetchone() for ahead in (0, 100)]
+    ages = [connection.execute(query.format(change_query._age("r"), offset)).fetchone() for offset in (0, 100)]
     assert ages == [(0,), (None,)]

@@ -1,10 +1,10 @@
-"""What was not measured is counted, sentinels included; a window that stands twice is counted once less."""
+"""Missing measurements, sentinels included, and repeated windows."""
 
 import numpy as np
 import pandas as pd
 
-from cleverbetter_dagster.dataset.quality.shares import repeated_windows, unmeasured_shares
 from cleverbetter_dagster.dataset.schema import empty_rows
+from cleverbetter_dagster.services.ingest.row_checks import repeated_windows, unmeasured_shares
 
 ROWS = pd.DataFrame(
     {
@@ -23,16 +23,16 @@ ROWS = pd.DataFrame(
 )
 
 
-def test_missing_values_and_sentinels_are_counted_by_column_worst_first() -> None:
-    found = unmeasured_shares(ROWS)
-    assert found[found > 0].to_dict() == {"ml_volume": 0.75, "sharpe_ratio": 0.5, "profit_factor": 0.25}
-    assert found.index[0] == "ml_volume"
+def test_missing_values_and_sentinels_are_counted_worst_first() -> None:
+    shares = unmeasured_shares(ROWS)
+    assert shares[shares > 0].to_dict() == {"ml_volume": 0.75, "sharpe_ratio": 0.5, "profit_factor": 0.25}
+    assert shares.index[0] == "ml_volume"
 
 
-def test_only_a_further_run_of_the_same_window_counts_as_repeated() -> None:
+def test_only_a_second_run_of_a_window_is_repeated() -> None:
     assert repeated_windows(ROWS) == 1
 
 
-def test_no_rows_have_neither() -> None:
+def test_without_rows_nothing_is_missing_or_repeated() -> None:
     assert unmeasured_shares(empty_rows()).empty
     assert repeated_windows(empty_rows()) == 0
