@@ -18,13 +18,13 @@ from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.dataset.splits import Partition
 from cleverbetter_dagster.errors import InvalidInput, NotEnoughRows
 from cleverbetter_dagster.learning.catalogue import get_family
-from cleverbetter_dagster.learning.family import Params
-from cleverbetter_dagster.learning.tuning.study import StudySpec
+from cleverbetter_dagster.learning.model import Params
+from cleverbetter_dagster.learning.scoring.spec import StudySpec
 from cleverbetter_dagster.services.ingest.loading import load_history
 from cleverbetter_dagster.services.notebook.example_frames import examples_of, frames_of
 from cleverbetter_dagster.services.notebook.trained_model import TrainedModel, fit, learned_and_new, update
 from cleverbetter_dagster.services.training.datasets import Dataset, plan_split
-from cleverbetter_dagster.services.training.tune import settle_params
+from cleverbetter_dagster.services.training.tune import tune
 from cleverbetter_dagster.settings import Settings, load_settings
 
 __all__ = ["TrainedModel", "TrainingConfig", "TrainingPipeline"]
@@ -156,8 +156,8 @@ class TrainingPipeline:
             "timeout_seconds": None,
         }
         study = usual.model_copy(update=own)
-        settled = await asyncio.to_thread(settle_params, self.config.settings(), family.name, dataset, study)
-        return dict(settled.record.params)
+        tuned = await asyncio.to_thread(tune, self.config.settings(), family.name, dataset, study)
+        return dict(tuned.record.params)
 
     async def incremental_train(
         self, existing_model: TrainedModel, X_new: pd.DataFrame, y_new: ArrayLike

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from cleverbetter_dagster.dataset.splits import temporal_folds
 from cleverbetter_dagster.errors import InvalidInput, LearningError, NotEnoughRows, UnknownFamily
-from cleverbetter_dagster.learning.tuning.spec import StudySpec
+from cleverbetter_dagster.learning.scoring.spec import StudySpec
 from cleverbetter_dagster.model_registry import ModelRegistry
 from cleverbetter_dagster.services.notebook.example_frames import examples_of, frames_of
 from cleverbetter_dagster.services.training.datasets import Dataset
@@ -145,7 +145,7 @@ def test_a_search_goes_by_what_the_family_is_judged_by(
         found.append(spec)
         return SimpleNamespace(record=SimpleNamespace(params={}))
 
-    monkeypatch.setattr("cleverbetter_dagster.training.settle_params", judge)
+    monkeypatch.setattr("cleverbetter_dagster.training.tune", judge)
     X_train, X_val, _, y_train, y_val, _ = frames
     asyncio.run(pipeline.hyperparameter_search(X_train, y_train, X_val, y_val, family, n_trials))
     (spec,) = found

@@ -14,7 +14,7 @@ from cleverbetter_dagster.dataset.as_of import AsOf
 from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.errors import DataError, InvalidRequest, Problem, UnknownFamily
 from cleverbetter_dagster.learning.catalogue import FAMILIES, get_family
-from cleverbetter_dagster.learning.tuning.study import StudySpec, metrics_of
+from cleverbetter_dagster.learning.scoring.spec import StudySpec
 from cleverbetter_dagster.services.records import Training
 
 MOST_TRIALS = 1000
@@ -196,7 +196,7 @@ def _unknown(name: str) -> Problem | None:
 
 def _not_of_family(family: str, options: Mapping[str, Any]) -> list[Problem]:
     """Hyperparameters the family has not, and a metric it cannot be judged by."""
-    known, metrics = get_family(family).default_params(), metrics_of(get_family(family))
+    known, metrics = get_family(family).default_params(), get_family(family).study_metrics
     found = [
         Problem(
             f"config.{option}.{name[:LONGEST_NAME]}",
@@ -208,8 +208,8 @@ def _not_of_family(family: str, options: Mapping[str, Any]) -> list[Problem]:
         if name not in known
     ]
     if (metric := options.get("metric", metrics[0])) not in metrics:
-        told = f"{family} does not stake by itself, so it has no {metric} to be judged by"
-        found.append(Problem("config.metric", told, f"use one of: {', '.join(metrics)}"))
+        refusal = f"{family} cannot be judged by {metric}"
+        found.append(Problem("config.metric", refusal, f"use one of: {', '.join(metrics)}"))
     return found
 
 

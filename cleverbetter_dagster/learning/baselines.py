@@ -16,8 +16,9 @@ from threadpoolctl import threadpool_limits
 from cleverbetter_dagster.dataset.estimates import SHRUNK_RETURN
 from cleverbetter_dagster.dataset.examples import Examples
 from cleverbetter_dagster.dataset.schema import METRICS, ROI
-from cleverbetter_dagster.learning.ensemble.base_learners import BaseParams, LogisticLearner, require_both_classes
-from cleverbetter_dagster.learning.family import feature_matrix
+from cleverbetter_dagster.learning.ensemble.base_learners import LogisticLearner, require_both_classes
+from cleverbetter_dagster.learning.ensemble.params import BaseParams
+from cleverbetter_dagster.learning.model import feature_matrix
 
 WEAK_RIDGE = BaseParams(logistic_c=1.0)
 

@@ -22,8 +22,9 @@ from cleverbetter_dagster.dataset.splits import Partition
 from cleverbetter_dagster.evaluation.intervals.bootstrap import BlockBootstrap, Interval
 from cleverbetter_dagster.evaluation.intervals.month_statistics import auc_statistic
 from cleverbetter_dagster.learning.ensemble.base_learners import LogisticLearner, fit_base_learners
-from cleverbetter_dagster.learning.ensemble.family import EnsembleParams, FittedEnsemble
-from cleverbetter_dagster.learning.family import feature_matrix
+from cleverbetter_dagster.learning.ensemble.family import FittedEnsemble
+from cleverbetter_dagster.learning.ensemble.params import EnsembleParams
+from cleverbetter_dagster.learning.model import feature_matrix
 
 TARGET = 0.75
 WORLDS = 200

@@ -33,7 +33,8 @@ from cleverbetter_dagster.dataset.splits import temporal_folds
 from cleverbetter_dagster.evaluation.intervals.bootstrap import BlockBootstrap, Interval
 from cleverbetter_dagster.evaluation.intervals.month_statistics import mean_statistic
 from cleverbetter_dagster.learning.catalogue import FAMILIES
-from cleverbetter_dagster.learning.family import Family, FittedModel
+from cleverbetter_dagster.learning.family import Family
+from cleverbetter_dagster.learning.model import FittedModel
 from cleverbetter_dagster.services.evaluation.stakes import stakes_of
 from cleverbetter_dagster_tests.benchmarks.bench_tuning import ROWS_VARIABLE, load
 

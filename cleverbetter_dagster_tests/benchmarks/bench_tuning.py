@@ -24,12 +24,16 @@ from rich.table import Table
 from sklearn.metrics import roc_auc_score
 
 from cleverbetter_dagster.dataset.as_of import AsOf
-from cleverbetter_dagster.dataset.examples import pooled
+from cleverbetter_dagster.dataset.examples import Examples, pooled
 from cleverbetter_dagster.dataset.simulation.rows import SampleSpec, sample_rows
 from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.dataset.splits import Partition
-from cleverbetter_dagster.learning.ensemble.family import Ensemble, EnsembleParams, FittedEnsemble
-from cleverbetter_dagster.learning.tuning.study import StudyPlace, StudyResult, StudySpec, run_study
+from cleverbetter_dagster.learning.ensemble.family import Ensemble, FittedEnsemble
+from cleverbetter_dagster.learning.ensemble.params import EnsembleParams
+from cleverbetter_dagster.learning.scoring.scorer import FitScorer
+from cleverbetter_dagster.learning.scoring.spec import StudySpec
+from cleverbetter_dagster.learning.tuning.results import StudyContext, StudyResult
+from cleverbetter_dagster.learning.tuning.study import run_study
 from cleverbetter_dagster.services.training.datasets import Dataset, plan_split
 from cleverbetter_dagster.services.training.tune import warm_start
 from cleverbetter_dagster_tests.benchmarks import auc_account
@@ -41,6 +45,9 @@ FAMILY = Ensemble()
 
 class FullTrials(Ensemble):
     """The ensemble without its own scorer: every trial fits it as it will be fitted for good."""
+
+    def scorer(self, examples: Examples, spec: StudySpec) -> FitScorer:
+        return FitScorer(self.fit, examples, spec)
 
 
 @dataclass(frozen=True)
@@ -88,20 +95,22 @@ def compare(dataset: Dataset, before: Dataset, spec: StudySpec, full_trials: int
     """All ways of tuning on the same examples; the warm start goes on from a study of the month `before`."""
     parts, examples = dataset.parts, pooled(dataset.parts.train, dataset.parts.validation)
     storage = optuna.storages.InMemoryStorage()
-    earlier = StudyPlace(f"{FAMILY.name} {before.record.as_of} x", storage, {"metric": spec.metric})
+    earlier = StudyContext(f"{FAMILY.name} {before.record.as_of} x", storage, {"metric": spec.metric})
     run_study(FAMILY, pooled(before.parts.train, before.parts.validation), spec, earlier)
     first = warm_start(storage, FAMILY.name, dataset.record.as_of, spec).first
     few = spec.model_copy(update={"n_trials": full_trials, "prune": False})
     none = spec.model_copy(update={"n_trials": 0})
     n_warm = min(spec.n_trials, spec.n_trials_warm)
     return {
-        "defaults": measured(parts, 1, lambda: run_study(FAMILY, examples, none, StudyPlace("none"))),
+        "defaults": measured(parts, 1, lambda: run_study(FAMILY, examples, none, StudyContext("none"))),
         "full trials": measured(
-            parts, spec.n_trials, lambda: run_study(FullTrials(), examples, few, StudyPlace("full"))
+            parts, spec.n_trials, lambda: run_study(FullTrials(), examples, few, StudyContext("full"))
         ),
-        "cheap trials": measured(parts, spec.n_trials, lambda: run_study(FAMILY, examples, spec, StudyPlace("cheap"))),
+        "cheap trials": measured(
+            parts, spec.n_trials, lambda: run_study(FAMILY, examples, spec, StudyContext("cheap"))
+        ),
         "warm start": measured(
-            parts, n_warm, lambda: run_study(FAMILY, examples, spec, StudyPlace("warm", first=first))
+            parts, n_warm, lambda: run_study(FAMILY, examples, spec, StudyContext("warm", first=first))
         ),
     }
 
@@ -117,7 +126,7 @@ def shown(contests: dict[str, Contest]) -> Table:
     for name, one in contests.items():
         costs = [f"{one.cpu_seconds:,.1f}", f"{one.wall_seconds:,.1f}"]
         less = [f"{other.cpu_seconds / one.cpu_seconds:.1f}x" for other in (full, cheap)]
-        aucs = [f"{one.result.mean_auc:.4f}", f"{one.test_auc:.4f}", f"{full.test_auc - one.test_auc:+.4f}"]
+        aucs = [f"{one.result.scores.mean('auc'):.4f}", f"{one.test_auc:.4f}", f"{full.test_auc - one.test_auc:+.4f}"]
         table.add_row(name, str(one.trials), *costs, *less, *aucs)
     return table
 

@@ -14,14 +14,9 @@ from rich.console import Console
 
 from cleverbetter_dagster.learning.rl_agent.decisions import Decisions
 from cleverbetter_dagster.learning.rl_agent.env import BettingWorld, WorldSpec
+from cleverbetter_dagster.learning.rl_agent.params import RlAgentParams
 from cleverbetter_dagster.learning.rl_agent.policy import AgentPolicy
-from cleverbetter_dagster.learning.rl_agent.training import (
-    AgentSpec,
-    checkpoints,
-    policy_of,
-    shares_of,
-    worth_of_returns,
-)
+from cleverbetter_dagster.learning.rl_agent.training import checkpoints, policy_of, shares_of, worth_of_returns
 from cleverbetter_dagster_tests.learning.rl_agent.plain_env import PlainWorld
 
 WORLDS = 64
@@ -65,14 +60,14 @@ def vector_speed(decisions: Decisions, spec: WorldSpec, seconds: float) -> float
 
 def growth(policy: AgentPolicy, decisions: Decisions) -> float:
     """Log growth per decision time of a policy's stakes."""
-    return worth_of_returns(decisions.returns_of(shares_of(policy, decisions.features), AgentSpec().staking))
+    return worth_of_returns(decisions.returns_of(shares_of(policy, decisions.features), RlAgentParams().staking))
 
 
 def ours(decisions: Decisions, steps: int) -> tuple[float, float]:
     """Steps a second and growth of an agent trained as the family trains it."""
-    checkpoints(decisions, AgentSpec(total_steps=1, checkpoints=1), 0)  # imports and first calls
+    checkpoints(decisions, RlAgentParams(total_steps=1, checkpoints=1), 0)  # imports and first calls
     start = process_time()
-    [(trained, policy)] = checkpoints(decisions, AgentSpec(total_steps=steps, checkpoints=1), 0)
+    [(trained, policy)] = checkpoints(decisions, RlAgentParams(total_steps=steps, checkpoints=1), 0)
     return trained / (process_time() - start), growth(policy, decisions)
 
 
@@ -98,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seconds", type=float, default=5.0, help="of stepping, for each world")
     parser.add_argument("--steps", type=int, default=20_480, help="that PPO's defaults train for")
     options = parser.parse_args(arguments)
-    decisions, spec, console = history(), AgentSpec().world, Console()
+    decisions, spec, console = history(), RlAgentParams().world, Console()
     plain = plain_speed(decisions, spec, options.seconds)
     single = BettingWorld(decisions, spec, [0])
     vector = vector_speed(decisions, spec, options.seconds)

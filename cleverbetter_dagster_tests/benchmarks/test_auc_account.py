@@ -6,7 +6,8 @@ import pytest
 
 from cleverbetter_dagster.dataset.examples import Examples
 from cleverbetter_dagster.evaluation.intervals.bootstrap import Interval
-from cleverbetter_dagster.learning.ensemble.family import Ensemble, EnsembleParams
+from cleverbetter_dagster.learning.ensemble.family import Ensemble
+from cleverbetter_dagster.learning.ensemble.params import EnsembleParams
 from cleverbetter_dagster_tests.benchmarks.auc_account import Forecast, account, ceiling, shown, verdict
 from cleverbetter_dagster_tests.learning.conftest import SMALL, backtest_rows, partition_of
 

@@ -152,7 +152,7 @@ def test_an_option_two_specs_share_goes_to_both_and_stakes_to_the_evaluation() -
         ({"config": {"embargo_days": float("nan")}}, "config", "finite"),
         ({"config": {"train_fraction": 0.9}}, "config", "leaves no test rows"),
         ({"config": {"params": {"depth": 3}}}, "config.params.depth", "max_depth"),
-        ({"config": {"metric": "growth"}}, "config.metric", "does not stake by itself"),
+        ({"config": {"metric": "growth"}}, "config.metric", "cannot be judged by growth"),
         ({"config": {"metric": "growth"}}, "config.metric", "use one of: auc, brier, log_loss"),
         ({"training": "half"}, "training", "full"),
         ({"training": "incremental"}, "n_trials", "train in full"),

@@ -14,7 +14,8 @@ from cleverbetter_dagster.dataset.examples import Examples
 from cleverbetter_dagster.dataset.splits import Partition
 from cleverbetter_dagster.errors import LearningError
 from cleverbetter_dagster.learning.catalogue import FAMILIES
-from cleverbetter_dagster.learning.family import Family, FittedModel
+from cleverbetter_dagster.learning.family import Family
+from cleverbetter_dagster.learning.model import FittedModel
 from cleverbetter_dagster_tests.learning.conftest import SMALL
 
 

@@ -12,7 +12,8 @@ from cleverbetter_dagster.learning.baselines import BASELINES
 from cleverbetter_dagster.learning.catalogue import FAMILIES
 from cleverbetter_dagster.learning.ensemble import base_learners
 from cleverbetter_dagster.learning.ensemble import family as ensemble
-from cleverbetter_dagster.learning.ensemble.family import Ensemble, EnsembleParams, predict_forward
+from cleverbetter_dagster.learning.ensemble.family import Ensemble, predict_forward
+from cleverbetter_dagster.learning.ensemble.params import EnsembleParams
 from cleverbetter_dagster_tests.learning.conftest import SMALL, partition_of
 
 PARAMS = SMALL["ensemble"]

@@ -16,7 +16,7 @@ from cleverbetter_dagster.dataset.splits import Partition
 from cleverbetter_dagster.evaluation.intervals.bootstrap import BlockBootstrap, Interval
 from cleverbetter_dagster.evaluation.intervals.month_statistics import auc_statistic, mean_statistic
 from cleverbetter_dagster.learning.catalogue import FAMILIES
-from cleverbetter_dagster.learning.family import FittedModel
+from cleverbetter_dagster.learning.model import FittedModel
 from cleverbetter_dagster.learning.rl_agent.family import FittedRlAgent
 from cleverbetter_dagster.learning.rl_agent.probability import ForwardView
 from cleverbetter_dagster_tests.learning.conftest import SMALL, backtest_rows, partition_of

@@ -17,7 +17,8 @@ from cleverbetter_dagster.errors import LearningError
 from cleverbetter_dagster.learning.catalogue import FAMILIES
 from cleverbetter_dagster.learning.classifier import family as classifier
 from cleverbetter_dagster.learning.ensemble import family as ensemble
-from cleverbetter_dagster.learning.family import Family, FittedModel
+from cleverbetter_dagster.learning.family import Family
+from cleverbetter_dagster.learning.model import FittedModel
 from cleverbetter_dagster_tests.learning.conftest import SMALL, SPEC, partition_of
 
 FITTED_AT = pd.Timestamp("2021-07-01", tz="UTC")

@@ -18,14 +18,15 @@ from cleverbetter_dagster.defs.resources import Deployment
 from cleverbetter_dagster.errors import DataError
 from cleverbetter_dagster.evaluation.intervals.bootstrap import BootstrapSpec
 from cleverbetter_dagster.learning.family import Family
-from cleverbetter_dagster.learning.tuning.study import StudySpec
+from cleverbetter_dagster.learning.scoring.spec import StudySpec
+from cleverbetter_dagster.learning.tuning.results import OnProgress
 from cleverbetter_dagster.services.evaluation.checks import EVALUATION_CHECKS, MODEL_CHECKS
 from cleverbetter_dagster.services.evaluation.evaluate import Evaluation, evaluate
 from cleverbetter_dagster.services.records import ModelRecord, SplitRecord, StudyRecord, Training
 from cleverbetter_dagster.services.training.datasets import rebuild_each
 from cleverbetter_dagster.services.training.fit import Lineage, train
 from cleverbetter_dagster.services.training.study_checks import STUDY_CHECKS
-from cleverbetter_dagster.services.training.tune import Watch, settle_params
+from cleverbetter_dagster.services.training.tune import tune
 from cleverbetter_dagster.services.training.update import update
 
 
@@ -95,14 +96,14 @@ def _study(family: Family, partitions: dg.MonthlyPartitionsDefinition) -> dg.Ass
         spec = StudySpec(**config.model_dump())  # type: ignore[attr-defined]
         studies: dict[str, StudyRecord] = {}
 
-        def tell(month: str) -> Watch:
+        def tell(month: str) -> OnProgress:
             return lambda progress: context.log.info(f"{family.name} {month}: {progress}")
 
         with clear_failures():
             for month, dataset in rebuild_each(rows, temporal_split):
-                found = settle_params(deployment.settings(), family.name, dataset, spec, tell(month))
-                studies[month] = found.record
-                context.add_asset_metadata(study_metadata(found), partition_key=month)
+                tuned = tune(deployment.settings(), family.name, dataset, spec, tell(month))
+                studies[month] = tuned.record
+                context.add_asset_metadata(study_metadata(tuned), partition_key=month)
         yield dg.MaterializeResult(value=studies, check_results=check_results(STUDY_CHECKS, studies))
 
     return study

@@ -13,16 +13,16 @@ from cleverbetter_dagster.defs.assets.metadata import (
 from cleverbetter_dagster.evaluation.leaderboard import METRICS, LeaderboardRow
 from cleverbetter_dagster.services.evaluation.evaluate import Evaluation
 from cleverbetter_dagster.services.records import ModelRecord, SignificanceRecord
-from cleverbetter_dagster.services.training.tune import Settled
+from cleverbetter_dagster.services.training.tune import TunedParams
 
 HEADLINE = ("roc_auc", "brier", "roi", "growth")
 
 
-def study_metadata(found: Settled) -> dict[str, Fact]:
-    study = found.record
+def study_metadata(tuned: TunedParams) -> dict[str, Fact]:
+    study = tuned.record
     rows = [{"parameter": name, "value": value} for name, value in study.params.items()]
     facts = {
-        "report": page(table(rows), *(picture(png, name) for name, png in found.pictures.items())),
+        "report": page(table(rows), *(picture(png, name) for name, png in tuned.pictures.items())),
         f"mean_fold_{study.metric}": study.value,
         f"mean_fold_{study.metric}_of_defaults": study.default_value,
         "mean_fold_auc": study.mean_auc,

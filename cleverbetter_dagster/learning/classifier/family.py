@@ -23,7 +23,6 @@ log-odds are shifted back by that weight, so that even the raw score is a probab
 """
 
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -43,17 +42,14 @@ from cleverbetter_dagster.learning.classifier.training import (
 )
 from cleverbetter_dagster.learning.ensemble.base_learners import require_both_classes
 from cleverbetter_dagster.learning.family import (
-    FittedModel,
-    Params,
-    Report,
-    answer,
+    Family,
     checked_params,
-    feature_matrix,
     latest_label,
     require_order,
     require_update,
     unseen,
 )
+from cleverbetter_dagster.learning.model import FittedModel, Params, Report, answer, feature_matrix
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
@@ -107,7 +103,7 @@ class FittedClassifier(FittedModel):
         }
 
 
-class Classifier:
+class Classifier(Family):
     """The family `classifier`; see the module for what each of its parts is allowed to see."""
 
     name = "classifier"
@@ -117,15 +113,7 @@ class Classifier:
         "later rows and calibrated on rows later still."
     )
 
-    study_defaults: Params = MappingProxyType({})
-
-    def default_params(self) -> dict[str, Any]:
-        """The fields of `NetworkParams`, each at its default.
-
-        >>> Classifier().default_params()["depth"]
-        2
-        """
-        return NetworkParams().model_dump()
+    params_model = NetworkParams
 
     def suggest(self, trial: "BaseTrial") -> dict[str, Any]:
         """What the guide tunes: learning rate, dropout, weight decay; and the network's width and depth."""
@@ -144,7 +132,7 @@ class Classifier:
             LearningError: as `Family.fit`.
             NotEnoughRows: validation holds fewer than two distinct decision times.
         """
-        chosen = checked_params(NetworkParams, params, "classifier")
+        chosen = checked_params(NetworkParams, params, self.name)
         require_order(train, validation)
         require_both_classes(train.y)
         names = tuple(train.X.columns)

@@ -14,7 +14,6 @@ from typing import Self
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field
 from scipy.special import expit
 from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier
 from sklearn.impute import SimpleImputer
@@ -33,27 +32,11 @@ from cleverbetter_dagster.learning.ensemble.leaf_evidence import (
     lightgbm_leaves,
     lightgbm_with,
 )
+from cleverbetter_dagster.learning.ensemble.params import BaseParams
 from cleverbetter_dagster.learning.shrunk_logistic import curvature, take_in
 
 OUTLIER_CLIP = 5.0
 """Interquartile ranges from the median beyond which a scaled feature says no more to a linear model."""
-
-
-class BaseParams(BaseModel):
-    """Hyperparameters of the base learners; the two boosters share theirs."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    n_estimators: int = Field(100, ge=1, le=5000, description="boosting rounds of each booster")
-    learning_rate: float = Field(0.04, gt=0, le=1, description="step of each boosting round")
-    max_depth: int = Field(3, ge=1, le=16, description="depth of a boosted tree")
-    min_leaf_rows: int = Field(40, ge=1, description="fewest rows in a leaf of a boosted tree")
-    l2: float = Field(10.0, ge=0, description="L2 penalty on the leaves of the boosters")
-    feature_fraction: float = Field(0.5, gt=0, le=1, description="features a boosted tree or split may look at")
-    forest_trees: int = Field(100, ge=1, le=5000, description="trees of the forest")
-    forest_leaf_rows: int = Field(20, ge=1, description="fewest rows in a leaf of the forest")
-    forest_sample: float = Field(0.3, gt=0, le=1, description="share of the rows each tree of the forest sees")
-    logistic_c: float = Field(0.005, gt=0, description="inverse penalty of the linear model")
 
 
 class ForestLearner:

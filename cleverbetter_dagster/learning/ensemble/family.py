@@ -23,12 +23,10 @@ scaled, imputed or binned outside a step; an update keeps scaling, imputing and 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from pydantic import Field
 
 from cleverbetter_dagster.dataset.examples import Examples
 from cleverbetter_dagster.dataset.splits import temporal_folds
@@ -36,45 +34,28 @@ from cleverbetter_dagster.learning.calibration import Calibrator, fit_calibrator
 from cleverbetter_dagster.learning.ensemble.base_learners import (
     BASE_LEARNERS,
     BaseLearner,
-    BaseParams,
     base_probabilities,
     fit_base_learners,
     shares_of_features,
     updated_base_learners,
     weigh_base_learners,
 )
+from cleverbetter_dagster.learning.ensemble.params import EnsembleParams
+from cleverbetter_dagster.learning.ensemble.scorer import StackScorer
 from cleverbetter_dagster.learning.family import (
-    FittedModel,
-    Params,
-    Report,
-    answer,
+    Family,
     checked_params,
-    feature_matrix,
     latest_label,
     require_order,
     require_update,
     unseen,
 )
+from cleverbetter_dagster.learning.model import FittedModel, Params, Report, answer, feature_matrix
+from cleverbetter_dagster.learning.scoring.spec import StudySpec
 from cleverbetter_dagster.learning.shrunk_logistic import ShrunkLogistic, log_odds
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
-
-
-class EnsembleParams(BaseParams):
-    """Hyperparameters of the ensemble; the defaults come from forward folds on four years of real rows."""
-
-    n_folds: int = Field(
-        3,
-        ge=1,
-        le=20,
-        description="forward folds of train that the meta-learner is fitted on, if time allows as many",
-    )
-    meta_penalty: float = Field(
-        100.0,
-        ge=0,
-        description="pull of the meta-learner's weights toward the plain mean of the base learners",
-    )
 
 
 @dataclass(frozen=True)
@@ -120,7 +101,7 @@ class FittedEnsemble(FittedModel):
         }
 
 
-class Ensemble:
+class Ensemble(Family):
     """The family `ensemble`; see the module for what each of its parts is allowed to see."""
 
     name = "ensemble"
@@ -130,15 +111,11 @@ class Ensemble:
         "predictions made forward in time and calibrated on later rows."
     )
 
-    study_defaults: Params = MappingProxyType({})
+    params_model = EnsembleParams
 
-    def default_params(self) -> dict[str, Any]:
-        """The fields of `EnsembleParams`, each at its default.
-
-        >>> Ensemble().default_params()["max_depth"]
-        3
-        """
-        return EnsembleParams().model_dump()
+    def scorer(self, examples: Examples, spec: StudySpec) -> StackScorer:
+        """Fits each member once a fold."""
+        return StackScorer(examples, spec, anchor={**self.default_params(), **spec.params})
 
     def suggest(self, trial: "BaseTrial") -> dict[str, Any]:
         """What the guide tunes: number of estimators, learning rate, depth and regularisation."""
@@ -160,7 +137,7 @@ class Ensemble:
             LearningError: as `Family.fit`; also where the labels before a fold are of one class.
             NotEnoughRows: train holds fewer than two distinct decision times.
         """
-        chosen = checked_params(EnsembleParams, params, "ensemble")
+        chosen = checked_params(EnsembleParams, params, self.name)
         require_order(train, validation)
         names = tuple(train.X.columns)
         known, later = feature_matrix(train.X, names), feature_matrix(validation.X, names)

@@ -19,11 +19,22 @@ from threadpoolctl import threadpool_limits
 
 from cleverbetter_dagster.dataset.examples import Examples
 from cleverbetter_dagster.learning.ensemble.base_learners import BASE_LEARNERS, LightGBMLearner, require_both_classes
-from cleverbetter_dagster.learning.ensemble.family import EnsembleParams
-from cleverbetter_dagster.learning.family import Params, checked_params, feature_matrix
+from cleverbetter_dagster.learning.ensemble.params import EnsembleParams
+from cleverbetter_dagster.learning.family import checked_params
+from cleverbetter_dagster.learning.model import Params, feature_matrix
+from cleverbetter_dagster.learning.scoring.scorer import (
+    MEASURES,
+    NO_RANGES,
+    FoldScores,
+    OneFold,
+    OnFold,
+    Ranges,
+    never_prune,
+    scores_of,
+    scoring_folds,
+)
+from cleverbetter_dagster.learning.scoring.spec import StudySpec
 from cleverbetter_dagster.learning.shrunk_logistic import ShrunkLogistic, log_odds
-from cleverbetter_dagster.learning.tuning.scorers import UNSETTLED, Ranges, Report, keep_going, scoring_folds
-from cleverbetter_dagster.learning.tuning.spec import MEASURES, FoldScores, OneFold, StudySpec, scores_of
 
 if TYPE_CHECKING:
     import lightgbm
@@ -50,7 +61,7 @@ class StackScorer:
         anchor: a point the coarse grids go through: the defaults, or what was fixed by hand.
     """
 
-    settles = frozenset({ROUNDS})
+    tuned_inside = frozenset({ROUNDS})
 
     def __init__(self, examples: Examples, spec: StudySpec, anchor: Params) -> None:
         self.spec, self.anchor = spec, checked_params(EnsembleParams, anchor, "ensemble")
@@ -61,24 +72,24 @@ class StackScorer:
         self.kept: dict[tuple[str, int, EnsembleParams], Predictions] = {}
         self.binned: dict[int, tuple[lightgbm.Dataset, lightgbm.Dataset]] = {}
 
-    def score(self, params: Params, settle: Ranges = UNSETTLED, report: Report = keep_going) -> FoldScores:
+    def score(self, params: Params, ranges: Ranges = NO_RANGES, on_fold: OnFold = never_prune) -> FoldScores:
         """As `Scorer.score`; the rounds chosen are in `chosen`.
 
         Raises:
             LearningError: a parameter is unknown or out of range.
         """
-        asked = checked_params(EnsembleParams, params, "ensemble")
-        fewest = int(settle[ROUNDS][0]) if ROUNDS in settle else None
+        setting = checked_params(EnsembleParams, params, "ensemble")
+        fewest = int(ranges[ROUNDS][0]) if ROUNDS in ranges else None
         boosters, curves = [], []
         with threadpool_limits({"openmp": self.spec.threads, "blas": 1}):
             for number in range(len(self.folds)):
-                booster, curve = self._boost(number, asked, fewest)
+                booster, curve = self._boost(number, setting, fewest)
                 boosters.append(booster)
                 curves.append(curve)
-                rounds = _best_rounds(curves, fewest) if fewest else asked.n_estimators
+                rounds = _best_rounds(curves, fewest) if fewest else setting.n_estimators
                 if number < len(self.folds) - 1:
-                    report(number, self._so_far(asked, boosters, rounds))
-            folds = self._scored(asked, boosters, rounds)
+                    on_fold(number, self._so_far(setting, boosters, rounds))
+            folds = self._scored(setting, boosters, rounds)
         return scores_of(folds, {ROUNDS: rounds} if fewest else {})
 
     def _boost(self, number: int, params: EnsembleParams, fewest: int | None) -> tuple["lightgbm.Booster", np.ndarray]:

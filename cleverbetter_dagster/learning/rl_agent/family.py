@@ -37,41 +37,37 @@ from cleverbetter_dagster.betting.segments import FloatArray
 from cleverbetter_dagster.dataset.examples import Examples
 from cleverbetter_dagster.learning.ensemble.base_learners import shares_of_features
 from cleverbetter_dagster.learning.family import (
+    Family,
+    checked_params,
+    latest_label,
+    require_order,
+    require_update,
+    unseen,
+)
+from cleverbetter_dagster.learning.model import (
     KELLY_SHARE,
     PROBABILITY,
     FittedModel,
     Params,
     Report,
     answer,
-    checked_params,
     feature_matrix,
-    latest_label,
-    require_order,
-    require_update,
-    unseen,
 )
 from cleverbetter_dagster.learning.rl_agent.decisions import Decisions
 from cleverbetter_dagster.learning.rl_agent.features import AgentFeatures
+from cleverbetter_dagster.learning.rl_agent.params import RlAgentParams
 from cleverbetter_dagster.learning.rl_agent.probability import (
     ForwardProbability,
     ForwardView,
-    ProbabilitySpec,
     common_score,
     learn_forward,
 )
-from cleverbetter_dagster.learning.rl_agent.training import Agent, AgentSpec, best_agent, refresh_agents, train_agents
+from cleverbetter_dagster.learning.rl_agent.scorer import AgentScorer
+from cleverbetter_dagster.learning.rl_agent.training import Agent, best_agent, refresh_agents, train_agents
+from cleverbetter_dagster.learning.scoring.spec import PROBABILITY_METRICS, StudySpec
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
-
-
-class RlAgentParams(AgentSpec, ProbabilitySpec):
-    """Hyperparameters of the agents and of the probability they are given."""
-
-    @property
-    def probability(self) -> ProbabilitySpec:
-        """The probability's part."""
-        return ProbabilitySpec(**self.model_dump(include=set(ProbabilitySpec.model_fields)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,7 +135,7 @@ class FittedRlAgent(FittedModel):
         }
 
 
-class RlAgent:
+class RlAgent(Family):
     """The family `rl_agent`; see the module for what each of its parts is allowed to see."""
 
     name = "rl_agent"
@@ -149,15 +145,13 @@ class RlAgent:
         "calibrated probability to place; later rows decide which agent is used, or that none is."
     )
 
-    study_defaults: Params = MappingProxyType({"metric": "growth", "n_trials": 20, "timeout_seconds": 300})
+    params_model = RlAgentParams
+    study_metrics = (*PROBABILITY_METRICS, "growth")
+    study_defaults = MappingProxyType({"metric": "growth", "n_trials": 20, "timeout_seconds": 300})
 
-    def default_params(self) -> dict[str, Any]:
-        """The fields of `RlAgentParams`, each at its default.
-
-        >>> RlAgent().default_params()["agents"]
-        5
-        """
-        return RlAgentParams().model_dump()
+    def scorer(self, examples: Examples, spec: StudySpec) -> AgentScorer:
+        """Learns the probability once a fold, and trains fewer and shorter agents."""
+        return AgentScorer(examples, spec, anchor={**self.default_params(), **spec.params})
 
     def suggest(self, trial: "BaseTrial") -> dict[str, Any]:
         """Learning rate, discount and the reward's weights: what moves stakes, not the probability."""
@@ -178,7 +172,7 @@ class RlAgent:
         chosen = checked_params(RlAgentParams, params, self.name)
         require_order(train, validation)
         names = tuple(train.X.columns)
-        earlier, later, forecast = learn_forward(train, validation, chosen.probability, seed, threads)
+        earlier, later, forecast = learn_forward(train, validation, chosen, seed, threads)
         features = AgentFeatures.fit(feature_matrix(earlier.examples.X, names), names, chosen.staking)
         played, judged = features.decisions(earlier), features.decisions(later)
         agents = train_agents(played, judged, chosen, seed)

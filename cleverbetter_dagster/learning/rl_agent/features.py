@@ -8,7 +8,7 @@ import numpy as np
 from cleverbetter_dagster.betting.segments import FloatArray
 from cleverbetter_dagster.betting.staking import StakingSpec, kelly_fraction, return_moments
 from cleverbetter_dagster.dataset.estimates import SHRUNK_GAIN, SHRUNK_LOSS
-from cleverbetter_dagster.learning.family import feature_matrix
+from cleverbetter_dagster.learning.model import feature_matrix
 from cleverbetter_dagster.learning.rl_agent.decisions import Decisions
 from cleverbetter_dagster.learning.rl_agent.probability import ForwardView
 from cleverbetter_dagster.learning.shrunk_logistic import log_odds

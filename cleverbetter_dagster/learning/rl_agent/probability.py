@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
 from scipy.special import expit
 from threadpoolctl import threadpool_limits
 
@@ -19,38 +18,16 @@ from cleverbetter_dagster.learning.calibration import Calibrator, fit_calibrator
 from cleverbetter_dagster.learning.ensemble.base_learners import (
     BASE_LEARNERS,
     BaseLearner,
-    BaseParams,
     base_probabilities,
     require_both_classes,
     updated_base_learners,
     weigh_base_learners,
 )
-from cleverbetter_dagster.learning.family import feature_matrix
+from cleverbetter_dagster.learning.model import feature_matrix
+from cleverbetter_dagster.learning.rl_agent.params import RlAgentParams
 from cleverbetter_dagster.learning.shrunk_logistic import log_odds
 
 LEARNERS = ("lightgbm", "logistic")
-
-
-class ProbabilitySpec(BaseModel):
-    """How the probability is learned."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    n_folds: int = Field(4, ge=1, le=20, description="forward folds of train, if time allows as many")
-    n_estimators: int = Field(100, ge=1, le=5000, description="boosting rounds of the probability")
-    boosting_rate: float = Field(0.04, gt=0, le=1, description="step of each boosting round")
-    max_depth: int = Field(3, ge=1, le=16, description="depth of a boosted tree")
-    logistic_c: float = Field(0.005, gt=0, description="inverse penalty of the linear model")
-
-    @property
-    def learners(self) -> BaseParams:
-        """What the base learners take; the rest of it at the defaults."""
-        return BaseParams(
-            n_estimators=self.n_estimators,
-            learning_rate=self.boosting_rate,
-            max_depth=self.max_depth,
-            logistic_c=self.logistic_c,
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +72,7 @@ def common_score(opinions: np.ndarray) -> np.ndarray:
 
 
 def learn_forward(
-    train: Examples, validation: Examples, spec: ProbabilitySpec, seed: int, threads: int
+    train: Examples, validation: Examples, spec: RlAgentParams, seed: int, threads: int
 ) -> tuple[ForwardView, ForwardView, ForwardProbability]:
     """Train and validation as they looked at the time, and the probability for what comes next.
 
@@ -114,7 +91,7 @@ def learn_forward(
     return earlier, later, ForwardProbability(learners, fit_calibrator(score, validation.y))
 
 
-def fit_learners(examples: Examples, spec: ProbabilitySpec, seed: int, threads: int) -> dict[str, BaseLearner]:
+def fit_learners(examples: Examples, spec: RlAgentParams, seed: int, threads: int) -> dict[str, BaseLearner]:
     """The learners, fitted to the same examples.
 
     Raises:
@@ -129,7 +106,7 @@ def fit_learners(examples: Examples, spec: ProbabilitySpec, seed: int, threads: 
     return learners
 
 
-def _view_of_train(train: Examples, spec: ProbabilitySpec, seed: int, threads: int) -> tuple[ForwardView, Calibrator]:
+def _view_of_train(train: Examples, spec: RlAgentParams, seed: int, threads: int) -> tuple[ForwardView, Calibrator]:
     """Train as it looked at the time, and the calibrator that all its predictions teach.
 
     The first of `n_folds` + 1 blocks of time is only learned from, so its rows have no view.

@@ -12,21 +12,25 @@ from typing import Any
 import numpy as np
 
 from cleverbetter_dagster.dataset.examples import Examples, pooled
-from cleverbetter_dagster.learning.family import Params, checked_params, feature_matrix
+from cleverbetter_dagster.learning.family import checked_params
+from cleverbetter_dagster.learning.model import Params, feature_matrix
 from cleverbetter_dagster.learning.rl_agent.decisions import Decisions
-from cleverbetter_dagster.learning.rl_agent.family import RlAgentParams
 from cleverbetter_dagster.learning.rl_agent.features import AgentFeatures
+from cleverbetter_dagster.learning.rl_agent.params import RlAgentParams
 from cleverbetter_dagster.learning.rl_agent.probability import ForwardView, learn_forward
-from cleverbetter_dagster.learning.rl_agent.training import AgentSpec, train_agents, worth_of_returns
-from cleverbetter_dagster.learning.tuning.scorers import (
-    UNSETTLED,
+from cleverbetter_dagster.learning.rl_agent.training import train_agents, worth_of_returns
+from cleverbetter_dagster.learning.scoring.scorer import (
+    NO_RANGES,
+    FoldScores,
+    OneFold,
+    OnFold,
     Ranges,
-    Report,
     fold_parts,
-    keep_going,
+    never_prune,
+    scores_of,
     scoring_folds,
 )
-from cleverbetter_dagster.learning.tuning.spec import FoldScores, OneFold, StudySpec, scores_of
+from cleverbetter_dagster.learning.scoring.spec import StudySpec
 
 TRIAL_AGENTS = 2
 """Most agents a trial trains on a fold: one alone is too much a matter of its seed."""
@@ -57,14 +61,14 @@ class AgentScorer:
         NotEnoughRows, LearningError: as `scoring_folds` and `learn_forward`.
     """
 
-    settles: frozenset[str] = frozenset()
+    tuned_inside: frozenset[str] = frozenset()
 
     def __init__(self, examples: Examples, spec: StudySpec, anchor: Params) -> None:
         self.spec, self.anchor = spec, checked_params(RlAgentParams, anchor, "rl_agent")
         folds = scoring_folds(examples, spec)
         self.folds = [self._prepared(examples.take(fit), examples.take(score)) for fit, score in folds]
 
-    def score(self, params: Params, settle: Ranges = UNSETTLED, report: Report = keep_going) -> FoldScores:  # noqa: ARG002
+    def score(self, params: Params, ranges: Ranges = NO_RANGES, on_fold: OnFold = never_prune) -> FoldScores:  # noqa: ARG002
         """As `Scorer.score`."""
         trial = _shortened(checked_params(RlAgentParams, params, "rl_agent"))
         growth: list[float] = []
@@ -72,14 +76,14 @@ class AgentScorer:
             growth.append(self._growth(fold, trial) if self.spec.metric == "growth" else 0.0)
             scores = self._scores(growth)
             if number < len(self.folds) - 1:
-                report(number, scores.mean(self.spec.metric))
+                on_fold(number, scores.mean(self.spec.metric))
         return scores
 
     def _scores(self, growth: list[float]) -> FoldScores:
         scores = scores_of([fold.probability for fold in self.folds[: len(growth)]])
         return replace(scores, growth=tuple(growth)) if self.spec.metric == "growth" else scores
 
-    def _growth(self, fold: AgentFold, spec: AgentSpec) -> float:
+    def _growth(self, fold: AgentFold, spec: RlAgentParams) -> float:
         """Log growth per decision time on the fold's own rows: the mean over agents chosen by the rows before."""
         agents = train_agents(fold.played, fold.judged, spec, self.spec.seed)
         if not agents or not len(fold.scored):
@@ -90,8 +94,7 @@ class AgentScorer:
     def _prepared(self, past: Examples, fold: Examples) -> AgentFold:
         train, validation = fold_parts(past, self.spec)
         names = tuple(past.X.columns)
-        spec = self.anchor.probability
-        earlier, later, forecast = learn_forward(train, validation, spec, self.spec.seed, self.spec.threads)
+        earlier, later, forecast = learn_forward(train, validation, self.anchor, self.spec.seed, self.spec.threads)
         features = AgentFeatures.fit(feature_matrix(earlier.examples.X, names), names, self.anchor.staking)
         known = pooled(train, validation)
         now, fitted = (forecast.of(forecast.opinions(feature_matrix(part.X, names))) for part in (fold, known))

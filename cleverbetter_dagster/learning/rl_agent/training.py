@@ -9,14 +9,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pydantic import Field
 
 from cleverbetter_dagster.betting.segments import FloatArray
-from cleverbetter_dagster.betting.staking import StakingSpec
 from cleverbetter_dagster.learning.rl_agent.decisions import Decisions, fraction_of
-from cleverbetter_dagster.learning.rl_agent.env import NEUTRAL_PLAY, WorldSpec
+from cleverbetter_dagster.learning.rl_agent.env import NEUTRAL_PLAY
+from cleverbetter_dagster.learning.rl_agent.params import RlAgentParams
 from cleverbetter_dagster.learning.rl_agent.policy import AgentPolicy, Layer
-from cleverbetter_dagster.learning.rl_agent.reward import LEAST_WEALTH, RewardSpec
+from cleverbetter_dagster.learning.rl_agent.reward import LEAST_WEALTH
 
 if TYPE_CHECKING:
     from stable_baselines3 import PPO
@@ -29,40 +28,6 @@ REFRESHED_RATE = 0.4
 
 WIDER = 4
 """How many times as many worlds it plays then, for as many fewer steps: each step costs about the same."""
-
-
-class AgentSpec(RewardSpec):
-    """How agents are trained: the reward's weights, the bounds on stakes and PPO's hyperparameters."""
-
-    agents: int = Field(5, ge=1, le=50, description="agents trained, each with a seed of its own")
-    total_steps: int = Field(65_536, ge=1, description="decisions each agent is trained on")
-    checkpoints: int = Field(4, ge=1, le=100, description="moments of training at which an agent is a candidate")
-    worlds: int = Field(64, ge=1, le=4096, description="bankrolls played in parallel")
-    rollout_steps: int = Field(64, ge=2, description="decisions of every world between two updates")
-    batch_size: int = Field(1024, ge=2, description="decisions in a gradient step")
-    epochs: int = Field(4, ge=1, description="passes over the decisions of an update")
-    learning_rate: float = Field(1e-3, gt=0, le=1, description="step of the agent's optimiser")
-    discount: float = Field(0.5, ge=0, lt=1, description="what a reward one decision later is worth")
-    entropy_weight: float = Field(0.0, ge=0, description="reward for staying undecided while training")
-    hidden_units: int = Field(32, ge=1, le=1024, description="units in each of the two hidden layers")
-    episode_times: int = Field(12, ge=1, description="decision times an episode lasts")
-    max_stake_fraction: float = Field(0.05, gt=0, le=1, description="most of the bankroll one strategy may get")
-    max_total_fraction: float = Field(1.0, gt=0, le=1, description="most of it all strategies of one time may get")
-
-    @property
-    def world(self) -> WorldSpec:
-        """The rules the agents are trained by."""
-        reward = RewardSpec(**self.model_dump(include=set(RewardSpec.model_fields)))
-        return WorldSpec(reward=reward, staking=self.staking, episode_times=self.episode_times)
-
-    @property
-    def staking(self) -> StakingSpec:
-        """The bounds; the whole Kelly stake, since the agent takes its share of it."""
-        return StakingSpec(
-            kelly_fraction=1.0,
-            max_stake_fraction=self.max_stake_fraction,
-            max_total_fraction=self.max_total_fraction,
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +49,7 @@ def agent_seeds(agents: int, seed: int | Sequence[int]) -> list[int]:
     return [int(own) % 2**31 for own in np.random.SeedSequence(seed).generate_state(agents)]
 
 
-def train_agents(played: Decisions, judged: Decisions, spec: AgentSpec, seed: int) -> tuple[Agent, ...]:
+def train_agents(played: Decisions, judged: Decisions, spec: RlAgentParams, seed: int) -> tuple[Agent, ...]:
     """Train every agent on `played`; of each, the checkpoint that is worth most on `judged`.
 
     Args:
@@ -106,7 +71,7 @@ def train_agents(played: Decisions, judged: Decisions, spec: AgentSpec, seed: in
 
 
 def refresh_agents(
-    agents: Sequence[Agent], played: Decisions, judged: Decisions, spec: AgentSpec, seed: int
+    agents: Sequence[Agent], played: Decisions, judged: Decisions, spec: RlAgentParams, seed: int
 ) -> tuple[Agent, ...]:
     """Let every agent go on, gently, with worlds made of older and newer rows; of each, what is worth most by now.
 
@@ -123,7 +88,7 @@ def refresh_agents(
     return tuple(found)
 
 
-def _gentle(spec: AgentSpec) -> AgentSpec:
+def _gentle(spec: RlAgentParams) -> RlAgentParams:
     """How an agent goes on: for a few steps in many worlds, from which it learns once, and slowly."""
     return spec.model_copy(
         update={
@@ -149,7 +114,7 @@ def shares_of(policy: AgentPolicy, features: np.ndarray) -> FloatArray:
     return fraction_of(policy.steps(np.concatenate([own, features], axis=1)))
 
 
-def worth_of(policy: AgentPolicy, decisions: Decisions, spec: AgentSpec) -> float:
+def worth_of(policy: AgentPolicy, decisions: Decisions, spec: RlAgentParams) -> float:
     """`worth_of_returns` of a policy's stakes, those of one time staked jointly."""
     earned = decisions.returns_of(shares_of(policy, decisions.features), spec.staking)
     return worth_of_returns(earned, spec.drawdown_weight)
@@ -169,7 +134,7 @@ def worth_of_returns(earned: FloatArray, drawdown_weight: float = 0.0) -> float:
 
 
 def checkpoints(
-    played: Decisions, spec: AgentSpec, seed: int, start: AgentPolicy | None = None
+    played: Decisions, spec: RlAgentParams, seed: int, start: AgentPolicy | None = None
 ) -> list[tuple[int, AgentPolicy]]:
     """Train one agent on one thread, from `start` or anew; (steps trained, policy) at every checkpoint, in order."""
     import torch
@@ -194,7 +159,7 @@ def _worthiest(candidates: list[Agent]) -> Agent:
     return max(candidates, key=lambda agent: agent.worth)
 
 
-def _new_model(played: Decisions, spec: AgentSpec, seed: int) -> "PPO":
+def _new_model(played: Decisions, spec: RlAgentParams, seed: int) -> "PPO":
     from stable_baselines3 import PPO
     from stable_baselines3.common.logger import Logger
 

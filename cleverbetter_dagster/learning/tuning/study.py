@@ -1,54 +1,37 @@
 """Searching hyperparameters inside the past: one Optuna study, cheap trials, the defaults always among them.
 
-The study is Optuna's; here is what makes it resumable, shareable, prunable and warm-startable. How a setting is
-judged is in `tuning_scores` (`tuning_stack` for the ensemble, `tuning_agent` for the staker), what is searched in
-`tuning_space`.
+The study is Optuna's; here is what makes it resumable, shareable, prunable and warm-startable. The family brings the
+scorer that judges a setting.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from time import monotonic
-from typing import TYPE_CHECKING, Any, cast, get_args
+from typing import TYPE_CHECKING, Any, cast
 
 from cleverbetter_dagster.dataset.examples import Examples
 from cleverbetter_dagster.errors import LearningError
-from cleverbetter_dagster.learning.ensemble.family import Ensemble
-from cleverbetter_dagster.learning.ensemble.scorer import StackScorer
 from cleverbetter_dagster.learning.family import Family
-from cleverbetter_dagster.learning.rl_agent.family import RlAgent
-from cleverbetter_dagster.learning.rl_agent.scorer import AgentScorer
-from cleverbetter_dagster.learning.tuning.scorers import FitScorer, Scorer, temporal_cv_score
+from cleverbetter_dagster.learning.scoring.scorer import FoldScores, Scorer
+from cleverbetter_dagster.learning.scoring.spec import StudySpec
+from cleverbetter_dagster.learning.tuning.results import OnProgress, Progress, StudyContext, StudyResult
 from cleverbetter_dagster.learning.tuning.space import edges, searched_space, suggested, within
-from cleverbetter_dagster.learning.tuning.spec import FoldScores, Metric, Progress, StudyPlace, StudyResult, StudySpec
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.study import Study
     from optuna.trial import FrozenTrial, Trial
 
-__all__ = [
-    "Progress",
-    "StudyPlace",
-    "StudyResult",
-    "StudySpec",
-    "judged_trials",
-    "metrics_of",
-    "run_study",
-    "temporal_cv_score",
-]
-
-IS_DEFAULT, SCORES, RANGES = "defaults", "scores", "settled_within"
-WATCH_SECONDS = 5.0
+IS_DEFAULT, SCORES, RANGES = "defaults", "scores", "ranges"
+PROGRESS_SECONDS = 5.0
 RANDOM_TRIALS = 10
 """Settings drawn at random before the sampler learns from them, and judged before any is pruned."""
 
 FEWEST_FOR_IMPORTANCE = 8
 
-Watch = Callable[[Progress], None]
-
 
 def run_study(
-    family: Family, examples: Examples, spec: StudySpec, place: StudyPlace, watch: Watch | None = None
+    family: Family, examples: Examples, spec: StudySpec, context: StudyContext, on_progress: OnProgress | None = None
 ) -> StudyResult:
     """Search the family's space for the best mean score over the folds; the defaults are always the first trial.
 
@@ -59,21 +42,21 @@ def run_study(
         family: whose hyperparameters are sought.
         examples: train and validation together; the test part has no business here.
         spec: trials, folds, metric, space, seed and threads.
-        place: name and storage of the study, and what it starts from.
-        watch: told about progress, every few seconds and at the end.
+        context: name and storage of the study, and what it starts from.
+        on_progress: called, every few seconds and at the end.
 
     Raises:
         NotEnoughRows, LearningError: as `Scorer.score`, which no trial survives.
     """
     scorer = scorer_for(family, examples, spec)
-    space = searched_space(family, spec, scorer.settles)
+    space = searched_space(family, spec, scorer.tuned_inside)
     defaults = {**family.default_params(), **spec.params}
     if not spec.n_trials:
         scores = scorer.score(defaults)
         return StudyResult(defaults, scores, scores, trials=1)
-    with place.alone:
-        study = _open_study(spec, place, space, defaults)
-    budget = min(spec.n_trials, spec.n_trials_warm) if place.first else spec.n_trials
+    with context.alone:
+        study = _open_study(spec, context, space, defaults)
+    budget = min(spec.n_trials, spec.n_trials_warm) if context.first else spec.n_trials
     left = budget - len(judged_trials(study))
     if left > 0:
         study.optimize(
@@ -81,34 +64,20 @@ def run_study(
             n_trials=left,
             timeout=spec.timeout_seconds,
             n_jobs=1,
-            callbacks=[_stop_at(budget), _Watcher(watch, budget, spec)],
+            callbacks=[_stop_at(budget), _ProgressCallback(on_progress, budget, spec)],
         )
     return _result(study, family, scorer, spec, defaults)
 
 
-def metrics_of(family: Family) -> tuple[Metric, ...]:
-    """What a family's settings can be judged by; `growth` takes stakes of its own.
-
-    >>> metrics_of(Ensemble())
-    ('auc', 'brier', 'log_loss')
-    """
-    return tuple(metric for metric in get_args(Metric) if metric != "growth" or type(family) is RlAgent)
-
-
 def scorer_for(family: Family, examples: Examples, spec: StudySpec) -> Scorer:
-    """The cheapest scorer there is for the family.
+    """The family's own scorer.
 
     Raises:
-        LearningError: the family cannot be scored by the metric.
+        LearningError: the family cannot be judged by the metric.
     """
-    if spec.metric not in metrics_of(family):
-        told = f"{family.name} does not stake by itself and has no {spec.metric}"
-        raise LearningError(f"{told}: take {', '.join(metrics_of(family))}.")
-    if type(family) is RlAgent:
-        return AgentScorer(examples, spec, anchor={**family.default_params(), **spec.params})
-    if type(family) is Ensemble:
-        return StackScorer(examples, spec, anchor={**family.default_params(), **spec.params})
-    return FitScorer(family, examples, spec)
+    if spec.metric not in family.study_metrics:
+        raise LearningError(f"{family.name} cannot be judged by {spec.metric}: take {', '.join(family.study_metrics)}.")
+    return family.scorer(examples, spec)
 
 
 class _Objective:
@@ -120,10 +89,10 @@ class _Objective:
     def __call__(self, trial: "Trial") -> float:
         import optuna
 
-        params, ranges = suggested(self.family, trial, self.spec, self.scorer.settles)
+        params, ranges = suggested(self.family, trial, self.spec, self.scorer.tuned_inside)
         is_default = bool(trial.user_attrs.get(IS_DEFAULT))
 
-        def report(fold: int, value: float) -> None:
+        def on_fold(fold: int, value: float) -> None:
             if not self.spec.prune:
                 return
             trial.report(value, fold)
@@ -132,46 +101,46 @@ class _Objective:
                 raise optuna.TrialPruned(f"after fold {fold + 1}")
 
         if is_default:
-            scores = self.scorer.score(self.defaults, report=report)
+            scores = self.scorer.score(self.defaults, on_fold=on_fold)
         else:
-            scores = self.scorer.score(params, ranges, report)
+            scores = self.scorer.score(params, ranges, on_fold)
         trial.set_user_attr(SCORES, asdict(scores))
         if ranges:
             trial.set_user_attr(RANGES, ranges)
         return scores.mean(self.spec.metric)
 
 
-class _Watcher:
-    """An Optuna callback that tells about progress, not too often."""
+class _ProgressCallback:
+    """An Optuna callback that calls `on_progress`, not too often."""
 
-    def __init__(self, watch: Watch | None, total: int, spec: StudySpec) -> None:
-        self.watch, self.total, self.spec = watch, total, spec
-        self.started = self.told = monotonic()
-        self.here = 0
+    def __init__(self, on_progress: OnProgress | None, total: int, spec: StudySpec) -> None:
+        self.on_progress, self.total, self.spec = on_progress, total, spec
+        self.started = self.last_call = monotonic()
+        self.trials_here = 0
 
     def __call__(self, study: "Study", trial: "FrozenTrial") -> None:  # noqa: ARG002 - Optuna's signature
-        self.here += 1
-        if self.watch is None:
+        self.trials_here += 1
+        if self.on_progress is None:
             return
         judged, now = judged_trials(study), monotonic()
-        if len(judged) < self.total and now - self.told < WATCH_SECONDS:
+        if len(judged) < self.total and now - self.last_call < PROGRESS_SECONDS:
             return
-        self.told = now
-        seconds_left = (now - self.started) / self.here * max(self.total - len(judged), 0)
+        self.last_call = now
+        seconds_left = (now - self.started) / self.trials_here * max(self.total - len(judged), 0)
         if self.spec.timeout_seconds:
             seconds_left = min(seconds_left, max(self.spec.timeout_seconds - (now - self.started), 0.0))
         pruned = sum(1 for one in judged if not _is_complete(one))
-        self.watch(Progress(len(judged), self.total, pruned, study.best_value, self.spec.metric, seconds_left))
+        self.on_progress(Progress(len(judged), self.total, pruned, study.best_value, self.spec.metric, seconds_left))
 
 
 def _open_study(
-    spec: StudySpec, place: StudyPlace, space: Mapping[str, "BaseDistribution"], defaults: dict[str, Any]
+    spec: StudySpec, context: StudyContext, space: Mapping[str, "BaseDistribution"], defaults: dict[str, Any]
 ) -> "Study":
     import optuna
     from optuna.trial import TrialState
 
     study = optuna.create_study(
-        study_name=place.name, storage=place.storage, direction=spec.direction, load_if_exists=True
+        study_name=context.name, storage=context.storage, direction=spec.direction, load_if_exists=True
     )
     before = study.get_trials(deepcopy=False)
     # A study that goes on must not draw again what it drew first.
@@ -179,7 +148,7 @@ def _open_study(
         seed=spec.seed + len(before), n_startup_trials=RANDOM_TRIALS, multivariate=True
     )
     study.pruner = optuna.pruners.MedianPruner(n_startup_trials=RANDOM_TRIALS // 2)
-    for name, value in place.attributes.items():
+    for name, value in context.attributes.items():
         if study.user_attrs.get(name) != value:
             study.set_user_attr(name, value)
     # Another worker may be at the defaults; one that was killed at them is noticed by its heartbeat.
@@ -187,7 +156,7 @@ def _open_study(
     if not any(trial.state in safe for trial in before if trial.user_attrs.get(IS_DEFAULT)):
         study.enqueue_trial(within(defaults, space), user_attrs={IS_DEFAULT: True})
     if not before:
-        for params in place.first:
+        for params in context.first:
             study.enqueue_trial(within(params, space))
     return study
 
@@ -222,9 +191,9 @@ def _result(study: "Study", family: Family, scorer: Scorer, spec: StudySpec, def
     else:
         scores = _scores(best)
         params = {**family.default_params(), **best.params, **scores.chosen, **spec.params}
-        settled = best.user_attrs.get(RANGES, {})
+        ranges = best.user_attrs.get(RANGES, {})
         at_edge = edges(best.params, best.distributions) | {
-            name: end for name, ends in settled.items() for end in ends if params[name] == end
+            name: end for name, ends in ranges.items() for end in ends if params[name] == end
         }
     return StudyResult(
         params=params,
@@ -245,10 +214,10 @@ def _wins(value: float, over: "FrozenTrial", spec: StudySpec) -> bool:
 
 
 def _scores(trial: "FrozenTrial") -> FoldScores:
-    kept: dict[str, Any] = {
+    scores: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in trial.user_attrs[SCORES].items()
     }
-    return FoldScores(**kept)
+    return FoldScores(**scores)
 
 
 def _importances(study: "Study", complete: list["FrozenTrial"]) -> dict[str, float]:

@@ -23,7 +23,7 @@ from cleverbetter_dagster.evaluation.plots.models import (
 from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
 from cleverbetter_dagster.evaluation.staking_comparison import StakingVerdict
 from cleverbetter_dagster.learning.baselines import BASELINES
-from cleverbetter_dagster.learning.family import SCORE, FittedModel
+from cleverbetter_dagster.learning.model import SCORE, FittedModel
 from cleverbetter_dagster.services.evaluation.scored_table import scored_by_model, scored_frame, scored_table, signed
 from cleverbetter_dagster.services.evaluation.significance import significance_of
 from cleverbetter_dagster.services.evaluation.stakes import judge_staking, rows_of

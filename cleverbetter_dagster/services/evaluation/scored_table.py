@@ -13,7 +13,7 @@ from cleverbetter_dagster.dataset.labels import DECISION_TIME, LABEL, NEXT_ROI
 from cleverbetter_dagster.dataset.schema import ID, METHOD, STRATEGY
 from cleverbetter_dagster.errors import DataError
 from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
-from cleverbetter_dagster.learning.family import KELLY_SHARE
+from cleverbetter_dagster.learning.model import KELLY_SHARE
 from cleverbetter_dagster.services.evaluation.stakes import AGENT_STAKE, stakes_by_share, stakes_of
 from cleverbetter_dagster.services.records import EvaluatedModel
 

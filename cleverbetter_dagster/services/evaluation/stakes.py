@@ -19,7 +19,7 @@ from cleverbetter_dagster.evaluation.staking_comparison import (
     compare_staking,
     rule_stakes,
 )
-from cleverbetter_dagster.learning.family import KELLY_SHARE, PROBABILITY
+from cleverbetter_dagster.learning.model import KELLY_SHARE, PROBABILITY
 
 AGENT_STAKE = "agent_stake "
 """How the columns of a scored table begin that hold the stakes of an agent, one a seed."""

@@ -11,7 +11,7 @@ from cleverbetter_dagster.dataset.labels import LABEL
 from cleverbetter_dagster.dataset.learned import LearnedRows
 from cleverbetter_dagster.errors import RegistryError
 from cleverbetter_dagster.learning.catalogue import get_family
-from cleverbetter_dagster.learning.family import FittedModel, Params
+from cleverbetter_dagster.learning.model import FittedModel, Params
 from cleverbetter_dagster.services.training.datasets import Dataset
 from cleverbetter_dagster.services.training.fit import Ancestry, keep, run_spec
 from cleverbetter_dagster.services.training.update import incremental_train

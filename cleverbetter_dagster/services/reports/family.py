@@ -14,7 +14,7 @@ from cleverbetter_dagster.evaluation.report import charts
 from cleverbetter_dagster.evaluation.report.view import Number, Report, Section, Table, figure, percent, with_interval
 from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
 from cleverbetter_dagster.evaluation.slices import SEASONS, Slice, quartile_names, sliced
-from cleverbetter_dagster.learning.family import PROBABILITY, FittedModel
+from cleverbetter_dagster.learning.model import PROBABILITY, FittedModel
 from cleverbetter_dagster.services.checks import broken_guards
 from cleverbetter_dagster.services.evaluation.checks import MODEL_CHECKS
 from cleverbetter_dagster.services.records import ChampionRecord, EvaluatedModel

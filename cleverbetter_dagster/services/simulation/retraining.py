@@ -28,7 +28,7 @@ from cleverbetter_dagster.dataset.splits import Partition, split_examples
 from cleverbetter_dagster.errors import DataError
 from cleverbetter_dagster.evaluation.drift import LARGE_DRIFT, distribution_distance
 from cleverbetter_dagster.learning.catalogue import get_family
-from cleverbetter_dagster.learning.family import PROBABILITY, FittedModel
+from cleverbetter_dagster.learning.model import PROBABILITY, FittedModel
 from cleverbetter_dagster.services.evaluation.scored_table import scored_frame
 from cleverbetter_dagster.services.training.update import incremental_train, new_to
 from cleverbetter_dagster.settings import Settings

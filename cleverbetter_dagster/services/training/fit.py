@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from cleverbetter_dagster.dataset.learned import LearnedRows
 from cleverbetter_dagster.learning.catalogue import get_family
-from cleverbetter_dagster.learning.family import FittedModel
+from cleverbetter_dagster.learning.model import FittedModel
 from cleverbetter_dagster.services.records import ModelRecord, StudyRecord, Training
 from cleverbetter_dagster.services.training.datasets import Dataset
 from cleverbetter_dagster.settings import Settings

@@ -3,26 +3,18 @@
 import hashlib
 import json
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from cleverbetter_dagster.dataset.examples import pooled
 from cleverbetter_dagster.errors import DatabaseUnavailable
 from cleverbetter_dagster.evaluation.plots.study import optimisation_history, parameter_importances
 from cleverbetter_dagster.learning.catalogue import get_family
-from cleverbetter_dagster.learning.tuning.spec import HIGHER_IS_BETTER
-from cleverbetter_dagster.learning.tuning.study import (
-    Progress,
-    StudyPlace,
-    StudyResult,
-    StudySpec,
-    judged_trials,
-    run_study,
-)
+from cleverbetter_dagster.learning.scoring.spec import HIGHER_IS_BETTER, StudySpec
+from cleverbetter_dagster.learning.tuning.results import OnProgress, StudyContext, StudyResult
+from cleverbetter_dagster.learning.tuning.study import judged_trials, run_study
 from cleverbetter_dagster.services.records import StudyRecord
 from cleverbetter_dagster.services.training.datasets import Dataset
 from cleverbetter_dagster.settings import Settings
@@ -44,11 +36,9 @@ SCORING = 1
 FAMILY, AS_OF, DATA_HASH, METRIC = "family", "as_of", "data_hash", "metric"
 WARM_FROM, EARLIER_TRIALS = "warm_started_from", "earlier_trials"
 
-Watch = Callable[[Progress], None]
-
 
 @dataclass(frozen=True)
-class Settled:
+class TunedParams:
     """A study's outcome: the record that is handed on, and PNGs by name; none without a search."""
 
     record: StudyRecord
@@ -70,9 +60,9 @@ class WarmStart:
     first: tuple[dict[str, Any], ...] = ()
 
 
-def settle_params(
-    settings: Settings, family_name: str, dataset: Dataset, spec: StudySpec, watch: Watch | None = None
-) -> Settled:
+def tune(
+    settings: Settings, family_name: str, dataset: Dataset, spec: StudySpec, on_progress: OnProgress | None = None
+) -> TunedParams:
     """The parameters to train with, judged on temporal folds of train and validation; test rows are not looked at.
 
     A study of more than the defaults is kept in PostgreSQL and goes on where it stopped. Its first trials are the
@@ -86,7 +76,7 @@ def settle_params(
     examples = pooled(parts.train, parts.validation)
     name = study_name(family_name, dataset, spec)
     if not spec.n_trials:
-        return _settled(family_name, dataset, spec, run_study(family, examples, spec, StudyPlace(name)), None)
+        return _tuned(family_name, dataset, spec, run_study(family, examples, spec, StudyContext(name)), None)
     with study_storage(settings) as storage:
         start = _kept_start(storage, name, spec) or warm_start(storage, family_name, dataset.record.as_of, spec)
         attributes = {
@@ -99,9 +89,9 @@ def settle_params(
         }
         # Two workers that find the study empty would both ask for the defaults.
         alone = locked(settings, "optuna", f"study {name}")
-        place = StudyPlace(name, storage, attributes, start.first, alone)
-        result = run_study(family, examples, spec, place, watch)
-    return _settled(family_name, dataset, spec, result, place)
+        context = StudyContext(name, storage, attributes, start.first, alone)
+        result = run_study(family, examples, spec, context, on_progress)
+    return _tuned(family_name, dataset, spec, result, context)
 
 
 def study_name(family_name: str, dataset: Dataset, spec: StudySpec) -> str:
@@ -191,28 +181,28 @@ def _best_settings(study: "Study", spec: StudySpec) -> tuple[dict[str, Any], ...
     return tuple(trial.params for trial in best[:WARM_SETTINGS])
 
 
-def _settled(
-    family_name: str, dataset: Dataset, spec: StudySpec, result: StudyResult, place: StudyPlace | None
-) -> Settled:
+def _tuned(
+    family_name: str, dataset: Dataset, spec: StudySpec, result: StudyResult, context: StudyContext | None
+) -> TunedParams:
     record = StudyRecord(
         family=family_name,
         as_of=dataset.record.as_of,
         params=result.params,
-        mean_auc=result.mean_auc,
-        default_auc=result.default_auc,
+        mean_auc=result.scores.mean("auc"),
+        default_auc=result.default_scores.mean("auc"),
         trials=result.trials,
         seed=spec.seed,
         pruned=result.pruned,
-        earlier_trials=place.attributes[EARLIER_TRIALS] if place else 0,
+        earlier_trials=context.attributes[EARLIER_TRIALS] if context else 0,
         metric=spec.metric,
         value=result.scores.mean(spec.metric),
         default_value=result.default_scores.mean(spec.metric),
-        train_auc=float(np.mean(result.scores.train_auc)),
+        train_auc=result.scores.mean("train_auc"),
         edges=dict(result.edges),
-        study=place.name if place else None,
-        warm_started_from=place.attributes[WARM_FROM] if place else None,
+        study=context.name if context else None,
+        warm_started_from=context.attributes[WARM_FROM] if context else None,
     )
-    return Settled(record, _pictures(record, result) if place else {})
+    return TunedParams(record, _pictures(record, result) if context else {})
 
 
 def _pictures(record: StudyRecord, result: StudyResult) -> dict[str, bytes]:

@@ -16,7 +16,7 @@ from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.dataset.splits import Partition
 from cleverbetter_dagster.errors import LearningError, ModelNotFound, RegistryError
 from cleverbetter_dagster.learning.catalogue import get_family
-from cleverbetter_dagster.learning.family import FittedModel
+from cleverbetter_dagster.learning.model import FittedModel
 from cleverbetter_dagster.services.records import ModelRecord
 from cleverbetter_dagster.services.training.datasets import Dataset
 from cleverbetter_dagster.services.training.fit import Ancestry, Lineage, keep, run_spec

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from cleverbetter_dagster.evaluation.gate import PromotionPolicy
 from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
-from cleverbetter_dagster.learning.family import FittedModel
+from cleverbetter_dagster.learning.model import FittedModel
 from cleverbetter_dagster.services.champion.decision import IS_CHAMPION, Contest, ModelScores, decide_promotion
 from cleverbetter_dagster.services.evaluation.compare import Candidate, choose_challenger
 from cleverbetter_dagster.services.records import ModelRecord

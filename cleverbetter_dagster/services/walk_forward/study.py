@@ -22,7 +22,7 @@ from cleverbetter_dagster.dataset.splits import Partition, apply_split
 from cleverbetter_dagster.errors import NothingToJudge
 from cleverbetter_dagster.evaluation.gate import PromotionPolicy
 from cleverbetter_dagster.learning.baselines import BASELINES
-from cleverbetter_dagster.learning.family import FittedModel
+from cleverbetter_dagster.learning.model import FittedModel
 from cleverbetter_dagster.services.evaluation.compare import Candidate
 from cleverbetter_dagster.services.evaluation.evaluate import score_test_rows
 from cleverbetter_dagster.services.evaluation.scored_table import CARRIED, MODEL, scored_by_model, scored_frame

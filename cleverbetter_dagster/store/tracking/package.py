@@ -33,7 +33,7 @@ from cleverbetter_dagster.dataset.schema import (
 )
 from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.errors import DataError, ModelTampered
-from cleverbetter_dagster.learning.family import CONFIDENCE, PROBABILITY, SCORE, FittedModel, Params
+from cleverbetter_dagster.learning.model import CONFIDENCE, PROBABILITY, SCORE, FittedModel, Params
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.tracking.client import mlflow_client
 from cleverbetter_dagster.store.tracking.files import (

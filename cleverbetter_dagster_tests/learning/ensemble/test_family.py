@@ -3,12 +3,8 @@ import pandas as pd
 import pytest
 
 from cleverbetter_dagster.learning.calibration import fit_calibrator
-from cleverbetter_dagster.learning.ensemble.family import (
-    Ensemble,
-    EnsembleParams,
-    FittedEnsemble,
-    predict_forward,
-)
+from cleverbetter_dagster.learning.ensemble.family import Ensemble, FittedEnsemble, predict_forward
+from cleverbetter_dagster.learning.ensemble.params import EnsembleParams
 from cleverbetter_dagster.learning.shrunk_logistic import ShrunkLogistic
 from cleverbetter_dagster_tests.learning.conftest import SMALL
 

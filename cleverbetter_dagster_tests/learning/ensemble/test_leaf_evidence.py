@@ -10,18 +10,14 @@ from hypothesis import strategies as st
 from scipy.special import expit, logit
 from sklearn.ensemble import ExtraTreesClassifier
 
-from cleverbetter_dagster.learning.ensemble.base_learners import (
-    BaseParams,
-    HistogramLearner,
-    LightGBMLearner,
-    LogisticLearner,
-)
+from cleverbetter_dagster.learning.ensemble.base_learners import HistogramLearner, LightGBMLearner, LogisticLearner
 from cleverbetter_dagster.learning.ensemble.leaf_evidence import (
     BoostedLeaves,
     forest_with,
     histogram_with,
     lightgbm_with,
 )
+from cleverbetter_dagster.learning.ensemble.params import BaseParams
 from cleverbetter_dagster.learning.shrunk_logistic import ShrunkLogistic
 
 RATE, L2 = 0.1, 3.0

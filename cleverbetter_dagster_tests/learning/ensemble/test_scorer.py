@@ -6,10 +6,11 @@ from cleverbetter_dagster.dataset.examples import Examples, pooled
 from cleverbetter_dagster.errors import LearningError
 from cleverbetter_dagster.learning.ensemble import scorer as module
 from cleverbetter_dagster.learning.ensemble.base_learners import BASE_LEARNERS, LightGBMLearner
-from cleverbetter_dagster.learning.ensemble.family import Ensemble, EnsembleParams
+from cleverbetter_dagster.learning.ensemble.family import Ensemble
+from cleverbetter_dagster.learning.ensemble.params import EnsembleParams
 from cleverbetter_dagster.learning.ensemble.scorer import StackScorer
-from cleverbetter_dagster.learning.tuning.scorers import temporal_cv_score
-from cleverbetter_dagster.learning.tuning.spec import StudySpec
+from cleverbetter_dagster.learning.scoring.scorer import FitScorer, FoldScores
+from cleverbetter_dagster.learning.scoring.spec import StudySpec
 from cleverbetter_dagster_tests.learning.conftest import SMALL
 
 SPEC = StudySpec(n_folds=2)
@@ -27,7 +28,7 @@ def scorer(past) -> StackScorer:
 
 
 def test_cheap_scores_are_near_those_of_full_fits(scorer, past):
-    cheap, full = scorer.score(ANCHOR), temporal_cv_score(Ensemble(), past, ANCHOR, SPEC)
+    cheap, full = scorer.score(ANCHOR), FitScorer(Ensemble().fit, past, SPEC).score(ANCHOR)
     assert cheap.rows == full.rows
     np.testing.assert_allclose(cheap.auc, full.auc, atol=0.02)
     np.testing.assert_allclose(cheap.brier, full.brier, atol=0.02)
@@ -69,13 +70,13 @@ def test_what_was_kept_gives_the_same_scores_as_a_fresh_scorer(scorer, past):
 def test_after_each_fold_but_the_last_the_mean_of_the_folds_so_far_is_reported(past, metric):
     told: list[tuple[int, float]] = []
     scorer = StackScorer(past, StudySpec(n_folds=3, metric=metric), ANCHOR)
-    scores = getattr(scorer.score(ANCHOR, report=lambda fold, value: told.append((fold, value))), metric)
+    scores = getattr(scorer.score(ANCHOR, on_fold=lambda fold, value: told.append((fold, value))), metric)
     assert told == [(0, pytest.approx(scores[0])), (1, pytest.approx(np.mean(scores[:2])))]
 
 
 def test_rounds_are_chosen_where_the_mean_loss_of_the_folds_is_least(scorer):
     asked = {**ANCHOR, "n_estimators": 300, "learning_rate": 0.3, "max_depth": 6}
-    settled = scorer.score(asked, settle={"n_estimators": (5, 300)})
+    settled = scorer.score(asked, ranges={"n_estimators": (5, 300)})
     rounds = settled.chosen["n_estimators"]
     assert 5 <= rounds < 300
     given = scorer.score({**asked, "n_estimators": rounds})
@@ -85,13 +86,17 @@ def test_rounds_are_chosen_where_the_mean_loss_of_the_folds_is_least(scorer):
 
 def test_rounds_are_never_fewer_than_their_range_allows(scorer):
     asked = {**ANCHOR, "n_estimators": 90, "learning_rate": 0.5, "max_depth": 6}
-    free, bound = (scorer.score(asked, settle={"n_estimators": (low, 90)}) for low in (1, 40))
+    free, bound = (scorer.score(asked, ranges={"n_estimators": (low, 90)}) for low in (1, 40))
     assert free.chosen["n_estimators"] < 40 <= bound.chosen["n_estimators"]
+
+
+def gap(scores: FoldScores) -> float:
+    return scores.mean("train_auc") - scores.mean("auc")
 
 
 def test_a_memorising_setting_has_the_wider_gap(scorer):
     rich = {**ANCHOR, "n_estimators": 200, "max_depth": 10, "min_leaf_rows": 2, "l2": 0.0, "learning_rate": 0.3}
-    assert scorer.score(rich).gap > scorer.score(ANCHOR).gap + 0.05
+    assert gap(scorer.score(rich)) > gap(scorer.score(ANCHOR)) + 0.05
 
 
 def test_no_meta_learner_sees_an_outcome_unknown_when_its_fold_starts(scorer):

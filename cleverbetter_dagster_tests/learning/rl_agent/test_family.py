@@ -5,10 +5,10 @@ import pytest
 
 from cleverbetter_dagster.learning.rl_agent.decisions import Decisions
 from cleverbetter_dagster.learning.rl_agent.family import FittedRlAgent, RlAgent
+from cleverbetter_dagster.learning.rl_agent.params import RlAgentParams
 from cleverbetter_dagster.learning.rl_agent.policy import AgentPolicy
 from cleverbetter_dagster.learning.rl_agent.training import (
     Agent,
-    AgentSpec,
     best_agent,
     checkpoints,
     refresh_agents,
@@ -19,7 +19,7 @@ from cleverbetter_dagster.learning.rl_agent.training import (
 )
 from cleverbetter_dagster_tests.learning.conftest import SMALL
 
-QUICK = AgentSpec(
+QUICK = RlAgentParams(
     agents=1,
     total_steps=32_768,
     checkpoints=2,

@@ -6,7 +6,9 @@ from cleverbetter_dagster.errors import LearningError
 from cleverbetter_dagster.learning.classifier.family import Classifier
 from cleverbetter_dagster.learning.rl_agent.family import RlAgent
 from cleverbetter_dagster.learning.rl_agent.scorer import AgentScorer
-from cleverbetter_dagster.learning.tuning.study import StudyPlace, StudySpec, run_study, scorer_for
+from cleverbetter_dagster.learning.scoring.spec import StudySpec
+from cleverbetter_dagster.learning.tuning.results import StudyContext
+from cleverbetter_dagster.learning.tuning.study import run_study, scorer_for
 from cleverbetter_dagster_tests.learning.conftest import SMALL
 
 SPEC = StudySpec(metric="growth", n_folds=2, params=SMALL["rl_agent"], prune=False)
@@ -19,7 +21,7 @@ def scorer(partition) -> AgentScorer:
 
 def test_growth_is_scored_on_each_fold_and_reported_before_the_last(scorer):
     told: list[tuple[int, float]] = []
-    scores = scorer.score(SMALL["rl_agent"], report=lambda fold, value: told.append((fold, value)))
+    scores = scorer.score(SMALL["rl_agent"], on_fold=lambda fold, value: told.append((fold, value)))
     assert len(scores.growth) == len(scores.auc) == 2
     assert told == [(0, scores.growth[0])]
     assert scores.mean("growth") == pytest.approx(np.mean(scores.growth))
@@ -55,18 +57,18 @@ def test_by_auc_no_agent_is_trained_and_the_defaults_win(partition, monkeypatch)
 
     monkeypatch.setattr("cleverbetter_dagster.learning.rl_agent.scorer.train_agents", refuse)
     spec = SPEC.model_copy(update={"metric": "auc", "n_trials": 3})
-    result = run_study(RlAgent(), pooled(partition.train, partition.validation), spec, StudyPlace("s"))
+    result = run_study(RlAgent(), pooled(partition.train, partition.validation), spec, StudyContext("s"))
     assert result.trials == 3
     assert result.params == {**RlAgent().default_params(), **SMALL["rl_agent"]}
 
 
 def test_a_study_searches_what_moves_the_agents(partition):
     spec = SPEC.model_copy(update={"n_trials": 3, "n_folds": 1})
-    result = run_study(RlAgent(), pooled(partition.train, partition.validation), spec, StudyPlace("s"))
+    result = run_study(RlAgent(), pooled(partition.train, partition.validation), spec, StudyContext("s"))
     assert result.scores.mean("growth") == max(value for value in result.history if value is not None)
     assert result.scores.mean("growth") >= result.default_scores.mean("growth")
 
 
 def test_a_family_without_stakes_of_its_own_has_no_growth(partition):
-    with pytest.raises(LearningError, match="classifier does not stake by itself"):
+    with pytest.raises(LearningError, match=r"classifier cannot be judged by growth: take auc, brier, log_loss\."):
         scorer_for(Classifier(), pooled(partition.train, partition.validation), StudySpec(metric="growth"))

@@ -5,8 +5,8 @@ from pydantic import ValidationError
 
 from cleverbetter_dagster.errors import LearningError
 from cleverbetter_dagster.learning.ensemble.family import Ensemble
+from cleverbetter_dagster.learning.scoring.spec import StudySpec
 from cleverbetter_dagster.learning.tuning.space import edges, searched_space, suggested, within
-from cleverbetter_dagster.learning.tuning.spec import StudySpec
 
 FAMILY = Ensemble()
 NOTHING: frozenset[str] = frozenset()
@@ -40,10 +40,10 @@ def test_what_is_fixed_by_hand_is_not_searched_and_is_used() -> None:
     assert "max_depth" not in asked.params
 
 
-def test_what_the_scorer_settles_is_not_searched_but_bounded() -> None:
-    settles = frozenset({"n_estimators"})
-    assert "n_estimators" not in searched_space(FAMILY, StudySpec(), settles)
-    params, ranges = suggested(FAMILY, trial(), StudySpec(space={"n_estimators": [10, 80]}), settles)
+def test_what_the_scorer_tunes_inside_is_bounded_but_not_searched() -> None:
+    tuned_inside = frozenset({"n_estimators"})
+    assert "n_estimators" not in searched_space(FAMILY, StudySpec(), tuned_inside)
+    params, ranges = suggested(FAMILY, trial(), StudySpec(space={"n_estimators": [10, 80]}), tuned_inside)
     assert params["n_estimators"] == 80
     assert ranges == {"n_estimators": (10, 80)}
 

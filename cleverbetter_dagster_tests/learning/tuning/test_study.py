@@ -8,21 +8,18 @@ import numpy as np
 import optuna
 import pandas as pd
 import pytest
+from pydantic import BaseModel
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
 from cleverbetter_dagster.dataset.examples import Examples, pooled
 from cleverbetter_dagster.errors import LearningError
 from cleverbetter_dagster.learning.catalogue import FAMILIES
-from cleverbetter_dagster.learning.tuning.spec import FoldScores
-from cleverbetter_dagster.learning.tuning.study import (
-    IS_DEFAULT,
-    RANGES,
-    SCORES,
-    StudyPlace,
-    StudySpec,
-    run_study,
-    temporal_cv_score,
-)
+from cleverbetter_dagster.learning.family import Family
+from cleverbetter_dagster.learning.model import FittedModel
+from cleverbetter_dagster.learning.scoring.scorer import FitScorer, FoldScores
+from cleverbetter_dagster.learning.scoring.spec import StudySpec
+from cleverbetter_dagster.learning.tuning.results import StudyContext
+from cleverbetter_dagster.learning.tuning.study import IS_DEFAULT, RANGES, SCORES, run_study
 from cleverbetter_dagster_tests.learning.conftest import SMALL
 
 COMPLETE = optuna.trial.TrialState.COMPLETE
@@ -41,18 +38,21 @@ class BlendModel:
         return np.column_stack([1 - probability, probability])
 
 
-class Blend:
+class BlendParams(BaseModel):
+    weight: float = 0.1
+    untuned: int = 5
+
+
+class Blend(Family):
     """A family of one parameter, best at 1 and poor by default; it notes what it is fitted on."""
 
     name = "blend"
+    params_model = BlendParams
 
     def __init__(self) -> None:
         self.fits: list[tuple[Examples, Examples]] = []
         self.settings: set[tuple[int, int]] = set()
         self.weights: list[float] = []
-
-    def default_params(self) -> dict[str, Any]:
-        return {"weight": 0.1, "untuned": 5}
 
     def suggest(self, trial: optuna.trial.BaseTrial) -> dict[str, Any]:
         return {"weight": trial.suggest_float("weight", 0.0, 1.0)}
@@ -63,6 +63,9 @@ class Blend:
         self.weights.append(params["weight"])
         return BlendModel(params["weight"])
 
+    def update(self, model: FittedModel, new: Examples, past: Examples, seed: int, threads: int) -> FittedModel:
+        raise NotImplementedError
+
 
 @pytest.fixture(scope="module")
 def past(partition) -> Examples:
@@ -71,7 +74,7 @@ def past(partition) -> Examples:
 
 def test_a_fold_is_scored_by_the_model_of_its_past(past):
     family = Blend()
-    scores = temporal_cv_score(family, past, {"weight": 1.0}, StudySpec(n_folds=1))
+    scores = FitScorer(family.fit, past, StudySpec(n_folds=1)).score({"weight": 1.0})
     moments = past.decision_time
     fold = past.take(np.flatnonzero(moments > family.fits[0][1].decision_time.max()))
     probability = BlendModel(1.0).predict_proba(fold.X)[:, 1]
@@ -82,7 +85,7 @@ def test_a_fold_is_scored_by_the_model_of_its_past(past):
 
 def test_folds_lie_in_the_later_half_and_are_fitted_on_their_past(past):
     family = Blend()
-    scores = temporal_cv_score(family, past, {"weight": 1.0}, StudySpec(n_folds=3))
+    scores = FitScorer(family.fit, past, StudySpec(n_folds=3)).score({"weight": 1.0})
     assert len(scores.auc) == len(family.fits) == 3
     assert sum(scores.rows) == pytest.approx(len(past) / 2, rel=0.15)
     starts = past.decision_time.iloc[len(past) - np.cumsum(scores.rows[::-1])[::-1]]
@@ -94,39 +97,39 @@ def test_folds_lie_in_the_later_half_and_are_fitted_on_their_past(past):
 
 def test_an_embargo_widens_the_gap_before_a_fold(past):
     close, wide = Blend(), Blend()
-    temporal_cv_score(close, past, {"weight": 1.0}, StudySpec(n_folds=1))
-    temporal_cv_score(wide, past, {"weight": 1.0}, StudySpec(n_folds=1, embargo_days=20))
+    FitScorer(close.fit, past, StudySpec(n_folds=1)).score({"weight": 1.0})
+    FitScorer(wide.fit, past, StudySpec(n_folds=1, embargo_days=20)).score({"weight": 1.0})
     latest = [family.fits[0][1].label_time.max() for family in (close, wide)]
     assert latest[0] - latest[1] >= pd.Timedelta(days=30)
 
 
 def test_seed_and_threads_reach_every_fit(past):
     family = Blend()
-    temporal_cv_score(family, past, {"weight": 1.0}, StudySpec(seed=5, threads=2))
+    FitScorer(family.fit, past, StudySpec(seed=5, threads=2)).score({"weight": 1.0})
     assert family.settings == {(5, 2)}
 
 
 def test_a_fold_of_one_class_has_no_auc_and_says_so(past):
     lost = Examples(past.frame.assign(label=0.0))
     with pytest.raises(LearningError, match=r"all 0.*more history"):
-        temporal_cv_score(Blend(), lost, {"weight": 1.0}, StudySpec())
+        FitScorer(Blend().fit, lost, StudySpec()).score({"weight": 1.0})
 
 
 @pytest.mark.parametrize("n_trials", [0, 1])
 def test_no_search_judges_the_defaults(past, n_trials):
     family = Blend()
-    result = run_study(family, past, StudySpec(n_trials=n_trials, n_folds=2), StudyPlace("none"))
+    result = run_study(family, past, StudySpec(n_trials=n_trials, n_folds=2), StudyContext("none"))
     assert result.params == family.default_params()
-    assert result.mean_auc == result.default_auc
+    assert result.scores.mean("auc") == result.default_scores.mean("auc")
     assert result.trials == 1
     assert len(family.fits) == 2
 
 
 def test_a_search_finds_better_parameters_and_keeps_those_it_does_not_tune(past):
-    result = run_study(Blend(), past, StudySpec(n_trials=12, n_folds=2), StudyPlace("search"))
+    result = run_study(Blend(), past, StudySpec(n_trials=12, n_folds=2), StudyContext("search"))
     assert result.params["weight"] > 0.5
     assert result.params["untuned"] == 5
-    assert result.mean_auc > result.default_auc
+    assert result.scores.mean("auc") > result.default_scores.mean("auc")
     assert result.trials == 12
 
 
@@ -135,25 +138,25 @@ def test_the_defaults_win_where_nothing_beats_them(past):
         def default_params(self) -> dict[str, Any]:
             return {"weight": 1.0}
 
-    result = run_study(Best(), past, StudySpec(n_trials=4), StudyPlace("best"))
-    assert result.mean_auc >= result.default_auc
+    result = run_study(Best(), past, StudySpec(n_trials=4), StudyContext("best"))
+    assert result.scores.mean("auc") >= result.default_scores.mean("auc")
 
 
 def test_equal_seeds_search_alike(past):
     spec = StudySpec(n_trials=6, n_folds=1, seed=11)
-    assert run_study(Blend(), past, spec, StudyPlace("a")) == run_study(Blend(), past, spec, StudyPlace("b"))
+    assert run_study(Blend(), past, spec, StudyContext("a")) == run_study(Blend(), past, spec, StudyContext("b"))
 
 
 def test_a_study_that_was_cut_off_goes_on_where_it_stopped(past):
     storage = optuna.storages.InMemoryStorage()
     family = Blend()
-    first = run_study(family, past, StudySpec(n_trials=3, n_folds=1), StudyPlace("long", storage))
-    second = run_study(family, past, StudySpec(n_trials=5, n_folds=1), StudyPlace("long", storage))
+    first = run_study(family, past, StudySpec(n_trials=3, n_folds=1), StudyContext("long", storage))
+    second = run_study(family, past, StudySpec(n_trials=5, n_folds=1), StudyContext("long", storage))
     assert (first.trials, second.trials) == (3, 5)
     assert len(family.weights) == 5
     assert family.weights.count(0.1) == 1
     assert len(set(family.weights)) == 5  # what goes on does not draw again what was drawn first
-    assert second.default_auc == first.default_auc
+    assert second.default_scores == first.default_scores
 
 
 def test_failed_trials_do_not_count(past):
@@ -161,27 +164,27 @@ def test_failed_trials_do_not_count(past):
     study = optuna.create_study(study_name="bumpy", storage=storage, direction="maximize")
     for _ in range(2):
         study.tell(study.ask(), state=optuna.trial.TrialState.FAIL)
-    assert run_study(Blend(), past, StudySpec(n_trials=3, n_folds=1), StudyPlace("bumpy", storage)).trials == 3
+    assert run_study(Blend(), past, StudySpec(n_trials=3, n_folds=1), StudyContext("bumpy", storage)).trials == 3
     assert [trial.state for trial in study.trials[2:]] == [COMPLETE] * 3
 
 
 def test_defaults_are_judged_to_the_end_however_poor_they_are(past):
     storage, spec = optuna.storages.InMemoryStorage(), StudySpec(n_trials=12, n_folds=2)
-    run_study(Blend(), past, spec, StudyPlace("first", storage))
+    run_study(Blend(), past, spec, StudyContext("first", storage))
     known = optuna.load_study(study_name="first", storage=storage).get_trials(states=(COMPLETE,))
     without = optuna.create_study(study_name="without defaults", storage=storage, direction="maximize")
     for trial in known:
         if trial.params["weight"] > 0.5:
             without.add_trials([trial] * 6)
     spec = spec.model_copy(update={"n_trials": len(without.trials) + 1})
-    run_study(Blend(), past, spec, StudyPlace("without defaults", storage))
+    run_study(Blend(), past, spec, StudyContext("without defaults", storage))
     assert [trial.state for trial in asked_for_defaults(storage, "without defaults")] == [COMPLETE]
 
 
 @pytest.mark.parametrize(("rounds", "at_edge"), [(1, {"rounds": 1}), (2, {}), (9, {"rounds": 9})])
-def test_what_was_settled_while_scoring_may_be_at_either_end_of_its_range(past, rounds, at_edge):
+def test_what_was_tuned_inside_may_be_at_either_end(past, rounds, at_edge):
     storage = optuna.storages.InMemoryStorage()
-    study = optuna.create_study(study_name="settled", storage=storage, direction="maximize")
+    study = optuna.create_study(study_name="tuned inside", storage=storage, direction="maximize")
     scores = FoldScores((0.99,), (0.1,), (0.3,), (0.99,), (100,), chosen={"rounds": rounds})
     study.add_trial(
         optuna.create_trial(
@@ -191,7 +194,7 @@ def test_what_was_settled_while_scoring_may_be_at_either_end_of_its_range(past, 
             user_attrs={SCORES: asdict(scores), RANGES: {"rounds": (1, 9)}},
         )
     )
-    result = run_study(Blend(), past, StudySpec(n_trials=1, n_folds=1), StudyPlace("settled", storage))
+    result = run_study(Blend(), past, StudySpec(n_trials=1, n_folds=1), StudyContext("tuned inside", storage))
     assert (result.params["rounds"], result.edges) == (rounds, at_edge)
 
 
@@ -211,9 +214,9 @@ def test_workers_that_open_a_study_at_once_ask_for_its_defaults_once(past, monke
     monkeypatch.setattr(optuna.Study, "enqueue_trial", slow)
     spec = StudySpec(n_trials=2, n_folds=1)
     with ThreadPoolExecutor(2) as pool:
-        place = StudyPlace("shared", storage, alone=alone)
+        place = StudyContext("shared", storage, alone=alone)
         workers = [pool.submit(run_study, Blend(), past, spec, place) for _ in range(2)]
-    assert all(worker.result().default_auc for worker in workers)
+    assert all(worker.result().default_scores.auc for worker in workers)
     assert len(asked_for_defaults(storage, "shared")) == 1
 
 
@@ -226,7 +229,7 @@ def test_defaults_another_worker_is_still_at_are_not_asked_for_again_and_win_whe
     study = optuna.create_study(study_name="shared", storage=storage, direction="maximize")
     study.enqueue_trial({"weight": 1.0}, user_attrs={IS_DEFAULT: True})
     study.ask()
-    result = run_study(Best(), past, StudySpec(n_trials=2, n_folds=1), StudyPlace("shared", storage))
+    result = run_study(Best(), past, StudySpec(n_trials=2, n_folds=1), StudyContext("shared", storage))
     assert len(asked_for_defaults(storage, "shared")) == 1
     assert result.params == {"weight": 1.0}
     assert result.scores == result.default_scores
@@ -234,6 +237,6 @@ def test_defaults_another_worker_is_still_at_are_not_asked_for_again_and_win_whe
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_every_family_can_be_scored(name, past):
-    scores = temporal_cv_score(FAMILIES[name], past, SMALL[name], StudySpec(n_folds=2))
-    assert scores.mean_auc > 0.6
-    assert 0.0 < scores.mean_brier < 0.3
+    scores = FitScorer(FAMILIES[name].fit, past, StudySpec(n_folds=2)).score(SMALL[name])
+    assert scores.mean("auc") > 0.6
+    assert 0.0 < scores.mean("brier") < 0.3

@@ -11,7 +11,7 @@ from cleverbetter_dagster.dataset.learned import LearnedRows
 from cleverbetter_dagster.dataset.schema import END_DATE
 from cleverbetter_dagster.errors import GateRefused
 from cleverbetter_dagster.evaluation.leaks import HIGHEST_MODEL_AUC
-from cleverbetter_dagster.learning.family import FittedModel, feature_matrix
+from cleverbetter_dagster.learning.model import FittedModel, feature_matrix
 from cleverbetter_dagster.services.champion.manual_promotion import Grounds, Review, is_overridden, promote, review
 from cleverbetter_dagster.services.notebook.trained_model import TrainedModel, register_trained
 from cleverbetter_dagster.services.stored_assets import ROWS, stored_rows

@@ -12,7 +12,7 @@ from cleverbetter_dagster.betting.staking import StakingSpec, stakes_from_probab
 from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.errors import DataError
 from cleverbetter_dagster.evaluation.gate import PromotionPolicy, Verdict, judge
-from cleverbetter_dagster.learning.family import FittedModel
+from cleverbetter_dagster.learning.model import FittedModel
 from cleverbetter_dagster.services.champion import decision, promotion
 from cleverbetter_dagster.services.champion.predict import newest_rows, predict
 from cleverbetter_dagster.services.evaluation.compare import compare_families

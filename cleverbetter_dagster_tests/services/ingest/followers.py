@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from cleverbetter_dagster.learning.family import FittedModel, Report
+from cleverbetter_dagster.learning.model import FittedModel, Report
 
 
 class Follower(FittedModel):

@@ -17,9 +17,11 @@ from optuna.storages import RetryHeartbeatStaleTrialCallback
 from cleverbetter_dagster.dataset.as_of import AsOf
 from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.learning.catalogue import get_family
-from cleverbetter_dagster.learning.tuning.study import IS_DEFAULT, Progress, StudySpec
+from cleverbetter_dagster.learning.scoring.spec import StudySpec
+from cleverbetter_dagster.learning.tuning.results import Progress
+from cleverbetter_dagster.learning.tuning.study import IS_DEFAULT
 from cleverbetter_dagster.services.training.datasets import Dataset, plan_split
-from cleverbetter_dagster.services.training.tune import settle_params, study_name, study_storage
+from cleverbetter_dagster.services.training.tune import study_name, study_storage, tune
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster_tests.learning.conftest import backtest_rows
 
@@ -54,7 +56,7 @@ def names(settings: Settings) -> list[str]:
 
 def test_a_study_is_found_by_family_and_month_and_says_what_rows_it_saw(database: Settings, latest: Dataset) -> None:
     told: list[Progress] = []
-    settled = settle_params(database, "ensemble", latest, FEW, told.append)
+    settled = tune(database, "ensemble", latest, FEW, told.append)
     (name,) = names(database)
     assert name.startswith("ensemble 2021-12 ")
     assert settled.record.study == name
@@ -70,15 +72,15 @@ def test_a_study_is_found_by_family_and_month_and_says_what_rows_it_saw(database
 def test_no_trials_need_no_database_and_keep_the_defaults_and_what_is_fixed(latest: Dataset) -> None:
     nowhere = Settings(home=Path("/nonexistent"), database_url="postgresql://127.0.0.1:1/none")  # type: ignore[arg-type]
     spec = StudySpec(n_trials=0, n_folds=1, params={"n_estimators": 7, "forest_trees": 5})
-    settled = settle_params(nowhere, "ensemble", latest, spec)
+    settled = tune(nowhere, "ensemble", latest, spec)
     assert settled.record.params == {**get_family("ensemble").default_params(), **spec.params}
     assert (settled.record.trials, settled.record.study, settled.pictures) == (1, None, {})
 
 
 def test_a_study_goes_on_until_it_has_its_trials_and_then_costs_nothing(database: Settings, latest: Dataset) -> None:
-    first = settle_params(database, "ensemble", latest, FEW.model_copy(update={"n_trials": 2})).record
-    second = settle_params(database, "ensemble", latest, FEW).record
-    again = settle_params(database, "ensemble", latest, FEW).record
+    first = tune(database, "ensemble", latest, FEW.model_copy(update={"n_trials": 2})).record
+    second = tune(database, "ensemble", latest, FEW).record
+    again = tune(database, "ensemble", latest, FEW).record
     assert (first.trials, second.trials) == (2, 4)
     assert again == second
     assert len(trials(database, str(second.study))) == 4
@@ -97,10 +99,10 @@ def test_other_rows_another_metric_or_another_space_is_another_study(latest: Dat
 
 def test_a_new_month_starts_from_the_best_of_the_newest_earlier_one(database: Settings, latest: Dataset) -> None:
     for months in (20, 22):
-        settle_params(database, "ensemble", dataset(months), FEW)
+        tune(database, "ensemble", dataset(months), FEW)
     before = next(name for name in names(database) if name.startswith("ensemble 2021-10"))
     best = max(trials(database, before), key=lambda trial: trial.value or 0.0)
-    warm = settle_params(database, "ensemble", latest, FEW.model_copy(update={"n_trials_warm": 3})).record
+    warm = tune(database, "ensemble", latest, FEW.model_copy(update={"n_trials_warm": 3})).record
     assert warm.warm_started_from == before
     assert warm.trials == 3
     assert trials(database, str(warm.study))[1].params == best.params
@@ -109,16 +111,16 @@ def test_a_new_month_starts_from_the_best_of_the_newest_earlier_one(database: Se
 
 
 def test_a_study_that_goes_on_keeps_what_it_started_from(database: Settings, latest: Dataset) -> None:
-    cold = settle_params(database, "ensemble", latest, FEW.model_copy(update={"n_trials": 2})).record
-    settle_params(database, "ensemble", dataset(22), FEW)
-    longer = settle_params(database, "ensemble", latest, FEW.model_copy(update={"n_trials_warm": 1})).record
+    cold = tune(database, "ensemble", latest, FEW.model_copy(update={"n_trials": 2})).record
+    tune(database, "ensemble", dataset(22), FEW)
+    longer = tune(database, "ensemble", latest, FEW.model_copy(update={"n_trials_warm": 1})).record
     assert longer.study == cold.study
     assert (longer.trials, longer.earlier_trials, longer.warm_started_from) == (4, 0, None)
 
 
 def test_a_later_month_never_starts_an_earlier_one(database: Settings, latest: Dataset) -> None:
-    settle_params(database, "ensemble", latest, FEW)
-    record = settle_params(database, "ensemble", dataset(22), FEW).record
+    tune(database, "ensemble", latest, FEW)
+    record = tune(database, "ensemble", dataset(22), FEW).record
     assert record.warm_started_from is None
     assert record.trials == FEW.n_trials
 
@@ -127,14 +129,14 @@ def test_losses_are_minimised_and_the_last_months_losses_are_no_start_for_auc(
     database: Settings, latest: Dataset
 ) -> None:
     spec = FEW.model_copy(update={"metric": "log_loss"})
-    earlier = settle_params(database, "ensemble", dataset(22), spec).record
+    earlier = tune(database, "ensemble", dataset(22), spec).record
     assert earlier.value <= earlier.default_value
-    assert settle_params(database, "ensemble", latest, FEW).record.warm_started_from is None
+    assert tune(database, "ensemble", latest, FEW).record.warm_started_from is None
 
 
 def test_a_study_does_without_the_test_rows_altogether(database: Settings, latest: Dataset) -> None:
     blind = replace(latest, panel=None, parts=replace(latest.parts, test=None))  # type: ignore[arg-type]
-    assert settle_params(database, "ensemble", blind, FEW).record.trials == FEW.n_trials
+    assert tune(database, "ensemble", blind, FEW).record.trials == FEW.n_trials
 
 
 def fresh_processes() -> ForkServerContext:
@@ -154,7 +156,7 @@ def work(settings: Settings, seed: int, together: Barrier) -> None:
 
     optuna.Study.enqueue_trial = slow  # type: ignore[method-assign]
     together.wait(250)
-    settle_params(settings, "ensemble", rows, FEW.model_copy(update={"n_trials": 8, "seed": seed}))
+    tune(settings, "ensemble", rows, FEW.model_copy(update={"n_trials": 8, "seed": seed}))
 
 
 def test_processes_share_a_study(database: Settings, latest: Dataset) -> None:
@@ -185,7 +187,7 @@ def killed_at_the_third(settings: Settings) -> None:
         return blend(*args)  # type: ignore[arg-type]
 
     scorer.StackScorer._blend = deadly  # type: ignore[assignment]
-    settle_params(settings, "ensemble", dataset(), FEW.model_copy(update={"prune": False}))
+    tune(settings, "ensemble", dataset(), FEW.model_copy(update={"prune": False}))
 
 
 def test_a_killed_study_goes_on_and_what_was_running_counts_for_nothing(database: Settings, latest: Dataset) -> None:
@@ -195,7 +197,7 @@ def test_a_killed_study_goes_on_and_what_was_running_counts_for_nothing(database
     assert process.exitcode == -signal.SIGKILL
     name = names(database)[0]
     assert [trial.state.name for trial in trials(database, name)] == ["COMPLETE", "COMPLETE", "RUNNING"]
-    record = settle_params(database, "ensemble", latest, FEW).record
+    record = tune(database, "ensemble", latest, FEW).record
     assert (record.study, record.trials) == (name, 4)
     states = [trial.state.name for trial in trials(database, name)]
     assert states.count("RUNNING") == 1
@@ -215,7 +217,7 @@ def test_a_killed_trial_is_failed_after_its_grace_and_tried_again(
         storage.record_heartbeat(stale._trial_id)
     monkeypatch.setattr("cleverbetter_dagster.services.training.tune.GRACE_SECONDS", 1)
     sleep(2.1)
-    settle_params(database, "ensemble", latest, FEW)
+    tune(database, "ensemble", latest, FEW)
     found = trials(database, study_name("ensemble", latest, FEW))
     assert found[0].state.name == "FAIL"
     again = [trial for trial in found if RetryHeartbeatStaleTrialCallback.retried_trial_number(trial) == 0]

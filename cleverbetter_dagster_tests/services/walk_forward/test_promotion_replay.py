@@ -11,7 +11,7 @@ from cleverbetter_dagster.dataset.as_of import AsOf
 from cleverbetter_dagster.dataset.examples import Examples
 from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.evaluation.gate import PromotionPolicy
-from cleverbetter_dagster.learning.family import FittedModel
+from cleverbetter_dagster.learning.model import FittedModel
 from cleverbetter_dagster.services.champion import promotion
 from cleverbetter_dagster.services.evaluation.compare import compare_families
 from cleverbetter_dagster.services.evaluation.evaluate import score_test_rows

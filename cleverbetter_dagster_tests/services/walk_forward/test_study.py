@@ -11,7 +11,7 @@ from cleverbetter_dagster.errors import DataError
 from cleverbetter_dagster.evaluation.gate import PromotionPolicy
 from cleverbetter_dagster.evaluation.report import render
 from cleverbetter_dagster.evaluation.report.walk_forward import walk_forward_report
-from cleverbetter_dagster.learning.family import FittedModel
+from cleverbetter_dagster.learning.model import FittedModel
 from cleverbetter_dagster.services.records import ModelRecord, SplitRecord
 from cleverbetter_dagster.services.training.datasets import plan_split
 from cleverbetter_dagster.services.walk_forward.figures import figures_of, monthly_scores
