@@ -61,10 +61,9 @@ def demo(
 
 
 def _months(first: str, count: int) -> tuple[str, str]:
-    import pandas as pd
+    from cleverbetter_dagster.dataset.as_of import AsOf
 
-    months = pd.period_range(first, periods=count, freq="M").strftime("%Y-%m")
-    return months[0], months[-1]
+    return first, AsOf.parse(first).plus(count - 1).key
 
 
 def _import_sample(settings: Settings, spec: "SampleSpec", console: Console) -> None:

@@ -1,9 +1,11 @@
-"""The month a model stands at: it may use only what was known before that month's end."""
+"""Months: `AsOf`, the month a model stands at, and the months of whole columns. The one place that counts in months."""
 
 import re
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Self
 
+import numpy as np
 import pandas as pd
 
 from cleverbetter_dagster.errors import DataError
@@ -13,12 +15,13 @@ _KEY = re.compile(r"^(\d{4})-(0[1-9]|1[0-2])$")
 
 @dataclass(frozen=True, order=True)
 class AsOf:
-    """One calendar month in UTC. Ordered in time.
+    """One calendar month in UTC, ordered in time. A model of it may use only what was known before its end.
 
-    >>> AsOf.parse("2023-12").end
+    >>> december = AsOf.parse("2023-12")
+    >>> december.end
     Timestamp('2024-01-01 00:00:00+0000', tz='UTC')
-    >>> AsOf.parse("2023-12").next() > AsOf.parse("2023-12")
-    True
+    >>> december.plus(2).key, december.plus(2) - december
+    ('2024-02', 2)
     """
 
     year: int
@@ -44,7 +47,7 @@ class AsOf:
         return cls(int(match[1]), int(match[2]))
 
     @classmethod
-    def of(cls, moment: pd.Timestamp) -> Self:
+    def of(cls, moment: datetime) -> Self:
         """The month, in UTC, in which `moment` (timezone-aware) falls.
 
         >>> AsOf.of(pd.Timestamp("2024-01-01 10:00", tz="Australia/Sydney")).key
@@ -52,7 +55,7 @@ class AsOf:
         """
         if moment.tzinfo is None:
             raise DataError(f"{moment} has no timezone: give an aware timestamp, for example with tz='UTC'.")
-        utc = moment.tz_convert("UTC")
+        utc = pd.Timestamp(moment).tz_convert("UTC")
         return cls(utc.year, utc.month)
 
     @property
@@ -68,19 +71,49 @@ class AsOf:
     @property
     def end(self) -> pd.Timestamp:
         """First instant after the month; exclusive: what happens at it is not yet known."""
-        return self.next().start
+        return self.plus(1).start
 
-    def next(self) -> Self:
-        """The month after."""
-        return self._shifted(1)
+    @classmethod
+    def range(cls, first: Self, last: Self) -> list[Self]:
+        """Every month from `first` to `last`, both included; empty where `last` is earlier.
 
-    def previous(self) -> Self:
-        """The month before."""
-        return self._shifted(-1)
+        >>> [month.key for month in AsOf.range(AsOf(2023, 12), AsOf(2024, 1))]
+        ['2023-12', '2024-01']
+        """
+        return [first.plus(months) for months in range(last - first + 1)]
 
-    def _shifted(self, months: int) -> Self:
+    def plus(self, months: int) -> Self:
+        """The month `months` later, or earlier where negative."""
         year, month_index = divmod(self.year * 12 + self.month - 1 + months, 12)
         return type(self)(year, month_index + 1)
 
+    def __sub__(self, earlier: "AsOf") -> int:
+        """Months from `earlier` to this one."""
+        return (self.year - earlier.year) * 12 + self.month - earlier.month
+
     def __str__(self) -> str:
         return self.key
+
+
+def month_keys(first: str, last: str) -> list[str]:
+    """The keys of `AsOf.range`, from the keys of its ends.
+
+    Raises:
+        DataError: a key is not of the form `YYYY-MM`.
+
+    >>> month_keys("2023-11", "2024-01")
+    ['2023-11', '2023-12', '2024-01']
+    """
+    return [month.key for month in AsOf.range(AsOf.parse(first), AsOf.parse(last))]
+
+
+def months_of(times: pd.Series | pd.DatetimeIndex) -> np.ndarray:
+    """Month, in UTC, of each time (timezone-aware), datetime64[M], shape (n,).
+
+    Differences count months, `.astype(str)` gives the keys.
+
+    >>> months = months_of(pd.DatetimeIndex(["2023-12-31 23:00", "2024-02-01"], tz="UTC"))
+    >>> months.astype(str).tolist(), int((months[1] - months[0]).astype(int))
+    (['2023-12', '2024-02'], 2)
+    """
+    return pd.DatetimeIndex(times).tz_convert(None).to_numpy().astype("datetime64[M]")

@@ -8,7 +8,7 @@ import pandas as pd
 from cleverbetter_dagster.dataset.features import feature_columns
 from cleverbetter_dagster.dataset.labels import DECISION_TIME, LABEL, LABEL_TIME, NEXT_ROI
 from cleverbetter_dagster.dataset.schema import ID
-from cleverbetter_dagster.dataset.spec import DatasetSpec
+from cleverbetter_dagster.dataset.spec import GUIDE_MIN_EXAMPLES, DatasetSpec
 from cleverbetter_dagster.errors import DataError, NotEnoughRows
 
 
@@ -84,6 +84,7 @@ def check_enough(usable: int, spec: DatasetSpec) -> None:
     minimum = spec.min_composite_score
     advice = "" if minimum is None else f" lower min_composite_score (now {minimum:g}; none takes every row),"
     raise NotEnoughRows(
-        f"{usable} usable examples, {spec.min_examples} needed. The training guide asks for at least 1,000 "
-        f"backtest results: load more history,{advice} or lower min_examples if a rough model is wanted anyway."
+        f"{usable} usable examples, {spec.min_examples} needed. The training guide asks for at least "
+        f"{GUIDE_MIN_EXAMPLES:,} backtest results: load more history,{advice} or lower min_examples if a rough model "
+        "is wanted anyway."
     )

@@ -4,12 +4,17 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+GUIDE_MIN_COMPOSITE_SCORE = 0.3
+"""The training guide calls rows that score below it low quality."""
+
+GUIDE_MIN_EXAMPLES = 1000
+"""Fewest backtest results that the training guide trains on."""
+
 
 class DatasetSpec(BaseModel):
     """How rows become labelled, split examples.
 
-    The defaults are the training guide's where it names one: examples of `composite_score >= 0.3`, at least
-    1,000 of them, 60/20/20 in time.
+    The defaults are the training guide's where it names one.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -26,14 +31,16 @@ class DatasetSpec(BaseModel):
         description="A label is 1 if the roi of the next window is above this fraction; at least -1, default 0.",
     )
     min_composite_score: float | None = Field(
-        0.3,
+        GUIDE_MIN_COMPOSITE_SCORE,
         allow_inf_nan=False,
-        description="Rows with a lower composite_score are no examples; default 0.3, null takes every row.",
+        description="Rows with a lower composite_score are no examples; default "
+        f"{GUIDE_MIN_COMPOSITE_SCORE}, null takes every row.",
     )
     min_examples: int = Field(
-        1000,
+        GUIDE_MIN_EXAMPLES,
         ge=1,
-        description="Fewest labelled examples, all parts together, to train on; at least 1, default 1000.",
+        description="Fewest labelled examples, all parts together, to train on; at least 1, default "
+        f"{GUIDE_MIN_EXAMPLES}.",
     )
     train_fraction: float = Field(
         0.6,

@@ -14,9 +14,10 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
+from cleverbetter_dagster.dataset.as_of import AsOf
 from cleverbetter_dagster.dataset.examples import Examples
 from cleverbetter_dagster.dataset.labels import DECISION_TIME, LABEL, LABEL_TIME
-from cleverbetter_dagster.dataset.schema import COMPOSITE_SCORE
+from cleverbetter_dagster.dataset.selection import is_usable
 from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.errors import NotEnoughRows
 
@@ -106,7 +107,7 @@ def split_examples(panel: pd.DataFrame, spec: DatasetSpec) -> Partition:
         NotEnoughRows: fewer than three distinct decision times, or a part left empty by the purge.
     """
     start = _window_start(panel[DECISION_TIME], spec.max_history_months)
-    usable = panel.loc[_usable(panel, spec.min_composite_score, start), DECISION_TIME]
+    usable = panel.loc[is_usable(panel, spec.min_composite_score, start), DECISION_TIME]
     shares = (spec.train_fraction, spec.train_fraction + spec.validation_fraction)
     borders = _borders(usable, shares, "train, validation and test")
     return _cut(panel, Cuts((borders[0], borders[1]), spec.embargo_days, spec.min_composite_score, start))
@@ -161,19 +162,11 @@ def temporal_folds(
     return folds
 
 
-def _usable(panel: pd.DataFrame, min_composite_score: float | None, start: pd.Timestamp | None) -> pd.Series:
-    usable = panel[LABEL].notna()
-    if min_composite_score is not None:
-        usable &= panel[COMPOSITE_SCORE] >= min_composite_score
-    return usable if start is None else usable & (panel[DECISION_TIME] >= start)
-
-
 def _window_start(decision_time: pd.Series, months: int | None) -> pd.Timestamp | None:
     """First instant of the `months` calendar months (UTC) that end with the newest decision's."""
     if months is None or decision_time.empty:
         return None
-    newest = decision_time.max()
-    return pd.Timestamp(year=newest.year, month=newest.month, day=1, tz="UTC") - pd.DateOffset(months=months - 1)
+    return AsOf.of(decision_time.max()).plus(1 - months).start
 
 
 def _known(label_time: pd.Series, start: pd.Timestamp, embargo: pd.Timedelta) -> pd.Series:
@@ -200,7 +193,7 @@ def _borders(decision_time: pd.Series, shares: Sequence[float], parts: str) -> l
 
 
 def _cut(panel: pd.DataFrame, cuts: Cuts) -> Partition:
-    usable = _usable(panel, cuts.min_composite_score, cuts.examples_from)
+    usable = is_usable(panel, cuts.min_composite_score, cuts.examples_from)
     block = np.searchsorted(pd.DatetimeIndex(cuts.borders), pd.DatetimeIndex(panel[DECISION_TIME]), side="right")
     embargo = pd.Timedelta(days=cuts.embargo_days)
     frames, summaries = {}, {}

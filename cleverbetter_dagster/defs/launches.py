@@ -7,8 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import pandas as pd
-
+from cleverbetter_dagster.dataset.as_of import month_keys
 from cleverbetter_dagster.defs.jobs import INCREMENTAL, LOAD_ROWS, RETRAIN, WALK_FORWARD
 from cleverbetter_dagster.defs.requests import TrainingRequest
 
@@ -93,5 +92,4 @@ def job_id(family: str, unix_seconds: float) -> str:
 def _absent(first: str, as_of: str, loaded: Collection[str]) -> list[str]:
     """Months from the first with rows up to the one before `as_of` that were never loaded; that one always is."""
     known = set(loaded)
-    before = pd.period_range(first, as_of, freq="M").strftime("%Y-%m")[:-1]
-    return [month for month in before if month not in known]
+    return [month for month in month_keys(first, as_of)[:-1] if month not in known]

@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping
 
+import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
+from cleverbetter_dagster.dataset.as_of import months_of
 from cleverbetter_dagster.evaluation.intervals.bootstrap import BlockBootstrap, BootstrapSpec, Interval
 from cleverbetter_dagster.evaluation.intervals.month_statistics import (
     auc_statistic,
@@ -85,7 +87,7 @@ def leaderboard_frame(rows: list[LeaderboardRow]) -> pd.DataFrame:
 
 def _roi(bootstrap: BlockBootstrap, rows: ScoredRows) -> Interval | None:
     """Profit over stake; None where all stakes fall into one month, whose every resample is the same figure."""
-    if rows.decision_time[rows.stake > 0].strftime("%Y-%m").nunique() < 2:
+    if len(np.unique(months_of(rows.decision_time[rows.stake > 0]))) < 2:
         return None
     return bootstrap.interval(ratio_statistic(bootstrap, rows.stake * rows.next_roi, rows.stake))
 

@@ -1,6 +1,5 @@
 """What the assets stored, for those who ask outside of a Dagster run: commands, the API, a decision by hand."""
 
-import pandas as pd
 import pyarrow as pa
 
 from cleverbetter_dagster.dataset.as_of import AsOf
@@ -77,15 +76,6 @@ def stored_comparison(settings: Settings, as_of: AsOf | None = None) -> Comparis
         as_of = AsOf.parse(months[-1])
     store = ArtefactStore(settings.artefacts_base)
     return ComparisonRecord.model_validate(store.read_json(_path(COMPARISON, as_of.key)))
-
-
-def months_between(first: AsOf, last: AsOf) -> list[str]:
-    """Every month from `first` to `last`, both included.
-
-    >>> months_between(AsOf.parse("2023-11"), AsOf.parse("2024-01"))
-    ['2023-11', '2023-12', '2024-01']
-    """
-    return list(pd.period_range(first.key, last.key, freq="M").strftime("%Y-%m"))
 
 
 def _suffix(asset: str) -> str:

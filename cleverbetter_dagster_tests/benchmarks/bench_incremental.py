@@ -80,16 +80,16 @@ def months_of(family: Family, rows: pd.DataFrame, n_months: int, seed: int = 0) 
     panel = build_panel(rows, None, DatasetSpec(min_composite_score=None))
     examples = Examples(panel[panel[LABEL].notna()])
     decided = AsOf.of(examples.decision_time.max())
-    months = [decided.previous()]
+    months = [decided.plus(-1)]
     while len(months) < n_months:
-        months.insert(0, months[0].previous())
-    before = months[0].previous().end
+        months.insert(0, months[0].plus(-1))
+    before = months[0].plus(-1).end
     parent, _ = _fitted(family, _where(examples, examples.label_time < before), seed)
     for month in months:
         known = _where(examples, examples.label_time < month.end)
-        new = known.label_time >= month.previous().end
+        new = known.label_time >= month.plus(-1).end
         past, landed = _where(known, ~new), _where(known, new)
-        follows = (examples.decision_time >= month.end) & (examples.decision_time < month.next().end)
+        follows = (examples.decision_time >= month.end) & (examples.decision_time < month.plus(1).end)
         started = process_time()
         updated = family.update(parent, landed, past, seed, 1)
         update_seconds = process_time() - started

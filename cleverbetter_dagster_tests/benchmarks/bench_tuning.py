@@ -148,7 +148,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     console.print(f"Rows: {folder or 'simulated (no --rows, no ' + ROWS_VARIABLE + ')'}, as of {options.as_of}")
     spec = StudySpec(n_trials=options.trials, seed=options.seed, timeout_seconds=None)
     rows, as_of = load(folder), AsOf.parse(options.as_of)
-    dataset, before = unfiltered(rows, as_of), unfiltered(rows, as_of.previous())
+    dataset, before = unfiltered(rows, as_of), unfiltered(rows, as_of.plus(-1))
     contests = compare(dataset, before, spec, min(options.full_trials, options.trials))
     console.print(shown(contests))
     tuned = contests["cheap trials"]

@@ -3,11 +3,11 @@
 import pandas as pd
 import pytest
 
-from cleverbetter_dagster.dataset.as_of import AsOf
+from cleverbetter_dagster.dataset.as_of import AsOf, month_keys, months_of
 from cleverbetter_dagster.errors import DataError
 
 
-def test_a_month_starts_at_its_first_instant_and_ends_at_the_next_ones_in_utc() -> None:
+def test_a_month_ends_where_the_next_one_starts() -> None:
     december = AsOf.parse("2023-12")
     assert december.start == pd.Timestamp("2023-12-01", tz="UTC")
     assert december.end == pd.Timestamp("2024-01-01", tz="UTC")
@@ -18,9 +18,28 @@ def test_key_and_parse_are_inverse() -> None:
     assert str(AsOf(2023, 7)) == "2023-07"
 
 
-def test_next_and_previous_cross_the_year() -> None:
-    assert AsOf.parse("2023-12").next() == AsOf.parse("2024-01")
-    assert AsOf.parse("2024-01").previous() == AsOf.parse("2023-12")
+def test_months_are_counted_across_years() -> None:
+    december = AsOf(2023, 12)
+    assert [december.plus(n).key for n in (1, 0, -1, 13, -12)] == [
+        "2024-01",
+        "2023-12",
+        "2023-11",
+        "2025-01",
+        "2022-12",
+    ]
+    assert [month - december for month in (AsOf(2025, 1), december, AsOf(2022, 11))] == [13, 0, -13]
+
+
+def test_a_range_holds_both_ends() -> None:
+    assert month_keys("2023-11", "2024-01") == ["2023-11", "2023-12", "2024-01"]
+    assert AsOf.range(AsOf(2023, 5), AsOf(2023, 5)) == [AsOf(2023, 5)]
+    assert AsOf.range(AsOf(2023, 5), AsOf(2023, 4)) == []
+
+
+def test_months_of_a_column_are_those_of_each_time() -> None:
+    times = pd.date_range("1999-11-20", "2002-03-03", freq="11D", tz="Australia/Sydney")
+    assert months_of(times).astype(str).tolist() == [AsOf.of(time).key for time in times]
+    assert months_of(pd.Series(times)).tolist() == months_of(times).tolist()
 
 
 def test_months_are_ordered_in_time() -> None:
@@ -32,13 +51,13 @@ def test_a_moment_falls_into_its_month_in_utc() -> None:
 
 
 @pytest.mark.parametrize("key", ["2023-13", "2023-00", "2023-1", "202312", "2023-12-01", "", "2023-12\n"])
-def test_what_is_no_month_is_refused_by_name(key: str) -> None:
+def test_a_text_that_is_no_month_is_refused(key: str) -> None:
     with pytest.raises(DataError, match="YYYY-MM"):
         AsOf.parse(key)
 
 
 @pytest.mark.parametrize(("year", "month"), [(1500, 1), (2262, 1), (2023, 13), (2023, 0)])
-def test_a_month_no_timestamp_can_hold_is_refused(year: int, month: int) -> None:
+def test_a_month_outside_timestamps_is_refused(year: int, month: int) -> None:
     with pytest.raises(DataError, match=r"1678\.\.2261"):
         AsOf(year, month)
 

@@ -81,10 +81,9 @@ def backfill(
 def _months(settings: Settings, first: str, last: str, wanted: Wanted) -> list[str]:
     """The months of the range. What is wrong with it, or with the options, is said before anything runs."""
     from cleverbetter_dagster.cli.models.training_runs import request_of
-    from cleverbetter_dagster.dataset.as_of import AsOf
+    from cleverbetter_dagster.dataset.as_of import month_keys
     from cleverbetter_dagster.errors import InvalidRequest, Problem
     from cleverbetter_dagster.services.ingest.loading import months_with_rows, this_month
-    from cleverbetter_dagster.services.stored_assets import months_between
 
     with_rows = months_with_rows(settings)
     for family in wanted.families:
@@ -92,7 +91,7 @@ def _months(settings: Settings, first: str, last: str, wanted: Wanted) -> list[s
             request_of(family, month, wanted.options, wanted.trials).month(with_rows, this_month())
     if first > last:
         raise InvalidRequest([Problem("--from", f"{first} is after --to {last}", "exchange them")])
-    return months_between(AsOf.parse(first), AsOf.parse(last))
+    return month_keys(first, last)
 
 
 def _one(settings: Settings, month: str, wanted: Wanted) -> MonthDone:

@@ -13,6 +13,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
 from cleverbetter_dagster.betting.segments import FloatArray
+from cleverbetter_dagster.dataset.as_of import AsOf, months_of
 from cleverbetter_dagster.dataset.simulation.market import CELL_SHAPE, mispricing, race_month
 from cleverbetter_dagster.dataset.simulation.metrics import place_bets, row_features, row_metrics
 from cleverbetter_dagster.dataset.simulation.strategies import Strategies, draw_strategies
@@ -63,10 +64,10 @@ def sample_rows(spec: SampleSpec | None = None) -> tuple[pd.DataFrame, pd.DataFr
     world, *monthly = np.random.default_rng(spec.seed).spawn(spec.months + 1)
     mispriced = mispricing(world, spec.months)
     strategies = draw_strategies(world, spec.n_strategies, _cell_share(world, mispriced))
-    starts = pd.date_range(spec.first_month, periods=spec.months, freq="MS", tz="UTC")
+    first = AsOf.parse(spec.first_month)
     parts = [
-        _rows_of_month(rng, strategies, mispriced[month], month, start)
-        for month, (rng, start) in enumerate(zip(monthly, starts, strict=True))
+        _rows_of_month(rng, strategies, mispriced[number], number, first.plus(number))
+        for number, rng in enumerate(monthly)
     ]
     results = pd.concat([part for part, _ in parts], ignore_index=True)
     features = pd.concat([part for _, part in parts], ignore_index=True)
@@ -81,16 +82,16 @@ def _cell_share(rng: np.random.Generator, mispriced: FloatArray) -> FloatArray:
 
 
 def _rows_of_month(
-    rng: np.random.Generator, strategies: Strategies, mispriced: FloatArray, month: int, start: pd.Timestamp
+    rng: np.random.Generator, strategies: Strategies, mispriced: FloatArray, number: int, month: AsOf
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    days = start.days_in_month
+    days = month.start.days_in_month
     runners = race_month(rng, mispriced, days)
-    bets = place_bets(strategies, runners, month)
+    bets = place_bets(strategies, runners, number)
     results, features = row_metrics(bets, runners, days), row_features(bets, runners, days)
-    end = start + pd.offsets.MonthBegin() - pd.Timedelta(seconds=1)
+    end = month.end - pd.Timedelta(seconds=1)
     minutes = rng.integers(60, 48 * 60, len(results))
-    results["start_date"], results["end_date"], results["method"] = start, end, METHOD
-    results["run_date"] = end + pd.Timedelta(seconds=1) + pd.to_timedelta(minutes, unit="min")
+    results["start_date"], results["end_date"], results["method"] = month.start, end, METHOD
+    results["run_date"] = month.end + pd.to_timedelta(minutes, unit="min")
     results["created_at"] = results["run_date"] + pd.Timedelta(seconds=5)
     results["recommendation"] = _recommendation(results, features["consistency_score"])
     return results, features
@@ -108,7 +109,7 @@ def _ids(spec: SampleSpec, strategy: pd.Series, start: pd.Series) -> tuple[np.nd
     """Ids of strategies and rows: functions of what they name and of the spec, but for its length."""
     world = uuid5(NAMESPACE_URL, f"sample-rows/{spec.seed}/{spec.n_strategies}/{spec.first_month}")
     names = np.array([str(uuid5(world, f"strategy/{number}")) for number in range(spec.n_strategies)], dtype=object)
-    windows = zip(strategy.tolist(), start.dt.strftime("%Y-%m").tolist(), strict=True)
+    windows = zip(strategy.tolist(), months_of(start).astype(str).tolist(), strict=True)
     return names[strategy], [str(uuid5(world, f"row/{number}/{month}")) for number, month in windows]
 
 

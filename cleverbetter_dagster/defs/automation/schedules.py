@@ -144,4 +144,4 @@ def just_closed(instant: datetime, timezone: str) -> str:
     '2023-12'
     """
     local = pd.Timestamp(instant).tz_convert(timezone)
-    return AsOf(local.year, local.month).previous().key
+    return AsOf(local.year, local.month).plus(-1).key

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from scipy import special
 
 from cleverbetter_dagster.betting.segments import FloatArray, IntArray
+from cleverbetter_dagster.dataset.as_of import months_of
 from cleverbetter_dagster.errors import InvalidInput
 
 Statistic = Callable[[FloatArray], FloatArray]
@@ -66,7 +67,7 @@ class BlockBootstrap:
     """
 
     def __init__(self, decision_time: pd.DatetimeIndex, spec: BootstrapSpec | None = None) -> None:
-        self._resample(np.asarray(decision_time.year * 12 + decision_time.month), spec)
+        self._resample(months_of(decision_time), spec)
 
     @classmethod
     def over(cls, block: ArrayLike, spec: BootstrapSpec | None = None) -> Self:

@@ -97,7 +97,7 @@ def scores_over_time(composite: pd.DataFrame) -> bytes:
 
 def month_numbers(months: Sequence[str] | pd.Index | pd.Series) -> np.ndarray:
     """Months as `2023-12` on matplotlib's time axis, at their first instant."""
-    return date2num(pd.PeriodIndex(pd.Index(months), freq="M").to_timestamp().to_numpy())
+    return date2num(np.asarray(months, dtype="datetime64[M]"))
 
 
 def _below(axes: Axes) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from cleverbetter_dagster.betting.segments import FloatArray
+from cleverbetter_dagster.dataset.as_of import AsOf
 from cleverbetter_dagster.evaluation.intervals.bootstrap import Interval
 from cleverbetter_dagster.evaluation.metrics.allocation import AllocationResult
 from cleverbetter_dagster.evaluation.metrics.calibration_error import reliability_curve
@@ -242,8 +243,9 @@ def _time_axis(allocations: Mapping[str, AllocationResult]) -> FloatArray:
 
 
 def _month_axis(board: Board, days: FloatArray) -> None:
-    first, last = (pd.Timestamp(day, unit="D") for day in (days[0], days[-1]))
-    starts = pd.date_range(first.normalize() + pd.offsets.MonthBegin(0), last, freq="MS")
+    first, last = (pd.Timestamp(day, unit="D", tz="UTC") for day in (days[0], days[-1]))
+    months = AsOf.range(AsOf.of(first), AsOf.of(last))
+    starts = [month.start for month in months if month.start >= first.normalize()]
     kept = starts[:: max(1, -(-len(starts) // 5))]
     board.x_axis("", lambda day: f"{pd.Timestamp(day, unit='D'):%b %Y}", [t.timestamp() / 86400 for t in kept])
 

@@ -10,10 +10,10 @@ from cleverbetter_dagster.dataset.as_of import AsOf
 from cleverbetter_dagster.dataset.estimates import SHRUNK_GAIN, SHRUNK_LOSS
 from cleverbetter_dagster.dataset.labels import DECISION_TIME
 from cleverbetter_dagster.dataset.panel import build_panel
-from cleverbetter_dagster.dataset.schema import COMPOSITE_SCORE, ID, METHOD, STRATEGY
+from cleverbetter_dagster.dataset.schema import ID, METHOD, STRATEGY
+from cleverbetter_dagster.dataset.selection import live_rows, passes_filter
 from cleverbetter_dagster.services.evaluation.stakes import stakes_of
 from cleverbetter_dagster.services.records import PredictionsRecord
-from cleverbetter_dagster.services.training.split_checks import LIVE_DAYS
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.ledger import ledger
 from cleverbetter_dagster.store.predictions import TYPES, ScoredBy, write_predictions
@@ -55,13 +55,6 @@ def predict_and_write(settings: Settings, rows: pd.DataFrame, as_of: AsOf, staki
     return Predictions(record, frame)
 
 
-def newest_rows(rows: pd.DataFrame, as_of: AsOf, model: StrategyModel) -> pd.DataFrame:
-    """The newest row known at the end of `as_of` of every strategy still run, as a panel with features."""
-    panel = build_panel(rows, as_of.end, model.spec)
-    newest = panel.drop_duplicates([STRATEGY, METHOD], keep="last")
-    return newest[newest[DECISION_TIME] >= as_of.end - pd.Timedelta(days=LIVE_DAYS)]
-
-
 def predict(rows: pd.DataFrame, as_of: AsOf, model: StrategyModel, staking: StakingSpec) -> pd.DataFrame:
     """Probability, confidence and stake of every live strategy's next window.
 
@@ -73,10 +66,10 @@ def predict(rows: pd.DataFrame, as_of: AsOf, model: StrategyModel, staking: Stak
         `probability`, `score`, `confidence`, `expected_return` (fraction of the stake), `recommended_stake`
         (fraction of the bankroll, all together at most `staking.max_total_fraction`). Largest stake first.
     """
-    newest = newest_rows(rows, as_of, model)
+    newest = live_rows(build_panel(rows, as_of.end, model.spec), as_of)
     said = model.fitted.describe(newest)
     mean, _ = return_moments(said["probability"], newest[SHRUNK_GAIN], newest[SHRUNK_LOSS])
-    eligible = _eligible(newest, model)
+    eligible = passes_filter(newest, model.spec.min_composite_score).to_numpy()
     # What is not eligible has no place in the bound on the sum either.
     stake = np.zeros(len(newest))
     stake[eligible] = stakes_of(said[eligible], newest[eligible], staking)
@@ -92,10 +85,3 @@ def predict(rows: pd.DataFrame, as_of: AsOf, model: StrategyModel, staking: Stak
         }
     )
     return predictions.sort_values(["recommended_stake", "probability"], ascending=False, ignore_index=True)
-
-
-def _eligible(newest: pd.DataFrame, model: StrategyModel) -> np.ndarray:
-    minimum = model.spec.min_composite_score
-    if minimum is None:
-        return np.ones(len(newest), dtype=bool)
-    return (newest[COMPOSITE_SCORE] >= minimum).to_numpy()

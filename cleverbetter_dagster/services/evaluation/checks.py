@@ -50,7 +50,7 @@ def _champion_is_young(record: ChampionRecord) -> CheckOutcome:
     if record.champion_as_of is None:
         return CheckOutcome(passed=False, message="There is no champion.")
     now, then = AsOf.parse(record.as_of), AsOf.parse(record.champion_as_of)
-    age = (now.year - then.year) * 12 + now.month - then.month
+    age = now - then
     return CheckOutcome(
         passed=age <= STALE_MONTHS,
         message=f"{record.champion_family} v{record.champion_version} stands as of {then}, {age} months before; "

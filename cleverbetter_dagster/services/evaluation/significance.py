@@ -5,6 +5,7 @@ import pandas as pd
 import pyarrow as pa
 
 from cleverbetter_dagster.betting.segments import FloatArray
+from cleverbetter_dagster.dataset.as_of import months_of
 from cleverbetter_dagster.dataset.labels import DECISION_TIME, LABEL, NEXT_ROI
 from cleverbetter_dagster.dataset.schema import METHOD, STRATEGY
 from cleverbetter_dagster.evaluation.metrics.allocation import allocation_of, monthly_returns
@@ -45,16 +46,12 @@ def significance_of(table: pa.Table, model: str, tuning_trials: int) -> Signific
         independent_strategies=strategies,
         strategies=returns.shape[1],
         rows=len(rows),
-        effective_rows=effective_sample_size(rows[LABEL], months_of(rows)),
+        effective_rows=effective_sample_size(rows[LABEL], months_of(rows[DECISION_TIME])),
     )
 
 
 def strategy_returns(rows: pd.DataFrame) -> FloatArray:
     """Next returns by month and strategy, shape (months, strategies): those that have one in every month."""
-    by_month = rows.pivot_table(index=months_of(rows), columns=[STRATEGY, METHOD], values=NEXT_ROI, aggfunc="mean")
+    dated = rows.assign(month=months_of(rows[DECISION_TIME]))
+    by_month = dated.pivot_table(index="month", columns=[STRATEGY, METHOD], values=NEXT_ROI, aggfunc="mean")
     return np.asarray(by_month.dropna(axis="columns"), dtype=np.float64)
-
-
-def months_of(rows: pd.DataFrame) -> pd.Series:
-    """Month of decision, UTC, as `2023-12`."""
-    return rows[DECISION_TIME].dt.strftime("%Y-%m").rename("month")

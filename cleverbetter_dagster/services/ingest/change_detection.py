@@ -144,11 +144,10 @@ def changed_months(
 
 def loadable_range(settings: Settings, newest: str) -> tuple[str, str]:
     """First and last month that is loaded automatically, if `newest` is the newest month with rows."""
-    current = AsOf.of(utc_now()).key
-    first = settings.first_month
+    current, first = AsOf.of(utc_now()).key, settings.first_month
     if settings.months_back:
-        back = pd.Period(min(newest, current), "M") - settings.months_back
-        first = max(first, back.strftime("%Y-%m"))
+        last = AsOf.parse(max(first, min(newest, current)))
+        first = last.plus(-min(settings.months_back, last - AsOf.parse(first))).key
     return first, current
 
 

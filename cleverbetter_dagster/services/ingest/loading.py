@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cleverbetter_dagster.dataset.as_of import AsOf
+from cleverbetter_dagster.dataset.as_of import AsOf, month_keys
 from cleverbetter_dagster.dataset.quality.rules import first_due
 from cleverbetter_dagster.dataset.schema import END_DATE, ID
 from cleverbetter_dagster.errors import InvalidInput, NotEnoughRows
@@ -88,7 +88,7 @@ def load_history(settings: Settings, as_of: str | None = None) -> pd.DataFrame:
             f"No rows up to {as_of or 'now'}: {available}. Import some (`cleverbetter import --help`), "
             "or check DATABASE_URL."
         )
-    load = load_months(settings, list(pd.period_range(months[0], last, freq="M").strftime("%Y-%m")))
+    load = load_months(settings, month_keys(months[0], last))
     return rows_until({month: loaded.table for month, loaded in load.months.items()}, AsOf.parse(last))
 
 
@@ -121,7 +121,7 @@ def _outdated(
     """Months up to `as_of` that must be loaded before a model can be trained at it."""
     first, _ = loadable_range(settings, as_of)
     with_rows = [month for month, current in seen.items() if current.digest.rows and month >= first]
-    between = pd.period_range(min([*with_rows, as_of]), as_of, freq="M").strftime("%Y-%m")
+    between = month_keys(min([*with_rows, as_of]), as_of)
     outdated = {*changed_months(settings, seen, log), *(set(between) - log.keys())}
     return {month for month in outdated if first <= month <= as_of}
 

@@ -17,7 +17,7 @@ import psycopg
 from cleverbetter_dagster.errors import ImportFileError, InvalidInput, NotStored, SchemaError
 from cleverbetter_dagster.services.ingest.loading import load_months
 from cleverbetter_dagster.settings import Settings
-from cleverbetter_dagster.store.imports.reload import Loaded, load_objects, months_of
+from cleverbetter_dagster.store.imports.reload import Loaded, decision_months, load_objects
 from cleverbetter_dagster.store.quarantine.entries import (
     Entry,
     Filter,
@@ -203,7 +203,7 @@ def _retry_table(
     ids = {entry.row_id for entry in entries if entry.row_id and entry.table_name == str(layout.results)}
     if not ids:
         return Retried(0, 0, 0, {}, {}, ())
-    months = months_of(settings, layout, ids)
+    months = decision_months(settings, layout, ids)
     load_months(settings, months)
     known = {entry.id for entry in entries}
     left = [entry for entry in select_entries(connection, Filter()) if entry.met_in_table]

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from cleverbetter_dagster.dataset.as_of import AsOf
+from cleverbetter_dagster.dataset.as_of import AsOf, months_of
 from cleverbetter_dagster.dataset.examples import pooled
 from cleverbetter_dagster.dataset.labels import DECISION_TIME, LABEL, NEXT_ROI
 from cleverbetter_dagster.dataset.panel import build_panel
 from cleverbetter_dagster.dataset.schema import COMPOSITE_SCORE
-from cleverbetter_dagster.dataset.spec import DatasetSpec
+from cleverbetter_dagster.dataset.selection import passes_filter
+from cleverbetter_dagster.dataset.spec import GUIDE_MIN_COMPOSITE_SCORE, DatasetSpec
 from cleverbetter_dagster.dataset.splits import Partition, apply_split
 from cleverbetter_dagster.errors import DataError
 from cleverbetter_dagster.evaluation.drift import drift_of, drift_of_columns
@@ -23,11 +24,9 @@ from cleverbetter_dagster.evaluation.plots.models import reliability_diagram
 from cleverbetter_dagster.evaluation.plots.walk_forward import scores_over_time
 from cleverbetter_dagster.learning.baselines import BASELINES
 from cleverbetter_dagster.services.evaluation.scored_table import scored_rows
-from cleverbetter_dagster.services.evaluation.significance import months_of
 from cleverbetter_dagster.services.monitoring.past_predictions import BACKTEST_RETURN, closed_predictions, most_decayed
 from cleverbetter_dagster.services.records import MonitoringRecord, SplitRecord
 from cleverbetter_dagster.services.training.split_checks import GROWS_WITH_TIME
-from cleverbetter_dagster.services.walk_forward.study import GUIDE_MINIMUM
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.ledger import ledger
 from cleverbetter_dagster.store.predictions import made_by
@@ -92,8 +91,7 @@ def monitor(settings: Settings, rows: pd.DataFrame, splits: Mapping[str, SplitRe
 def _new_rows(panel: pd.DataFrame, as_of: AsOf, split: SplitRecord) -> pd.DataFrame:
     """Rows decided in the month, of the quality the champion was trained on."""
     new = panel[panel[DECISION_TIME] >= as_of.start]
-    minimum = split.split.min_composite_score
-    return new if minimum is None else new[new[COMPOSITE_SCORE] >= minimum]
+    return new[passes_filter(new, split.split.min_composite_score)]
 
 
 def _composite(panel: pd.DataFrame, as_of: AsOf) -> dict[str, float | int | None]:
@@ -103,7 +101,7 @@ def _composite(panel: pd.DataFrame, as_of: AsOf) -> dict[str, float | int | None
     return {
         "rows": len(score),
         "composite_median": float(score.median()),
-        "composite_below": float((score < GUIDE_MINIMUM).mean()),
+        "composite_below": float((score < GUIDE_MIN_COMPOSITE_SCORE).mean()),
     }
 
 
@@ -161,11 +159,11 @@ def _promoted_comparison(evidence: Mapping[str, object]) -> PairedComparison | N
 def _scores_picture(panel: pd.DataFrame) -> dict[str, bytes]:
     if panel.empty:
         return {}
-    by_month = panel.groupby(months_of(panel))[COMPOSITE_SCORE]
+    by_month = panel.groupby(months_of(panel[DECISION_TIME]).astype(str))[COMPOSITE_SCORE]
     composite = pd.DataFrame(
         {
             **{name: by_month.quantile(share) for name, share in (("low", 0.25), ("median", 0.5), ("high", 0.75))},
-            "below": by_month.agg(lambda score: float((score < GUIDE_MINIMUM).mean())),
+            "below": by_month.agg(lambda score: float((score < GUIDE_MIN_COMPOSITE_SCORE).mean())),
         }
     )
     return {"composite scores": scores_over_time(composite.tail(SHOWN_MONTHS))}

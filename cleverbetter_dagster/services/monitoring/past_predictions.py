@@ -30,13 +30,13 @@ def closed_predictions(settings: Settings, panel: pd.DataFrame, as_of: AsOf) -> 
         Columns of the predictions table, and `label`, `next_roi`, `label_time` and `mean_roi` (the mean return of the
         strategy's windows by then), by decision time. `stake` is the stake that was recommended.
     """
-    made = read_predictions_between(settings, _months_before(as_of, YEAR + 2).key, as_of.key)
+    made = read_predictions_between(settings, as_of.plus(-YEAR - 2).key, as_of.key)
     newest = made.sort_values("created_at").drop_duplicates(["as_of", STRATEGY, METHOD], keep="last")
     first = newest.sort_values("as_of").drop_duplicates(KEY, keep="first")
     first = first.assign(**{DECISION_TIME: first[DECISION_TIME].dt.as_unit("us"), "stake": first["recommended_stake"]})
     outcomes = panel.loc[panel[LABEL].notna(), [*KEY, LABEL, LABEL_TIME, NEXT_ROI, BACKTEST_RETURN]]
     joined = first.merge(outcomes, on=KEY)
-    recent = joined[LABEL_TIME] >= _months_before(as_of, YEAR - 1).start
+    recent = joined[LABEL_TIME] >= as_of.plus(1 - YEAR).start
     return joined[recent].sort_values(KEY, ignore_index=True)
 
 
@@ -56,7 +56,3 @@ def _decays(closed: pd.DataFrame) -> Iterator[StrategyDecay]:
                 expected_return=float(rows["expected_return"].mean()),
                 live_return=float(rows[NEXT_ROI].mean()),
             )
-
-
-def _months_before(as_of: AsOf, months: int) -> AsOf:
-    return as_of if months == 0 else _months_before(as_of.previous(), months - 1)

@@ -19,10 +19,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from cleverbetter_dagster.betting.staking import StakingSpec
 from cleverbetter_dagster.dataset.as_of import AsOf
 from cleverbetter_dagster.dataset.examples import Examples, check_enough
-from cleverbetter_dagster.dataset.labels import DECISION_TIME, LABEL
+from cleverbetter_dagster.dataset.labels import DECISION_TIME
 from cleverbetter_dagster.dataset.learned import LearnedRows
 from cleverbetter_dagster.dataset.panel import build_panel
-from cleverbetter_dagster.dataset.schema import COMPOSITE_SCORE, rows_frame
+from cleverbetter_dagster.dataset.schema import rows_frame
+from cleverbetter_dagster.dataset.selection import is_usable
 from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.dataset.splits import Partition, split_examples
 from cleverbetter_dagster.errors import DataError
@@ -106,18 +107,20 @@ def replay(rows: pd.DataFrame, spec: ReplaySpec, threads: int, watch: Watch | No
     """Replay the landings of `rows` through every policy, month by month.
 
     Raises:
-        DataError: no outcome is known of rows decided after one of the months.
+        DataError: no outcome is known of rows decided after one of the months, or the last comes before the first.
         NotEnoughRows: the first month has too few examples.
         UnknownFamily: there is no such family.
     """
     get_family(spec.family)
-    months, outcomes = months_between(spec.first, spec.last), _Outcomes(rows, spec.dataset)
+    months, outcomes = AsOf.range(AsOf.parse(spec.first), AsOf.parse(spec.last)), _Outcomes(rows, spec.dataset)
+    if not months:
+        raise DataError(f"There are no months from {spec.first} to {spec.last}: name the earlier one first.")
     outcomes.require(months)
     accounts = {policy: Replayed(policy) for policy in spec.policies}
     standing: dict[Policy, _Standing] = {}
     frames: dict[Policy, list[pd.DataFrame]] = {policy: [] for policy in spec.policies}
     for number, month in enumerate(months):
-        landing, judged = _Landing(rows, month, spec, threads), outcomes.decided_in(month.next())
+        landing, judged = _Landing(rows, month, spec, threads), outcomes.decided_in(month.plus(1))
         for policy in spec.policies:
             standing[policy], accounts[policy] = landing.acted(policy, standing.get(policy), accounts[policy])
             said = standing[policy].model.describe(judged.X)
@@ -127,33 +130,12 @@ def replay(rows: pd.DataFrame, spec: ReplaySpec, threads: int, watch: Watch | No
     return [replace(accounts[policy], scored=pd.concat(frames[policy], ignore_index=True)) for policy in spec.policies]
 
 
-def months_between(first: str, last: str) -> list[AsOf]:
-    """The months from `first` to `last`, both included.
-
-    Raises:
-        DataError: `last` comes before `first`, or one of them is no month.
-
-    >>> [month.key for month in months_between("2022-12", "2023-01")]
-    ['2022-12', '2023-01']
-    """
-    month, end = AsOf.parse(first), AsOf.parse(last)
-    if end < month:
-        raise DataError(f"There are no months from {first} to {last}: name the earlier one first.")
-    months = [month]
-    while months[-1] < end:
-        months.append(months[-1].next())
-    return months
-
-
 class _Outcomes:
     """What became of all rows, to judge by; no policy sees it."""
 
     def __init__(self, rows: pd.DataFrame, spec: DatasetSpec) -> None:
         panel = build_panel(rows, None, spec)
-        usable = panel[LABEL].notna()
-        if spec.min_composite_score is not None:
-            usable &= panel[COMPOSITE_SCORE] >= spec.min_composite_score
-        self._examples = panel[usable]
+        self._examples = panel[is_usable(panel, spec.min_composite_score)]
 
     def decided_in(self, month: AsOf) -> Examples:
         decided = self._examples[DECISION_TIME]
@@ -162,11 +144,11 @@ class _Outcomes:
     def require(self, months: Sequence[AsOf]) -> None:
         """Refuse months whose following month has no outcomes."""
         for month in months:
-            if not len(self.decided_in(month.next())):
+            if not len(self.decided_in(month.plus(1))):
                 times = self._examples[DECISION_TIME]
                 known = f"{AsOf.of(times.min())} to {AsOf.of(times.max())}" if len(times) else "no month"
                 raise DataError(
-                    f"Models as of {month} are judged on rows decided in {month.next()}, and no outcome of such rows "
+                    f"Models as of {month} are judged on rows decided in {month.plus(1)}, and no outcome of such rows "
                     f"is known. Outcomes are known of rows decided in {known}: choose months one earlier than these."
                 )
 

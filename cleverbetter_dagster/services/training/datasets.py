@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pandas as pd
 import pyarrow as pa
 
-from cleverbetter_dagster.dataset.as_of import AsOf
+from cleverbetter_dagster.dataset.as_of import AsOf, month_keys
 from cleverbetter_dagster.dataset.panel import build_panel
 from cleverbetter_dagster.dataset.schema import ID, rows_frame
 from cleverbetter_dagster.dataset.spec import DatasetSpec
@@ -92,5 +92,4 @@ def data_hash(rows: pd.DataFrame) -> str:
 
 
 def _gaps(first: str, as_of: AsOf, present: Mapping[str, pa.Table]) -> list[str]:
-    months = pd.period_range(first, as_of.key, freq="M").strftime("%Y-%m")
-    return [month for month in months if month not in present]
+    return [month for month in month_keys(first, as_of.key) if month not in present]

@@ -2,10 +2,12 @@
 
 import pandas as pd
 
-from cleverbetter_dagster.dataset.as_of import AsOf
+from cleverbetter_dagster.dataset.as_of import AsOf, months_of
 from cleverbetter_dagster.dataset.features import feature_columns
-from cleverbetter_dagster.dataset.labels import DECISION_TIME, LABEL
-from cleverbetter_dagster.dataset.schema import COMPOSITE_SCORE, END_DATE, ID, METHOD, RUN_DATE, STRATEGY
+from cleverbetter_dagster.dataset.labels import DECISION_TIME
+from cleverbetter_dagster.dataset.schema import COMPOSITE_SCORE, END_DATE, ID, RUN_DATE
+from cleverbetter_dagster.dataset.selection import is_usable, live_rows, passes_filter
+from cleverbetter_dagster.dataset.spec import GUIDE_MIN_EXAMPLES
 from cleverbetter_dagster.dataset.splits import PARTS
 from cleverbetter_dagster.evaluation.checks import CheckOutcome
 from cleverbetter_dagster.evaluation.drift import columns_stay, values_stay
@@ -18,9 +20,6 @@ MOST_BULK_ROWS = 0.05
 SMALLEST_CLASS = 0.1
 NEWEST_MONTHS = 3
 """Composite scores of the last months are compared with those of the months before."""
-
-LIVE_DAYS = 62
-"""A strategy whose newest window ended longer ago than this, at the end of as_of, is no longer run."""
 
 GROWS_WITH_TIME = ("windows_seen",)
 """A count of a strategy's windows: newer rows have more of them by its nature."""
@@ -63,10 +62,8 @@ def unpurged_labels(dataset: Dataset) -> int:
 
 def newest_panel(dataset: Dataset) -> pd.DataFrame:
     """The newest row of every strategy still run at the end of as_of, of those that pass the quality filter."""
-    panel = dataset.panel.drop_duplicates([STRATEGY, METHOD], keep="last")
-    end, minimum = AsOf.parse(dataset.record.as_of).end, dataset.record.spec.min_composite_score
-    live = panel[DECISION_TIME] >= end - pd.Timedelta(days=LIVE_DAYS)
-    return panel[live if minimum is None else live & (panel[COMPOSITE_SCORE] >= minimum)]
+    live = live_rows(dataset.panel, AsOf.parse(dataset.record.as_of))
+    return live[passes_filter(live, dataset.record.spec.min_composite_score)]
 
 
 def timeline(dataset: Dataset) -> pd.DataFrame:
@@ -79,13 +76,9 @@ def timeline(dataset: Dataset) -> pd.DataFrame:
     part_of = pd.Series("purged", index=panel[ID])
     for name in PARTS:
         part_of[getattr(parts, name).ids] = name
-    minimum = dataset.record.spec.min_composite_score
-    is_example = panel[LABEL].notna()
-    if minimum is not None:
-        is_example &= panel[COMPOSITE_SCORE] >= minimum
-    if parts.split.examples_from is not None:
-        is_example &= panel[DECISION_TIME] >= parts.split.examples_from
-    months = panel[DECISION_TIME].dt.tz_localize(None).dt.to_period("M").dt.to_timestamp().dt.tz_localize("UTC")
+    start = None if parts.split.examples_from is None else pd.Timestamp(parts.split.examples_from)
+    is_example = is_usable(panel, parts.split.min_composite_score, start)
+    months = pd.DatetimeIndex(months_of(panel[DECISION_TIME]), tz="UTC")
     counts = pd.crosstab(months[is_example], part_of.to_numpy()[is_example])
     return counts.reindex(columns=[*PARTS, "purged"], fill_value=0)
 
@@ -140,8 +133,8 @@ def _features_stay(dataset: Dataset) -> CheckOutcome:
 
 def _composite_scores_stay(dataset: Dataset) -> CheckOutcome:
     panel = dataset.panel
-    new = panel[DECISION_TIME] >= AsOf.parse(dataset.record.as_of).end - pd.DateOffset(months=NEWEST_MONTHS)
-    month, score = panel[DECISION_TIME].dt.strftime("%Y-%m"), panel[COMPOSITE_SCORE]
+    new = panel[DECISION_TIME] >= AsOf.parse(dataset.record.as_of).plus(1 - NEWEST_MONTHS).start
+    month, score = months_of(panel[DECISION_TIME]).astype(str), panel[COMPOSITE_SCORE]
     what = f"composite scores of the last {NEWEST_MONTHS} months and of those before"
     found = values_stay(score[~new], score[new], what)
     means = {f"mean in {key}": float(mean) for key, mean in score.groupby(month).mean().tail(12).items()}
@@ -151,7 +144,7 @@ def _composite_scores_stay(dataset: Dataset) -> CheckOutcome:
 SPLIT_CHECKS = (
     Check[Dataset](
         "enough_examples",
-        "At least min_examples (1,000) labelled rows, as the training guide asks.",
+        f"At least min_examples ({GUIDE_MIN_EXAMPLES:,}) labelled rows, as the training guide asks.",
         "load more history, lower min_composite_score, or lower min_examples if a rough model is wanted anyway.",
         _enough,
         guards="training",

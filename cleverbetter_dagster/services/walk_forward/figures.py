@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from cleverbetter_dagster.dataset.as_of import months_of
 from cleverbetter_dagster.dataset.schema import ID, METHOD, STRATEGY
 from cleverbetter_dagster.evaluation.filter_effect import FilterEffect, filter_effect
 from cleverbetter_dagster.evaluation.gate import PromotionPolicy, compare
@@ -221,7 +222,7 @@ def _month(rows: pd.DataFrame, spec: BootstrapSpec | None) -> dict[str, float]:
 
 def _returns(allocation: AllocationResult) -> pd.Series:
     """Compounded return of every month in which anything was decided, by `2023-12`."""
-    months = pd.unique(allocation.decision_time.strftime("%Y-%m"))
+    months = np.unique(months_of(allocation.decision_time)).astype(str)
     return pd.Series(monthly_returns(allocation.decision_time, allocation.period_return), index=months)
 
 

@@ -12,12 +12,12 @@ import numpy as np
 import pandas as pd
 
 from cleverbetter_dagster.betting.staking import StakingSpec
-from cleverbetter_dagster.dataset.as_of import AsOf
+from cleverbetter_dagster.dataset.as_of import AsOf, months_of
 from cleverbetter_dagster.dataset.examples import Examples, pooled
 from cleverbetter_dagster.dataset.labels import DECISION_TIME, LABEL
 from cleverbetter_dagster.dataset.panel import SEQUENCE, build_panel
-from cleverbetter_dagster.dataset.schema import COMPOSITE_SCORE
-from cleverbetter_dagster.dataset.spec import DatasetSpec
+from cleverbetter_dagster.dataset.selection import passes_filter
+from cleverbetter_dagster.dataset.spec import GUIDE_MIN_COMPOSITE_SCORE, DatasetSpec
 from cleverbetter_dagster.dataset.splits import Partition, apply_split
 from cleverbetter_dagster.errors import NothingToJudge
 from cleverbetter_dagster.evaluation.gate import PromotionPolicy
@@ -26,7 +26,6 @@ from cleverbetter_dagster.learning.model import FittedModel
 from cleverbetter_dagster.services.evaluation.compare import Candidate
 from cleverbetter_dagster.services.evaluation.evaluate import score_test_rows
 from cleverbetter_dagster.services.evaluation.scored_table import CARRIED, MODEL, scored_by_model, scored_frame
-from cleverbetter_dagster.services.evaluation.significance import months_of
 from cleverbetter_dagster.services.evaluation.stakes import judge_staking, rows_of
 from cleverbetter_dagster.services.records import ModelRecord, SplitRecord
 from cleverbetter_dagster.services.training.datasets import Dataset
@@ -35,9 +34,6 @@ from cleverbetter_dagster.services.walk_forward.records import ReplayedDecision
 
 OLDEST = 12
 """Age in months up to which a model is judged."""
-
-GUIDE_MINIMUM = 0.3
-"""Composite score below which the training guide calls a row low quality: what is shown where no filter was used."""
 
 AS_OF, MONTH, AGE, KIND = "as_of", "month", "age", "kind"
 UNSEEN, PASSES, JUDGED = "unseen", "passes_filter", "judged"
@@ -143,7 +139,7 @@ class _Panels:
         key = (spec.decision_time, spec.return_threshold)
         if key not in self._built:
             panel = build_panel(self._rows, None, spec)
-            self._built[key] = panel.assign(**{MONTH: months_of(panel)})
+            self._built[key] = panel.assign(**{MONTH: months_of(panel[DECISION_TIME]).astype(str)})
         return self._built[key]
 
 
@@ -152,13 +148,12 @@ def _stand(as_of: AsOf, record: SplitRecord, panel: pd.DataFrame) -> _Stand:
     parts = apply_split(panel, record.split)
     then = parts.test.frame[parts.test.label_time < as_of.end]
     known = Dataset(record, panel, replace(parts, test=Examples(then)))
-    decided = pd.DatetimeIndex(panel[DECISION_TIME])
-    age = (decided.year - as_of.year) * 12 + decided.month - as_of.month
+    age = (months_of(panel[DECISION_TIME]) - np.datetime64(as_of.key)).astype(np.int64)
     rows = panel.assign(**{AGE: age})[(age >= 1) & (age <= OLDEST) & panel[LABEL].notna().to_numpy()]
     minimum = record.spec.min_composite_score
-    passes = rows[COMPOSITE_SCORE] >= (GUIDE_MINIMUM if minimum is None else minimum)
-    judged = pd.Series(True, index=rows.index) if minimum is None else passes
-    flags: dict[str, Any] = {PASSES: passes, JUDGED: judged, UNSEEN: ~_seen(rows, parts)}
+    # Where no filter was used, what the guide's would have removed is shown.
+    passes = passes_filter(rows, GUIDE_MIN_COMPOSITE_SCORE if minimum is None else minimum)
+    flags: dict[str, Any] = {PASSES: passes, JUDGED: passes_filter(rows, minimum), UNSEEN: ~_seen(rows, parts)}
     return _Stand(as_of, known, rows.assign(**flags))
 
 

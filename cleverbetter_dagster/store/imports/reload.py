@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 from psycopg import sql
 
+from cleverbetter_dagster.dataset.as_of import months_of
 from cleverbetter_dagster.dataset.schema import ID, TEXTS
 from cleverbetter_dagster.errors import SchemaError
 from cleverbetter_dagster.settings import Settings
@@ -76,7 +77,7 @@ def load_objects(
     return Loaded(prepared.violations, refused, _months(layout, table, loaded))
 
 
-def months_of(settings: Settings, layout: SourceLayout, ids: Collection[str]) -> list[str]:
+def decision_months(settings: Settings, layout: SourceLayout, ids: Collection[str]) -> list[str]:
     """Decision months, `YYYY-MM`, of the rows of the results table that have these ids."""
     decided = layout.columns[layout.decision_time]
     instant = sql.Identifier(decided.name)
@@ -103,4 +104,4 @@ def _months(layout: SourceLayout, table: str, rows: pa.Table) -> tuple[str, ...]
     if table != str(layout.results):
         return ()
     ends = rows[layout.columns[layout.decision_time].name].to_pandas()
-    return tuple(sorted(set(pd.to_datetime(ends, utc=True).dt.strftime("%Y-%m"))))
+    return tuple(np.unique(months_of(pd.to_datetime(ends, utc=True))).astype(str).tolist())

@@ -9,12 +9,14 @@ import pyarrow as pa
 import pytest
 
 from cleverbetter_dagster.betting.staking import StakingSpec, stakes_from_probability
+from cleverbetter_dagster.dataset.panel import build_panel
+from cleverbetter_dagster.dataset.selection import live_rows
 from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.errors import DataError
 from cleverbetter_dagster.evaluation.gate import PromotionPolicy, Verdict, judge
 from cleverbetter_dagster.learning.model import FittedModel
 from cleverbetter_dagster.services.champion import decision, promotion
-from cleverbetter_dagster.services.champion.predict import newest_rows, predict
+from cleverbetter_dagster.services.champion.predict import predict
 from cleverbetter_dagster.services.evaluation.compare import compare_families
 from cleverbetter_dagster.services.evaluation.evaluate import staking_metrics
 from cleverbetter_dagster.services.evaluation.scored_table import (
@@ -76,7 +78,7 @@ def test_predictions_of_an_agent_follow_its_shares_under_the_bound(rows: pd.Data
     model = StrategyModel(Staker(), DatasetSpec(min_composite_score=None))
     spec = StakingSpec(max_total_fraction=0.3)
     predictions = predict(rows, AS_OF, model, spec)
-    newest = newest_rows(rows, AS_OF, model).set_index("id")
+    newest = live_rows(build_panel(rows, AS_OF.end, model.spec), AS_OF).set_index("id")
     even = newest.loc[predictions["backtest_result_id"], "total_bets"].to_numpy() % 2 == 0
     stake = predictions["recommended_stake"].to_numpy()
     assert stake.sum() == pytest.approx(0.3)
@@ -90,7 +92,7 @@ def test_rows_the_quality_filter_kept_out_get_no_stake_and_no_part_of_the_bound(
         for least in (None, float(rows["composite_score"].quantile(0.9)))
     )
     every, few = (predict(rows, AS_OF, model, WIDE) for model in (open_model, strict))
-    newest = newest_rows(rows, AS_OF, strict).set_index("id").loc[few["backtest_result_id"]]
+    newest = live_rows(build_panel(rows, AS_OF.end, strict.spec), AS_OF).set_index("id").loc[few["backtest_result_id"]]
     low = newest["composite_score"].to_numpy() < strict.spec.min_composite_score
     assert 0 < low.sum() < len(low)
     assert (few.loc[low, "recommended_stake"] == 0).all()
