@@ -1,11 +1,13 @@
 """What to expect of a strategy's next window: its own history and, while that is short, everybody's.
 
-Windows differ in size, so they are compared per bet: what a window is expected to return grows with its bets,
-and how far it strays grows with their square root. Each estimate is own experience plus a fixed amount of
-average experience (empirical Bayes with a prior of known weight; Efron and Morris, Stein's paradox in
-statistics, 1977), times the bets the strategy has placed per window. Weights were chosen on the validation
-part of real rows.
+Windows differ in size, so they are compared per bet: the expected return grows with the number of bets, and its
+standard deviation with their square root. Each estimate mixes a fixed amount of average experience into the
+strategy's own (empirical Bayes with a prior of known weight; Efron and Morris, Stein's paradox in statistics, 1977),
+for as many bets as the strategy places per window. The weights were chosen on the validation part of real rows.
 """
+
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -15,11 +17,10 @@ SHRUNK_RETURN = "shrunk_return"
 SHRUNK_STD = "shrunk_std"
 SHRUNK_GAIN = "shrunk_gain"
 SHRUNK_LOSS = "shrunk_loss"
-STAKING_FEATURES = (SHRUNK_RETURN, SHRUNK_STD, SHRUNK_GAIN, SHRUNK_LOSS)
 
 LARGEST_SHARPE = 20.0
 SMALLEST_STD = 1e-4
-"""Bounds on `shrunk_sharpe` and its divisor: where returns have hardly varied yet, it has no measure."""
+"""Bounds on the Sharpe ratio and its divisor: where returns have hardly varied yet, the ratio has no measure."""
 
 PRIOR_BETS = 300.0
 """Bets of average return per bet that are mixed into a strategy's own."""
@@ -31,60 +32,79 @@ PRIOR_SHARE_WINDOWS = 8.0
 """Windows of the population's profitable share that are mixed into a strategy's own."""
 
 
-def next_window_estimates(
-    roi: np.ndarray, bets: np.ndarray, history: History, population: Population
-) -> dict[str, np.ndarray]:
-    """Estimates of each row's next window from what is known at its decision time.
+@dataclass(frozen=True, eq=False)
+class NextWindow:
+    """Estimates of each row's next window from what is known at its decision time, finite float64[n] each.
 
-    Args:
+    Attributes:
         roi: of each row, a fraction of capital, float64[n].
         bets: placed in each row's window, float64[n], not negative.
         history: of the rows' own sequences.
         population: of all rows.
-
-    Returns:
-        Finite float64[n] each: `shrunk_profitable_share`, 0..1; and as fractions of capital `shrunk_return`,
-        the mean of the next roi; `shrunk_std`, its standard deviation; `shrunk_gain` and `shrunk_loss`, its
-        mean magnitude (not negative) where it is a gain and where it is a loss. Before anybody has gained,
-        the gain is 0; before anybody has lost, the loss is 1, the whole capital: the cautious reading of no
-        evidence. `shrunk_sharpe` is the mean over the standard deviation, 20 at most either way.
     """
-    profitable = (roi > 0).astype(float)
-    usual_bets = history.mean(bets)
-    edge = ratio(population.total(roi), population.total(bets))
-    shrunk_edge = (history.total(roi) + PRIOR_BETS * edge) / (history.total(bets) + PRIOR_BETS)
-    expected = shrunk_edge * usual_bets
-    std = np.sqrt(_variance(roi, bets, history, population))
-    share = history.total(profitable) + PRIOR_SHARE_WINDOWS * population.mean(profitable)
-    return {
-        "shrunk_profitable_share": share / (history.windows_seen + PRIOR_SHARE_WINDOWS),
-        "shrunk_sharpe": np.clip(expected / np.maximum(std, SMALLEST_STD), -LARGEST_SHARPE, LARGEST_SHARPE),
-        SHRUNK_RETURN: expected,
-        SHRUNK_STD: std,
-        SHRUNK_GAIN: _size(np.maximum(roi, 0.0), bets, history, population, unknown=0.0),
-        SHRUNK_LOSS: _size(np.maximum(-roi, 0.0), bets, history, population, unknown=1.0),
-    }
 
+    roi: np.ndarray
+    bets: np.ndarray
+    history: History
+    population: Population
 
-def _variance(roi: np.ndarray, bets: np.ndarray, history: History, population: Population) -> np.ndarray:
-    """Own variance plus `PRIOR_WINDOWS` windows of the population's variance per bet, for the usual bets."""
-    seen = history.windows_seen
-    repeated = seen > 1
-    # A deviation from a mean of n windows that includes it is too small by (n - 1) / n.
-    deviation = np.where(repeated, (roi - history.mean(roi)) ** 2 * ratio(seen, seen - 1), 0.0)
-    while_all_are_new = ratio(population.total(roi**2), population.total(bets))
-    per_bet = ratio(population.total(deviation), population.total(bets * repeated), while_all_are_new)
-    prior = PRIOR_WINDOWS * per_bet * history.mean(bets)
-    return (seen * history.variance(roi) + prior) / (seen - 1 + PRIOR_WINDOWS)
+    @cached_property
+    def expected_return(self) -> np.ndarray:
+        """Mean of the next roi."""
+        edge = ratio(self.population.total(self.roi), self.population.total(self.bets))
+        shrunk_edge = (self.history.total(self.roi) + PRIOR_BETS * edge) / (self.history.total(self.bets) + PRIOR_BETS)
+        return shrunk_edge * self._usual_bets
 
+    @cached_property
+    def std(self) -> np.ndarray:
+        """Standard deviation of the next roi."""
+        prior = PRIOR_WINDOWS * self._variance_per_bet * self._usual_bets
+        seen = self.history.windows_seen
+        return np.sqrt((seen * self.history.variance(self.roi) + prior) / (seen - 1 + PRIOR_WINDOWS))
 
-def _size(sizes: np.ndarray, bets: np.ndarray, history: History, population: Population, unknown: float) -> np.ndarray:
-    """Mean of the positive `sizes`, own and `PRIOR_WINDOWS` of the population's, for the usual bets."""
-    scale = np.sqrt(np.maximum(bets, 1.0))
-    happened = np.where(sizes > 0, scale, 0.0)
-    usual = history.mean(scale)
-    weight = PRIOR_WINDOWS * usual
-    known = population.total(happened) > 0
-    typical = ratio(population.total(sizes), population.total(happened))
-    shrunk = usual * (history.total(sizes) + weight * typical) / (history.total(happened) + weight)
-    return np.where(known, shrunk, unknown)
+    @property
+    def sharpe(self) -> np.ndarray:
+        """Mean over standard deviation, `LARGEST_SHARPE` at most either way."""
+        return np.clip(self.expected_return / np.maximum(self.std, SMALLEST_STD), -LARGEST_SHARPE, LARGEST_SHARPE)
+
+    @property
+    def profitable_share(self) -> np.ndarray:
+        """Share of windows with a roi above 0, 0..1."""
+        profitable = (self.roi > 0).astype(float)
+        share = self.history.total(profitable) + PRIOR_SHARE_WINDOWS * self.population.mean(profitable)
+        return share / (self.history.windows_seen + PRIOR_SHARE_WINDOWS)
+
+    @property
+    def gain(self) -> np.ndarray:
+        """Mean of the next roi where it is positive; 0 before anybody has gained."""
+        return self._size(np.maximum(self.roi, 0.0), unknown=0.0)
+
+    @property
+    def loss(self) -> np.ndarray:
+        """Mean magnitude of the next roi where it is negative; 1, the whole capital, before anybody has lost."""
+        return self._size(np.maximum(-self.roi, 0.0), unknown=1.0)
+
+    @cached_property
+    def _usual_bets(self) -> np.ndarray:
+        return self.history.mean(self.bets)
+
+    @property
+    def _variance_per_bet(self) -> np.ndarray:
+        """The population's; while no strategy has two windows, its second moment."""
+        seen, population = self.history.windows_seen, self.population
+        repeated = seen > 1
+        # A deviation from a mean of n windows that includes it is too small by (n - 1) / n.
+        deviation = np.where(repeated, (self.roi - self.history.mean(self.roi)) ** 2 * ratio(seen, seen - 1), 0.0)
+        while_all_are_new = ratio(population.total(self.roi**2), population.total(self.bets))
+        return ratio(population.total(deviation), population.total(self.bets * repeated), while_all_are_new)
+
+    def _size(self, sizes: np.ndarray, unknown: float) -> np.ndarray:
+        """Mean of the positive `sizes`, own and `PRIOR_WINDOWS` of the population's, for the usual bets."""
+        scale = np.sqrt(np.maximum(self.bets, 1.0))
+        happened = np.where(sizes > 0, scale, 0.0)
+        usual = self.history.mean(scale)
+        weight = PRIOR_WINDOWS * usual
+        known = self.population.total(happened) > 0
+        typical = ratio(self.population.total(sizes), self.population.total(happened))
+        shrunk = usual * (self.history.total(sizes) + weight * typical) / (self.history.total(happened) + weight)
+        return np.where(known, shrunk, unknown)

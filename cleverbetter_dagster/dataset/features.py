@@ -1,17 +1,21 @@
 """The columns models learn from: of the row itself, of its market, and of its strategy's history.
 
-Names: the guide's six metrics keep theirs, `log_...` is a transform, `mean_roi_6` covers the last six
-windows, and `shrunk_...` are estimates for the next window, pulled toward what the whole population shows by
-then. Two metrics are bounded in place, since upstream writes sentinels and near-sentinels into them (999 for
-"no losing bet"); what upstream reported stays beside them as `reported_...`, for reading, never for models.
+To add a feature, add its name and computation to `FEATURES`. A market feature needs no line: each column `ml_...` of
+the rows is one. The guide's six metrics keep their names, `log_...` is a transform, `mean_roi_6` covers the last six
+windows, and `shrunk_...` are estimates of the next window (dataset.estimates).
+
+Two metrics are bounded, since upstream writes sentinels and near-sentinels into them (999 for "no losing bet").
 
 Every feature but the market's is finite. Market features are NaN where not measured.
 """
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 import pandas as pd
 
-from cleverbetter_dagster.dataset.estimates import STAKING_FEATURES, next_window_estimates
+from cleverbetter_dagster.dataset.estimates import SHRUNK_GAIN, SHRUNK_LOSS, SHRUNK_RETURN, SHRUNK_STD, NextWindow
 from cleverbetter_dagster.dataset.history import History, Population, ratio
 from cleverbetter_dagster.dataset.labels import DECISION_TIME
 from cleverbetter_dagster.dataset.schema import (
@@ -27,31 +31,73 @@ from cleverbetter_dagster.dataset.schema import (
 BOUNDED = {PROFIT_FACTOR: 10.0, SHARPE_RATIO: 20.0}
 """Largest magnitude a metric keeps as a feature. A sentinel lies beyond it and so becomes it, sign kept."""
 
-REPORTED_PREFIX = "reported_"
-
-ROW_FEATURES = (*METRICS, "no_losing_bet", "log_total_bets")
-
 LAST_WINDOWS = (3, 6, 12)
-
-HISTORY_FEATURES = (
-    "windows_seen",
-    "profit_streak",
-    "mean_roi",
-    "std_roi",
-    "profitable_share",
-    *(f"mean_roi_{k}" for k in LAST_WINDOWS),
-    *(f"profitable_share_{k}" for k in LAST_WINDOWS),
-    "mean_sharpe_12",
-    "return_to_risk_12",
-    "ewm_roi",
-    "shrunk_profitable_share",
-    "shrunk_sharpe",
-    *STAKING_FEATURES,
-)
 
 _HALF_LIFE_WINDOWS = 6
 _DECAY = 0.5 ** (np.arange(4 * _HALF_LIFE_WINDOWS) / _HALF_LIFE_WINDOWS)
 """Weights of the exponentially weighted mean, newest first; older rows would weigh less than 1/16."""
+
+
+class FeatureInputs:
+    """What features are computed from.
+
+    Args:
+        panel: rows in order of (decision_time, strategy, start, id), one per window.
+        sequence: integer code of each row's (strategy, method), int64[n].
+    """
+
+    def __init__(self, panel: pd.DataFrame, sequence: np.ndarray) -> None:
+        decided = panel[DECISION_TIME].to_numpy("datetime64[us]")
+        self.panel = panel
+        self.roi, self.bets = panel[ROI].to_numpy(), panel[TOTAL_BETS].to_numpy()
+        self.profitable = (self.roi > 0).astype(float)
+        self.history, self.population = History(sequence, decided), Population(decided)
+        self.next_window = NextWindow(self.roi, self.bets, self.history, self.population)
+
+    def metric(self, name: str) -> np.ndarray:
+        """A metric of the rows, within its bound."""
+        bound = BOUNDED.get(name, np.inf)
+        return np.clip(self.panel[name].to_numpy(), -bound, bound)
+
+    def mean_of_last(self, windows: int, values: np.ndarray) -> np.ndarray:
+        """Mean over the last `windows` of each row's history, itself included."""
+        return self.history.recent(values, np.ones(windows))
+
+    def mean_roi(self, windows: int) -> np.ndarray:
+        """Mean roi of the last `windows`."""
+        return self.mean_of_last(windows, self.roi)
+
+    def profitable_share(self, windows: int) -> np.ndarray:
+        """Share of the last `windows` with a roi above 0."""
+        return self.mean_of_last(windows, self.profitable)
+
+    def return_to_risk(self, windows: int) -> np.ndarray:
+        """Mean roi of the last `windows` over its root mean square."""
+        return ratio(self.mean_roi(windows), np.sqrt(self.mean_of_last(windows, self.roi**2)))
+
+
+FEATURES: dict[str, Callable[[FeatureInputs], np.ndarray]] = {
+    **{name: partial(FeatureInputs.metric, name=name) for name in METRICS},
+    "no_losing_bet": lambda of: sentinel_mask(PROFIT_FACTOR, of.panel[PROFIT_FACTOR]).astype(float),
+    "log_total_bets": lambda of: np.log1p(of.bets),
+    "windows_seen": lambda of: of.history.windows_seen,
+    "profit_streak": lambda of: of.history.streak(of.roi > 0),
+    "mean_roi": lambda of: of.history.mean(of.roi),
+    "std_roi": lambda of: np.sqrt(of.history.variance(of.roi)),
+    "profitable_share": lambda of: of.history.mean(of.profitable),
+    **{f"mean_roi_{k}": partial(FeatureInputs.mean_roi, windows=k) for k in LAST_WINDOWS},
+    **{f"profitable_share_{k}": partial(FeatureInputs.profitable_share, windows=k) for k in LAST_WINDOWS},
+    "mean_sharpe_12": lambda of: of.mean_of_last(12, of.metric(SHARPE_RATIO)),
+    "return_to_risk_12": lambda of: of.return_to_risk(12),
+    "ewm_roi": lambda of: of.history.recent(of.roi, _DECAY),
+    "shrunk_profitable_share": lambda of: of.next_window.profitable_share,
+    "shrunk_sharpe": lambda of: of.next_window.sharpe,
+    SHRUNK_RETURN: lambda of: of.next_window.expected_return,
+    SHRUNK_STD: lambda of: of.next_window.std,
+    SHRUNK_GAIN: lambda of: of.next_window.gain,
+    SHRUNK_LOSS: lambda of: of.next_window.loss,
+}
+"""Every feature but the market's, by name: its values, float64[n], finite. Models are given them in this order."""
 
 
 def feature_columns(panel: pd.DataFrame) -> list[str]:
@@ -59,61 +105,31 @@ def feature_columns(panel: pd.DataFrame) -> list[str]:
 
     The market's part varies with the data: a feature nobody has measured by then has no column.
     """
-    return [*ROW_FEATURES, *HISTORY_FEATURES, *market_columns(panel.columns)]
+    return [*FEATURES, *market_columns(panel.columns)]
 
 
 def add_features(panel: pd.DataFrame, sequence: np.ndarray) -> pd.DataFrame:
     """The panel with its features.
 
     Args:
-        panel: rows in order of (decision_time, strategy, start, id), one per window; not mutated.
-        sequence: integer code of each row's (strategy, method), int64[n].
+        panel: as for `FeatureInputs`; not mutated.
+        sequence: as for `FeatureInputs`.
 
     Returns:
-        A new frame: `panel` with its market features cleaned, those without any value left out, bounded
-        metrics with their `reported_` originals, and the columns of `ROW_FEATURES` and `HISTORY_FEATURES`.
+        A new frame: `panel` with its metrics bounded, its market features cleaned (those without any value left out)
+        and the other columns of `FEATURES`.
     """
-    rows = _row_features(panel)
-    computed = rows | _history_features(panel, sequence, rows[SHARPE_RATIO]) | _market_features(panel)
-    kept = panel.drop(columns=[*market_columns(panel.columns), *BOUNDED])
-    return pd.DataFrame(dict(kept.items()) | computed, index=panel.index, copy=False)
-
-
-def _row_features(panel: pd.DataFrame) -> dict[str, np.ndarray]:
-    found = {f"{REPORTED_PREFIX}{name}": panel[name].to_numpy() for name in BOUNDED}
-    found |= {name: np.clip(panel[name].to_numpy(), -bound, bound) for name, bound in BOUNDED.items()}
-    found["no_losing_bet"] = sentinel_mask(PROFIT_FACTOR, panel[PROFIT_FACTOR]).astype(float)
-    found["log_total_bets"] = np.log1p(panel[TOTAL_BETS].to_numpy())
-    return found
+    inputs = FeatureInputs(panel, sequence)
+    columns = dict(panel.drop(columns=market_columns(panel.columns)).items())
+    features = {name: compute(inputs) for name, compute in FEATURES.items()}
+    return pd.DataFrame(columns | features | _market_features(panel), index=panel.index, copy=False)
 
 
 def _market_features(panel: pd.DataFrame) -> dict[str, np.ndarray]:
-    found = {}
+    features = {}
     for name in market_columns(panel.columns):
         values = panel[name].to_numpy(dtype=float)
         measured = np.where(sentinel_mask(name, values), np.nan, values)
         if not np.isnan(measured).all():
-            found[name] = measured
-    return found
-
-
-def _history_features(panel: pd.DataFrame, sequence: np.ndarray, sharpe: np.ndarray) -> dict[str, np.ndarray]:
-    decided = panel[DECISION_TIME].to_numpy("datetime64[us]")
-    history, population = History(sequence, decided), Population(decided)
-    roi = panel[ROI].to_numpy()
-    profitable = (roi > 0).astype(float)
-    last = np.ones(12)
-    found = {
-        "windows_seen": history.windows_seen,
-        "profit_streak": history.streak(roi > 0),
-        "mean_roi": history.mean(roi),
-        "std_roi": np.sqrt(history.variance(roi)),
-        "profitable_share": history.mean(profitable),
-        "mean_sharpe_12": history.recent(sharpe, last),
-        "return_to_risk_12": ratio(history.recent(roi, last), np.sqrt(history.recent(roi**2, last))),
-        "ewm_roi": history.recent(roi, _DECAY),
-    }
-    for k in LAST_WINDOWS:
-        found[f"mean_roi_{k}"] = history.recent(roi, np.ones(k))
-        found[f"profitable_share_{k}"] = history.recent(profitable, np.ones(k))
-    return found | next_window_estimates(roi, panel[TOTAL_BETS].to_numpy(), history, population)
+            features[name] = measured
+    return features

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cleverbetter_dagster.dataset.features import HISTORY_FEATURES, ROW_FEATURES, feature_columns
+from cleverbetter_dagster.dataset.examples import Examples
+from cleverbetter_dagster.dataset.features import FEATURES, feature_columns
 from cleverbetter_dagster.dataset.panel import build_panel, feature_frame
 from cleverbetter_dagster.dataset.schema import METRICS
 from cleverbetter_dagster_tests.dataset import oracle
@@ -26,11 +27,11 @@ def panel_of(rows: list[Row]) -> pd.DataFrame:
     return build_panel(frame(rows), None, spec()).set_index("id")
 
 
-def test_the_guides_six_metrics_are_features_under_their_own_names() -> None:
+def test_the_guides_six_metrics_are_features() -> None:
     assert set(METRICS) <= set(feature_columns(panel_of(windows(0.1))))
 
 
-def test_last_k_means_cover_the_row_and_the_windows_before_it() -> None:
+def test_last_k_means_include_the_row_itself() -> None:
     panel = panel_of(windows(0.1, 0.2, -0.3, 0.4))
     assert panel["mean_roi_3"].to_numpy() == pytest.approx([0.1, 0.15, 0.0, 0.1])
     assert panel["mean_roi"].to_numpy() == pytest.approx([0.1, 0.15, 0.0, 0.1])
@@ -39,7 +40,7 @@ def test_last_k_means_cover_the_row_and_the_windows_before_it() -> None:
     assert panel["windows_seen"].tolist() == [1, 2, 3, 4]
 
 
-def test_rows_of_a_strategy_decided_at_the_same_moment_do_not_see_each_other() -> None:
+def test_rows_decided_at_one_moment_do_not_see_each_other() -> None:
     tied = [
         example_row(id="a", start_day=0, end_day=10, roi=0.1),
         example_row(id="b", start_day=5, end_day=20, roi=0.2),
@@ -55,7 +56,7 @@ def test_equal_returns_have_no_spread_at_all() -> None:
     assert panel["std_roi"].tolist() == [0.0] * 4
 
 
-def test_return_per_bet_is_shrunk_toward_the_populations() -> None:
+def test_return_per_bet_is_shrunk_toward_the_population() -> None:
     rows = [
         example_row(id="a", roi=0.3, total_bets=100.0),
         example_row(id="b", strategy_id="lure", roi=-0.1, total_bets=300.0),
@@ -64,7 +65,7 @@ def test_return_per_bet_is_shrunk_toward_the_populations() -> None:
     assert panel_of(rows).loc["a", "shrunk_return"] == pytest.approx(0.45 / 400 * 100)
 
 
-def test_gain_and_loss_start_at_the_populations_and_are_cautious_without_any() -> None:
+def test_gain_and_loss_start_at_the_population_values() -> None:
     lone = panel_of(windows(0.1)).loc["w0"]
     assert lone["shrunk_gain"] == pytest.approx(0.1) and lone["shrunk_loss"] == 1.0
     rows = [example_row(id="a", roi=0.1), example_row(id="b", strategy_id="lure", roi=-0.04)]
@@ -72,20 +73,18 @@ def test_gain_and_loss_start_at_the_populations_and_are_cautious_without_any() -
     assert both["shrunk_gain"] == pytest.approx(0.1) and both["shrunk_loss"] == pytest.approx(0.04)
 
 
-def test_a_sentinel_reaches_no_feature_and_stays_readable_beside_it() -> None:
+def test_a_sentinel_reaches_no_feature() -> None:
     rows = windows(0.1, profit_factor=999.0, sharpe_ratio=-999.0, ml_mc_profit_factor=999.0, ml_avg_odds=-999.0)
     rows += [example_row(id="m", strategy_id="lure", ml_mc_profit_factor=1.1, ml_avg_odds=999.0)]
     panel = panel_of(rows)
     features = panel[feature_columns(panel)]
     assert features.loc["w0"].abs().max() <= 100.0
     assert panel.loc["w0", ["profit_factor", "no_losing_bet", "sharpe_ratio"]].tolist() == [10.0, 1.0, -20.0]
-    assert panel.loc["w0", ["reported_profit_factor", "reported_sharpe_ratio"]].tolist() == [999.0, -999.0]
-    assert not [name for name in features if name.startswith("reported_")]
     assert np.isnan(panel.loc["w0", ["ml_mc_profit_factor", "ml_avg_odds"]].astype(float)).all()
     assert panel.loc["m", "ml_avg_odds"] == 999.0
 
 
-def test_a_market_feature_nobody_has_measured_yet_has_no_column() -> None:
+def test_an_unmeasured_market_feature_has_no_column() -> None:
     rows = windows(0.1, 0.2)
     rows[0] |= {"ml_new": None, "ml_never": None, "ml_old": 1.0}
     rows[1] |= {"ml_new": 2.0, "ml_never": None, "ml_old": None}
@@ -95,31 +94,37 @@ def test_a_market_feature_nobody_has_measured_yet_has_no_column() -> None:
     assert [name for name in feature_columns(after) if name.startswith("ml_")] == ["ml_new", "ml_old"]
 
 
-def test_every_feature_is_named_once_and_is_there() -> None:
+def test_the_panel_has_each_feature_once() -> None:
     panel = panel_of(windows(0.1, 0.2, ml_avg_odds=2.0))
-    assert feature_columns(panel) == [*ROW_FEATURES, *HISTORY_FEATURES, "ml_avg_odds"]
+    assert feature_columns(panel) == [*FEATURES, "ml_avg_odds"]
     assert panel[feature_columns(panel)].dtypes.unique().tolist() == [np.dtype(float)]
     assert not panel.columns.has_duplicates
 
 
+def test_a_feature_added_in_one_place_reaches_the_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(FEATURES, "squared_roi", lambda of: of.roi**2)
+    panel = panel_of(windows(0.1, -0.2, 0.3))
+    assert "squared_roi" in feature_columns(panel)
+    examples = Examples(panel[panel["label"].notna()])
+    assert examples.X["squared_roi"].to_numpy() == pytest.approx([0.01, 0.04])
+
+
 @settings(max_examples=40, deadline=None)
 @given(row_lists(min_size=1), st.sampled_from(["end_date", "run_date"]))
-def test_features_agree_with_the_oracle_on_random_rows(rows: list[Row], decision: DecisionTime) -> None:
+def test_features_agree_with_the_oracle(rows: list[Row], decision: DecisionTime) -> None:
     panel = build_panel(frame(rows), None, spec(decision_time=decision)).set_index("id")
     kept = oracle.latest_runs(rows, decision, None)
     for row in kept:
         expected = oracle.features(row, kept, decision)
-        found = panel.loc[row["id"], [*ROW_FEATURES, *HISTORY_FEATURES]].astype(float)
-        assert set(expected) == set(found.index)
-        assert np.isfinite(found).all()
-        assert found.to_dict() == pytest.approx(expected, rel=1e-6, abs=1e-7), row["id"]
+        computed = panel.loc[row["id"], list(FEATURES)].astype(float)
+        assert set(expected) == set(computed.index)
+        assert np.isfinite(computed).all()
+        assert computed.to_dict() == pytest.approx(expected, rel=1e-6, abs=1e-7), row["id"]
 
 
 @settings(max_examples=25, deadline=None)
 @given(row_lists(min_size=1), st.sampled_from(["end_date", "run_date"]))
-def test_raw_rows_get_their_windows_features_in_the_order_and_on_the_index_given(
-    rows: list[Row], decision: DecisionTime
-) -> None:
+def test_raw_rows_keep_their_order_and_index(rows: list[Row], decision: DecisionTime) -> None:
     raw = frame(rows).sample(frac=1, random_state=1)
     features = feature_frame(raw, spec(decision_time=decision))
     panel = build_panel(raw, None, spec(decision_time=decision))
