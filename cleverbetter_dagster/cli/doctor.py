@@ -17,14 +17,14 @@ def doctor(as_json: AsJson = False) -> None:
     """
     from cleverbetter_dagster.services.doctor.doctor import examine
 
-    found = examine(load_settings())
+    lines = examine(load_settings())
     if as_json:
-        print_json(found)
+        print_json(lines)
     else:
-        table = plain_table("Examined", ("check", "", "found", "to mend it"))
-        for finding in found:
-            level = Text(finding.level, style=STYLES[finding.level])
-            table.add_row(finding.name, level, Text(finding.told), Text(finding.remedy))
+        table = plain_table("Examined", ("check", "", "result", "to mend it"))
+        for line in lines:
+            level = Text(line.level, style=STYLES[line.level])
+            table.add_row(line.name, level, Text(line.message), Text(line.remedy))
         result_console().print(table)
-    if any(finding.level == "fail" for finding in found):
+    if any(line.level == "fail" for line in lines):
         raise typer.Exit(ExitCode.FAILED)

@@ -35,32 +35,30 @@ def healthy(database: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
     return database
 
 
-def test_a_healthy_deployment_has_no_failure_and_is_left_as_it_was(
-    healthy: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    code, found, _ = levels(monkeypatch, healthy)
+def test_a_healthy_deployment_passes_and_is_not_changed(healthy: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    code, level, _ = levels(monkeypatch, healthy)
     assert code == 0
-    looked_at = ("home", "disk", "variables", "packages", "database", "tables", "clock", "MLflow", "champion")
-    assert {found[name] for name in looked_at} == {"ok"}
+    names = ("home", "disk", "variables", "packages", "database", "tables", "clock", "MLflow", "champion")
+    assert {level[name] for name in names} == {"ok"}
     with closing(psycopg_connect(healthy, "rows")) as connection:
         for schema in ("cleverbetter", "dagster", "mlflow", "optuna"):
             assert connection.execute("SELECT to_regnamespace(%s)", [schema]).fetchone() == (None,)
 
 
 def test_a_database_that_does_not_answer(healthy: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    code, found, told = levels(monkeypatch, healthy, DATABASE_URL="postgresql://ann:Tr0ub4dor@127.0.0.1:1/x")
-    assert (code, found["database"]) == (1, "fail")
-    assert told.count("Check that it runs") == 1  # one cause is told at length once
-    assert {found[name] for name in ("rights", "MLflow", "champion")} == {"warn"}
-    assert "Tr0ub4dor" not in told
+    code, level, output = levels(monkeypatch, healthy, DATABASE_URL="postgresql://ann:Tr0ub4dor@127.0.0.1:1/x")
+    assert (code, level["database"]) == (1, "fail")
+    assert output.count("Check that it runs") == 1  # one cause is described once
+    assert {level[name] for name in ("rights", "MLflow", "champion")} == {"warn"}
+    assert "Tr0ub4dor" not in output
 
 
 def test_a_table_without_a_needed_column(healthy: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     with closing(psycopg_connect(healthy, "rows", autocommit=True)) as connection:
         connection.execute("ALTER TABLE backtest_results DROP COLUMN win_rate")
-    code, found, told = levels(monkeypatch, healthy)
-    assert (code, found["database"], found["tables"]) == (1, "ok", "fail")
-    assert "no column 'win_rate'" in told
+    code, level, output = levels(monkeypatch, healthy)
+    assert (code, level["database"], level["tables"]) == (1, "ok", "fail")
+    assert "no column 'win_rate'" in output
 
 
 def test_a_role_without_rights(healthy: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,36 +68,36 @@ def test_a_role_without_rights(healthy: Settings, monkeypatch: pytest.MonkeyPatc
         connection.execute("GRANT SELECT ON backtest_results, ml_features TO reader")
         url = healthy.database_url.get_secret_value()
         theirs = "postgresql://reader:reader@" + url.split("@", 1)[1]
-        code, found, told = levels(monkeypatch, healthy, DATABASE_URL=theirs)
+        code, level, output = levels(monkeypatch, healthy, DATABASE_URL=theirs)
         connection.execute(sql.SQL("DROP OWNED BY reader; DROP ROLE reader"))
-    assert (code, found["tables"], found["schema cleverbetter"]) == (1, "ok", "fail")
-    assert "GRANT USAGE, CREATE ON SCHEMA cleverbetter TO reader" in told
+    assert (code, level["tables"], level["schema cleverbetter"]) == (1, "ok", "fail")
+    assert "GRANT USAGE, CREATE ON SCHEMA cleverbetter TO reader" in output
 
 
 def test_an_mlflow_server_that_is_away(healthy: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    code, found, told = levels(monkeypatch, healthy, MLFLOW_TRACKING_URI="http://ann:Tr0ub4dor@127.0.0.1:1")
-    assert (code, found["MLflow"]) == (1, "fail")
-    assert "Tr0ub4dor" not in told
+    code, level, output = levels(monkeypatch, healthy, MLFLOW_TRACKING_URI="http://ann:Tr0ub4dor@127.0.0.1:1")
+    assert (code, level["MLflow"]) == (1, "fail")
+    assert "Tr0ub4dor" not in output
 
 
-def test_a_full_disk_an_untested_package_and_a_wrong_clock(healthy: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_a_wrong_package_and_a_wrong_clock(healthy: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "LEAST_DISK_GIB", 1e9)
     monkeypatch.setattr(doctor, "requires", lambda _: ["rich<1", "no-such-package"])
     monkeypatch.setattr(stores, "CLOCK_FAIL_SECONDS", -1.0)
-    code, found, _ = levels(monkeypatch, healthy)
-    assert (code, found["disk"], found["packages"], found["clock"]) == (1, "fail", "fail", "fail")
+    code, level, _ = levels(monkeypatch, healthy)
+    assert (code, level["disk"], level["packages"], level["clock"]) == (1, "fail", "fail", "fail")
 
 
-def test_a_home_that_is_no_folder_and_a_port_that_is_taken(
+def test_a_home_that_is_a_file_and_a_busy_port(
     healthy: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("")
     with socket.create_server(("127.0.0.1", 0)) as busy:
         port = str(busy.getsockname()[1])
         home = healthy.model_copy(update={"home": tmp_path / "file"})
-        code, found, told = levels(monkeypatch, home, CLEVERBETTER_API_PORT=port)
-    assert (code, found["home"], found["port of the API"], found["port of Dagster"]) == (1, "fail", "warn", "ok")
-    assert "set CLEVERBETTER_API_PORT" in told
+        code, level, output = levels(monkeypatch, home, CLEVERBETTER_API_PORT=port)
+    assert (code, level["home"], level["port of the API"], level["port of Dagster"]) == (1, "fail", "warn", "ok")
+    assert "set CLEVERBETTER_API_PORT" in output
 
 
 @pytest.mark.parametrize(
@@ -107,30 +105,30 @@ def test_a_home_that_is_no_folder_and_a_port_that_is_taken(
     [
         ("CLEVERBETTER_TREADS", "Did you mean CLEVERBETTER_THREADS?"),
         ("CLEVERBETTER_API_TOKENS", "Did you mean CLEVERBETTER_API_TOKEN?"),
-        ("CLEVERBETTER_XYZZY_PLUGH", "`cleverbetter settings` lists those there are."),
+        ("CLEVERBETTER_XYZZY_PLUGH", "`cleverbetter settings` lists all variables."),
     ],
 )
-def test_a_variable_that_nothing_reads_is_named_with_the_one_meant(
+def test_an_unknown_variable_is_named_with_its_likely_meaning(
     healthy: Settings, monkeypatch: pytest.MonkeyPatch, misspelt: str, remedy: str
 ) -> None:
-    code, found, told = levels(monkeypatch, healthy, **{misspelt: "Tr0ub4dor", "CLEVERBETTER_UP": "ours"})
-    assert (code, found["variables"]) == (0, "warn")
-    assert misspelt in told and remedy in told
-    assert "Tr0ub4dor" not in told
+    code, level, output = levels(monkeypatch, healthy, **{misspelt: "Tr0ub4dor", "CLEVERBETTER_UP": "ours"})
+    assert (code, level["variables"]) == (0, "warn")
+    assert misspelt in output and remedy in output
+    assert "Tr0ub4dor" not in output
 
 
 def test_mlflows_tables_of_another_release(empty_registry: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    _, found, _ = levels(monkeypatch, empty_registry)
-    assert found["MLflow"] == "ok"
+    _, level, _ = levels(monkeypatch, empty_registry)
+    assert level["MLflow"] == "ok"
     with closing(psycopg_connect(empty_registry, "mlflow")) as connection:
         kept = connection.execute("SELECT version_num FROM alembic_version").fetchone()
         connection.execute("UPDATE alembic_version SET version_num = 'of_yesterday'")
         connection.commit()
-        code, found, told = levels(monkeypatch, empty_registry)
+        code, level, output = levels(monkeypatch, empty_registry)
         connection.execute("UPDATE alembic_version SET version_num = %s", kept)
         connection.commit()
-    assert (code, found["MLflow"]) == (1, "fail")
-    assert "of_yesterday" in told and "mlflow db upgrade" in told
+    assert (code, level["MLflow"]) == (1, "fail")
+    assert "of_yesterday" in output and "mlflow db upgrade" in output
 
 
 def test_the_champions_files_are_compared_with_their_hash(
@@ -139,10 +137,10 @@ def test_the_champions_files_are_compared_with_their_hash(
     version = registered(empty_registry, "2023-06")
     grounds = Grounds("first", "a test", override_gate=True)
     promote(empty_registry, review(empty_registry, "ensemble", version, judge=False), grounds)
-    _, found, told = levels(monkeypatch, empty_registry)
-    assert (found["champion"], "its files are those that were logged" in told) == ("ok", True)
+    _, level, output = levels(monkeypatch, empty_registry)
+    assert (level["champion"], "its files are unchanged" in output) == ("ok", True)
     for file in artefact_folder(empty_registry).rglob("model.pkl"):
         file.write_bytes(b"changed")
-    code, found, told = levels(monkeypatch, empty_registry)
-    assert (code, found["champion"]) == (1, "fail")
-    assert "cleverbetter rollback" in told
+    code, level, output = levels(monkeypatch, empty_registry)
+    assert (code, level["champion"]) == (1, "fail")
+    assert "cleverbetter rollback" in output

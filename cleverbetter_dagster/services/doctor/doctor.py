@@ -1,18 +1,18 @@
-"""What may be wrong with a deployment, looked at once: each finding says how to mend it. Changes nothing.
+"""Checks a deployment and says how to mend what is wrong. Changes nothing.
 
-Here is what is of this machine: folder, disk, variables, packages, ports. What is kept is in `doctor_stores`.
+This module checks the machine: folder, disk, variables, packages, ports. `stores` checks the databases and MLflow.
 """
 
 import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, requires, version
 
 from packaging.requirements import Requirement
 
 from cleverbetter_dagster.errors import CleverBetterError
 from cleverbetter_dagster.services.doctor import stores
-from cleverbetter_dagster.services.doctor.lines import Check, Finding, Level
+from cleverbetter_dagster.services.doctor.lines import DoctorLine, Level
 from cleverbetter_dagster.settings import Settings, unread_variables, variable_of
 from cleverbetter_dagster.store.home import INSTANCE_FILE, is_current, is_ours
 
@@ -21,48 +21,49 @@ GIB = 1 << 30
 PORTS = {"Dagster": "dagster_port", "MLflow": "mlflow_port", "the API": "api_port"}
 
 
-def examine(settings: Settings) -> list[Finding]:
-    """Every check in turn; one that cannot be made is itself a finding, told at length once."""
-    found: list[Finding] = []
+def examine(settings: Settings) -> list[DoctorLine]:
+    """Run every check. A check that raises becomes a line itself; where two raise the same, the second is short."""
+    lines: list[DoctorLine] = []
     for name, check in CHECKS.items():
         try:
-            found += check(settings)
+            lines += check(settings)
         except CleverBetterError as error:
-            told = " ".join(str(error).split())  # PostgreSQL's reasons hold line breaks and tabs
-            known = next((one for one in found if one.told == told), None)
-            if known:
-                found.append(Finding(name, "warn", "could not be looked at", f"Mend first: {known.name}."))
+            message = " ".join(str(error).split())  # PostgreSQL's messages hold line breaks and tabs
+            same = next((line for line in lines if line.message == message), None)
+            if same:
+                lines.append(DoctorLine(name, "warn", "could not be checked", f"First mend: {same.name}."))
             else:
-                found.append(Finding(name, "fail", told))
-    return found
+                lines.append(DoctorLine(name, "fail", message))
+    return lines
 
 
-def _home(settings: Settings) -> Iterator[Finding]:
+def _home(settings: Settings) -> Iterator[DoctorLine]:
     place = next(path for path in (settings.home, *settings.home.parents) if path.exists())
     if not place.is_dir():
-        yield Finding("home", "fail", f"{place} is no folder", "Set DAGSTER_HOME to a folder of yours.")
+        yield DoctorLine("home", "fail", f"{place} is not a folder", "Set DAGSTER_HOME to a folder.")
         return
-    yield Finding("home", "ok", str(settings.home))
+    yield DoctorLine("home", "ok", str(settings.home))
     if (settings.home / INSTANCE_FILE).exists() and not is_current(settings):
-        told = f"{INSTANCE_FILE} is not what this release comes with: its limits of runs may be missing"
-        remedy = "The next command renews it." if is_ours(settings) else "Yours: compare it, or delete it to get ours."
-        yield Finding("instance", "warn", told, remedy)
+        message = f"{INSTANCE_FILE} differs from the one of this release: limits on runs may be missing"
+        ours = is_ours(settings)
+        remedy = "The next command renews it." if ours else "It was edited: compare it, or delete it to get a new one."
+        yield DoctorLine("instance", "warn", message, remedy)
     free = shutil.disk_usage(place).free / GIB
     level: Level = "fail" if free < LEAST_DISK_GIB else "warn" if free < LITTLE_DISK_GIB else "ok"
-    remedy = "" if level == "ok" else "Free some, or set DAGSTER_HOME to a larger disk."
-    yield Finding("disk", level, f"{free:.1f} GiB free at {place}", remedy)
+    remedy = "" if level == "ok" else "Free some space, or set DAGSTER_HOME to a larger disk."
+    yield DoctorLine("disk", level, f"{free:.1f} GiB free at {place}", remedy)
 
 
-def _variables(_: Settings) -> Iterator[Finding]:
+def _variables(_: Settings) -> Iterator[DoctorLine]:
     unread = unread_variables()
     for name, meant in unread.items():
-        remedy = f"Did you mean {meant}?" if meant else "`cleverbetter settings` lists those there are."
-        yield Finding("variables", "warn", f"{name} is set, but nothing reads it", remedy)
+        remedy = f"Did you mean {meant}?" if meant else "`cleverbetter settings` lists all variables."
+        yield DoctorLine("variables", "warn", f"{name} is set, but nothing reads it", remedy)
     if not unread:
-        yield Finding("variables", "ok", "every CLEVERBETTER_ variable that is set is one of ours")
+        yield DoctorLine("variables", "ok", "every CLEVERBETTER_ variable that is set is known")
 
 
-def _versions(_: Settings) -> Iterator[Finding]:
+def _versions(_: Settings) -> Iterator[DoctorLine]:
     wrong = []
     for requirement in map(Requirement, requires("cleverbetter-dagster") or []):
         if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
@@ -74,22 +75,22 @@ def _versions(_: Settings) -> Iterator[Finding]:
         if installed == "not installed" or not requirement.specifier.contains(installed, prereleases=True):
             wrong.append(f"{requirement.name} {installed} (tested: {requirement.specifier})")
     if wrong:
-        yield Finding("packages", "fail", "; ".join(wrong), "Install again: pip install -e .")
+        yield DoctorLine("packages", "fail", "; ".join(wrong), "Install again: pip install -e .")
     else:
-        yield Finding("packages", "ok", "every package is of a tested version")
+        yield DoctorLine("packages", "ok", "every package has a tested version")
 
 
-def _ports(settings: Settings) -> Iterator[Finding]:
+def _ports(settings: Settings) -> Iterator[DoctorLine]:
     for name, field in PORTS.items():
         port = getattr(settings, field)
         with socket.socket() as probe:
-            taken = probe.connect_ex(("127.0.0.1", port)) == 0
-        told = f"port {port} is {'taken' if taken else 'free'}"
-        remedy = f"By `cleverbetter up`: all is well; else free it, or set {variable_of(field)}." if taken else ""
-        yield Finding(f"port of {name}", "warn" if taken else "ok", told, remedy)
+            in_use = probe.connect_ex(("127.0.0.1", port)) == 0
+        message = f"port {port} is {'in use' if in_use else 'free'}"
+        remedy = f"Fine if `cleverbetter up` uses it; otherwise free it, or set {variable_of(field)}." if in_use else ""
+        yield DoctorLine(f"port of {name}", "warn" if in_use else "ok", message, remedy)
 
 
-CHECKS: dict[str, Check] = {
+CHECKS: dict[str, Callable[[Settings], Iterator[DoctorLine]]] = {
     "home": _home,
     "variables": _variables,
     "packages": _versions,

@@ -1,6 +1,6 @@
-"""The doctor's look at what is kept: the database, rights in it, MLflow, and the champion's files. Changes nothing.
+"""The doctor's checks of the database, the rights in it, MLflow, and the champion's files. They change nothing.
 
-An embedded PostgreSQL that is down is not started to be looked at; a schema that is missing is not created.
+They do not start an embedded PostgreSQL that is down, and do not create a missing schema.
 """
 
 import socket
@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import psycopg
 
 from cleverbetter_dagster.errors import RegistryError, SchemaError
-from cleverbetter_dagster.services.doctor.lines import Finding, Level
+from cleverbetter_dagster.services.doctor.lines import DoctorLine, Level
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.ledger.table import LedgerEntry, ledger_exists, select_champion
 from cleverbetter_dagster.store.postgres.database import SCHEMAS, connect, has_timescaledb, running_target
@@ -27,29 +27,29 @@ CLOCK_WARN_SECONDS, CLOCK_FAIL_SECONDS = 2.0, 60.0
 ANSWER_TIMEOUT_SECONDS = 5
 
 
-def database(settings: Settings) -> Iterator[Finding]:
+def database(settings: Settings) -> Iterator[DoctorLine]:
     """The server, its clock, and the two tables of rows."""
     target = running_target(settings, "rows")
     if target is None:
-        yield Finding("database", "ok", "embedded PostgreSQL, down; whoever needs it starts it")
+        yield DoctorLine("database", "ok", "embedded PostgreSQL is down; the next command that needs it starts it")
         return
     with closing(connect(target, autocommit=True)) as connection:
-        yield Finding("database", "ok", f"{target}, {connection.info.parameter_status('server_version')}")
+        yield DoctorLine("database", "ok", f"{target}, {connection.info.parameter_status('server_version')}")
         timescale = has_timescaledb(connection)
-        yield Finding("TimescaleDB", "ok", "installed" if timescale else "not installed; plain tables do as well")
+        yield DoctorLine("TimescaleDB", "ok", "installed" if timescale else "not installed; plain tables work too")
         yield _clock(connection)
         if find_relation(connection, settings.results_table) is None:
             remedy = "Run `cleverbetter import`, or set CLEVERBETTER_RESULTS_TABLE."
-            yield Finding("tables", "warn", f"there is no table {settings.results_table} yet", remedy)
+            yield DoctorLine("tables", "warn", f"there is no table {settings.results_table} yet", remedy)
             return
     try:
-        yield Finding("tables", "ok", f"{resolve_source(settings).results} can be read")
+        yield DoctorLine("tables", "ok", f"{resolve_source(settings).results} can be read")
     except SchemaError as error:
-        yield Finding("tables", "fail", str(error))
+        yield DoctorLine("tables", "fail", str(error))
 
 
-def rights(settings: Settings) -> Iterator[Finding]:
-    """Whether each schema of ours may be written in, or created."""
+def rights(settings: Settings) -> Iterator[DoctorLine]:
+    """Whether the role may write to each of our schemas, or create it."""
     for purpose, schema in SCHEMAS.items():
         target = running_target(settings, purpose)
         if schema is None or target is None:
@@ -63,91 +63,94 @@ def rights(settings: Settings) -> Iterator[Finding]:
             ).fetchone()
             user = connection.info.user
         if row == (True,):
-            yield Finding(f"schema {schema}", "ok", "there, or may be created")
+            yield DoctorLine(f"schema {schema}", "ok", "exists or may be created")
         else:
             grant = f"GRANT USAGE, CREATE ON SCHEMA {schema} TO {user}"
-            remedy = f"Its owner runs: CREATE SCHEMA IF NOT EXISTS {schema}; {grant}"
-            yield Finding(f"schema {schema}", "fail", f"the role {user!r} may not create it, or not in it", remedy)
+            remedy = f"Let its owner run: CREATE SCHEMA IF NOT EXISTS {schema}; {grant}"
+            yield DoctorLine(
+                f"schema {schema}", "fail", f"{user} may not create it, or tables in it", remedy
+            )
 
 
-def tracking(settings: Settings) -> Iterator[Finding]:
-    """Whether MLflow answers, and its tables fit it."""
+def tracking(settings: Settings) -> Iterator[DoctorLine]:
+    """Whether MLflow answers, and its tables have the revision it needs."""
     yield _mlflow(settings)
 
 
-def champion_files(settings: Settings) -> Iterator[Finding]:
-    """Whether the champion's files are those that were logged."""
+def champion_files(settings: Settings) -> Iterator[DoctorLine]:
+    """Whether the champion's files are unchanged since they were logged."""
     target = running_target(settings, "state")
     if target is None:
         return
     with closing(connect(target, autocommit=True)) as connection:
         champion = select_champion(connection) if ledger_exists(connection) else None
     if champion is None:
-        yield Finding("champion", "ok", "none yet: nothing was promoted")
-    elif _mlflow(settings).level == "ok":  # a client of one that is away would try for minutes
+        yield DoctorLine("champion", "ok", "none yet: no model was promoted")
+    elif _mlflow(settings).level == "ok":  # MLflow's client would try for minutes
         yield _files_of(settings, champion)
     else:
-        yield Finding("champion", "warn", f"the files of {champion} were not looked at", "Mend MLflow first.")
+        yield DoctorLine("champion", "warn", f"the files of {champion} were not checked", "First mend: MLflow.")
 
 
-def _clock(connection: psycopg.Connection) -> Finding:
+def _clock(connection: psycopg.Connection) -> DoctorLine:
     before = time.time()
     (there,) = connection.execute("SELECT extract(epoch FROM clock_timestamp())::float8").fetchone() or (0.0,)
-    apart = abs(float(there) - (before + time.time()) / 2)
-    level: Level = "fail" if apart > CLOCK_FAIL_SECONDS else "warn" if apart > CLOCK_WARN_SECONDS else "ok"
-    remedy = "" if level == "ok" else "Keep both machines' clocks right by NTP; rows of the future are refused."
-    return Finding("clock", level, f"{apart:.1f} s between database and this machine", remedy)
+    difference = abs(float(there) - (before + time.time()) / 2)
+    level: Level = "fail" if difference > CLOCK_FAIL_SECONDS else "warn" if difference > CLOCK_WARN_SECONDS else "ok"
+    remedy = "" if level == "ok" else "Set both clocks by NTP; rows dated in the future are refused."
+    return DoctorLine("clock", level, f"database and this machine differ by {difference:.1f} s", remedy)
 
 
-def _mlflow(settings: Settings) -> Finding:
+def _mlflow(settings: Settings) -> DoctorLine:
     if settings.mlflow_tracking_uri is None:
         target = running_target(settings, "mlflow")
         if target is None:
-            return Finding("MLflow", "ok", "keeps its runs in the embedded PostgreSQL, which is down")
-        connect(target).close()  # which says why, where it does not answer
+            return DoctorLine("MLflow", "ok", "its runs are in the embedded PostgreSQL, which is down")
+        connect(target).close()  # raises with the reason if it does not answer
         return _tables(rendered(target.url))
     if settings.mlflow_tracking_uri.startswith("http"):
         return _tracking_server(settings, settings.mlflow_tracking_uri)
     return _tables(tracking_uri(settings))
 
 
-def _tables(url: str) -> Finding:
+def _tables(url: str) -> DoctorLine:
     revisions = table_revisions(url)
     if revisions.found is None:
-        return Finding("MLflow", "ok", "has no tables in its database yet; the first training makes them")
+        return DoctorLine("MLflow", "ok", "has no tables yet; the first training creates them")
     if revisions.fit:
-        return Finding("MLflow", "ok", f"keeps its runs in the database (tables of revision {revisions.found})")
-    told = f"its tables are of revision {revisions.found}, the installed MLflow needs {revisions.needed}"
-    remedy = "Back the database up, then run `mlflow db upgrade` on it; if MLflow was downgraded, upgrade MLflow."
-    return Finding("MLflow", "fail", told, remedy)
+        return DoctorLine("MLflow", "ok", f"its runs are in the database (tables of revision {revisions.found})")
+    message = f"its tables have revision {revisions.found}, but the installed MLflow needs {revisions.needed}"
+    remedy = "Back up the database, then run `mlflow db upgrade` on it; if MLflow was downgraded, upgrade MLflow."
+    return DoctorLine("MLflow", "fail", message, remedy)
 
 
-def _tracking_server(settings: Settings, uri: str) -> Finding:
+def _tracking_server(settings: Settings, uri: str) -> DoctorLine:
     from mlflow.exceptions import MlflowException
 
     if not _answers(uri):
         remedy = "Start it, or correct MLFLOW_TRACKING_URI."
-        return Finding("MLflow", "fail", "the tracking server does not answer", remedy)
+        return DoctorLine("MLflow", "fail", "the tracking server does not answer", remedy)
     try:
         mlflow_client(settings).search_experiments(max_results=1)
     except MlflowException as error:
-        told = str(error.message).replace(uri, "that address")
-        return Finding("MLflow", "fail", told, "Correct MLFLOW_TRACKING_URI, or give it the right user and password.")
-    return Finding("MLflow", "ok", "the tracking server answers")
+        message = str(error.message).replace(uri, "that address")
+        remedy = "Correct the address, user and password in MLFLOW_TRACKING_URI."
+        return DoctorLine("MLflow", "fail", message, remedy)
+    return DoctorLine("MLflow", "ok", "the tracking server answers")
 
 
-def _files_of(settings: Settings, champion: LedgerEntry) -> Finding:
+def _files_of(settings: Settings, champion: LedgerEntry) -> DoctorLine:
     try:
         sha256 = check_model(settings, f"models:/{champion.family}/{champion.version}")
     except RegistryError as error:
-        remedy = "Restore its files from a backup; until then, `cleverbetter rollback --reason ...` to the one before."
-        return Finding("champion", "fail", str(error), remedy)
-    told = f"{champion}, as of {champion.as_of}: its files are those that were logged (SHA-256 {sha256[:12]}...)"
-    return Finding("champion", "ok", told)
+        remedy = "Restore its files from a backup, or return to its predecessor: `cleverbetter rollback --reason ...`."
+        return DoctorLine("champion", "fail", str(error), remedy)
+    message = f"{champion}, as of {champion.as_of}: its files are unchanged (SHA-256 {sha256[:12]}...)"
+    return DoctorLine("champion", "ok", message)
 
 
 def _answers(uri: str) -> bool:
-    """Whether anybody listens there: MLflow itself would try for minutes."""
+    """Whether a server listens there. MLflow's client would try for minutes."""
     parts = urlsplit(uri)
     try:
         port = parts.port or (443 if parts.scheme == "https" else 80)
