@@ -4,8 +4,9 @@ from typing import Any, get_args
 
 import dagster as dg
 import pyarrow as pa
-from pydantic import BaseModel, Field
+from pydantic import Field
 
+from cleverbetter_dagster.services.records import Record
 from cleverbetter_dagster.settings import load_settings
 from cleverbetter_dagster.store.artefacts import ArtefactStore
 
@@ -66,8 +67,6 @@ def _write(store: ArtefactStore, name: str, value: Any) -> None:
 
 
 def _read(store: ArtefactStore, path: str, kind: type) -> Any:
-    if kind is pa.Table:
-        return store.read_tables([path])
-    if isinstance(kind, type) and issubclass(kind, BaseModel):
-        return kind.model_validate(store.read_json(path))
-    raise dg.DagsterInvariantViolationError(f"Inputs are tables or records, not {kind!r}")
+    if issubclass(kind, Record):
+        return kind.read(store.read_json(path), f"The artefact {store.url(path)}")
+    return store.read_tables([path])

@@ -1,13 +1,15 @@
-"""What one asset hands to the next: small frozen records, kept as JSON and read back as they were."""
+"""What one asset passes to the next: small frozen records, stored as JSON."""
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from cleverbetter_dagster.betting.staking import StakingSpec
 from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.dataset.splits import TemporalSplit
+from cleverbetter_dagster.errors import DataError
 from cleverbetter_dagster.evaluation.drift import Drift
 from cleverbetter_dagster.evaluation.intervals.bootstrap import Interval
 from cleverbetter_dagster.evaluation.leaderboard import LeaderboardRow
@@ -18,9 +20,27 @@ Training = Literal["full", "incremental"]
 
 
 class Record(BaseModel):
-    """A frozen record; unknown fields are an error, so that a record of another version is noticed."""
+    """A frozen record. Unknown fields are an error, so that a record of another release is noticed."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @classmethod
+    def read(cls, content: Mapping[str, Any] | bytes, source: str, remedy: str = "Materialise it again.") -> Self:
+        """The record in stored content, as JSON or already parsed.
+
+        Args:
+            source: what holds the content, for the message.
+            remedy: what to do if the content is of another release.
+
+        Raises:
+            DataError: a field is missing, unknown or of another type.
+        """
+        try:
+            return cls.model_validate_json(content) if isinstance(content, bytes) else cls.model_validate(content)
+        except ValidationError as error:
+            first = error.errors()[0]
+            fault = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+            raise DataError(f"{source} was stored by another release ({fault}). {remedy}") from error
 
 
 class SplitRecord(Record):
@@ -132,7 +152,7 @@ class ComparisonRecord(Record):
     """
 
     as_of: str
-    leaderboard: list[dict[str, Any]]
+    leaderboard: list[LeaderboardRow]
     models: dict[str, EvaluatedModel]
     challenger: str
     staking: dict[str, StakingVerdict] = {}

@@ -1,17 +1,21 @@
-"""What the assets stored, for those who ask outside of a Dagster run: commands, the API, a decision by hand."""
+"""What the assets stored, for callers outside of a Dagster run: commands, the API, a promotion by hand."""
+
+from typing import TypeVar
 
 import pyarrow as pa
 
 from cleverbetter_dagster.dataset.as_of import AsOf
 from cleverbetter_dagster.errors import NotStored
 from cleverbetter_dagster.learning.catalogue import FAMILIES, get_family
-from cleverbetter_dagster.services.records import ComparisonRecord, ModelRecord, StudyRecord
+from cleverbetter_dagster.services.records import ComparisonRecord, Record
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.artefacts import ArtefactStore
 
 ROWS, SPLIT, COMPARISON = "training_rows", "temporal_split", "model_comparison"
 TABLES = (ROWS, *(f"{family}_evaluation" for family in FAMILIES))
 """Assets stored as Parquet; the others are JSON."""
+
+AnyRecord = TypeVar("AnyRecord", bound=Record)
 
 
 def stored_months(settings: Settings, asset: str) -> list[str]:
@@ -38,29 +42,19 @@ def stored_evaluation(settings: Settings, family: str, as_of: AsOf) -> pa.Table:
         UnknownFamily: there is no such family.
         NotStored: it was never evaluated as of that month.
     """
-    return ArtefactStore(settings.artefacts_base).read_tables(
-        [_path(f"{get_family(family).name}_evaluation", as_of.key)]
-    )
+    path = _path(f"{get_family(family).name}_evaluation", as_of.key)
+    return ArtefactStore(settings.artefacts_base).read_tables([path])
 
 
-def stored_study(settings: Settings, family: str, as_of: AsOf) -> StudyRecord:
-    """The hyperparameters settled for a family at `as_of`.
-
-    Raises:
-        NotStored: there is no study of that month.
-    """
-    store = ArtefactStore(settings.artefacts_base)
-    return StudyRecord.model_validate(store.read_json(_path(f"{family}_study", as_of.key)))
-
-
-def stored_model(settings: Settings, family: str, as_of: AsOf) -> ModelRecord:
-    """What a family was trained to at `as_of`.
+def stored_record(settings: Settings, asset: str, as_of: AsOf, kind: type[AnyRecord]) -> AnyRecord:
+    """The record an asset stored for the month.
 
     Raises:
-        NotStored: there is no model of that month.
+        NotStored: the asset was not materialised for it.
+        DataError: another release stored it.
     """
-    store = ArtefactStore(settings.artefacts_base)
-    return ModelRecord.model_validate(store.read_json(_path(f"{family}_model", as_of.key)))
+    store, path = ArtefactStore(settings.artefacts_base), _path(asset, as_of.key)
+    return kind.read(store.read_json(path), f"The artefact {store.url(path)}")
 
 
 def stored_comparison(settings: Settings, as_of: AsOf | None = None) -> ComparisonRecord:
@@ -68,14 +62,14 @@ def stored_comparison(settings: Settings, as_of: AsOf | None = None) -> Comparis
 
     Raises:
         NotStored: there is none.
+        DataError: another release stored it.
     """
     if as_of is None:
         months = stored_months(settings, COMPARISON)
         if not months:
             raise NotStored("No month has a leaderboard yet. Run the job `retrain`, or `cleverbetter backfill`.")
         as_of = AsOf.parse(months[-1])
-    store = ArtefactStore(settings.artefacts_base)
-    return ComparisonRecord.model_validate(store.read_json(_path(COMPARISON, as_of.key)))
+    return stored_record(settings, COMPARISON, as_of, ComparisonRecord)
 
 
 def _suffix(asset: str) -> str:

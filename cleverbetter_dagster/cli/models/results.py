@@ -46,16 +46,14 @@ def evaluate(
 
 def compare(as_of: AsOfMonth = None, as_json: AsJson = False) -> None:
     """The leaderboard of a month: every family and baseline on the same test rows, with 95% intervals."""
-    from cleverbetter_dagster.evaluation.leaderboard import LeaderboardRow
     from cleverbetter_dagster.services.stored_assets import stored_comparison
 
     record = stored_comparison(load_settings(), _month(as_of))
     if as_json:
         print_json(record.model_dump(mode="json"))
         return
-    board = [LeaderboardRow.model_validate(row) for row in record.leaderboard]
     shown = result_console()
-    shown.print(_board(f"Leaderboard as of {record.as_of}", board, set(record.models)))
+    shown.print(_board(f"Leaderboard as of {record.as_of}", record.leaderboard, set(record.models)))
     shown.print(f"Challenger: {record.challenger} v{record.models[record.challenger].version}")
 
 
@@ -113,16 +111,14 @@ def _judge_where_missing(settings: Settings, family: str, as_of: "AsOf", *, quie
     """Materialise the evaluation of the month's model, unless it is there and of that very model."""
     from cleverbetter_dagster.errors import NotStored
     from cleverbetter_dagster.services.evaluation.scored_table import evaluated_model
-    from cleverbetter_dagster.services.stored_assets import is_stored, stored_evaluation, stored_model
+    from cleverbetter_dagster.services.records import ModelRecord
+    from cleverbetter_dagster.services.stored_assets import is_stored, stored_evaluation, stored_record
 
     if not is_stored(settings, f"{family}_model", as_of):
         raise NotStored(f"There is no {family} as of {as_of}. Run `cleverbetter train {family} --as-of {as_of}`.")
     if is_stored(settings, f"{family}_evaluation", as_of):
-        judged, model = (
-            evaluated_model(stored_evaluation(settings, family, as_of)),
-            stored_model(settings, family, as_of),
-        )
-        if judged.run_id == model.run_id:
+        judged = evaluated_model(stored_evaluation(settings, family, as_of))
+        if judged.run_id == stored_record(settings, f"{family}_model", as_of, ModelRecord).run_id:
             return
     from cleverbetter_dagster.cli.models.launch import run_job
     from cleverbetter_dagster.defs.launches import Launch

@@ -65,14 +65,15 @@ def tune(
     from cleverbetter_dagster.cli.models.training_runs import request_of, runs_of, up_to_study
     from cleverbetter_dagster.dataset.as_of import AsOf
     from cleverbetter_dagster.defs.launches import job_id
-    from cleverbetter_dagster.services.stored_assets import stored_study
+    from cleverbetter_dagster.services.records import StudyRecord
+    from cleverbetter_dagster.services.stored_assets import stored_record
 
     settings = load_settings()
     request = request_of(family, as_of, options or [], trials, hyperparameter_search=True)
     *rows, training = runs_of(settings, request, job_id(request.model_type, time.time()))
     for launch in (*rows, up_to_study(training, request.model_type)):
         run_id = run_job(settings, launch, quiet=as_json)
-    study = stored_study(settings, request.model_type, AsOf.parse(training.months[1]))
+    study = stored_record(settings, f"{request.model_type}_study", AsOf.parse(training.months[1]), StudyRecord)
     if as_json:
         print_json({"run_id": run_id, **study.model_dump(mode="json")})
         return

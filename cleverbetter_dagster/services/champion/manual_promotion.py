@@ -267,7 +267,9 @@ def _judged(settings: Settings, version: ModelVersion, standing: LedgerEntry | N
     from cleverbetter_dagster.services.stored_assets import stored_rows
     from cleverbetter_dagster.services.training.datasets import rebuild, rows_until
 
-    record = SplitRecord.model_validate(read_run_json(settings, version.run_id, "split.json"))
+    record = SplitRecord.read(
+        read_run_json(settings, version.run_id, "split.json"), f"The split of {version}", "Train the model again."
+    )
     as_of = AsOf.parse(version.as_of)
     dataset = rebuild(rows_until(stored_rows(settings, as_of), as_of), record)
     return judge_anew(settings, version.model_uri, standing, dataset, PromotionPolicy())

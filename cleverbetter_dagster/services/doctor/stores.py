@@ -67,9 +67,7 @@ def rights(settings: Settings) -> Iterator[DoctorLine]:
         else:
             grant = f"GRANT USAGE, CREATE ON SCHEMA {schema} TO {user}"
             remedy = f"Let its owner run: CREATE SCHEMA IF NOT EXISTS {schema}; {grant}"
-            yield DoctorLine(
-                f"schema {schema}", "fail", f"{user} may not create it, or tables in it", remedy
-            )
+            yield DoctorLine(f"schema {schema}", "fail", f"{user} may not create it, or tables in it", remedy)
 
 
 def tracking(settings: Settings) -> Iterator[DoctorLine]:

@@ -81,7 +81,7 @@ def compare_families(evaluations: Mapping[str, pa.Table], spec: BootstrapSpec | 
     )
     record = ComparisonRecord(
         as_of=next(iter(models.values())).as_of,
-        leaderboard=[row.model_dump(mode="json") for row in board],
+        leaderboard=board,
         models=models,
         challenger=choice.challenger,
         staking=choice.staking,

@@ -64,12 +64,12 @@ def evaluated_model(table: pa.Table) -> EvaluatedModel:
     """The model a signed table judges.
 
     Raises:
-        DataError: the table is not signed.
+        DataError: the table is not signed, or by another release.
     """
     text = (table.schema.metadata or {}).get(MODEL_METADATA)
     if text is None:
         raise DataError("The scored rows do not say which model they judge. Materialise the evaluation again.")
-    return EvaluatedModel.model_validate_json(text)
+    return EvaluatedModel.read(text, "The model in the scored rows", "Materialise the evaluation again.")
 
 
 def scored_by_model(tables: list[pa.Table]) -> dict[str, ScoredRows]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.ledger import ledger
@@ -43,8 +43,11 @@ class AlertCursor(BaseModel):
 
     @classmethod
     def parse(cls, text: str | None) -> Self | None:
-        """The cursor a former look left; None before the first."""
-        return cls.model_validate_json(text) if text else None
+        """The cursor in `text`; None if there is none, or one of another release."""
+        try:
+            return cls.model_validate_json(text or "")
+        except ValidationError:
+            return None
 
 
 def last_decision(settings: Settings) -> int:

@@ -193,7 +193,7 @@ def test_an_agent_that_does_not_beat_them_is_passed_over_with_reasons_though_its
 ) -> None:
     poor = world.table("rl_agent", 0.9, np.zeros(240))
     record = compare_families({"rl_agent": poor, "ensemble": world.table("ensemble", 0.57)}).record
-    assert record.leaderboard[0]["name"] == "rl_agent"
+    assert record.leaderboard[0].name == "rl_agent"
     assert record.challenger == "ensemble"
     assert any("not shown to beat shrunken kelly" in reason for reason in record.passed_over["rl_agent"])
     alone = compare_families({"rl_agent": poor}).record
