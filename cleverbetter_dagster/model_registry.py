@@ -9,6 +9,7 @@ from pydantic import SecretStr
 from cleverbetter_dagster.errors import InvalidInput, ModelNotFound
 from cleverbetter_dagster.learning.catalogue import get_family
 from cleverbetter_dagster.services.champion.manual_promotion import promote_by_hand
+from cleverbetter_dagster.services.champion.staking_options import check_options, record_staking
 from cleverbetter_dagster.services.notebook.trained_model import TrainedModel, load_trained, register_trained
 from cleverbetter_dagster.settings import load_settings
 from cleverbetter_dagster.store.ledger import ledger
@@ -52,6 +53,7 @@ class ModelRegistry:
         model_type: str,
         metrics: Mapping[str, float],
         params: Mapping[str, Any] | None = None,
+        staking: Mapping[str, float] | None = None,
     ) -> int:
         """Keep a trained model in MLflow, with its lineage and hash, and register it as the next version.
 
@@ -63,12 +65,14 @@ class ModelRegistry:
             metrics: numbers by name; those that are not finite are left out.
             params: what it is said to be trained with. What it *was* trained with is logged in any case; where the
                 two differ, these are logged as `given.<name>` and a warning says so.
+            staking: options of `betting.staking.StakingSpec`, such as `{"max_stake_fraction": 0.01}`. The version keeps
+                them; what is left out stays as the champion has it.
 
         Returns:
             The version.
 
         Raises:
-            InvalidInput: `model` does not come from a pipeline.
+            InvalidInput: `model` does not come from a pipeline, or a staking option is unknown or out of range.
             UnknownFamily: `model_name` is no family.
         """
         if not isinstance(model, TrainedModel):
@@ -84,7 +88,10 @@ class ModelRegistry:
                 *(model_name, ", ".join(sorted(given))),
             )
         tags = {"model_type": model_type, **{f"given.{name}": str(value) for name, value in given.items()}}
+        options = dict(staking or {})
+        check_options(options)
         version = register_trained(self._settings, model, model_name, metrics, tags)
+        record_staking(self._settings, model_name, version, options)
         if model_name != model.family:
             log.warning(
                 "%s v%s holds a model of the family %s. It can be promoted, but automatic retraining of neither family "

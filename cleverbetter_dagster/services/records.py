@@ -179,7 +179,7 @@ class ChampionRecord(Record):
 
 
 class PredictionsRecord(Record):
-    """What was written to the predictions table at one as_of."""
+    """What was written to the predictions table at one as_of; `staking` are the bounds on its stakes."""
 
     as_of: str
     family: str | None
@@ -188,6 +188,7 @@ class PredictionsRecord(Record):
     staked: int
     total_stake_fraction: float
     newest_decision: datetime | None = None
+    staking: StakingSpec | None = None
 
 
 class ReportRecord(Record):

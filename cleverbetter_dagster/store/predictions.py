@@ -1,8 +1,8 @@
-"""What the champion says of every live strategy, in PostgreSQL, for a betting service to read with one SELECT.
+"""The champion's predictions of every live strategy, in PostgreSQL, for a betting service to read with one SELECT.
 
-The service reads the view `current_predictions`: the champion's rows of the newest month anybody scored. Between a
-promotion or rollback and the new champion's first scores the view is empty: better no stakes than those of a model
-that was withdrawn, or of a month long past. Granting the service the right to read is the owner's business.
+The service reads the view `current_predictions`: the champion's rows of the newest month that was scored, with the
+staking options they were made with. Between a promotion or rollback and the new champion's first scores the view is
+empty: no stakes are better than those of a withdrawn model or of an old month. The owner grants the right to read.
 """
 
 import io
@@ -17,6 +17,7 @@ import pyarrow.csv
 from psycopg import sql
 from psycopg.rows import dict_row
 
+from cleverbetter_dagster.betting.staking import StakingSpec
 from cleverbetter_dagster.errors import DataError
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.ledger.table import ensure_ledger
@@ -49,7 +50,7 @@ BOUNDS = {
 MAY_BE_MISSING = ("score", "confidence", "expected_return")
 
 DDL = """
-CREATE TABLE strategy_predictions (
+CREATE TABLE IF NOT EXISTS strategy_predictions (
     as_of text NOT NULL,
     family text NOT NULL,
     model_version integer NOT NULL,
@@ -69,9 +70,23 @@ CREATE TABLE strategy_predictions (
 COMMENT ON TABLE strategy_predictions IS 'One row per strategy and method scored by a model at a month (as_of): '
     'probability that its next window is profitable, and the fraction of the bankroll to give it.';
 
-CREATE VIEW current_predictions AS
-    SELECT p.* FROM strategy_predictions p
+CREATE TABLE staking_options (
+    as_of text NOT NULL,
+    family text NOT NULL,
+    model_version integer NOT NULL,
+    kelly_fraction double precision NOT NULL,
+    max_stake_fraction double precision NOT NULL,
+    max_total_fraction double precision NOT NULL,
+    PRIMARY KEY (as_of, family, model_version)
+);
+COMMENT ON TABLE staking_options IS 'One row per model and month (as_of) it scored strategies at: the bounds on its '
+    'stakes there.';
+
+CREATE OR REPLACE VIEW current_predictions AS
+    SELECT p.*, o.kelly_fraction, o.max_stake_fraction, o.max_total_fraction FROM strategy_predictions p
     JOIN current_champion c ON (p.family, p.model_version) = (c.family, c.version)
+    LEFT JOIN staking_options o
+        ON (o.as_of, o.family, o.model_version) = (p.as_of, p.family, p.model_version)
     WHERE p.as_of = (SELECT max(as_of) FROM strategy_predictions);
 """
 
@@ -90,14 +105,24 @@ WHERE as_of = %(as_of)s AND family = %(family)s AND model_version = %(version)s 
 """
 
 
+UPSERT_OPTIONS = """
+INSERT INTO staking_options VALUES (%(as_of)s, %(family)s, %(version)s,
+    %(kelly_fraction)s, %(max_stake_fraction)s, %(max_total_fraction)s)
+ON CONFLICT (as_of, family, model_version) DO UPDATE
+SET (kelly_fraction, max_stake_fraction, max_total_fraction)
+    = (excluded.kelly_fraction, excluded.max_stake_fraction, excluded.max_total_fraction)
+"""
+
+
 @dataclass(frozen=True)
 class ScoredBy:
-    """Which model scored, and the month it scored at (which may be later than the month it stands at)."""
+    """Which model scored, at which month (as late as its own as_of or later), and the bounds on its stakes."""
 
     as_of: str
     family: str
     version: int
     run_id: str
+    staking: StakingSpec
 
 
 @dataclass(frozen=True)
@@ -134,6 +159,7 @@ def write_predictions(settings: Settings, predictions: pd.DataFrame, by: ScoredB
                 known=sql.SQL(", ").join(sql.SQL("known.{}").format(name) for name in names),
             )
             written = connection.execute(upsert, values).rowcount
+            connection.execute(UPSERT_OPTIONS, {**values, **by.staking.model_dump()})
             return Written(written, connection.execute(DELETE, values).rowcount)
 
 
@@ -187,7 +213,7 @@ def _ensure_table(connection: psycopg.Connection) -> None:
 
 
 def _exists(connection: psycopg.Connection) -> bool:
-    found = connection.execute("SELECT to_regclass('current_predictions') IS NOT NULL").fetchone()
+    found = connection.execute("SELECT to_regclass('staking_options') IS NOT NULL").fetchone()
     return bool(found and found[0])
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pandas as pd
 import pytest
 
+from cleverbetter_dagster.betting.staking import StakingSpec
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.ledger import ledger
 from cleverbetter_dagster.store.predictions import ScoredBy, write_predictions
@@ -118,7 +119,7 @@ def test_predictions_are_the_champions_the_largest_stake_first(api: Api, empty_r
             "expected_return": [0.001, 0.02],
         }
     )
-    write_predictions(empty_registry, frame, ScoredBy("2023-11", "ensemble", 1, "run"))
+    write_predictions(empty_registry, frame, ScoredBy("2023-11", "ensemble", 1, "run", StakingSpec()))
     found = api.get("/api/v1/predictions").json()["predictions"]
     assert [(row["strategy_id"], row["recommended_stake"], row["confidence"]) for row in found] == [
         ("s2", 0.05, None),

@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 
 from cleverbetter_dagster.definitions import defs
 from cleverbetter_dagster.defs.assets.champion import PromotionConfig
-from cleverbetter_dagster.defs.assets.families import EvaluationConfig, TrainingConfig, study_config
+from cleverbetter_dagster.defs.assets.families import StakingConfig, TrainingConfig, study_config
 from cleverbetter_dagster.defs.assets.rows import SplitConfig
 from cleverbetter_dagster.defs.assets.walk_forward import WalkForwardConfig
 from cleverbetter_dagster.learning.catalogue import FAMILIES
@@ -21,7 +21,7 @@ JOBS = {job.name: job for job in defs.resolve_all_job_defs()}
 CONFIGS: list[type[dg.Config]] = [
     SplitConfig,
     TrainingConfig,
-    EvaluationConfig,
+    StakingConfig,
     PromotionConfig,
     WalkForwardConfig,
     *(study_config(family) for family in FAMILIES.values()),

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cleverbetter_dagster.betting.staking import StakingSpec
 from cleverbetter_dagster.errors import DataError
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.ledger import ledger
@@ -14,7 +15,7 @@ from cleverbetter_dagster.store.ledger.ledger import Decision
 from cleverbetter_dagster.store.postgres.database import psycopg_connect
 from cleverbetter_dagster.store.predictions import TYPES, ScoredBy, Written, read_predictions, write_predictions
 
-JUNE = ScoredBy("2023-06", "ensemble", 1, "run-1")
+JUNE = ScoredBy("2023-06", "ensemble", 1, "run-1", StakingSpec())
 
 
 class NoMirror:
@@ -81,7 +82,8 @@ def test_writing_anew_replaces_what_changed_and_removes_what_is_gone(empty_regis
 
 
 def test_other_months_and_versions_are_not_touched(empty_registry: Settings) -> None:
-    july, second = ScoredBy("2023-07", "ensemble", 1, "run-1"), ScoredBy("2023-06", "ensemble", 2, "run-2")
+    july = ScoredBy("2023-07", "ensemble", 1, "run-1", StakingSpec())
+    second = ScoredBy("2023-06", "ensemble", 2, "run-2", StakingSpec())
     for by in (JUNE, july, second):
         write_predictions(empty_registry, frame("a", "b"), by)
     write_predictions(empty_registry, frame("a"), JUNE)
@@ -140,9 +142,9 @@ def test_the_view_shows_the_champions_rows_of_the_newest_month(empty_registry: S
     assert served(empty_registry) == []
     promote(empty_registry, 1, "2023-06")
     assert served(empty_registry) == [("2023-06", 1, "a")]
-    write_predictions(empty_registry, frame("b"), ScoredBy("2023-07", "ensemble", 1, "run-1"))
+    write_predictions(empty_registry, frame("b"), ScoredBy("2023-07", "ensemble", 1, "run-1", StakingSpec()))
     assert served(empty_registry) == [("2023-07", 1, "b")]
-    write_predictions(empty_registry, frame("late"), ScoredBy("2023-05", "ensemble", 1, "run-1"))
+    write_predictions(empty_registry, frame("late"), ScoredBy("2023-05", "ensemble", 1, "run-1", StakingSpec()))
     assert served(empty_registry) == [("2023-07", 1, "b")]
 
 
@@ -151,13 +153,13 @@ def test_the_view_shows_nothing_of_a_model_that_was_replaced_or_rolled_back(empt
     write_predictions(empty_registry, frame("a"), JUNE)
     promote(empty_registry, 2, "2023-07")
     assert served(empty_registry) == []
-    write_predictions(empty_registry, frame("b"), ScoredBy("2023-07", "ensemble", 2, "run-2"))
-    write_predictions(empty_registry, frame("late"), ScoredBy("2023-06", "ensemble", 2, "run-2"))
+    write_predictions(empty_registry, frame("b"), ScoredBy("2023-07", "ensemble", 2, "run-2", StakingSpec()))
+    write_predictions(empty_registry, frame("late"), ScoredBy("2023-06", "ensemble", 2, "run-2", StakingSpec()))
     assert served(empty_registry) == [("2023-07", 2, "b")]
     back = Decision("ensemble", 1, "run-1", "2023-06", "lost money", "a person")
     ledger.roll_back(empty_registry, NoMirror(), back)
     assert served(empty_registry) == [], "stakes of June are no stakes for July"
-    write_predictions(empty_registry, frame("c"), ScoredBy("2023-07", "ensemble", 1, "run-1"))
+    write_predictions(empty_registry, frame("c"), ScoredBy("2023-07", "ensemble", 1, "run-1", StakingSpec()))
     assert served(empty_registry) == [("2023-07", 1, "c")]
 
 

@@ -124,6 +124,8 @@ def _review_panel(reviewed: "Review") -> Panel:
     lines = [f"The gate {verdict} ({where}).", *(f"• {reason}" for reason in reasons)]
     if found.model_family != found.family:
         lines.append(f"It holds a model of the family {found.model_family}.")
+    if found.staking_spec:
+        lines.append(f"It stakes with {', '.join(f'{name} {value:g}' for name, value in found.staking_spec)}.")
     return Panel(Text("\n".join(lines)), title=Text(title), title_align="left")
 
 

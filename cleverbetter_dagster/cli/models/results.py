@@ -59,15 +59,25 @@ def compare(as_of: AsOfMonth = None, as_json: AsJson = False) -> None:
 
 def predict(
     as_of: AsOfMonth = None,
+    options: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="OPTION=VALUE",
+            help="Set a staking option of the champion, which keeps it, and predict again. May be repeated.",
+        ),
+    ] = None,
     limit: Annotated[int, typer.Option(help="Largest stakes to show.", min=1)] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """What the champion said of every live strategy, largest stake first. Stakes are shares of the bankroll."""
+    """Show the champion's predictions, largest stake first. Stakes are fractions of the bankroll."""
     from cleverbetter_dagster.errors import NotStored
     from cleverbetter_dagster.store.ledger import ledger
     from cleverbetter_dagster.store.predictions import made_by, read_predictions
 
     settings, month = load_settings(), _month(as_of)
+    if options:
+        month = _predict_again(settings, month, options, quiet=as_json)
     found = read_predictions(settings, month.key if month else None)
     champion = ledger.champion_at(settings, month.key) if month else ledger.champion(settings)
     if champion is not None:
@@ -124,6 +134,29 @@ def _judge_where_missing(settings: Settings, family: str, as_of: "AsOf", *, quie
     from cleverbetter_dagster.defs.launches import Launch
 
     run_job(settings, Launch("retrain", (f"{family}_evaluation",), (as_of.key, as_of.key), {}, {}), quiet=quiet)
+
+
+def _predict_again(settings: Settings, as_of: "AsOf | None", options: list[str], *, quiet: bool) -> "AsOf":
+    """Run the job `predict` with staking options, at the newest month with loaded rows if none is named."""
+    from cleverbetter_dagster.cli.models.launch import run_job
+    from cleverbetter_dagster.cli.models.training_runs import parse_options
+    from cleverbetter_dagster.dataset.as_of import AsOf
+    from cleverbetter_dagster.defs.jobs import PREDICT
+    from cleverbetter_dagster.defs.launches import Launch
+    from cleverbetter_dagster.errors import NotStored
+    from cleverbetter_dagster.services.champion.staking_options import check_options
+    from cleverbetter_dagster.services.ingest.change_detection import newest_with_rows
+    from cleverbetter_dagster.store.ledger import ledger
+    from cleverbetter_dagster.store.source.load_log import read_load_log
+
+    staking = parse_options(options)
+    check_options(staking)
+    month = as_of.key if as_of else newest_with_rows(read_load_log(settings))
+    if month is None or ledger.champion_at(settings, month) is None:
+        raise NotStored(f"There is no champion {f'as of {month}' if month else 'yet'} to predict with.")
+    config = {"ops": {"strategy_predictions": {"config": staking}}}
+    run_job(settings, Launch(PREDICT, (), (month, month), {}, config), quiet=quiet)
+    return AsOf.parse(month)
 
 
 def _board(title: str, board: list["LeaderboardRow"], own: set[str]) -> Table:

@@ -33,7 +33,7 @@ def request_of(
     Raises:
         InvalidRequest: with every option that is wrong, why, and what to do.
     """
-    values = {"model_type": family, "as_of": as_of, "config": dict(map(_option, options)), **fields}
+    values = {"model_type": family, "as_of": as_of, "config": parse_options(options), **fields}
     if trials is not None:
         values |= {"hyperparameter_search": True, "n_trials": trials}
     return TrainingRequest.parse(values)
@@ -76,6 +76,15 @@ def joined(trainings: Sequence[Launch], more: Sequence[str] = ()) -> Launch:
     assets = dict.fromkeys(asset for training in trainings for asset in training.assets)
     ops = {name: op for training in trainings for name, op in training.run_config["ops"].items()}
     return replace(trainings[0], assets=(*assets, *more), run_config={"ops": ops})
+
+
+def parse_options(options: Sequence[str]) -> dict[str, Any]:
+    """Options by name, from texts such as `min_composite_score=0.5`.
+
+    Raises:
+        InvalidRequest: one has no value.
+    """
+    return dict(map(_option, options))
 
 
 def _option(text: str) -> tuple[str, Any]:

@@ -5,10 +5,9 @@ from collections.abc import Iterator
 import dagster as dg
 import pyarrow as pa
 
-from cleverbetter_dagster.betting.staking import StakingSpec
 from cleverbetter_dagster.dataset.as_of import AsOf
 from cleverbetter_dagster.defs.assets.checks import check_results, check_specs
-from cleverbetter_dagster.defs.assets.families import EvaluationConfig
+from cleverbetter_dagster.defs.assets.families import StakingConfig
 from cleverbetter_dagster.defs.assets.metadata import number, page, table
 from cleverbetter_dagster.defs.failures import RETRY_PASSING_FAULTS, clear_failures
 from cleverbetter_dagster.defs.partitions import by_month, history_input
@@ -84,7 +83,8 @@ def _strategy_predictions(partitions: dg.MonthlyPartitionsDefinition) -> dg.Asse
         description=(
             "One row per strategy still run: probability that its next window is profitable, "
             "confidence and recommended "
-            "stake by the champion of the as_of month. Written to cleverbetter.strategy_predictions."
+            "stake by the champion of the as_of month. Written to cleverbetter.strategy_predictions. Staking options "
+            "given here are kept with the champion."
         ),
         code_version="1",
         retry_policy=RETRY_PASSING_FAULTS,
@@ -92,16 +92,15 @@ def _strategy_predictions(partitions: dg.MonthlyPartitionsDefinition) -> dg.Asse
     )
     def strategy_predictions(
         context: dg.AssetExecutionContext,
-        config: EvaluationConfig,
+        config: StakingConfig,
         deployment: Deployment,
         rows: dict[str, pa.Table],
     ) -> Iterator[dg.MaterializeResult]:
-        staking = StakingSpec(**config.model_dump())
         written: dict[str, PredictionsRecord] = {}
         with clear_failures():
             for month in context.partition_keys:
                 as_of = AsOf.parse(month)
-                predictions = predict_and_write(deployment.settings(), rows_until(rows, as_of), as_of, staking)
+                predictions = predict_and_write(deployment.settings(), rows_until(rows, as_of), as_of, config.options())
                 context.add_asset_metadata(_prediction_metadata(predictions), partition_key=month)
                 written[month] = predictions.record
         yield dg.MaterializeResult(value=written, check_results=check_results(PREDICTION_CHECKS, written))
@@ -138,5 +137,6 @@ def _prediction_metadata(predictions: Predictions) -> dict[str, dg.MetadataValue
         "champion": f"{record.family} v{record.version}" if record.family else "none: nothing was predicted",
         "strategies_with_a_stake": record.staked,
         "total_stake_fraction": record.total_stake_fraction,
+        **(record.staking.model_dump() if record.staking else {}),
         "ten_largest_stakes": page(table(shown)),
     }

@@ -9,7 +9,6 @@ import dagster as dg
 import pyarrow as pa
 from pydantic import Field, create_model
 
-from cleverbetter_dagster.betting.staking import StakingSpec
 from cleverbetter_dagster.defs.assets.checks import check_results, check_specs
 from cleverbetter_dagster.defs.assets.family_metadata import evaluation_metadata, model_metadata, study_metadata
 from cleverbetter_dagster.defs.failures import RETRY_PASSING_FAULTS, clear_failures
@@ -20,6 +19,7 @@ from cleverbetter_dagster.evaluation.intervals.bootstrap import BootstrapSpec
 from cleverbetter_dagster.learning.family import Family
 from cleverbetter_dagster.learning.scoring.spec import StudySpec
 from cleverbetter_dagster.learning.tuning.results import OnProgress
+from cleverbetter_dagster.services.champion.staking_options import staking_of_training
 from cleverbetter_dagster.services.evaluation.checks import EVALUATION_CHECKS, MODEL_CHECKS
 from cleverbetter_dagster.services.evaluation.evaluate import Evaluation, evaluate
 from cleverbetter_dagster.services.records import ModelRecord, SplitRecord, StudyRecord, Training
@@ -59,8 +59,31 @@ class TrainingConfig(dg.Config):
     )
 
 
-class EvaluationConfig(StakingSpec, dg.Config):
-    """How probabilities become stakes."""
+class StakingConfig(dg.Config):
+    """The bounds on stakes. An option left out stays as the champion has it."""
+
+    kelly_fraction: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="Share of the full Kelly stake, above 0, at most 1; null (default): as the champion has it.",
+    )
+    max_stake_fraction: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="Most of the bankroll for one strategy, above 0, at most 1; null (default): as the champion has it.",
+    )
+    max_total_fraction: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="Most of the bankroll for all together, above 0, at most 1; null (default): as the champion has it.",
+    )
+
+    def options(self) -> dict[str, float]:
+        """The options that were given."""
+        return self.model_dump(exclude_none=True)
 
 
 def family_assets(family: Family, partitions: dg.MonthlyPartitionsDefinition) -> list[dg.AssetsDefinition]:
@@ -182,17 +205,18 @@ def _evaluation(family: Family, partitions: dg.MonthlyPartitionsDefinition) -> d
     )
     def evaluation(
         context: dg.AssetExecutionContext,
-        config: EvaluationConfig,
+        config: StakingConfig,
         deployment: Deployment,
         rows: dict[str, pa.Table],
         temporal_split: dict[str, SplitRecord],
         models: dict[str, ModelRecord],
     ) -> Iterator[dg.MaterializeResult]:
-        staking = StakingSpec(**config.model_dump())
+        settings = deployment.settings()
         judged: dict[str, Evaluation] = {}
         with clear_failures():
             for month, dataset in rebuild_each(rows, temporal_split):
-                judged[month] = evaluate(deployment.settings(), models[month], dataset, staking, BootstrapSpec())
+                staking = staking_of_training(settings, month, config.options())
+                judged[month] = evaluate(settings, models[month], dataset, staking, BootstrapSpec())
                 context.add_asset_metadata(evaluation_metadata(judged[month]), partition_key=month)
         yield dg.MaterializeResult(
             value={month: one.table for month, one in judged.items()},

@@ -1,5 +1,6 @@
-"""What the champion says of every strategy's next window, and the stake that follows."""
+"""Predictions of the champion for every strategy's next window, and the stakes that follow."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ from cleverbetter_dagster.dataset.labels import DECISION_TIME
 from cleverbetter_dagster.dataset.panel import build_panel
 from cleverbetter_dagster.dataset.schema import ID, METHOD, STRATEGY
 from cleverbetter_dagster.dataset.selection import live_rows, passes_filter
+from cleverbetter_dagster.services.champion.staking_options import staking_of_version
 from cleverbetter_dagster.services.evaluation.stakes import stakes_of
 from cleverbetter_dagster.services.records import PredictionsRecord
 from cleverbetter_dagster.settings import Settings
@@ -22,35 +24,43 @@ from cleverbetter_dagster.store.tracking.package import StrategyModel, load_mode
 
 @dataclass(frozen=True)
 class Predictions:
-    """What was written, largest stake first; empty where no champion stood at that as_of."""
+    """What was written, largest stake first; empty if there was no champion at that as_of."""
 
     record: PredictionsRecord
     frame: pd.DataFrame
 
 
-def predict_and_write(settings: Settings, rows: pd.DataFrame, as_of: AsOf, staking: StakingSpec) -> Predictions:
+def predict_and_write(
+    settings: Settings, rows: pd.DataFrame, as_of: AsOf, staking_options: Mapping[str, float]
+) -> Predictions:
     """Score every live strategy with the champion of `as_of` and write the predictions to PostgreSQL.
 
     Running it again for the same as_of and model version replaces what it wrote.
+
+    Args:
+        staking_options: bounds on stakes to set on the champion, which keeps them; the others stay as they are.
     """
-    standing = ledger.champion_at(settings, as_of.key)
-    if standing is None:
+    champion = ledger.champion_at(settings, as_of.key)
+    if champion is None:
         empty = PredictionsRecord(
             as_of=as_of.key, family=None, version=None, strategies=0, staked=0, total_stake_fraction=0.0
         )
         return Predictions(empty, pd.DataFrame(columns=list(TYPES)))
-    model = load_model(settings, f"models:/{standing.family}/{standing.version}")
+    model = load_model(settings, f"models:/{champion.family}/{champion.version}")
+    staking = staking_of_version(settings, champion.family, champion.version, staking_options)
     frame = predict(rows, as_of, model, staking)
-    write_predictions(settings, frame, ScoredBy(as_of.key, standing.family, standing.version, standing.run_id))
+    scored_by = ScoredBy(as_of.key, champion.family, champion.version, champion.run_id, staking)
+    write_predictions(settings, frame, scored_by)
     stake = frame["recommended_stake"]
     record = PredictionsRecord(
         as_of=as_of.key,
-        family=standing.family,
-        version=standing.version,
+        family=champion.family,
+        version=champion.version,
         strategies=len(frame),
         staked=int((stake > 0).sum()),
         total_stake_fraction=float(stake.sum()),
         newest_decision=None if frame.empty else frame["decision_time"].max(),
+        staking=staking,
     )
     return Predictions(record, frame)
 

@@ -32,7 +32,7 @@ from cleverbetter_dagster.services.training.datasets import Dataset
 from cleverbetter_dagster.services.training.split_checks import newest_panel
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.tracking.package import load_model
-from cleverbetter_dagster.store.tracking.registry import Registry
+from cleverbetter_dagster.store.tracking.registry import STAKING_TAG, Registry
 from cleverbetter_dagster.store.tracking.runs import reopen_run
 
 
@@ -59,6 +59,8 @@ def evaluate(
 ) -> Evaluation:
     """Score the test rows with the stored model, log what came out to the model's run, and register the model.
 
+    The version carries `staking`, so that predictions stake as it was judged.
+
     A version that stands unchanged at a later as_of is judged anew; its run keeps telling of its own as_of.
     """
     model = load_model(settings, record.model_uri).fitted
@@ -71,8 +73,7 @@ def evaluate(
     own = rows_of(table, record.family)
     verdict = judge_staking(own, own, staking)
     metrics |= significance.metrics()
-    version = record.parent_version if record.is_parents_own else None
-    if version is None:
+    if not record.is_parents_own:
         with reopen_run(settings, record.run_id) as run:
             run.log_metrics(metrics)
             for name, png in pictures.items():
@@ -81,7 +82,7 @@ def evaluate(
             if verdict is not None:
                 run.log_metrics(staking_metrics(verdict))
                 run.log_json("staking.json", verdict)
-        version = Registry(settings).register(record.run_id, record.family)
+    version = Registry(settings).register(record.run_id, record.family, {STAKING_TAG: staking.model_dump_json()})
     evaluated = EvaluatedModel(
         **record.model_dump(), version=version, headline=metrics, staking=staking, staking_verdict=verdict
     )

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cleverbetter_dagster.dataset.spec import DatasetSpec
+from cleverbetter_dagster.services.champion.staking_options import version_to_follow
 from cleverbetter_dagster.settings import Settings
-from cleverbetter_dagster.store.ledger import ledger
-from cleverbetter_dagster.store.tracking.registry import ModelVersion, Registry, may_hold_versions
+from cleverbetter_dagster.store.tracking.registry import Registry, may_hold_versions
 
 
 @dataclass(frozen=True)
@@ -43,21 +43,10 @@ def plan_training(settings: Settings, families: Sequence[str], as_of: str) -> Tr
     known = {
         version: spec for version in versions if version.as_of <= as_of and (spec := version.dataset_spec) is not None
     }
-    example = _champion(settings, as_of, list(known)) or max(known, key=_age, default=None)
+    example = version_to_follow(settings, as_of, list(known))
     spec = known[example] if example else DatasetSpec()
     with_parent = {
         version.family for version, theirs in known.items() if theirs == spec and version.model_family == version.family
     }
     without_parent = tuple(family for family in families if family not in with_parent)
     return TrainingPlan(spec, f"{example.family} v{example.version}" if example else None, without_parent)
-
-
-def _champion(settings: Settings, as_of: str, versions: Sequence[ModelVersion]) -> ModelVersion | None:
-    entry = ledger.champion_at(settings, as_of)
-    if entry is None:
-        return None
-    return next((version for version in versions if (version.family, version.version) == entry.model), None)
-
-
-def _age(version: ModelVersion) -> tuple[str, object]:
-    return version.as_of, version.created_at

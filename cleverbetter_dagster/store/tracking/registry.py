@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import ValidationError
 
+from cleverbetter_dagster.betting.staking import StakingSpec
 from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.errors import ModelNotFound, RegistryError
 from cleverbetter_dagster.settings import Settings
@@ -32,6 +33,9 @@ LINEAGE_TAGS = ("training", "parent_version", "rows_added", "rows_lost", "waterm
 
 SPEC_TAG = "dataset_spec"
 """The choices of examples and split a model was made with, as JSON."""
+
+STAKING_TAG = "staking_spec"
+"""The bounds on stakes that a version carries, as JSON: those it was judged with, or those set since."""
 
 COPIED_TAGS = ("family", "as_of", "data_hash", "git_commit", "dagster.run_id", SHA256_TAG, SPEC_TAG, *LINEAGE_TAGS)
 """Tags of a run that its version carries as well."""
@@ -67,6 +71,14 @@ class ModelVersion:
         return self.tags.get("family", self.family)
 
     @property
+    def staking_spec(self) -> StakingSpec | None:
+        """The bounds on stakes it carries; None if an earlier release registered it."""
+        try:
+            return StakingSpec.model_validate_json(self.tags.get(STAKING_TAG, ""))
+        except ValidationError:
+            return None
+
+    @property
     def dataset_spec(self) -> DatasetSpec | None:
         """The choices of examples and split it was made with; None where its release did not say, or otherwise."""
         try:
@@ -100,9 +112,13 @@ class Registry:
             self._own(family)
             known = self._client.search_model_versions(f"name = '{family}' and run_id = '{run_id}'")
             version = int(known[0].version) if known else self._create(run_id, family)
-        for key, value in (tags or {}).items():
-            self._client.set_model_version_tag(family, str(version), key, value)
+        self.set_tags(family, version, tags or {})
         return version
+
+    def set_tags(self, family: str, version: int, tags: Mapping[str, str]) -> None:
+        """Set tags of a version, replacing those of the same name."""
+        for key, value in tags.items():
+            self._client.set_model_version_tag(family, str(version), key, value)
 
     def get_version(self, family: str, version: int) -> ModelVersion:
         """One version.
@@ -155,9 +171,9 @@ class Registry:
             if other.is_champion and other.family != family:
                 self._client.delete_registered_model_alias(other.family, CHAMPION)
             if other.stage == "Production" and other != winner:
-                self._tag(other, "Archived")
+                self.set_tags(other.family, other.version, {STAGE_TAG: "Archived"})
         if winner.stage != "Production":
-            self._tag(winner, "Production")
+            self.set_tags(family, version, {STAGE_TAG: "Production"})
 
     def set_stage(self, family: str, version: int, stage: Literal["None", "Staging", "Archived"]) -> None:
         """Give a version another of the guide's stages. Production is given by promotion only.
@@ -171,10 +187,7 @@ class Registry:
             raise RegistryError(
                 f"{family} v{version} is the champion and stays in Production; promote another or roll back first."
             )
-        self._tag(found, stage)
-
-    def _tag(self, version: ModelVersion, stage: Stage) -> None:
-        self._client.set_model_version_tag(version.family, str(version.version), STAGE_TAG, stage)
+        self.set_tags(family, version, {STAGE_TAG: stage})
 
     def _own(self, family: str) -> None:
         from mlflow.exceptions import MlflowException

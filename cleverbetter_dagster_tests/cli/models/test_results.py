@@ -5,6 +5,7 @@ import json
 import pandas as pd
 import pytest
 
+from cleverbetter_dagster.betting.staking import StakingSpec
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.artefacts import ArtefactStore
 from cleverbetter_dagster.store.ledger import ledger
@@ -60,7 +61,7 @@ def test_predictions_of_the_champion_alone_are_shown(database: Settings, command
                 "expected_return": 0.02,
             }
         )
-        write_predictions(database, frame, ScoredBy("2023-06", "ensemble", version, "run"))
+        write_predictions(database, frame, ScoredBy("2023-06", "ensemble", version, "run", StakingSpec()))
     for arguments in ((), ("--as-of", "2023-06")):
         shown = command("predict", *arguments).stdout
         assert "new [/] 'x'" in shown

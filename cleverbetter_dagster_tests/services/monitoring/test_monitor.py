@@ -55,7 +55,7 @@ class World:
         for month in PREDICTED:
             as_of = AsOf.parse(month)
             made = change(predict(self.until(as_of), as_of, MODEL, StakingSpec()))
-            write_predictions(self.settings, made, ScoredBy(month, "follower", version, "run"))
+            write_predictions(self.settings, made, ScoredBy(month, "follower", version, "run", StakingSpec()))
 
     def watch(self, rows: pd.DataFrame | None = None) -> MonitoringRecord:
         found = monitor(self.settings, self.until(NOW) if rows is None else rows, self.splits, NOW)
@@ -170,7 +170,7 @@ def test_a_row_predicted_again_a_month_later_counts_once(world: World) -> None:
     world.predict()
     before = world.watch()
     again = predict(world.until(AsOf.parse("2022-08")), AsOf.parse("2022-08"), MODEL, StakingSpec())
-    write_predictions(world.settings, again, ScoredBy("2022-09", "follower", 1, "run"))
+    write_predictions(world.settings, again, ScoredBy("2022-09", "follower", 1, "run", StakingSpec()))
     after = world.watch()
     assert before.own is not None and after.own is not None
     # September's own predictions were replaced by August's, which were made already.
