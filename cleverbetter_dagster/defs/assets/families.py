@@ -72,13 +72,13 @@ class StakingConfig(dg.Config):
         default=None,
         gt=0,
         le=1,
-        description="Most of the bankroll for one strategy, above 0, at most 1; null (default): as the champion has it.",
+        description="Most of the bankroll per strategy, above 0, at most 1; null (default): as the champion has it.",
     )
     max_total_fraction: float | None = Field(
         default=None,
         gt=0,
         le=1,
-        description="Most of the bankroll for all together, above 0, at most 1; null (default): as the champion has it.",
+        description="Most of the bankroll for all, above 0, at most 1; null (default): as the champion has it.",
     )
 
     def options(self) -> dict[str, float]:
