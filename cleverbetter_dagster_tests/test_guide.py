@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from cleverbetter_dagster.cli.services.processes import free_port, mlflow_service
-from cleverbetter_dagster.dataset.simulation.rows import SampleSpec, sample_rows
+from cleverbetter_dagster.dataset.simulation.rows import SimulationSpec, simulate_rows
 from cleverbetter_dagster.model_registry import ModelRegistry
 from cleverbetter_dagster.settings import REPOSITORY, Settings
 from cleverbetter_dagster.store.imports.importer import import_files
@@ -26,7 +26,7 @@ from cleverbetter_dagster_tests.new_database import new_database
 
 GUIDE = REPOSITORY.parent / "shared" / "guide" / "TRAINING_GUIDE.md"
 PATIENCE_SECONDS = 120
-SAMPLE = SampleSpec(n_strategies=80, first_month="2021-01", months=24)
+SIMULATION = SimulationSpec(n_strategies=80, first_month="2021-01", months=24)
 FEW_STEPS = {"agents": 1, "total_steps": 4096, "checkpoints": 1}
 
 SNIPPETS = [
@@ -129,7 +129,7 @@ def _clean_environment() -> None:
 def deployment(
     postgres: ServerAddress, tmp_path_factory: pytest.TempPathFactory, with_timescaledb: bool
 ) -> Iterator[Settings]:
-    """Sample rows in a database of this module's own, their scores high enough for the guide's filter."""
+    """Simulated rows in a database of this module's own, their scores high enough for the guide's filter."""
     home = tmp_path_factory.mktemp("guide")
     database = new_database(postgres, "guide", timescaledb=with_timescaledb)
     with database as url, pytest.MonkeyPatch.context() as patch:
@@ -137,7 +137,7 @@ def deployment(
         patch.setenv("DATABASE_URL", url)
         patch.setenv("CLEVERBETTER_THREADS", "1")
         settings = Settings(home=home, database_url=url)  # type: ignore[arg-type]
-        results, features = sample_rows(SAMPLE)
+        results, features = simulate_rows(SIMULATION)
         raised = results.assign(composite_score=(results["composite_score"] + 0.3).clip(upper=1.0))
         raised.to_parquet(home / "results.parquet")
         features.to_parquet(home / "features.parquet")

@@ -1,4 +1,4 @@
-"""`cleverbetter demo`: imports sample rows, trains, promotes and predicts, and shows what to look at next."""
+"""`cleverbetter demo`: imports simulated rows, trains, promotes and predicts, and shows what to look at next."""
 
 import tempfile
 from contextlib import closing
@@ -16,7 +16,7 @@ from cleverbetter_dagster.errors import DataError
 from cleverbetter_dagster.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    from cleverbetter_dagster.dataset.simulation.rows import SampleSpec
+    from cleverbetter_dagster.dataset.simulation.rows import SimulationSpec
     from cleverbetter_dagster.services.records import ChampionRecord
 
 QUICK_STUDIES = {
@@ -37,14 +37,14 @@ def demo(
     as_json: AsJson = False,
 ) -> None:
     """Simulate betting strategies, then train, judge, promote and predict on their backtests. Under three minutes."""
-    from cleverbetter_dagster.dataset.simulation.rows import SampleSpec
+    from cleverbetter_dagster.dataset.simulation.rows import SimulationSpec
 
     settings, console = load_settings(), progress_console(quiet=True) if as_json else Console()
     started = perf_counter()
-    spec = SampleSpec(n_strategies=strategies, seed=seed)
+    spec = SimulationSpec(n_strategies=strategies, seed=seed)
     months = _months(spec.first_month, spec.months)
     console.rule("[bold]cleverbetter demo")
-    _import_sample(settings, spec, console)
+    _import_simulated_rows(settings, spec, console)
     from cleverbetter_dagster.cli.models.launch import run_job  # slow to import: first show something
     from cleverbetter_dagster.defs.launches import Launch
 
@@ -66,13 +66,13 @@ def _months(first: str, count: int) -> tuple[str, str]:
     return first, AsOf.parse(first).plus(count - 1).key
 
 
-def _import_sample(settings: Settings, spec: "SampleSpec", console: Console) -> None:
+def _import_simulated_rows(settings: Settings, spec: "SimulationSpec", console: Console) -> None:
     from cleverbetter_dagster.cli.progress import import_progress
-    from cleverbetter_dagster.dataset.simulation.rows import sample_rows
+    from cleverbetter_dagster.dataset.simulation.rows import simulate_rows
     from cleverbetter_dagster.store.imports.importer import import_files
 
     console.print(f"[bold]Simulating[/] {spec.n_strategies} strategies bet by bet over {spec.months} months")
-    results, features = sample_rows(spec)
+    results, features = simulate_rows(spec)
     refuse_other_rows(settings, set(results["strategy_id"]))
     with tempfile.TemporaryDirectory() as folder, import_progress(console) as progress:
         files = Path(folder) / "results.parquet", Path(folder) / "features.parquet"

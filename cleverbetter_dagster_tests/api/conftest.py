@@ -16,12 +16,12 @@ import uvicorn
 
 from cleverbetter_dagster.api.app import create_app
 from cleverbetter_dagster.cli.services.processes import HOST, MODULE, free_port
-from cleverbetter_dagster.dataset.simulation.rows import SampleSpec, sample_rows
+from cleverbetter_dagster.dataset.simulation.rows import SimulationSpec, simulate_rows
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.home import prepare_home
 from cleverbetter_dagster.store.imports.importer import import_files
 
-SAMPLE = SampleSpec(n_strategies=50, first_month="2023-01", months=3)
+SIMULATION = SimulationSpec(n_strategies=50, first_month="2023-01", months=3)
 
 
 @dataclass(frozen=True)
@@ -65,12 +65,12 @@ def _clean_environment() -> None:
 
 @pytest.fixture(scope="module")
 def deployment(tracked: Settings) -> Iterator[Settings]:
-    """A database with MLflow's tables and sample rows, in the environment as well."""
+    """A database with MLflow's tables and simulated rows, in the environment as well."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DAGSTER_HOME", str(prepare_home(tracked)))
         assert tracked.database_url is not None
         patch.setenv("DATABASE_URL", tracked.database_url.get_secret_value())
-        results, features = sample_rows(SAMPLE)
+        results, features = simulate_rows(SIMULATION)
         results.to_parquet(tracked.home / "results.parquet")
         features.to_parquet(tracked.home / "features.parquet")
         import_files(tracked, tracked.home / "results.parquet", tracked.home / "features.parquet")

@@ -3,7 +3,7 @@
     python -m cleverbetter_dagster_tests.benchmarks.bench_tuning --rows FOLDER --as-of 2023-12
 
 FOLDER, or the variable CLEVERBETTER_BENCH_ROWS, holds backtest_results.parquet and ml_features.parquet as the
-upstream tables have them; without it the sample rows are used. CPU seconds are of this process; full trials beyond
+upstream tables have them; without it the simulated rows are used. CPU seconds are of this process; full trials beyond
 `--full-trials` are not run but reckoned at the mean cost of those that were. Studies are kept in memory and have no
 time limit. "less than full" compares with the naive search, "than cheap" with a cold study as it runs. A second table
 tells what AUC the test rows allow (`auc_account`).
@@ -25,7 +25,7 @@ from sklearn.metrics import roc_auc_score
 
 from cleverbetter_dagster.dataset.as_of import AsOf
 from cleverbetter_dagster.dataset.examples import Examples, pooled
-from cleverbetter_dagster.dataset.simulation.rows import SampleSpec, sample_rows
+from cleverbetter_dagster.dataset.simulation.rows import SimulationSpec, simulate_rows
 from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.dataset.splits import Partition
 from cleverbetter_dagster.learning.ensemble.family import Ensemble, FittedEnsemble
@@ -66,7 +66,7 @@ class Contest:
 def load(folder: Path | None) -> pd.DataFrame:
     """Canonical rows: of the folder, or simulated."""
     if folder is None:
-        return canonical(*sample_rows(SampleSpec(n_strategies=300, first_month="2021-01", months=36)))
+        return canonical(*simulate_rows(SimulationSpec(n_strategies=300, first_month="2021-01", months=36)))
     results, features = (pd.read_parquet(folder / f"{name}.parquet") for name in ("backtest_results", "ml_features"))
     market = pd.DataFrame([json.loads(text) for text in features["features"]]).add_prefix("ml_")
     rows = results.rename(columns={"total_return": "roi"}).merge(

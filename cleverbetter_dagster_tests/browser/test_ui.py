@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import requests
 
-from cleverbetter_dagster.dataset.simulation.rows import SampleSpec, sample_rows
+from cleverbetter_dagster.dataset.simulation.rows import SimulationSpec, simulate_rows
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.imports.importer import import_files
 
@@ -28,7 +28,7 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium: apt-get install chromium"),
 ]
 
-SAMPLE = SampleSpec(n_strategies=100, first_month="2022-01", months=24)
+SIMULATION = SimulationSpec(n_strategies=100, first_month="2022-01", months=24)
 AS_OF = "2023-12"
 LOCATION = "cleverbetter_dagster.definitions"
 
@@ -86,14 +86,14 @@ def free_port() -> int:
 
 @pytest.fixture(scope="module")
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dagster]:
-    """Everything a person starts, on embedded PostgreSQL in a folder of its own, with sample rows in it."""
+    """Everything a person starts, on embedded PostgreSQL in a folder of its own, with simulated rows in it."""
     home = tmp_path_factory.mktemp("up")
     environment = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"} | {
         "DAGSTER_HOME": str(home),
         "CLEVERBETTER_AUTOMATION": "0",  # or the sensor sees the rows first, and trains with studies of full length
     }
     files = home / "results.parquet", home / "features.parquet"
-    for frame, file in zip(sample_rows(SAMPLE), files, strict=True):
+    for frame, file in zip(simulate_rows(SIMULATION), files, strict=True):
         frame.to_parquet(file)
     import_files(Settings(home=home, database_url=None), *files)
     port, mlflow_port, api_port = free_port(), free_port(), free_port()

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from cleverbetter_dagster.dataset.as_of import AsOf
-from cleverbetter_dagster.dataset.simulation.rows import SampleSpec, sample_rows
+from cleverbetter_dagster.dataset.simulation.rows import SimulationSpec, simulate_rows
 from cleverbetter_dagster.definitions import assets
 from cleverbetter_dagster.defs.assets import walk_forward
 from cleverbetter_dagster.defs.io_manager import ArtefactIOManager
@@ -35,7 +35,7 @@ from cleverbetter_dagster_tests.new_database import new_database
 from cleverbetter_dagster_tests.services.conftest import canonical
 from cleverbetter_dagster_tests.services.reports.test_store import typed
 
-SAMPLE = SampleSpec(n_strategies=150, first_month="2021-01", months=30)
+SIMULATION = SimulationSpec(n_strategies=150, first_month="2021-01", months=30)
 FIRST, AS_OF, LAST = "2021-01", "2023-05", "2023-06"
 EMPTY = "2023-08"
 FAMILY_ASSETS = [f"{family}_{part}" for family in FAMILIES for part in ("study", "model", "evaluation")]
@@ -98,14 +98,14 @@ def _clean_environment() -> None:
 
 @pytest.fixture(scope="module")
 def sample() -> tuple[pd.DataFrame, pd.DataFrame]:
-    return sample_rows(SAMPLE)
+    return simulate_rows(SIMULATION)
 
 
 @pytest.fixture(scope="module")
 def deployment(
     environment: Settings, sample: tuple[pd.DataFrame, pd.DataFrame], tmp_path_factory: pytest.TempPathFactory
 ) -> Settings:
-    """Sample rows imported, every month loaded, and the graph run once as of `AS_OF`."""
+    """Simulated rows imported, every month loaded, and the graph run once as of `AS_OF`."""
     files = [tmp_path_factory.mktemp("sample") / name for name in ("results.parquet", "features.parquet")]
     for frame, file in zip(sample, files, strict=True):
         frame.to_parquet(file)

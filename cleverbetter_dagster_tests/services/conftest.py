@@ -7,11 +7,11 @@ import pytest
 
 from cleverbetter_dagster.dataset.as_of import AsOf
 from cleverbetter_dagster.dataset.schema import ROI
-from cleverbetter_dagster.dataset.simulation.rows import SampleSpec, sample_rows
+from cleverbetter_dagster.dataset.simulation.rows import SimulationSpec, simulate_rows
 from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.services.training.datasets import Dataset, plan_split
 
-SAMPLE = SampleSpec(n_strategies=120, first_month="2021-01", months=30)
+SIMULATION = SimulationSpec(n_strategies=120, first_month="2021-01", months=30)
 AS_OF = AsOf.parse("2023-06")
 
 
@@ -28,7 +28,7 @@ def canonical(results: pd.DataFrame, features: pd.DataFrame) -> pd.DataFrame:
 
 @pytest.fixture(scope="session")
 def rows() -> pd.DataFrame:
-    return canonical(*sample_rows(SAMPLE))
+    return canonical(*simulate_rows(SIMULATION))
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Sample rows in the layout of the upstream tables, for trying the program without a backtesting service.
+"""Simulated rows in the layout of the upstream tables, for trying the program without a backtesting service.
 
 Strategies bet on simulated races bet by bet (`sample_market`, `sample_strategies`), and every number of a
 row is measured from those bets (`sample_metrics`): skill is hidden in noise that shrinks with the number of
@@ -41,7 +41,7 @@ RESULT_COLUMNS = (
 )
 
 
-class SampleSpec(BaseModel):
+class SimulationSpec(BaseModel):
     """What to simulate. The same spec always gives the same rows, ids included; more months only add rows."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -52,7 +52,7 @@ class SampleSpec(BaseModel):
     seed: Annotated[int, Field(ge=0)] = 8
 
 
-def sample_rows(spec: SampleSpec | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
+def simulate_rows(spec: SimulationSpec | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Simulate backtests of `n_strategies` over `months`.
 
     Returns:
@@ -60,7 +60,7 @@ def sample_rows(spec: SampleSpec | None = None) -> tuple[pd.DataFrame, pd.DataFr
         and `features`, a JSON object as text), one line of each per strategy and month with at least ten
         bets, in order of month. No value is missing.
     """
-    spec = spec or SampleSpec()
+    spec = spec or SimulationSpec()
     world, *monthly = np.random.default_rng(spec.seed).spawn(spec.months + 1)
     mispriced = mispricing(world, spec.months)
     strategies = draw_strategies(world, spec.n_strategies, _cell_share(world, mispriced))
@@ -105,7 +105,7 @@ def _recommendation(results: pd.DataFrame, consistency: pd.Series) -> np.ndarray
     return np.select([accept, reject], ["ACCEPT", "REJECT"], "NEEDS_REVIEW")
 
 
-def _ids(spec: SampleSpec, strategy: pd.Series, start: pd.Series) -> tuple[np.ndarray, list[str]]:
+def _ids(spec: SimulationSpec, strategy: pd.Series, start: pd.Series) -> tuple[np.ndarray, list[str]]:
     """Ids of strategies and rows: functions of what they name and of the spec, but for its length."""
     world = uuid5(NAMESPACE_URL, f"sample-rows/{spec.seed}/{spec.n_strategies}/{spec.first_month}")
     names = np.array([str(uuid5(world, f"strategy/{number}")) for number in range(spec.n_strategies)], dtype=object)

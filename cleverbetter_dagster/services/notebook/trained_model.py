@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 
 from cleverbetter_dagster.dataset.examples import Examples
+from cleverbetter_dagster.dataset.fingerprints import Fingerprints
 from cleverbetter_dagster.dataset.labels import LABEL
-from cleverbetter_dagster.dataset.learned import LearnedRows
 from cleverbetter_dagster.errors import RegistryError
 from cleverbetter_dagster.learning.catalogue import get_family
 from cleverbetter_dagster.learning.model import FittedModel, Params
@@ -69,13 +69,13 @@ def fit(dataset: Dataset, family_name: str, params: Params, seed: int, threads: 
     family, parts = get_family(family_name), dataset.parts
     chosen = {**family.default_params(), **params}
     fitted = family.fit(parts.train, parts.validation, chosen, seed, threads)
-    origin = Origin(chosen, seed, 1, LearnedRows.of([parts.train, parts.validation]))
+    origin = Origin(chosen, seed, 1, Fingerprints.of([parts.train, parts.validation]))
     return TrainedModel(fitted, origin, Ancestry("full", None, len(origin.learned), 0), dataset)
 
 
 def learned_and_new(model: TrainedModel, examples: Examples) -> tuple[Examples, Examples]:
     """The examples the model has learned from, and the others."""
-    learned = model.origin.learned.among(examples)
+    learned = model.origin.learned.contains(examples)
     return examples.take(np.flatnonzero(learned)), examples.take(np.flatnonzero(~learned))
 
 

@@ -19,8 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from cleverbetter_dagster.betting.staking import StakingSpec
 from cleverbetter_dagster.dataset.as_of import AsOf
 from cleverbetter_dagster.dataset.examples import Examples, check_enough
+from cleverbetter_dagster.dataset.fingerprints import Fingerprints
 from cleverbetter_dagster.dataset.labels import DECISION_TIME
-from cleverbetter_dagster.dataset.learned import LearnedRows
 from cleverbetter_dagster.dataset.panel import build_panel
 from cleverbetter_dagster.dataset.schema import rows_frame
 from cleverbetter_dagster.dataset.selection import is_usable
@@ -94,7 +94,7 @@ class _Standing:
     """A policy's model at the end of a month; `reference` are its probabilities for the test rows of its fit."""
 
     model: FittedModel
-    learned: LearnedRows
+    learned: Fingerprints
     reference: np.ndarray
 
 
@@ -172,7 +172,7 @@ class _Landing:
             started = process_time()
             model = incremental_train(standing.model, landing.new, landing.past, self.spec.seed, self.threads)
             seconds = process_time() - started
-            learned = standing.learned.joined(landing.new)
+            learned = standing.learned.with_new(landing.new)
             account = replace(account, updates=account.updates + 1, cpu_seconds=account.cpu_seconds + seconds)
             return replace(standing, model=model, learned=learned), account
         return standing, account
@@ -185,7 +185,7 @@ class _Landing:
         model = family.fit(parts.train, parts.validation, spec.params, spec.seed, self.threads)
         seconds = process_time() - started
         reference = model.describe(parts.test.X)[PROBABILITY].to_numpy()
-        return _Standing(model, LearnedRows.of([parts.train, parts.validation]), reference), seconds
+        return _Standing(model, Fingerprints.of([parts.train, parts.validation]), reference), seconds
 
     def _has_drifted(self, standing: _Standing) -> bool:
         """Whether the probabilities of this month's rows have moved from the reference; no label is looked at."""

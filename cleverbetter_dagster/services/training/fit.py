@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from cleverbetter_dagster.dataset.learned import LearnedRows
+from cleverbetter_dagster.dataset.fingerprints import Fingerprints
 from cleverbetter_dagster.learning.catalogue import get_family
 from cleverbetter_dagster.learning.model import FittedModel
 from cleverbetter_dagster.services.records import ModelRecord, StudyRecord, Training
@@ -37,7 +37,7 @@ def train(
     """Fit a family on train and validation, and keep the model in an MLflow run of its own."""
     family, parts = get_family(study.family), dataset.parts
     trials = study.trials + study.earlier_trials
-    learned = LearnedRows.of([parts.train, parts.validation])
+    learned = Fingerprints.of([parts.train, parts.validation])
     origin = Origin(study.params, study.seed, trials, learned, study.pruned, study.earlier_trials)
     with start_run(settings, run_spec(study.family, dataset, origin, lineage)) as run:
         model = family.fit(parts.train, parts.validation, study.params, study.seed, settings.threads)

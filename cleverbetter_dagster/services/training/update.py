@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from cleverbetter_dagster.dataset.examples import Examples, pooled
-from cleverbetter_dagster.dataset.learned import LearnedRows
+from cleverbetter_dagster.dataset.fingerprints import Fingerprints
 from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.dataset.splits import Partition
 from cleverbetter_dagster.errors import LearningError, ModelNotFound, RegistryError
@@ -139,10 +139,10 @@ def landing_of(parent: Parent, dataset: Dataset) -> Landing:
     return new_to(parent.origin.learned, dataset.parts)
 
 
-def new_to(learned: LearnedRows, parts: Partition) -> Landing:
+def new_to(learned: Fingerprints, parts: Partition) -> Landing:
     """Train and validation, told apart by what has been learned from."""
     examples = pooled(parts.train, parts.validation)
-    known = learned.among(examples)
+    known = learned.contains(examples)
     past = examples.take(np.flatnonzero(known))
     return Landing(examples.take(np.flatnonzero(~known)), past, lost=len(learned) - len(past))
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from cleverbetter_dagster.dataset.examples import Examples
-from cleverbetter_dagster.dataset.learned import LearnedRows
+from cleverbetter_dagster.dataset.fingerprints import Fingerprints
 from cleverbetter_dagster.dataset.panel import feature_frame
 from cleverbetter_dagster.dataset.schema import (
     ALIASES,
@@ -70,13 +70,13 @@ class Origin:
     params: Params
     seed: int
     trials: int
-    learned: LearnedRows
+    learned: Fingerprints
     pruned_trials: int = 0
     earlier_trials: int = 0
 
     def after(self, new: Examples) -> "Origin":
         """The origin of the model that has learned from `new` as well."""
-        return replace(self, learned=self.learned.joined(new))
+        return replace(self, learned=self.learned.with_new(new))
 
 
 @dataclass(frozen=True)

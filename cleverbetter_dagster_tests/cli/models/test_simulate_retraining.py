@@ -11,7 +11,7 @@ from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from cleverbetter_dagster.cli.models.simulate_retraining import show_policies, simulate_retraining
-from cleverbetter_dagster.dataset.simulation.rows import SampleSpec, sample_rows
+from cleverbetter_dagster.dataset.simulation.rows import SimulationSpec, simulate_rows
 from cleverbetter_dagster.errors import DataError
 from cleverbetter_dagster.evaluation.intervals.bootstrap import Interval
 from cleverbetter_dagster.services.simulation import retraining as replay_module
@@ -29,10 +29,10 @@ MONTHS = ("--from", "2022-07", "--to", "2022-08", "--every-row")
 
 @pytest.fixture
 def imported(environment: Settings, tmp_path: Path) -> Settings:
-    """Sample rows in the database."""
+    """Simulated rows in the database."""
     files = [tmp_path / name for name in ("results.parquet", "features.parquet")]
     for frame, file in zip(
-        sample_rows(SampleSpec(n_strategies=80, first_month="2021-01", months=24)), files, strict=True
+        simulate_rows(SimulationSpec(n_strategies=80, first_month="2021-01", months=24)), files, strict=True
     ):
         frame.to_parquet(file)
     import_files(environment, *files)

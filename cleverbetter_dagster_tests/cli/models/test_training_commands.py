@@ -22,7 +22,7 @@ from pydantic import SecretStr
 from cleverbetter_dagster.cli.models.launch import dagster_instance
 from cleverbetter_dagster.cli.models.training_runs import joined, request_of, up_to_study
 from cleverbetter_dagster.dataset.as_of import AsOf
-from cleverbetter_dagster.dataset.simulation.rows import SampleSpec, sample_rows
+from cleverbetter_dagster.dataset.simulation.rows import SimulationSpec, simulate_rows
 from cleverbetter_dagster.defs.jobs import LANE
 from cleverbetter_dagster.defs.launches import AS_OF_TAG, FAMILY_TAG, JOB_ID_TAG, ROLE_TAG, TRAINING, launches
 from cleverbetter_dagster.errors import InvalidRequest
@@ -37,7 +37,7 @@ from cleverbetter_dagster_tests.written_texts import written_to_files, written_t
 
 pytestmark = pytest.mark.timeout(600)  # the first test waits for a whole training, whatever else the machine does
 
-SAMPLE = SampleSpec(n_strategies=80, first_month="2021-01", months=24)
+SIMULATION = SimulationSpec(n_strategies=80, first_month="2021-01", months=24)
 AS_OF = "2022-11"
 QUICK = ("--set", "min_composite_score=null", "--set", "n_folds=1")
 SECRETS = ("Tr0ub4dor", "hunter2hunter2")
@@ -71,7 +71,7 @@ def _clean_environment() -> None:
 
 @pytest.fixture(scope="module")
 def place(postgres: ServerAddress, tracked: Settings) -> Iterator[Place]:
-    """Sample rows in a database that is reached with one password, and its MLflow with another."""
+    """Simulated rows in a database that is reached with one password, and its MLflow with another."""
     assert tracked.database_url is not None
     address = tracked.database_url.get_secret_value()
     with postgres.connect() as connection:
@@ -98,7 +98,7 @@ def place(postgres: ServerAddress, tracked: Settings) -> Iterator[Place]:
         for name in ("DAGSTER_HOME", "DATABASE_URL", "MLFLOW_TRACKING_URI"):
             patch.setenv(name, environment[name])
         files = [tracked.home / name for name in ("results.parquet", "features.parquet")]
-        for frame, file in zip(sample_rows(SAMPLE), files, strict=True):
+        for frame, file in zip(simulate_rows(SIMULATION), files, strict=True):
             frame.to_parquet(file)
         import_files(settings, *files)
         yield Place(settings, environment)

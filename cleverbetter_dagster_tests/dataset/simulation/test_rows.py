@@ -16,16 +16,16 @@ from cleverbetter_dagster.dataset.simulation.metrics import (
     row_features,
     row_metrics,
 )
-from cleverbetter_dagster.dataset.simulation.rows import RESULT_COLUMNS, SampleSpec, sample_rows
+from cleverbetter_dagster.dataset.simulation.rows import RESULT_COLUMNS, SimulationSpec, simulate_rows
 from cleverbetter_dagster.dataset.simulation.strategies import Strategies, draw_strategies
 
-SPEC = SampleSpec(n_strategies=60, months=14)
+SPEC = SimulationSpec(n_strategies=60, months=14)
 CELLS = int(np.prod(CELL_SHAPE))
 
 
 @pytest.fixture(scope="module")
 def sample():
-    return sample_rows(SPEC)
+    return simulate_rows(SPEC)
 
 
 @pytest.fixture(scope="module")
@@ -83,24 +83,24 @@ def test_the_return_is_the_change_of_the_capital(sample):
 
 
 def test_the_same_spec_gives_the_same_rows_and_another_seed_others(sample):
-    again = sample_rows(SPEC)
+    again = simulate_rows(SPEC)
 
     pd.testing.assert_frame_equal(again[0], sample[0])
     pd.testing.assert_frame_equal(again[1], sample[1])
-    other, _ = sample_rows(SPEC.model_copy(update={"seed": SPEC.seed + 1, "months": 2}))
+    other, _ = simulate_rows(SPEC.model_copy(update={"seed": SPEC.seed + 1, "months": 2}))
     assert not set(other["id"]) & set(sample[0]["id"])
     assert not set(other["strategy_id"]) & set(sample[0]["strategy_id"])
 
 
 def test_more_months_only_add_rows(sample):
-    shorter, shorter_features = sample_rows(SPEC.model_copy(update={"months": 3}))
+    shorter, shorter_features = simulate_rows(SPEC.model_copy(update={"months": 3}))
 
     pd.testing.assert_frame_equal(shorter, sample[0].head(len(shorter)))
     pd.testing.assert_frame_equal(shorter_features, sample[1].head(len(shorter)))
 
 
 def test_a_sample_too_small_to_bet_is_empty_with_all_its_columns():
-    results, features = sample_rows(SampleSpec(n_strategies=1, months=1, seed=_seed_without_a_bet()))
+    results, features = simulate_rows(SimulationSpec(n_strategies=1, months=1, seed=_seed_without_a_bet()))
 
     assert (len(results), tuple(results.columns)) == (0, RESULT_COLUMNS)
     assert len(features) == 0
@@ -108,7 +108,9 @@ def test_a_sample_too_small_to_bet_is_empty_with_all_its_columns():
 
 def _seed_without_a_bet() -> int:
     """A single strategy that begins later than the only month: a quarter of the seeds."""
-    return next(seed for seed in range(50) if sample_rows(SampleSpec(n_strategies=1, months=1, seed=seed))[0].empty)
+    return next(
+        seed for seed in range(50) if simulate_rows(SimulationSpec(n_strategies=1, months=1, seed=seed))[0].empty
+    )
 
 
 def test_beliefs_of_a_race_are_a_book_and_one_runner_wins(runners):
@@ -239,10 +241,10 @@ def test_skill_persists_but_hides_in_noise_that_shrinks_with_the_bets(sample):
 )
 def test_the_spec_is_bounded(field, value):
     with pytest.raises(ValidationError):
-        SampleSpec(**{field: value})
+        SimulationSpec(**{field: value})
 
 
 def test_the_first_month_and_the_number_of_months_are_those_asked_for():
-    results, _ = sample_rows(SampleSpec(n_strategies=20, months=2, first_month="2021-12"))
+    results, _ = simulate_rows(SimulationSpec(n_strategies=20, months=2, first_month="2021-12"))
 
     assert sorted(results["start_date"].dt.strftime("%Y-%m").unique()) == ["2021-12", "2022-01"]

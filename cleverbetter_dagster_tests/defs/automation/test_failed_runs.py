@@ -9,7 +9,7 @@ import dagster as dg
 import pandas as pd
 import pytest
 
-from cleverbetter_dagster.dataset.simulation.rows import SampleSpec, sample_rows
+from cleverbetter_dagster.dataset.simulation.rows import SimulationSpec, simulate_rows
 from cleverbetter_dagster.definitions import defs
 from cleverbetter_dagster.defs.automation import new_rows
 from cleverbetter_dagster.defs.jobs import INCREMENTAL, PREDICT, RETRAIN
@@ -30,7 +30,7 @@ from cleverbetter_dagster_tests.defs.test_pipeline import NO_FILTER, ONE_FOLD, o
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-SAMPLE = SampleSpec(n_strategies=150, first_month="2021-01", months=30)
+SIMULATION = SimulationSpec(n_strategies=150, first_month="2021-01", months=30)
 NEW_FROM = pd.Timestamp("2023-05-01", tz="UTC")
 """Rows whose window ends from here on arrive later."""
 
@@ -85,7 +85,7 @@ class Team:
 def team(environment: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Team]:
     monkeypatch.setenv("CLEVERBETTER_RECONCILE_MINUTES", "0")  # the sample's rows have a created_at of years ago
     monkeypatch.setenv("CLEVERBETTER_FIRST_MONTH", "2021-01")
-    results, features = sample_rows(SAMPLE)
+    results, features = simulate_rows(SIMULATION)
     early = results["end_date"] < NEW_FROM
     results[early].to_parquet(tmp_path / "early.parquet")
     results[~early].to_parquet(tmp_path / "late.parquet")

@@ -7,7 +7,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from cleverbetter_dagster.dataset.learned import LearnedRows
+from cleverbetter_dagster.dataset.fingerprints import Fingerprints
 from cleverbetter_dagster.dataset.schema import END_DATE
 from cleverbetter_dagster.errors import GateRefused
 from cleverbetter_dagster.evaluation.leaks import HIGHEST_MODEL_AUC
@@ -70,7 +70,7 @@ def as_stored(tracked: Settings, dataset: Dataset, rows: pd.DataFrame) -> Datase
 
 def registered(settings: Settings, dataset: Dataset, known_share: float) -> int:
     """The version of a model that knows so much, registered as a notebook registers one; judged by nobody."""
-    model, learned = foreseer(dataset, known_share), LearnedRows.of([dataset.parts.train, dataset.parts.validation])
+    model, learned = foreseer(dataset, known_share), Fingerprints.of([dataset.parts.train, dataset.parts.validation])
     origin, ancestry = Origin({}, 0, 1, learned), Ancestry("full", None, len(learned), 0)
     return register_trained(settings, TrainedModel(model, origin, ancestry, dataset), "ensemble", {}, {})
 
