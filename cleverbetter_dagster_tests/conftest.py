@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from cleverbetter_dagster.settings import Settings
+from cleverbetter_dagster.settings import Settings, variable_of
 from cleverbetter_dagster.store.postgres.database import embedded_folder
 from cleverbetter_dagster.store.postgres.embedded import ensure_server, stop_server
 from cleverbetter_dagster.store.postgres.postmaster import ServerAddress
@@ -54,8 +54,8 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test meets the variables, and so the database, of the person who runs it."""
-    for name, setting in Settings.model_fields.items():
-        monkeypatch.delenv(str(setting.validation_alias or name), raising=False)
+    for name in Settings.model_fields:
+        monkeypatch.delenv(variable_of(name), raising=False)
 
 
 @pytest.fixture(scope="session")

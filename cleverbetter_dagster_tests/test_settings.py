@@ -1,4 +1,4 @@
-"""Every setting is described, in the README too, and no error shows what may be a secret."""
+"""Every setting is described, also in the README, and no error shows a secret."""
 
 import re
 
@@ -18,15 +18,15 @@ from cleverbetter_dagster.settings import (
 SECRET = "Tr0ub4dor"
 
 
-def test_the_readme_has_the_table_that_the_command_writes() -> None:
-    found = re.search(
+def test_the_readme_has_the_current_table() -> None:
+    table = re.search(
         r"<!-- settings: .*? -->\n(.*?)\n<!-- settings end -->", (REPOSITORY / "README.md").read_text(), re.S
     )
-    assert found is not None
-    assert found[1] == as_markdown(), "run `cleverbetter settings --markdown` and put it there"
+    assert table is not None
+    assert table[1] == as_markdown(), "run `cleverbetter settings --markdown` and put it there"
 
 
-def test_every_setting_has_a_meaning_a_variable_and_a_default_for_people() -> None:
+def test_every_setting_has_a_meaning_and_a_default() -> None:
     for name, field in Settings.model_fields.items():
         assert field.description, name
         assert re.fullmatch(r"[A-Z_]+", variable_of(name))
@@ -35,7 +35,7 @@ def test_every_setting_has_a_meaning_a_variable_and_a_default_for_people() -> No
 
 @pytest.mark.parametrize("field", DATABASE_URLS)
 @pytest.mark.parametrize("url", [f"mysql://ann:{SECRET}@db/x", SECRET, f"{SECRET}:x", f"http://{SECRET}"])
-def test_a_wrong_url_is_refused_at_start_and_not_shown(monkeypatch: pytest.MonkeyPatch, field: str, url: str) -> None:
+def test_a_wrong_url_is_refused_and_not_shown(monkeypatch: pytest.MonkeyPatch, field: str, url: str) -> None:
     monkeypatch.setenv(variable_of(field), url)
     with pytest.raises(SettingsError, match=variable_of(field)) as caught:
         load_settings()
@@ -51,9 +51,7 @@ def test_a_wrong_url_is_refused_at_start_and_not_shown(monkeypatch: pytest.Monke
         ("CLEVERBETTER_RESULTS_TABLE", "a.b.c"),
     ],
 )
-def test_a_wrong_value_is_named_with_its_variable_and_meaning(
-    monkeypatch: pytest.MonkeyPatch, variable: str, value: str
-) -> None:
+def test_a_wrong_value_is_named_with_its_variable(monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:
     monkeypatch.setenv(variable, value)
     with pytest.raises(SettingsError, match=rf"{variable} \(\w.*\).*{value}"):
         load_settings()
@@ -61,7 +59,7 @@ def test_a_wrong_value_is_named_with_its_variable_and_meaning(
     load_settings()  # blank is unset
 
 
-def test_no_secret_is_shown_by_the_table_or_by_repr(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_neither_table_nor_repr_shows_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     for field in DATABASE_URLS:
         monkeypatch.setenv(variable_of(field), f"postgresql://ann:{SECRET}@db/x")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://ann:{SECRET}@mlflow")
@@ -73,9 +71,7 @@ def test_no_secret_is_shown_by_the_table_or_by_repr(monkeypatch: pytest.MonkeyPa
     assert {shown[variable] for variable in given} == {"(hidden)"}
 
 
-def test_what_nothing_reads_is_told_with_the_variable_meant_and_what_is_read_is_not(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_an_unread_variable_is_named_with_the_one_meant(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in Settings.model_fields:
         monkeypatch.setenv(variable_of(name), "x")
         monkeypatch.setenv(f"CLEVERBETTER_{name.upper()}", "x")  # Pydantic reads this as well
