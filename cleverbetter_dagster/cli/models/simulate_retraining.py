@@ -1,4 +1,4 @@
-"""`cleverbetter simulate-retraining`: history replayed through ways of retraining, cost beside quality."""
+"""`cleverbetter simulate-retraining`: what ways of retraining cost on past months, and how good their models are."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,8 +12,8 @@ from cleverbetter_dagster.cli.output import print_json, progress_console
 
 if TYPE_CHECKING:
     from cleverbetter_dagster.evaluation.intervals.bootstrap import Interval
-    from cleverbetter_dagster.services.simulation.retraining import ReplaySpec
-    from cleverbetter_dagster.services.simulation.table import PolicyRow
+    from cleverbetter_dagster.services.simulation.retraining import RetrainingSpec
+    from cleverbetter_dagster.services.simulation.table import WayRow
 
 
 def simulate_retraining(
@@ -29,38 +29,38 @@ def simulate_retraining(
     ] = 0.31,
     as_json: AsJson = False,
 ) -> None:
-    """Replay the database's rows month by month: never, monthly, incremental or on-drift retraining. Writes nothing."""
+    """Simulate never, monthly, incremental and on-drift retraining on the database's past months. Writes nothing."""
     from cleverbetter_dagster.cli.progress import import_progress
     from cleverbetter_dagster.dataset.spec import DatasetSpec
-    from cleverbetter_dagster.services.simulation.retraining import ReplaySpec, landed_rows, replay
-    from cleverbetter_dagster.services.simulation.table import policy_rows
+    from cleverbetter_dagster.services.simulation.retraining import RetrainingSpec, database_rows, simulate
+    from cleverbetter_dagster.services.simulation.table import way_rows
     from cleverbetter_dagster.settings import load_settings
 
     settings = load_settings()
     dataset = DatasetSpec(min_composite_score=None if every_row else min_composite_score)
-    spec = ReplaySpec(family=family, first=first, last=last, dataset=dataset, largest_drift=largest_drift)
+    spec = RetrainingSpec(family=family, first=first, last=last, dataset=dataset, largest_drift=largest_drift)
     with import_progress(progress_console(quiet=as_json)) as progress:
         progress("Reading rows", 0.0)
-        rows = landed_rows(settings)
+        rows = database_rows(settings)
         progress("Reading rows", 1.0)
-        table = policy_rows(replay(rows, spec, settings.threads, lambda done: progress("Replaying", done)))
+        table = way_rows(simulate(rows, spec, settings.threads, lambda done: progress("Simulating", done)))
     if as_json:
         print_json([row.model_dump(mode="json") for row in table])
     else:
-        show_policies(table, spec, Console())
+        show_ways(table, spec, Console())
 
 
-def show_policies(rows: list["PolicyRow"], spec: "ReplaySpec", console: Console) -> None:
+def show_ways(rows: list["WayRow"], spec: "RetrainingSpec", console: Console) -> None:
     """The table, and how to read it."""
-    from cleverbetter_dagster.services.simulation.retraining import POLICIES
-    from cleverbetter_dagster.services.simulation.table import YARDSTICK
+    from cleverbetter_dagster.services.simulation.retraining import WAYS
+    from cleverbetter_dagster.services.simulation.table import REFERENCE
 
     judged = f"judged on {rows[0].rows:,} rows of the {rows[0].months} months after each"
     console.print(f"{spec.family}, {spec.first} to {spec.last}, {judged}; 95% intervals", highlight=False)
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     table.add_column("")
     for row in rows:  # a column each: so the intervals of all four fit into 80 columns
-        table.add_column(row.policy, justify="right", no_wrap=True)
+        table.add_column(row.way, justify="right", no_wrap=True)
     table.add_row("fits", *(str(row.fits) for row in rows))
     table.add_row("updates", *(str(row.updates) for row in rows))
     table.add_row("CPU s", *(f"{row.cpu_seconds:.1f}" for row in rows))
@@ -70,8 +70,8 @@ def show_policies(rows: list["PolicyRow"], spec: "ReplaySpec", console: Console)
     table.add_row("  lost", *(_cell(row.brier_lost) for row in rows))
     table.add_row("growth", *(_cell(row.log_growth) for row in rows))
     console.print(table)
-    lines = [f"  {row.policy:12} {POLICIES[row.policy]}" for row in rows]
-    lost = f"lost: worse than {YARDSTICK} by, on the same rows; an interval that reaches 0 shows no difference"
+    lines = [f"  {row.way:12} {WAYS[row.way]}" for row in rows]
+    lost = f"lost: worse than {REFERENCE} by, on the same rows; an interval that reaches 0 shows no difference"
     growth = "growth: mean logarithm of the bankroll's growth in a month"
     console.print("\n".join([*lines, lost, growth]), highlight=False)
 

@@ -1,8 +1,7 @@
-"""Replaying history: what each way of retraining would have cost, and what its models would have been worth.
+"""Simulates ways of retraining on past months: what each costs, and how good its models are.
 
-Months land one after the other, as they did; a policy fits, updates or keeps its model by what is known at the end of
-each, and the model is judged on the rows decided in the month after. Everything stays in memory: nothing is
-registered, promoted or written.
+Each way fits, updates or keeps its model with what is known at the end of a month; the model is then judged on the rows
+decided in the month after. All of it stays in memory: nothing is registered, promoted or written.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -36,23 +35,24 @@ from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.source.layout import resolve_source
 from cleverbetter_dagster.store.source.loader import load_rows
 
-Policy = Literal["never", "monthly", "incremental", "drift"]
+Way = Literal["never", "monthly", "incremental", "drift"]
 
-POLICIES: Mapping[Policy, str] = MappingProxyType(
+WAYS: Mapping[Way, str] = MappingProxyType(
     {
         "never": "fitted once, in the first month",
         "monthly": "fitted anew every month",
         "incremental": "fitted in the first month, then updated with what each month added",
-        "drift": "fitted anew when its probabilities have shifted from those it was first judged on",
+        "drift": "fitted anew when its probabilities have moved away from those of its test rows",
     }
 )
+"""Ways of retraining, each with what happens to its model."""
 
-Watch = Callable[[float], None]
-"""Told which share of the work is done."""
+Progress = Callable[[float], None]
+"""Called with the share of the work that is done."""
 
 
-class ReplaySpec(BaseModel):
-    """What is replayed.
+class RetrainingSpec(BaseModel):
+    """What is simulated.
 
     Attributes:
         first, last: as_of months, both included.
@@ -64,7 +64,7 @@ class ReplaySpec(BaseModel):
     family: str
     first: str
     last: str
-    policies: tuple[Policy, ...] = tuple(POLICIES)
+    ways: tuple[Way, ...] = tuple(WAYS)
     params: dict[str, Any] = {}
     seed: int = 0
     largest_drift: float = Field(LARGE_DRIFT, ge=0)
@@ -73,16 +73,16 @@ class ReplaySpec(BaseModel):
 
 
 @dataclass(frozen=True)
-class Replayed:
-    """What became of one policy.
+class SimulatedWay:
+    """The result of one way of retraining.
 
     Attributes:
         fits: full trainings; `updates` incremental ones.
         cpu_seconds: of this process, spent on both.
-        scored: every judged row with probability and stake, as `scored_frame` gives it.
+        scored: every judged row with probability and stake, as `scored_frame` returns it.
     """
 
-    policy: Policy
+    way: Way
     fits: int = 0
     updates: int = 0
     cpu_seconds: float = 0.0
@@ -90,21 +90,23 @@ class Replayed:
 
 
 @dataclass(frozen=True, eq=False)
-class _Standing:
-    """A policy's model at the end of a month; `reference` are its probabilities for the test rows of its fit."""
+class _CurrentModel:
+    """The model of one way at the end of a month; `reference` are its probabilities on the test rows of its fit."""
 
     model: FittedModel
     learned: Fingerprints
     reference: np.ndarray
 
 
-def landed_rows(settings: Settings) -> pd.DataFrame:
-    """Every row of the database that can be right, as one canonical frame. Only reads."""
+def database_rows(settings: Settings) -> pd.DataFrame:
+    """Every plausible row of the database, as one canonical frame. Only reads."""
     return rows_frame(load_rows(settings, resolve_source(settings), None, None, pd.Timestamp.now(tz="UTC")).rows)
 
 
-def replay(rows: pd.DataFrame, spec: ReplaySpec, threads: int, watch: Watch | None = None) -> list[Replayed]:
-    """Replay the landings of `rows` through every policy, month by month.
+def simulate(
+    rows: pd.DataFrame, spec: RetrainingSpec, threads: int, progress: Progress | None = None
+) -> list[SimulatedWay]:
+    """Simulate every way of `spec` on `rows`, month by month.
 
     Raises:
         DataError: no outcome is known of rows decided after one of the months, or the last comes before the first.
@@ -116,22 +118,22 @@ def replay(rows: pd.DataFrame, spec: ReplaySpec, threads: int, watch: Watch | No
     if not months:
         raise DataError(f"There are no months from {spec.first} to {spec.last}: name the earlier one first.")
     outcomes.require(months)
-    accounts = {policy: Replayed(policy) for policy in spec.policies}
-    standing: dict[Policy, _Standing] = {}
-    frames: dict[Policy, list[pd.DataFrame]] = {policy: [] for policy in spec.policies}
+    results = {way: SimulatedWay(way) for way in spec.ways}
+    current: dict[Way, _CurrentModel] = {}
+    frames: dict[Way, list[pd.DataFrame]] = {way: [] for way in spec.ways}
     for number, month in enumerate(months):
-        landing, judged = _Landing(rows, month, spec, threads), outcomes.decided_in(month.plus(1))
-        for policy in spec.policies:
-            standing[policy], accounts[policy] = landing.acted(policy, standing.get(policy), accounts[policy])
-            said = standing[policy].model.describe(judged.X)
-            frames[policy].append(scored_frame(policy, judged, said, spec.staking))
-        if watch:
-            watch((number + 1) / len(months))
-    return [replace(accounts[policy], scored=pd.concat(frames[policy], ignore_index=True)) for policy in spec.policies]
+        step, judged = _MonthStep(rows, month, spec, threads), outcomes.decided_in(month.plus(1))
+        for way in spec.ways:
+            current[way], results[way] = step.retrain(results[way], current.get(way))
+            scores = current[way].model.describe(judged.X)
+            frames[way].append(scored_frame(way, judged, scores, spec.staking))
+        if progress:
+            progress((number + 1) / len(months))
+    return [replace(results[way], scored=pd.concat(frames[way], ignore_index=True)) for way in spec.ways]
 
 
 class _Outcomes:
-    """What became of all rows, to judge by; no policy sees it."""
+    """The outcomes of all rows, only used to judge."""
 
     def __init__(self, rows: pd.DataFrame, spec: DatasetSpec) -> None:
         panel = build_panel(rows, None, spec)
@@ -153,44 +155,45 @@ class _Outcomes:
                 )
 
 
-class _Landing:
-    """One month at its end: its examples, and the full training of that month, which policies share and each pay."""
+class _MonthStep:
+    """The end of one month: its examples, and its full training, which the ways share and each are billed for."""
 
-    def __init__(self, rows: pd.DataFrame, month: AsOf, spec: ReplaySpec, threads: int) -> None:
+    def __init__(self, rows: pd.DataFrame, month: AsOf, spec: RetrainingSpec, threads: int) -> None:
         self.spec, self.threads = spec, threads
         self.panel = build_panel(rows, month.end, spec.dataset)
         self.parts: Partition = split_examples(self.panel, spec.dataset)
         check_enough(self.parts.split.usable_rows, spec.dataset)
         self.month = month
 
-    def acted(self, policy: Policy, standing: _Standing | None, account: Replayed) -> tuple[_Standing, Replayed]:
-        """The policy's model after this month, and its account."""
-        if standing is None or policy == "monthly" or (policy == "drift" and self._has_drifted(standing)):
+    def retrain(self, result: SimulatedWay, current: _CurrentModel | None) -> tuple[_CurrentModel, SimulatedWay]:
+        """The model of a way after this month, and its result so far."""
+        way = result.way
+        if current is None or way == "monthly" or (way == "drift" and self._has_drifted(current)):
             fresh, seconds = self._fit
-            return fresh, replace(account, fits=account.fits + 1, cpu_seconds=account.cpu_seconds + seconds)
-        if policy == "incremental" and len((landing := new_to(standing.learned, self.parts)).new):
+            return fresh, replace(result, fits=result.fits + 1, cpu_seconds=result.cpu_seconds + seconds)
+        if way == "incremental" and len((examples := new_to(current.learned, self.parts)).new):
             started = process_time()
-            model = incremental_train(standing.model, landing.new, landing.past, self.spec.seed, self.threads)
+            model = incremental_train(current.model, examples.new, examples.past, self.spec.seed, self.threads)
             seconds = process_time() - started
-            learned = standing.learned.with_new(landing.new)
-            account = replace(account, updates=account.updates + 1, cpu_seconds=account.cpu_seconds + seconds)
-            return replace(standing, model=model, learned=learned), account
-        return standing, account
+            learned = current.learned.with_new(examples.new)
+            result = replace(result, updates=result.updates + 1, cpu_seconds=result.cpu_seconds + seconds)
+            return replace(current, model=model, learned=learned), result
+        return current, result
 
     @cached_property
-    def _fit(self) -> tuple[_Standing, float]:
+    def _fit(self) -> tuple[_CurrentModel, float]:
         """The full training of this month and its CPU seconds."""
         family, parts, spec = get_family(self.spec.family), self.parts, self.spec
         started = process_time()
         model = family.fit(parts.train, parts.validation, spec.params, spec.seed, self.threads)
         seconds = process_time() - started
         reference = model.describe(parts.test.X)[PROBABILITY].to_numpy()
-        return _Standing(model, Fingerprints.of([parts.train, parts.validation]), reference), seconds
+        return _CurrentModel(model, Fingerprints.of([parts.train, parts.validation]), reference), seconds
 
-    def _has_drifted(self, standing: _Standing) -> bool:
-        """Whether the probabilities of this month's rows have moved from the reference; no label is looked at."""
+    def _has_drifted(self, current: _CurrentModel) -> bool:
+        """Whether the probabilities of this month's rows have moved from the reference. Reads no label."""
         newest = self.panel[self.panel[DECISION_TIME] >= self.month.start]
         if newest.empty:
             return False
-        new = standing.model.describe(newest)[PROBABILITY].to_numpy()
-        return distribution_distance(standing.reference, new) >= self.spec.largest_drift
+        new = current.model.describe(newest)[PROBABILITY].to_numpy()
+        return distribution_distance(current.reference, new) >= self.spec.largest_drift

@@ -1,4 +1,4 @@
-"""What a replay showed, a line a policy: cost against quality, with intervals that draw whole months."""
+"""The table of a simulation: one line per way of retraining, its cost beside its quality."""
 
 from collections.abc import Sequence
 
@@ -6,30 +6,31 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from cleverbetter_dagster.betting.segments import FloatArray
+from cleverbetter_dagster.evaluation.gate import PromotionPolicy, compare
 from cleverbetter_dagster.evaluation.intervals.bootstrap import BlockBootstrap, BootstrapSpec, Interval
-from cleverbetter_dagster.evaluation.intervals.month_statistics import auc_statistic, mean_statistic
+from cleverbetter_dagster.evaluation.leaderboard import leaderboard_row
 from cleverbetter_dagster.evaluation.metrics.allocation import allocation_of, monthly_returns
-from cleverbetter_dagster.evaluation.metrics.classification import brier_terms
 from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
 from cleverbetter_dagster.services.evaluation.scored_table import scored_rows
-from cleverbetter_dagster.services.simulation.retraining import Policy, Replayed
+from cleverbetter_dagster.services.simulation.retraining import SimulatedWay, Way
 
-YARDSTICK: Policy = "monthly"
-"""The policy the others are compared with, row by row."""
+REFERENCE: Way = "monthly"
+"""The way the others are compared with, row by row."""
 
 
-class PolicyRow(BaseModel):
-    """One policy. An interval is None where it is not defined: a single month, or nothing staked.
+class WayRow(BaseModel):
+    """One way of retraining. An interval is None where it is not defined: a single month, or nothing staked.
 
     Attributes:
         log_growth: mean logarithm of the bankroll's growth in a month.
-        auc_lost: the yardstick's AUC less this policy's on the same rows, with the interval of the difference; None
-            for the yardstick itself, and where it was not replayed. `brier_lost` likewise, this one's less the other's.
+        auc_lost: AUC of `REFERENCE` minus that of this way on the same rows; None for `REFERENCE` itself, and if it
+            was not simulated.
+        brier_lost: Brier score of this way minus that of `REFERENCE`; None likewise.
     """
 
     model_config = ConfigDict(frozen=True)
 
-    policy: Policy
+    way: Way
     fits: int
     updates: int
     cpu_seconds: float
@@ -42,39 +43,36 @@ class PolicyRow(BaseModel):
     brier_lost: Interval | None
 
 
-def policy_rows(replayed: Sequence[Replayed], spec: BootstrapSpec | None = None) -> list[PolicyRow]:
-    """A line for each policy, in the order given; all share the same resamples."""
-    scored = {one.policy: scored_rows(one.scored) for one in replayed}
-    bootstrap = BlockBootstrap(next(iter(scored.values())).decision_time, spec)
-    return [_row(one, scored, bootstrap) for one in replayed]
+def way_rows(results: Sequence[SimulatedWay], spec: BootstrapSpec | None = None) -> list[WayRow]:
+    """A line for each way, in the same order; all share the same resamples."""
+    scored = {result.way: scored_rows(result.scored) for result in results}
+    return [_row(result, scored, spec or BootstrapSpec()) for result in results]
 
 
-def _row(one: Replayed, scored: dict[Policy, ScoredRows], bootstrap: BlockBootstrap) -> PolicyRow:
-    rows, yardstick = scored[one.policy], scored.get(YARDSTICK)
-    auc = auc_statistic(bootstrap, rows.label, rows.probability)
-    terms = brier_terms(rows.label, rows.probability)
+def _row(result: SimulatedWay, scored: dict[Way, ScoredRows], spec: BootstrapSpec) -> WayRow:
+    rows, reference = scored[result.way], scored.get(REFERENCE)
+    board = leaderboard_row(result.way, rows, spec)
     auc_lost = brier_lost = None
-    if yardstick is not None and one.policy != YARDSTICK:
-        other = auc_statistic(bootstrap, yardstick.label, yardstick.probability)
-        auc_lost = bootstrap.interval(lambda weights: other(weights) - auc(weights))
-        difference = terms - brier_terms(yardstick.label, yardstick.probability)
-        brier_lost = bootstrap.interval(mean_statistic(bootstrap, difference))
-    return PolicyRow(
-        policy=one.policy,
-        fits=one.fits,
-        updates=one.updates,
-        cpu_seconds=one.cpu_seconds,
-        rows=len(rows),
-        months=bootstrap.n_months,
-        roc_auc=bootstrap.interval(auc),
-        brier=bootstrap.interval(mean_statistic(bootstrap, terms)),
-        log_growth=_log_growth(bootstrap, rows),
+    if reference is not None and result.way != REFERENCE:
+        auc, brier = (PromotionPolicy(**spec.model_dump(), metric=metric) for metric in ("roc_auc", "brier"))
+        auc_lost = compare(rows, reference, REFERENCE, auc).difference
+        brier_lost = compare(rows, reference, REFERENCE, brier).difference
+    return WayRow(
+        way=result.way,
+        fits=result.fits,
+        updates=result.updates,
+        cpu_seconds=result.cpu_seconds,
+        rows=board.n_rows,
+        months=board.n_months,
+        roc_auc=board.roc_auc,
+        brier=board.brier,
+        log_growth=_log_growth(rows, spec),
         auc_lost=auc_lost,
         brier_lost=brier_lost,
     )
 
 
-def _log_growth(bootstrap: BlockBootstrap, rows: ScoredRows) -> Interval | None:
+def _log_growth(rows: ScoredRows, spec: BootstrapSpec) -> Interval | None:
     allocation = allocation_of(rows)
     if not allocation.metrics.n_bets:
         return None
@@ -84,4 +82,4 @@ def _log_growth(bootstrap: BlockBootstrap, rows: ScoredRows) -> Interval | None:
         with np.errstate(divide="ignore"):  # ruin has no logarithm; such resamples are left out
             return np.log1p(sequences).mean(axis=1)
 
-    return bootstrap.interval_of_sequence(mean_log, monthly)
+    return BlockBootstrap(rows.decision_time, spec).interval_of_sequence(mean_log, monthly)

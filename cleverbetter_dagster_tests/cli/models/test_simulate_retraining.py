@@ -10,13 +10,13 @@ from psycopg import sql
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
-from cleverbetter_dagster.cli.models.simulate_retraining import show_policies, simulate_retraining
+from cleverbetter_dagster.cli.models.simulate_retraining import show_ways, simulate_retraining
 from cleverbetter_dagster.dataset.simulation.rows import SimulationSpec, simulate_rows
 from cleverbetter_dagster.errors import DataError
 from cleverbetter_dagster.evaluation.intervals.bootstrap import Interval
-from cleverbetter_dagster.services.simulation import retraining as replay_module
-from cleverbetter_dagster.services.simulation.retraining import POLICIES, ReplaySpec
-from cleverbetter_dagster.services.simulation.table import PolicyRow
+from cleverbetter_dagster.services.simulation import retraining
+from cleverbetter_dagster.services.simulation.retraining import WAYS, RetrainingSpec
+from cleverbetter_dagster.services.simulation.table import WayRow
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.imports.importer import import_files
 from cleverbetter_dagster.store.postgres.database import psycopg_connect
@@ -54,53 +54,51 @@ def written(settings: Settings) -> tuple[list[str], set[Path]]:
 
 
 @pytest.mark.slow
-def test_the_table_and_the_json_tell_the_same_and_nothing_is_written(
-    imported: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_table_and_json_agree_and_nothing_is_written(imported: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     before = written(imported)
-    told = run(*MONTHS)
-    assert told.exit_code == 0, told.output
+    shown = run(*MONTHS)
+    assert shown.exit_code == 0, shown.output
     facts = json.loads(run(*MONTHS, "--json").stdout)
-    assert [row["policy"] for row in facts] == ["never", "monthly", "incremental", "drift"]
+    assert [row["way"] for row in facts] == ["never", "monthly", "incremental", "drift"]
     assert [row["fits"] for row in facts[:3]] == [1, 2, 1]
     for row in facts:
-        assert f"{row['roc_auc']['point']:.4f}" in told.stdout
-        assert row["policy"] in told.stdout
-    assert f"judged on {facts[0]['rows']} rows of the 2 months" in " ".join(told.stdout.split())
+        assert f"{row['roc_auc']['point']:.4f}" in shown.stdout
+        assert row["way"] in shown.stdout
+    assert f"judged on {facts[0]['rows']} rows of the 2 months" in " ".join(shown.stdout.split())
     assert written(imported) == before
 
 
-def test_four_policies_with_all_their_intervals_fit_into_80_columns() -> None:
-    told = Interval(point=-0.0039, low=-0.0081, high=-0.0012, level=0.95)
+def test_four_ways_with_intervals_fit_into_80_columns() -> None:
+    interval = Interval(point=-0.0039, low=-0.0081, high=-0.0012, level=0.95)
     rows = [
-        PolicyRow(
-            policy=policy,
+        WayRow(
+            way=way,
             fits=18,
             updates=17,
             cpu_seconds=1234.5,
             rows=5764,
             months=18,
-            roc_auc=told,
-            brier=told,
-            log_growth=told,
-            auc_lost=told,
-            brier_lost=told,
+            roc_auc=interval,
+            brier=interval,
+            log_growth=interval,
+            auc_lost=interval,
+            brier_lost=interval,
         )
-        for policy in POLICIES
+        for way in WAYS
     ]
     shown = io.StringIO()
-    show_policies(rows, ReplaySpec(family="ensemble", first="2022-04", last="2023-09"), Console(width=80, file=shown))
+    show_ways(rows, RetrainingSpec(family="ensemble", first="2022-04", last="2023-09"), Console(width=80, file=shown))
     assert shown.getvalue().count("-0.0081, -0.0012") == 4 * 5
     assert "…" not in shown.getvalue()
 
 
-def test_interrupted_it_says_so_and_leaves_nothing(imported: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_simulation_leaves_nothing(imported: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     before = written(imported)
 
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(replay_module, "incremental_train", interrupted)
+    monkeypatch.setattr(retraining, "incremental_train", interrupted)
     assert run(*MONTHS).exit_code == 130
     assert written(imported) == before
 
