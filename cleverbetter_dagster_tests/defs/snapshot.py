@@ -13,12 +13,12 @@ from cleverbetter_dagster.definitions import defs
 FILE = Path(__file__).with_name("snapshot.yaml")
 
 
-def snapshot() -> dict[str, Any]:
-    """What the project shows to Dagster, by kind and name."""
+def snapshot() -> str:
+    """What the project shows to Dagster, by kind and name, as YAML."""
     graph = defs.resolve_asset_graph()
     checks = sorted((check.asset_key, check.name) for check in graph.asset_check_keys)
     jobs = {job.name: job for job in defs.resolve_all_job_defs() if job.name != "__ASSET_JOB"}
-    return {
+    shown = {
         "assets": {
             key.to_user_string(): {
                 "group": graph.get(key).group_name,
@@ -40,6 +40,7 @@ def snapshot() -> dict[str, Any]:
             for sensor in sorted(defs.sensors or [], key=lambda sensor: sensor.name)
         },
     }
+    return yaml.safe_dump(shown, default_flow_style=None, sort_keys=False, width=120)
 
 
 def names(keys: Any) -> list[str]:
@@ -47,4 +48,4 @@ def names(keys: Any) -> list[str]:
 
 
 if __name__ == "__main__":
-    FILE.write_text(yaml.safe_dump(snapshot(), default_flow_style=None, sort_keys=False, width=120))
+    FILE.write_text(snapshot())
