@@ -1,0 +1,30 @@
+"""What README and CONTRIBUTING point at exists."""
+
+import re
+
+import pytest
+
+from cleverbetter_dagster.settings import REPOSITORY
+
+ROOTS = (REPOSITORY, REPOSITORY / "cleverbetter_dagster", REPOSITORY / "cleverbetter_dagster_tests")
+NAMES = r"`([\w./]*(?:/|\.(?:py|md|txt|toml|yaml)|\.ci/\w+))`"
+"""Folders end in a slash, files in a known ending; a leading `...` stands for any name."""
+
+MENTIONED = [
+    (document, path)
+    for document in ("README.md", "CONTRIBUTING.md")
+    for path in sorted(set(re.findall(NAMES, (REPOSITORY / document).read_text())))
+    if not path.startswith(("...", ".cleverbetter"))
+]
+
+
+@pytest.mark.parametrize(("document", "path"), MENTIONED)
+def test_every_file_that_a_document_names_exists(document: str, path: str) -> None:
+    assert any((root / path).exists() for root in ROOTS), f"{document} names {path}"
+
+
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md"])
+def test_every_module_that_a_document_runs_exists(document: str) -> None:
+    modules = re.findall(r"python -m (cleverbetter_dagster[\w.]+)", (REPOSITORY / document).read_text())
+    missing = [name for name in modules if not (REPOSITORY / f"{name.replace('.', '/')}.py").exists()]
+    assert modules and not missing
