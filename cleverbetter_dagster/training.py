@@ -17,7 +17,7 @@ from cleverbetter_dagster.dataset.examples import Examples, check_enough, pooled
 from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.dataset.splits import Partition
 from cleverbetter_dagster.errors import InvalidInput, NotEnoughRows
-from cleverbetter_dagster.learning.catalogue import get_family
+from cleverbetter_dagster.learning.catalogue import DEFAULT_FAMILY, get_family
 from cleverbetter_dagster.learning.model import Params
 from cleverbetter_dagster.learning.scoring.spec import StudySpec
 from cleverbetter_dagster.services.ingest.loading import load_history
@@ -104,7 +104,7 @@ class TrainingPipeline:
         y_train: ArrayLike,
         X_val: pd.DataFrame,
         y_val: ArrayLike,
-        model_type: str = "ensemble",
+        model_type: str = DEFAULT_FAMILY,
         params: Params | None = None,
     ) -> TrainedModel:
         """Fit a family on train and the later validation rows.
@@ -129,7 +129,7 @@ class TrainingPipeline:
         y_train: ArrayLike,
         X_val: pd.DataFrame,
         y_val: ArrayLike,
-        model_type: str = "ensemble",
+        model_type: str = DEFAULT_FAMILY,
         n_trials: int | None = None,
     ) -> dict[str, Any]:
         """Search a family's hyperparameters with Optuna, judged on temporal folds of train and validation.

@@ -19,13 +19,6 @@ if TYPE_CHECKING:
     from cleverbetter_dagster.dataset.simulation.rows import SimulationSpec
     from cleverbetter_dagster.services.records import ChampionRecord
 
-QUICK_STUDIES = {
-    "ensemble_study": {"config": {"n_trials": 5}},
-    "classifier_study": {"config": {"n_trials": 0, "n_folds": 1}},
-    "rl_agent_study": {"config": {"n_trials": 0, "n_folds": 1, "params": {"total_steps": 16_384}}},
-}
-"""A real study takes a hundred trials, too long for a demonstration."""
-
 STAKES_SHOWN = 10
 
 
@@ -47,11 +40,13 @@ def demo(
     _import_simulated_rows(settings, spec, console)
     from cleverbetter_dagster.cli.models.launch import run_job  # slow to import: first show something
     from cleverbetter_dagster.defs.launches import Launch
+    from cleverbetter_dagster.learning.catalogue import FAMILIES
 
     console.print(f"\n[bold]Loading and validating[/] the rows of {spec.months} months, {months[0]} to {months[1]}")
     run_job(settings, Launch("load_rows", (), months, {}, {}), console)
     console.print(f"\n[bold]Training, judging, promoting[/] as of {months[1]}")
-    run_job(settings, Launch("retrain", (), (months[1], months[1]), {}, {"ops": QUICK_STUDIES}), console)
+    quick = {f"{name}_study": {"config": dict(family.demo_study)} for name, family in FAMILIES.items()}
+    run_job(settings, Launch("retrain", (), (months[1], months[1]), {}, {"ops": quick}), console)
     seconds = perf_counter() - started
     if as_json:
         print_json(_results(settings, months[1]) | {"seconds": round(seconds, 1)})

@@ -1,4 +1,4 @@
-"""Every model family there is. A further family is one module and one line here."""
+"""Every model family there is. A further family is one module and its entry here."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -12,6 +12,10 @@ from cleverbetter_dagster.learning.rl_agent.family import RlAgent
 FAMILIES: Mapping[str, Family] = MappingProxyType(
     {family.name: family for family in (Ensemble(), Classifier(), RlAgent())}
 )
+"""By name. The order counts: rules of thumb stake on the probability of the first that does not stake by itself."""
+
+DEFAULT_FAMILY = next(iter(FAMILIES))
+"""The family where none is named."""
 
 
 def get_family(name: str) -> Family:

@@ -33,6 +33,7 @@ class Family(abc.ABC):
         params_model: the hyperparameters, each with its default and its bounds.
         study_defaults: fields of `StudySpec` whose default is another for this family.
         study_metrics: what a study of this family can go by.
+        demo_study: fields of `StudySpec` for a demonstration, where a real study of many trials would take too long.
     """
 
     name: ClassVar[str]
@@ -41,6 +42,7 @@ class Family(abc.ABC):
     params_model: ClassVar[type[BaseModel]]
     study_defaults: ClassVar[Params] = MappingProxyType({})
     study_metrics: ClassVar[tuple[Metric, ...]] = PROBABILITY_METRICS
+    demo_study: ClassVar[Params] = MappingProxyType({"n_trials": 0, "n_folds": 1})
 
     def default_params(self) -> dict[str, Any]:
         """Every hyperparameter of the family at its default."""

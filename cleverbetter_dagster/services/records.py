@@ -145,7 +145,7 @@ class ComparisonRecord(Record):
     """The leaderboard of one as_of, best first, and the model that challenges the champion.
 
     Attributes:
-        staking: by family that stakes by itself, its stakes beside rules on the ensemble's probability.
+        staking: by family that stakes by itself, its stakes beside rules on the probability of one that does not.
         passed_over: by family that would have challenged, why it does not.
         broken_guards: by family, what its checks that guard promotion found. All families learn from the same rows, so
             nobody is promoted where one of them is too good to be true.

@@ -1,6 +1,7 @@
 """Small rows with a planted, lasting edge per strategy, and the examples the dataset room makes of them."""
 
 import os
+from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
@@ -40,7 +41,11 @@ SMALL = {
         "epochs": 1,
     },
 }
-"""Parameters of every family that fit in a fraction of a second."""
+"""Parameters of families that fit in a fraction of a second; `small` gives the defaults of another one."""
+
+
+def small(name: str) -> dict[str, Any]:
+    return SMALL.get(name, {})
 
 
 def backtest_rows(strategies: int = 40, months: int = 24, seed: int = 7) -> pd.DataFrame:

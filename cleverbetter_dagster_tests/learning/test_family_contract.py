@@ -16,7 +16,7 @@ from cleverbetter_dagster.errors import LearningError
 from cleverbetter_dagster.learning.catalogue import FAMILIES
 from cleverbetter_dagster.learning.family import Family
 from cleverbetter_dagster.learning.model import FittedModel
-from cleverbetter_dagster_tests.learning.conftest import SMALL
+from cleverbetter_dagster_tests.learning.conftest import small
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
@@ -30,7 +30,7 @@ def model(family: Family, partition: Partition) -> FittedModel:
 
 
 def fitted(family: Family, partition: Partition, seed: int = 3, threads: int = 1) -> FittedModel:
-    return family.fit(partition.train, partition.validation, SMALL[family.name], seed, threads)
+    return family.fit(partition.train, partition.validation, small(family.name), seed, threads)
 
 
 def same(left: pd.DataFrame, right: pd.DataFrame) -> None:
@@ -128,13 +128,13 @@ def test_a_planted_signal_is_learned(model, partition):
 
 def test_nothing_handed_in_is_changed(family, partition):
     parts = {name: getattr(partition, name).frame.copy() for name in ("train", "validation", "test")}
-    params = dict(SMALL[family.name])
+    params = dict(small(family.name))
     model = family.fit(partition.train, partition.validation, params, 0, 1)
     X = partition.test.X
     before = X.copy()
     model.describe(X)
     same(X, before)
-    assert params == SMALL[family.name]
+    assert params == small(family.name)
     for name, frame in parts.items():
         same(getattr(partition, name).frame, frame)
 
@@ -148,10 +148,10 @@ def test_an_unknown_or_impossible_parameter_is_an_error_that_names_it(family, pa
 
 
 def test_what_is_left_out_takes_its_default(family, partition):
-    small = SMALL[family.name]
-    full = family.default_params() | small
-    assert set(small) <= set(family.default_params())
-    left = family.fit(partition.train, partition.validation, small, 1, 1)
+    some = small(family.name)
+    full = family.default_params() | some
+    assert set(some) <= set(family.default_params())
+    left = family.fit(partition.train, partition.validation, some, 1, 1)
     right = family.fit(partition.train, partition.validation, full, 1, 1)
     same(left.describe(partition.test.X), right.describe(partition.test.X))
 
@@ -167,19 +167,19 @@ def test_a_label_known_after_validation_began_is_refused(family, partition):
     late = partition.train.frame.copy()
     late.iloc[0, late.columns.get_loc("label_time")] = partition.validation.decision_time.max()
     with pytest.raises(LearningError, match="purge"):
-        family.fit(Examples(late), partition.validation, SMALL[family.name], 0, 1)
+        family.fit(Examples(late), partition.validation, small(family.name), 0, 1)
 
 
 def test_an_empty_part_is_refused(family, partition):
     nothing = partition.validation.take(np.array([], dtype=int))
     with pytest.raises(LearningError, match="0 to validate on"):
-        family.fit(partition.train, nothing, SMALL[family.name], 0, 1)
+        family.fit(partition.train, nothing, small(family.name), 0, 1)
 
 
 def test_labels_of_one_class_are_refused(family, partition):
     lost = [Examples(part.frame.assign(label=0.0)) for part in (partition.train, partition.validation)]
     with pytest.raises(LearningError, match="both 0 and 1"):
-        family.fit(*lost, SMALL[family.name], 0, 1)
+        family.fit(*lost, small(family.name), 0, 1)
 
 
 def test_importance_is_a_share_of_every_feature_and_finds_the_planted_ones(model):

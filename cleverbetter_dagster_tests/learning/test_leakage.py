@@ -14,7 +14,7 @@ from cleverbetter_dagster.learning.ensemble import base_learners
 from cleverbetter_dagster.learning.ensemble import family as ensemble
 from cleverbetter_dagster.learning.ensemble.family import Ensemble, predict_forward
 from cleverbetter_dagster.learning.ensemble.params import EnsembleParams
-from cleverbetter_dagster_tests.learning.conftest import SMALL, partition_of
+from cleverbetter_dagster_tests.learning.conftest import SMALL, partition_of, small
 
 PARAMS = SMALL["ensemble"]
 AS_OF_END = pd.Timestamp("2021-04-01", tz="UTC")
@@ -35,7 +35,7 @@ def test_altering_rows_after_a_month_changes_no_model_of_that_month(name, rows):
     models = []
     for variant in (rows, altered_after(rows, AS_OF_END)):
         known = partition_of(variant, AS_OF_END)
-        model = FAMILIES[name].fit(known.train, known.validation, SMALL[name], 0, 1)
+        model = FAMILIES[name].fit(known.train, known.validation, small(name), 0, 1)
         models.append((model.report(), model.describe(known.test.X), model.feature_importance()))
     left, right = models
     assert left[0] == right[0]

@@ -19,7 +19,7 @@ from cleverbetter_dagster.learning.catalogue import FAMILIES
 from cleverbetter_dagster.learning.model import FittedModel
 from cleverbetter_dagster.learning.rl_agent.family import FittedRlAgent
 from cleverbetter_dagster.learning.rl_agent.probability import ForwardView
-from cleverbetter_dagster_tests.learning.conftest import SMALL, backtest_rows, partition_of
+from cleverbetter_dagster_tests.learning.conftest import backtest_rows, partition_of, small
 
 PARTS = ("train", "validation", "test")
 
@@ -44,7 +44,7 @@ def dealt(honest: Partition) -> Partition:
 
 
 def fitted(name: str, parts: Partition, seed: int = 0) -> FittedModel:
-    return FAMILIES[name].fit(parts.train, parts.validation, SMALL[name], seed, 1)
+    return FAMILIES[name].fit(parts.train, parts.validation, small(name), seed, 1)
 
 
 def auc(model: FittedModel, test: Examples) -> float:

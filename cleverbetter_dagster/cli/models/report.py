@@ -15,7 +15,9 @@ from cleverbetter_dagster.settings import load_settings
 
 
 def report(
-    family: Annotated[str, typer.Option(help="The family whose report is wanted.")] = "ensemble",
+    family: Annotated[
+        str | None, typer.Option(help="The family whose report is wanted; by default the first of the catalogue.")
+    ] = None,
     as_of: Annotated[str | None, typer.Option(help="Month such as 2023-12; by default the newest there is.")] = None,
     kind: Annotated[
         str | None, typer.Option(help="split, comparison or walk_forward, instead of a family; or a family's name.")
@@ -27,11 +29,12 @@ def report(
 
     With --json it is not opened, and its file is named.
     """
+    from cleverbetter_dagster.learning.catalogue import DEFAULT_FAMILY
     from cleverbetter_dagster.services.reports.store import find_report
     from cleverbetter_dagster.store.artefacts import ArtefactStore
 
     settings, console = load_settings(), Console(highlight=False)
-    wanted = (kind or family).replace("-", "_")
+    wanted = (kind or family or DEFAULT_FAMILY).replace("-", "_")
     month, path = find_report(settings, wanted, as_of)
     store = ArtefactStore(settings.artefacts_base)
     file = output or Path(store.url(path))

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 def simulate_retraining(
     first: Annotated[str, typer.Option("--from", metavar="YYYY-MM", help="First month a model is fitted at.")],
     last: Annotated[str, typer.Option("--to", metavar="YYYY-MM", help="Last month; judged on the one after.")],
-    family: Annotated[str, typer.Option(help="Model family, with its default parameters.")] = "ensemble",
+    family: Annotated[
+        str | None,
+        typer.Option(help="Model family, with its default parameters; by default the first of the catalogue."),
+    ] = None,
     min_composite_score: Annotated[
         float, typer.Option(help="Rows scoring below are neither learned from nor judged.")
     ] = 0.3,
@@ -32,13 +35,16 @@ def simulate_retraining(
     """Simulate never, monthly, incremental and on-drift retraining on the database's past months. Writes nothing."""
     from cleverbetter_dagster.cli.progress import import_progress
     from cleverbetter_dagster.dataset.spec import DatasetSpec
+    from cleverbetter_dagster.learning.catalogue import DEFAULT_FAMILY
     from cleverbetter_dagster.services.simulation.retraining import RetrainingSpec, database_rows, simulate
     from cleverbetter_dagster.services.simulation.table import way_rows
     from cleverbetter_dagster.settings import load_settings
 
     settings = load_settings()
     dataset = DatasetSpec(min_composite_score=None if every_row else min_composite_score)
-    spec = RetrainingSpec(family=family, first=first, last=last, dataset=dataset, largest_drift=largest_drift)
+    spec = RetrainingSpec(
+        family=family or DEFAULT_FAMILY, first=first, last=last, dataset=dataset, largest_drift=largest_drift
+    )
     with import_progress(progress_console(quiet=as_json)) as progress:
         progress("Reading rows", 0.0)
         rows = database_rows(settings)

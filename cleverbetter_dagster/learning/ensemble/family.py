@@ -23,6 +23,7 @@ scaled, imputed or binned outside a step; an update keeps scaling, imputing and 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -112,6 +113,7 @@ class Ensemble(Family):
     )
 
     params_model = EnsembleParams
+    demo_study = MappingProxyType({"n_trials": 5})
 
     def scorer(self, examples: Examples, spec: StudySpec) -> StackScorer:
         """Fits each member once a fold."""

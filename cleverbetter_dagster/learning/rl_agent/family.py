@@ -148,6 +148,7 @@ class RlAgent(Family):
     params_model = RlAgentParams
     study_metrics = (*PROBABILITY_METRICS, "growth")
     study_defaults = MappingProxyType({"metric": "growth", "n_trials": 20, "timeout_seconds": 300})
+    demo_study = MappingProxyType({"n_trials": 0, "n_folds": 1, "params": {"total_steps": 16_384}})
 
     def scorer(self, examples: Examples, spec: StudySpec) -> AgentScorer:
         """Learns the probability once a fold, and trains fewer and shorter agents."""

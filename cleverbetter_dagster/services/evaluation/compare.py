@@ -15,14 +15,12 @@ from cleverbetter_dagster.evaluation.metrics.classification import brier_terms
 from cleverbetter_dagster.evaluation.plots.models import bankroll_plot, roc_plot
 from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
 from cleverbetter_dagster.evaluation.staking_comparison import StakingVerdict
+from cleverbetter_dagster.learning.catalogue import FAMILIES
 from cleverbetter_dagster.services.checks import broken_guards
 from cleverbetter_dagster.services.evaluation.checks import MODEL_CHECKS
 from cleverbetter_dagster.services.evaluation.scored_table import evaluated_model, scored_by_model, scored_rows
 from cleverbetter_dagster.services.evaluation.stakes import judge_staking, rows_of
 from cleverbetter_dagster.services.records import ComparisonRecord
-
-YARDSTICK = "ensemble"
-"""The family on whose probability rules of thumb stake when they are compared with an agent."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +94,8 @@ def choose_challenger(candidates: Mapping[str, Candidate]) -> ChallengerChoice:
     """The family with the lowest Brier score challenges, if its stakes allow it.
 
     A family that stakes by itself challenges only where its stakes beat rules of thumb on its own probability and on
-    the ensemble's. Where no family is left, the first challenges nevertheless, and the gate says what it lacks.
+    that of a family that does not. Where no family is left, the first challenges nevertheless, and the gate says what
+    it lacks.
     """
     scored = {family: scored_rows(candidate.rows) for family, candidate in candidates.items()}
     ranked = sorted(candidates, key=lambda family: (_brier(scored[family]), family))
@@ -122,11 +121,12 @@ def _brier(rows: ScoredRows) -> float:
 
 
 def _beside_yardstick(candidates: Mapping[str, Candidate]) -> dict[str, StakingVerdict]:
-    """Families that stake by themselves beside rules on the ensemble's probability; none without an ensemble."""
-    if YARDSTICK not in candidates:
+    """Families that stake by themselves beside rules on the probability of the catalogue's first that does not."""
+    yardstick = next((name for name in FAMILIES if name in candidates and candidates[name].verdict is None), None)
+    if yardstick is None:
         return {}
     verdicts = {
-        family: judge_staking(candidate.rows, candidates[YARDSTICK].rows, candidate.staking)
+        family: judge_staking(candidate.rows, candidates[yardstick].rows, candidate.staking)
         for family, candidate in candidates.items()
         if candidate.verdict is not None
     }

@@ -20,7 +20,7 @@ from cleverbetter_dagster.learning.scoring.scorer import FitScorer, FoldScores
 from cleverbetter_dagster.learning.scoring.spec import StudySpec
 from cleverbetter_dagster.learning.tuning.results import StudyContext
 from cleverbetter_dagster.learning.tuning.study import IS_DEFAULT, RANGES, SCORES, run_study
-from cleverbetter_dagster_tests.learning.conftest import SMALL
+from cleverbetter_dagster_tests.learning.conftest import small
 
 COMPLETE = optuna.trial.TrialState.COMPLETE
 
@@ -237,6 +237,6 @@ def test_defaults_another_worker_is_still_at_are_not_asked_for_again_and_win_whe
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_every_family_can_be_scored(name, past):
-    scores = FitScorer(FAMILIES[name].fit, past, StudySpec(n_folds=2)).score(SMALL[name])
+    scores = FitScorer(FAMILIES[name].fit, past, StudySpec(n_folds=2)).score(small(name))
     assert scores.mean("auc") > 0.6
     assert 0.0 < scores.mean("brier") < 0.3
