@@ -14,24 +14,15 @@ every function below:
 from typing import Annotated
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from pydantic import BaseModel, ConfigDict, Field
 
-from cleverbetter_dagster.betting.segments import (
-    FloatArray,
-    segment_max_drawdowns,
-    segment_profit_factors,
-    segment_sharpe_ratios,
-    segment_win_rates,
-)
+from cleverbetter_dagster.betting.arrays import FloatArray
 from cleverbetter_dagster.errors import InvalidInput
 
-DAYS_PER_YEAR = 365
 MONTHS_PER_YEAR = 12
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
-
-_ONE_SEGMENT = np.array([0])
 
 
 class BettingMetrics(BaseModel):
@@ -49,9 +40,7 @@ class BettingMetrics(BaseModel):
     max_drawdown: Fraction = Field(description="largest fall from a peak, as a fraction of the peak")
 
 
-def betting_metrics(
-    stakes: ArrayLike, profits: ArrayLike, initial_bankroll: float | None = None, bets_per_year: float = 1.0
-) -> BettingMetrics:
+def betting_metrics(stakes: ArrayLike, profits: ArrayLike, initial_bankroll: float | None = None) -> BettingMetrics:
     """Metrics of bets settled one after the other, stakes not reinvested.
 
     Args:
@@ -59,7 +48,6 @@ def betting_metrics(
         profits: shape (n,), in the unit of the stakes; 0 where the stake is 0.
         initial_bankroll: what the drawdown is measured against, > 0, in the unit of the stakes. By default
             the sum of the stakes: the smallest bankroll sure to survive losing every one of them.
-        bets_per_year: annualises the Sharpe ratio; the default of 1 leaves it per bet.
 
     Raises:
         InvalidInput: shapes differ, a number is not finite, a stake is negative, or a profit has no stake.
@@ -80,7 +68,7 @@ def betting_metrics(
         roi=total_return / total_stake if total_stake > 0 else None,
         win_rate=win_rate(profit),
         profit_factor=profit_factor(profit),
-        sharpe_ratio=sharpe_ratio(profit / stake, bets_per_year),
+        sharpe_ratio=sharpe_ratio(profit / stake, periods_per_year=1),
         max_drawdown=max_drawdown(np.maximum(bankroll + np.append(0.0, np.cumsum(profit)), 0.0)),
     )
 
@@ -99,16 +87,17 @@ def placed_bets(stakes: ArrayLike, profits: ArrayLike) -> tuple[FloatArray, Floa
 
 
 def win_rate(profits: ArrayLike) -> float | None:
-    """Share of bets with a profit above 0; a stake returned in full is a bet but no win. None without a
-    bet."""
+    """Share of bets with a profit above 0; a stake returned in full is a bet but no win. None without a bet."""
     profit = finite_vector(profits, "profits")
-    return float(segment_win_rates(profit, _ONE_SEGMENT)[0]) if len(profit) else None
+    return float((profit > 0).mean()) if len(profit) else None
 
 
 def profit_factor(profits: ArrayLike) -> float | None:
     """Gross profit over gross loss, >= 0; None where no bet lost."""
     profit = finite_vector(profits, "profits")
-    return _defined(segment_profit_factors(profit, _ONE_SEGMENT)) if len(profit) else None
+    gain, loss = np.maximum(profit, 0.0).sum(), np.maximum(-profit, 0.0).sum()
+    # A loss that vanishes beside the gain is rounding error, and the ratio would be astronomical.
+    return float(gain / loss) if loss > 1e-12 * gain else None
 
 
 def sharpe_ratio(returns: ArrayLike, periods_per_year: float) -> float | None:
@@ -121,7 +110,11 @@ def sharpe_ratio(returns: ArrayLike, periods_per_year: float) -> float | None:
     2.0
     """
     values = finite_vector(returns, "returns")
-    return _defined(segment_sharpe_ratios(values, _ONE_SEGMENT, periods_per_year)) if len(values) else None
+    deviation = values.std(ddof=1) if len(values) > 1 else 0.0
+    # Equal returns leave a deviation of rounding error, and the ratio would be astronomical.
+    if deviation <= 1e-12 * np.abs(values).max(initial=0.0):
+        return None
+    return float(values.mean() / deviation * np.sqrt(periods_per_year))
 
 
 def bankroll_curve(returns: ArrayLike, initial_bankroll: float = 1.0) -> FloatArray:
@@ -148,34 +141,8 @@ def max_drawdown(curve: ArrayLike) -> float:
     values = finite_vector(curve, "curve")
     if len(values) == 0 or values[0] <= 0 or values.min() < 0:
         raise InvalidInput(f"A bankroll curve must start above 0 and stay >= 0 (got {values[:3]}...): floor ruin at 0.")
-    return float(segment_max_drawdowns(values, _ONE_SEGMENT, initial=float(values[0]))[0])
-
-
-def composite_score(
-    total_return: NDArray[np.float64],
-    sharpe_ratio: NDArray[np.float64],
-    max_drawdown: NDArray[np.float64],
-    win_rate: NDArray[np.float64],
-    profit_factor: NDArray[np.float64],
-) -> FloatArray:
-    """The upstream service's mark of a backtest, 0..1, elementwise; it agrees with its rows to about 0.01.
-
-    Half of it is a quality score: Sharpe ratio (30%, scaled from -2..3), return on capital (20%, -0.5..1),
-    profit factor (20%, 0..3), drawdown (15%, 0.5..0) and win rate (15%, 0..1), each clipped to 0..1. The
-    other half is the return again on the same scale: upstream takes the mean of its Monte Carlo and
-    walk-forward returns there, two more estimates of the row's own return. Arithmetic on the row, so never a
-    label. NaN: a profit factor counts as the best (no losing bet), a Sharpe ratio as 0; elsewhere NaN stays
-    NaN.
-    """
-    gain = _scaled(total_return, -0.5, 1.0)
-    quality = (
-        0.30 * _scaled(np.nan_to_num(sharpe_ratio, nan=0.0), -2.0, 3.0)
-        + 0.20 * gain
-        + 0.20 * _scaled(np.nan_to_num(profit_factor, nan=np.inf), 0.0, 3.0)
-        + 0.15 * (1.0 - _scaled(max_drawdown, 0.0, 0.5))
-        + 0.15 * _scaled(win_rate, 0.0, 1.0)
-    )
-    return 0.5 * quality + 0.5 * gain
+    peak = np.maximum.accumulate(values)
+    return float(((peak - values) / peak).max())
 
 
 def finite_vector(values: ArrayLike, name: str) -> FloatArray:
@@ -190,18 +157,10 @@ def finite_vector(values: ArrayLike, name: str) -> FloatArray:
         raise InvalidInput(f"{name} are not numbers: {values!r:.100}") from None
     if vector.ndim != 1:
         raise InvalidInput(f"{name} have shape {vector.shape}, must be one-dimensional.")
-    wrong = np.flatnonzero(~np.isfinite(vector))
-    if len(wrong):
+    if not np.isfinite(vector).all():
+        wrong = np.flatnonzero(~np.isfinite(vector))
         raise InvalidInput(
             f"{name}[{wrong[0]}] is {vector[wrong[0]]} ({len(wrong)} of {len(vector)} are not finite): "
             "drop or repair them first."
         )
     return vector
-
-
-def _defined(values: FloatArray) -> float | None:
-    return None if np.isnan(values[0]) else float(values[0])
-
-
-def _scaled(values: FloatArray, low: float, high: float) -> FloatArray:
-    return np.clip((values - low) / (high - low), 0.0, 1.0)

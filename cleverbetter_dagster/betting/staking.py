@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from pydantic import BaseModel, ConfigDict, Field
 
-from cleverbetter_dagster.betting.segments import FloatArray, IntArray
+from cleverbetter_dagster.betting.arrays import FloatArray, IntArray
 from cleverbetter_dagster.errors import InvalidInput
 
 # For a normal return around 0, E[R^2] is pi/2 times the square of its mean absolute value.
@@ -153,31 +153,15 @@ def _price_of_bankroll(
     return high
 
 
-def equal_stakes(chosen: ArrayLike, spec: StakingSpec | None = None, group: ArrayLike | None = None) -> FloatArray:
-    """The largest stake for every chosen strategy (bool, shape (n,)), scaled down where together above the bound.
+def equal_stakes(group: ArrayLike, spec: StakingSpec | None = None) -> FloatArray:
+    """The largest stake for every strategy, shape (n,), or an equal share of the bound on the sum where that is less.
 
-    >>> equal_stakes([True, False, True], StakingSpec(max_stake_fraction=0.8)).tolist()
-    [0.5, 0.0, 0.5]
+    >>> equal_stakes(["may", "may", "june"], StakingSpec(max_stake_fraction=0.8)).tolist()
+    [0.5, 0.5, 0.8]
     """
     spec = spec or StakingSpec()
-    stake = np.where(np.asarray(chosen, dtype=bool), spec.max_stake_fraction, 0.0)
-    index = _group_index(group, len(stake))
-    total = np.bincount(index, weights=stake)
-    scale = np.divide(spec.max_total_fraction, total, out=np.ones_like(total), where=total > spec.max_total_fraction)
-    return stake * scale[index]
-
-
-def stakes_from_probability(
-    probability: ArrayLike,
-    magnitudes: tuple[ArrayLike, ArrayLike],
-    spec: StakingSpec | None = None,
-    group: ArrayLike | None = None,
-) -> FloatArray:
-    """Stakes from a calibrated probability and the strategy's own (gain, loss) magnitudes.
-
-    See `return_moments` for the magnitudes, `allocate` for the rest.
-    """
-    return allocate(*return_moments(probability, *magnitudes), spec, group)
+    _, index, count = np.unique(np.asarray(group), return_inverse=True, return_counts=True)
+    return np.minimum(spec.max_stake_fraction, spec.max_total_fraction / count)[index]
 
 
 def _group_index(group: ArrayLike | None, length: int) -> IntArray:

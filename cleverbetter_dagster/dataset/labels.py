@@ -11,8 +11,6 @@ LABEL_TIME = "label_time"
 NEXT_ROI = "next_roi"
 NEXT_ID = "next_id"
 
-OUTCOME_COLUMNS = (LABEL, LABEL_TIME, NEXT_ROI, NEXT_ID)
-
 
 def outcomes(panel: pd.DataFrame, sequence: np.ndarray, return_threshold: float) -> pd.DataFrame:
     """Label of every row.

@@ -1,5 +1,7 @@
 """Which rows count: the quality filter, the rows a model may learn from, and the newest rows of live strategies."""
 
+from datetime import datetime
+
 import pandas as pd
 
 from cleverbetter_dagster.dataset.as_of import AsOf
@@ -19,7 +21,7 @@ def passes_filter(rows: pd.DataFrame, min_composite_score: float | None) -> pd.S
 
 
 def is_usable(
-    panel: pd.DataFrame, min_composite_score: float | None, examples_from: pd.Timestamp | None = None
+    panel: pd.DataFrame, min_composite_score: float | None, examples_from: datetime | None = None
 ) -> pd.Series:
     """True for each row that can be an example: labelled, of enough quality, not decided before `examples_from`."""
     usable = panel[LABEL].notna() & passes_filter(panel, min_composite_score)

@@ -45,12 +45,15 @@ class PartSummary(BaseModel):
     last_label: datetime
 
 
-class TemporalSplit(BaseModel):
-    """Where a panel's examples were cut, and what that left. Serialises to JSON; `apply_split` repeats it.
+class Cuts(BaseModel):
+    """Which rows are examples, and of which part. All times UTC.
 
-    `validation_start` is also the end of train, `test_start` that of validation: the earlier part is decided
-    strictly before, the later one at or after. Of a rolling window, nothing decided before `examples_from` is an
-    example. `filtered_rows` have a label but failed the quality filter or lie before the window. All times UTC.
+    Attributes:
+        validation_start: also the end of train: the earlier part is decided strictly before, the later at or after.
+        test_start: likewise between validation and test.
+        embargo_days: how long before the next part starts a label must have been known.
+        min_composite_score: the quality filter; None takes every row.
+        examples_from: nothing decided before is an example; None for an expanding window.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -59,12 +62,20 @@ class TemporalSplit(BaseModel):
     test_start: datetime
     embargo_days: float
     min_composite_score: float | None
+    examples_from: datetime | None = None
+
+
+class TemporalSplit(Cuts):
+    """Where a panel's examples were cut, and the resulting parts. Serialises to JSON; `apply_split` repeats it.
+
+    `filtered_rows` have a label but failed the quality filter or lie before `examples_from`.
+    """
+
     train: PartSummary
     validation: PartSummary
     test: PartSummary
     filtered_rows: int
     unlabelled_rows: int
-    examples_from: datetime | None = None
 
     @property
     def usable_rows(self) -> int:
@@ -75,16 +86,6 @@ class TemporalSplit(BaseModel):
     def purged_rows(self) -> int:
         """Examples dropped because their labels reach into the part after theirs."""
         return self.train.purged + self.validation.purged
-
-
-@dataclass(frozen=True)
-class Cuts:
-    """What decides which rows are examples, and of which part."""
-
-    borders: tuple[pd.Timestamp, pd.Timestamp]
-    embargo_days: float
-    min_composite_score: float | None
-    examples_from: pd.Timestamp | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,11 +110,18 @@ def split_examples(panel: pd.DataFrame, spec: DatasetSpec) -> Partition:
     start = _window_start(panel[DECISION_TIME], spec.max_history_months)
     usable = panel.loc[is_usable(panel, spec.min_composite_score, start), DECISION_TIME]
     shares = (spec.train_fraction, spec.train_fraction + spec.validation_fraction)
-    borders = _borders(usable, shares, "train, validation and test")
-    return _cut(panel, Cuts((borders[0], borders[1]), spec.embargo_days, spec.min_composite_score, start))
+    validation_start, test_start = _borders(usable, shares, "train, validation and test")
+    cuts = Cuts(
+        validation_start=validation_start,
+        test_start=test_start,
+        embargo_days=spec.embargo_days,
+        min_composite_score=spec.min_composite_score,
+        examples_from=start,
+    )
+    return _cut(panel, cuts)
 
 
-def apply_split(panel: pd.DataFrame, split: TemporalSplit) -> Partition:
+def apply_split(panel: pd.DataFrame, split: Cuts) -> Partition:
     """Cut a panel where `split` says: the same panel gives the same parts, whatever the spec says by now.
 
     A panel of a later as_of has more labels: its test part goes on to its own end.
@@ -121,9 +129,7 @@ def apply_split(panel: pd.DataFrame, split: TemporalSplit) -> Partition:
     Raises:
         NotEnoughRows: a part is empty.
     """
-    borders = (pd.Timestamp(split.validation_start), pd.Timestamp(split.test_start))
-    start = None if split.examples_from is None else pd.Timestamp(split.examples_from)
-    return _cut(panel, Cuts(borders, split.embargo_days, split.min_composite_score, start))
+    return _cut(panel, split)
 
 
 def temporal_folds(
@@ -194,24 +200,21 @@ def _borders(decision_time: pd.Series, shares: Sequence[float], parts: str) -> l
 
 def _cut(panel: pd.DataFrame, cuts: Cuts) -> Partition:
     usable = is_usable(panel, cuts.min_composite_score, cuts.examples_from)
-    block = np.searchsorted(pd.DatetimeIndex(cuts.borders), pd.DatetimeIndex(panel[DECISION_TIME]), side="right")
+    borders = [pd.Timestamp(cuts.validation_start), pd.Timestamp(cuts.test_start)]
+    block = np.searchsorted(pd.DatetimeIndex(borders), pd.DatetimeIndex(panel[DECISION_TIME]), side="right")
     embargo = pd.Timedelta(days=cuts.embargo_days)
     frames, summaries = {}, {}
-    for number, (name, end) in enumerate(zip(PARTS, [*cuts.borders, None], strict=True)):
+    for number, (name, end) in enumerate(zip(PARTS, [*borders, None], strict=True)):
         part = usable & (block == number)
-        kept = part if end is None else part & _known(panel[LABEL_TIME], end, embargo)
-        frames[name] = panel[kept]
-        summaries[name] = _summary(name, frames[name], purged=int(part.sum() - kept.sum()))
+        known_in_time = part if end is None else part & _known(panel[LABEL_TIME], end, embargo)
+        frames[name] = panel[known_in_time]
+        summaries[name] = _summary(name, frames[name], purged=int(part.sum() - known_in_time.sum()))
     labelled = int(panel[LABEL].notna().sum())
     split = TemporalSplit(
-        validation_start=cuts.borders[0],
-        test_start=cuts.borders[1],
-        embargo_days=cuts.embargo_days,
-        min_composite_score=cuts.min_composite_score,
-        examples_from=cuts.examples_from,
+        **{name: getattr(cuts, name) for name in Cuts.model_fields},
+        **summaries,
         filtered_rows=labelled - int(usable.sum()),
         unlabelled_rows=len(panel) - labelled,
-        **summaries,
     )
     return Partition(**{name: Examples(frame) for name, frame in frames.items()}, split=split)
 

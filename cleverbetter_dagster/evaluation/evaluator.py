@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
+from cleverbetter_dagster.betting.arrays import FloatArray
 from cleverbetter_dagster.betting.performance import betting_metrics, finite_vector
-from cleverbetter_dagster.betting.segments import FloatArray
 from cleverbetter_dagster.errors import InvalidInput
 from cleverbetter_dagster.evaluation.metrics.classification import classification_metrics
 

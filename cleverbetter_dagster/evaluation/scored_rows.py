@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from cleverbetter_dagster.betting.arrays import FloatArray
 from cleverbetter_dagster.betting.performance import finite_vector
-from cleverbetter_dagster.betting.segments import FloatArray
 from cleverbetter_dagster.errors import InvalidInput
 
 

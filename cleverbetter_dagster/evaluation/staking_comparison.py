@@ -12,8 +12,8 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from pydantic import BaseModel, ConfigDict, Field
 
+from cleverbetter_dagster.betting.arrays import FloatArray
 from cleverbetter_dagster.betting.performance import finite_vector
-from cleverbetter_dagster.betting.segments import FloatArray
 from cleverbetter_dagster.betting.staking import StakingSpec, allocate, equal_stakes, return_moments
 from cleverbetter_dagster.errors import InvalidInput
 from cleverbetter_dagster.evaluation.intervals.bootstrap import BlockBootstrap, BootstrapSpec, Interval, Statistic
@@ -110,7 +110,7 @@ def rule_stakes(rows: StakedRows, staking: StakingSpec, evidence_windows: float)
         return allocate(edge, doubted, staking.model_copy(update={"kelly_fraction": share}), rows.decision_time)
 
     return {
-        "flat": equal_stakes(np.ones(len(mean), dtype=bool), staking, rows.decision_time),
+        "flat": equal_stakes(rows.decision_time, staking),
         "full_kelly": kelly(1.0, mean),
         HALF_KELLY: kelly(0.5, mean),
         "quarter_kelly": kelly(0.25, mean),

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from cleverbetter_dagster.betting.performance import (
     bankroll_curve,
     betting_metrics,
-    composite_score,
     max_drawdown,
     profit_factor,
     sharpe_ratio,
@@ -109,25 +108,6 @@ def test_a_bankroll_must_be_positive():
         betting_metrics([1], [1], initial_bankroll=0)
     with pytest.raises(InvalidInput, match="must start above 0"):
         max_drawdown([0, 1])
-
-
-def test_composite_score_by_hand():
-    # Sharpe 0.5 -> 0.5, return 0.25 -> 0.5, profit factor 1.5 -> 0.5, drawdown 0.25 -> 0.5, win rate 0.5.
-    middle = composite_score(*(np.array([value]) for value in (0.25, 0.5, 0.25, 0.5, 1.5)))
-    # Everything at its best: no losing bet (NaN) counts as such.
-    best = composite_score(*(np.array([value]) for value in (1.0, 3.0, 0.0, 1.0, np.nan)))
-    worst = composite_score(*(np.array([value]) for value in (-0.9, -9.0, 0.9, 0.0, 0.0)))
-
-    assert middle[0] == pytest.approx(0.5)
-    assert best[0] == pytest.approx(1.0)
-    assert worst[0] == 0
-
-
-def test_composite_score_weighs_quality_and_return_equally():
-    # Nothing but the return: half of it directly, a fifth of the other half, and the drawdown's free 15%.
-    score = composite_score(*(np.array([value]) for value in (1.0, -2.0, 0.0, 0.0, 0.0)))
-
-    assert score[0] == pytest.approx(0.5 * (0.2 + 0.15) + 0.5)
 
 
 @given(profits)

@@ -10,7 +10,6 @@ from cleverbetter_dagster.betting.staking import (
     equal_stakes,
     kelly_fraction,
     return_moments,
-    stakes_from_probability,
 )
 from cleverbetter_dagster.errors import InvalidInput
 
@@ -66,7 +65,7 @@ def test_each_stake_is_a_quarter_of_kelly_up_to_the_cap():
 
 def test_equal_stakes_of_one_decision_time_are_scaled_down_together():
     spec = StakingSpec(kelly_fraction=1, max_stake_fraction=0.5, max_total_fraction=0.6)
-    stakes = equal_stakes([True] * 4, spec, group=["a", "a", "b", "a"])
+    stakes = equal_stakes(["a", "a", "b", "a"], spec)
 
     # Three times 0.5 is brought down to 0.6; the single stake of the other time stays.
     assert stakes.tolist() == pytest.approx([0.2, 0.2, 0.5, 0.2])
@@ -106,7 +105,7 @@ def test_no_other_stakes_within_the_bounds_promise_more_growth(rows, spec, seed)
 
 def test_a_probability_alone_is_not_a_stake():
     # The same probability, but what is lost outweighs what is won.
-    stakes = stakes_from_probability([0.6, 0.6], ([0.1, 0.1], [0.05, 0.2]))
+    stakes = allocate(*return_moments([0.6, 0.6], [0.1, 0.1], [0.05, 0.2]))
 
     assert stakes[0] > 0
     assert stakes[1] == 0
@@ -149,7 +148,7 @@ def test_the_order_of_the_strategies_does_not_matter(rows, spec, random):
 @given(st.floats(0.01, 0.99), st.floats(0.001, 0.5), st.floats(0.001, 0.5))
 def test_a_higher_probability_never_gets_a_lower_stake(probability, gain, loss):
     higher = min(probability + 0.05, 1.0)
-    stakes = stakes_from_probability([probability, higher], ([gain] * 2, [loss] * 2), group=[0, 1])
+    stakes = allocate(*return_moments([probability, higher], [gain] * 2, [loss] * 2), group=[0, 1])
 
     assert stakes[1] >= stakes[0] - 1e-12
 

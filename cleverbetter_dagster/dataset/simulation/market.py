@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cleverbetter_dagster.betting.segments import FloatArray, IntArray
+from cleverbetter_dagster.betting.arrays import FloatArray, IntArray
 
 ODDS_EDGES = np.array([2.0, 3.0, 4.5, 7.0, 12.0, 20.0])
 RANK_EDGES = np.array([2, 3, 4, 6])

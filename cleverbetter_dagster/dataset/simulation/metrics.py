@@ -1,24 +1,11 @@
-"""From the simulated bets of one month to the numbers of its rows, measured as an evaluation measures
-them."""
-
-from dataclasses import dataclass
+"""Simulated bets of one month, and the numbers of its rows, measured as an evaluation measures them."""
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cleverbetter_dagster.betting.performance import DAYS_PER_YEAR, composite_score
-from cleverbetter_dagster.betting.segments import (
-    FloatArray,
-    IntArray,
-    segment_cumulative_sums,
-    segment_lengths,
-    segment_max_drawdowns,
-    segment_profit_factors,
-    segment_sharpe_ratios,
-    segment_sums,
-    segment_win_rates,
-)
+from cleverbetter_dagster.betting.arrays import FloatArray, IntArray
+from cleverbetter_dagster.betting.performance import max_drawdown, profit_factor, sharpe_ratio, win_rate
 from cleverbetter_dagster.dataset.simulation.market import Runners
 from cleverbetter_dagster.dataset.simulation.strategies import Strategies
 
@@ -26,39 +13,29 @@ INITIAL_CAPITAL = 1_000.0
 STAKE = 0.5
 COMMISSION = 0.05
 LEAST_BETS = 10
-NO_LOSS_PROFIT_FACTOR = 999.0
+DAYS_PER_YEAR = 365
 
-_SCORED = ("total_return", "sharpe_ratio", "max_drawdown", "win_rate", "profit_factor")
-
-
-@dataclass(frozen=True, eq=False)
-class Bets:
-    """Bets of one month, by strategy and then in order of time."""
-
-    strategy: IntArray
-    """Number of the strategy, shape (n_bets,)."""
-    runner: IntArray
-    """Position among the month's runners, shape (n_bets,)."""
-    profit: FloatArray
-    """After commission, shape (n_bets,)."""
-    first: IntArray
-    """Where each strategy's bets begin, shape (strategies that bet,)."""
+UNDEFINED = {"sharpe_ratio": 0.0, "profit_factor": 999.0}
+"""What upstream writes where a ratio is not defined."""
 
 
-def place_bets(strategies: Strategies, runners: Runners, month: int) -> Bets:
+def place_bets(strategies: Strategies, runners: Runners, month: int) -> pd.DataFrame:
     """Bet a flat stake on every runner in a strategy's cells, while the capital covers the liability.
 
     Strategies not yet begun, or with fewer than `LEAST_BETS` runners to bet on, have no bets.
+
+    Returns:
+        One line per bet, by strategy and then in order of time: `strategy`, its number; `runner`, a position among the
+        month's runners; `day` of the month; `profit` after commission.
     """
     wanted = strategies.cells[:, runners.cell]
     wanted &= ((strategies.first_month <= month) & (wanted.sum(axis=1) >= LEAST_BETS))[:, None]
     strategy, runner = np.nonzero(wanted)
     profit, liability = _settle(strategies.lays[strategy], runners, runner)
-    first = _starts(strategy)
-    before = INITIAL_CAPITAL + segment_cumulative_sums(profit, first) - profit
-    broke = segment_cumulative_sums((before < liability).astype(np.float64), first) > 0
-    strategy, runner, profit = strategy[~broke], runner[~broke], profit[~broke]
-    return Bets(strategy, runner, profit, _starts(strategy))
+    bets = pd.DataFrame({"strategy": strategy, "runner": runner, "day": runners.day[runner], "profit": profit})
+    before = INITIAL_CAPITAL + bets.groupby("strategy")["profit"].cumsum() - profit
+    times_broke = (before < liability).groupby(strategy).cumsum()
+    return bets[times_broke == 0].reset_index(drop=True)
 
 
 def _settle(lays: NDArray[np.bool_], runners: Runners, runner: IntArray) -> tuple[FloatArray, FloatArray]:
@@ -69,80 +46,88 @@ def _settle(lays: NDArray[np.bool_], runners: Runners, runner: IntArray) -> tupl
     return np.where(lays, laid, backed), np.where(lays, lay_loss, STAKE)
 
 
-def row_metrics(bets: Bets, runners: Runners, days: int) -> pd.DataFrame:
+def row_metrics(bets: pd.DataFrame, days: int) -> pd.DataFrame:
     """One line per strategy that bet: its number as `strategy`, and the metrics of its row upstream."""
-    profit, first = bets.profit, bets.first
-    capital = INITIAL_CAPITAL + segment_cumulative_sums(profit, first)
-    final = np.round(INITIAL_CAPITAL + segment_sums(profit, first), 2)
-    daily_return = _by_day(profit, bets, runners, days).ravel() / INITIAL_CAPITAL
-    days_first = np.arange(len(first)) * days
-    frame = pd.DataFrame(
+    numbers, first = np.unique(bets["strategy"], return_index=True)
+    profits = np.split(bets["profit"].to_numpy(), first)[1:]
+    capital = [INITIAL_CAPITAL + np.append(0.0, np.cumsum(own)) for own in profits]
+    metrics = pd.DataFrame(
         {
-            "strategy": bets.strategy[first],
+            "strategy": numbers,
             "initial_capital": INITIAL_CAPITAL,
-            "final_capital": final,
-            "total_return": final / INITIAL_CAPITAL - 1.0,
-            "sharpe_ratio": segment_sharpe_ratios(daily_return, days_first, DAYS_PER_YEAR),
-            "max_drawdown": segment_max_drawdowns(capital, first, INITIAL_CAPITAL),
-            "total_bets": segment_lengths(len(profit), first),
-            "win_rate": segment_win_rates(profit, first),
-            "profit_factor": segment_profit_factors(profit, first),
+            "final_capital": np.array([curve[-1] for curve in capital], dtype=np.float64).round(2),
+            "sharpe_ratio": [sharpe_ratio(own, DAYS_PER_YEAR) for own in _by_day(bets, days) / INITIAL_CAPITAL],
+            "max_drawdown": [max_drawdown(np.maximum(curve, 0.0)) for curve in capital],
+            "total_bets": [len(own) for own in profits],
+            "win_rate": [win_rate(own) for own in profits],
+            "profit_factor": [profit_factor(own) for own in profits],
         }
     )
-    frame["composite_score"] = composite_score(*(frame[name].to_numpy() for name in _SCORED))
-    # Upstream's own spellings of what is not defined.
-    return frame.fillna({"sharpe_ratio": 0.0, "profit_factor": NO_LOSS_PROFIT_FACTOR})
+    metrics["total_return"] = metrics["final_capital"] / INITIAL_CAPITAL - 1.0
+    return metrics.fillna(UNDEFINED).assign(composite_score=composite_score)
 
 
-def row_features(bets: Bets, runners: Runners, days: int) -> pd.DataFrame:
+def composite_score(metrics: pd.DataFrame) -> pd.Series:
+    """The upstream service's mark of backtests, 0..1; it agrees with its rows to about 0.01.
+
+    Half of it is a quality score: Sharpe ratio (30%, scaled from -2..3), return on capital (20%, -0.5..1),
+    profit factor (20%, 0..3), drawdown (15%, 0.5..0) and win rate (15%, 0..1), each clipped to 0..1. The
+    other half is the return again on the same scale: upstream takes the mean of its Monte Carlo and
+    walk-forward returns there, two more estimates of the row's own return. Arithmetic on the row, so never a
+    label.
+    """
+    gain = _scaled(metrics["total_return"], -0.5, 1.0)
+    quality = (
+        0.30 * _scaled(metrics["sharpe_ratio"], -2.0, 3.0)
+        + 0.20 * gain
+        + 0.20 * _scaled(metrics["profit_factor"], 0.0, 3.0)
+        + 0.15 * (1.0 - _scaled(metrics["max_drawdown"], 0.0, 0.5))
+        + 0.15 * _scaled(metrics["win_rate"], 0.0, 1.0)
+    )
+    return 0.5 * quality + 0.5 * gain
+
+
+def row_features(bets: pd.DataFrame, runners: Runners, days: int) -> pd.DataFrame:
     """Market features of every row, in the order of `row_metrics`.
 
     `consistency_score` is the share of the month's thirds that made money, `overfit_score` the profit per
     bet of the first two thirds minus that of the last, `monte_carlo_var..` the return that resampling the
     bets falls below in 5% (1%) of draws, in its normal limit.
     """
-    first, runner = bets.first, bets.runner
-    count = segment_lengths(len(bets.profit), first)
-
-    def mean(values: np.ndarray) -> FloatArray:
-        return segment_sums(values[runner], first) / count
-
-    total, squares = segment_sums(bets.profit, first), segment_sums(bets.profit**2, first)
-    deviation = np.sqrt(np.maximum(squares - total**2 / count, 0.0))
-    daily_bets = _by_day(np.ones(len(bets.profit)), bets, runners, days)
-    profit, placed = _by_third(_by_day(bets.profit, bets, runners, days)), _by_third(daily_bets)
-    early = profit[:, :-1].sum(axis=1) / np.maximum(placed[:, :-1].sum(axis=1), 1.0)
-    late = profit[:, -1] / np.maximum(placed[:, -1], 1.0)
-    return pd.DataFrame(
+    seen = pd.DataFrame(
         {
-            "avg_odds": mean(runners.back_odds),
-            "avg_volume": mean(runners.volume),
-            "odds_drift": mean(runners.drift),
-            "avg_spread": mean(runners.lay_odds / runners.back_odds - 1.0),
-            "overround": mean(runners.overround),
-            "avg_field_size": mean(runners.field_size),
-            "avg_rank": mean(runners.rank),
-            "monte_carlo_var95": (total - 1.645 * deviation) / INITIAL_CAPITAL,
-            "monte_carlo_var99": (total - 2.326 * deviation) / INITIAL_CAPITAL,
-            "consistency_score": (profit > 0).mean(axis=1),
-            "overfit_score": early - late,
-            "bets_per_day": count / (daily_bets > 0).sum(axis=1),
-            "expected_win_rate": mean(runners.belief),
+            "avg_odds": runners.back_odds,
+            "avg_volume": runners.volume,
+            "odds_drift": runners.drift,
+            "avg_spread": runners.lay_odds / runners.back_odds - 1.0,
+            "overround": runners.overround,
+            "avg_field_size": runners.field_size,
+            "avg_rank": runners.rank,
+            "expected_win_rate": runners.belief,
         }
     )
+    means = seen.iloc[bets["runner"]].groupby(bets["strategy"].to_numpy()).mean()
+    profits = bets.groupby("strategy")["profit"].agg(["sum", "size", "var"])
+    deviation = np.sqrt(profits["var"].fillna(0.0) * (profits["size"] - 1))
+    placed, daily = _by_day(bets.assign(profit=1.0), days), _by_day(bets, days)
+    thirds = np.array([part.sum(axis=1) for part in np.array_split(daily, 3, axis=1)])
+    count = np.array([part.sum(axis=1) for part in np.array_split(placed, 3, axis=1)])
+    early = thirds[:2].sum(axis=0) / np.maximum(count[:2].sum(axis=0), 1.0)
+    return means.assign(
+        monte_carlo_var95=(profits["sum"] - 1.645 * deviation) / INITIAL_CAPITAL,
+        monte_carlo_var99=(profits["sum"] - 2.326 * deviation) / INITIAL_CAPITAL,
+        consistency_score=(thirds > 0).mean(axis=0),
+        overfit_score=early - thirds[2] / np.maximum(count[2], 1.0),
+        bets_per_day=profits["size"] / (placed > 0).sum(axis=1),
+    ).reset_index(drop=True)
 
 
-def _by_day(values: FloatArray, bets: Bets, runners: Runners, days: int) -> FloatArray:
-    """Sum of the bets' `values` for every strategy that bet and every day, shape (strategies, days)."""
-    row = np.repeat(np.arange(len(bets.first)), segment_lengths(len(values), bets.first))
-    key = row * days + runners.day[bets.runner]
-    return np.bincount(key, values, len(bets.first) * days).astype(np.float64).reshape(-1, days)
+def _by_day(bets: pd.DataFrame, days: int) -> FloatArray:
+    """Sum of the bets' profit for every strategy that bet and every day, shape (strategies, days)."""
+    numbers, row = np.unique(bets["strategy"], return_inverse=True)
+    sums = np.bincount(row * days + bets["day"], bets["profit"], len(numbers) * days)
+    return sums.astype(np.float64).reshape(-1, days)
 
 
-def _by_third(daily: FloatArray) -> FloatArray:
-    """Sums over the month's thirds, shape (strategies, 3)."""
-    return np.stack([part.sum(axis=1) for part in np.array_split(daily, 3, axis=1)], axis=1)
-
-
-def _starts(strategy: IntArray) -> IntArray:
-    return np.flatnonzero(np.diff(strategy, prepend=-1))
+def _scaled(values: pd.Series, low: float, high: float) -> pd.Series:
+    return ((values - low) / (high - low)).clip(0.0, 1.0)

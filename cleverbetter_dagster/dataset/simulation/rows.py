@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
-from cleverbetter_dagster.betting.segments import FloatArray
+from cleverbetter_dagster.betting.arrays import FloatArray
 from cleverbetter_dagster.dataset.as_of import AsOf, months_of
 from cleverbetter_dagster.dataset.simulation.market import CELL_SHAPE, mispricing, race_month
 from cleverbetter_dagster.dataset.simulation.metrics import place_bets, row_features, row_metrics
@@ -87,7 +87,7 @@ def _rows_of_month(
     days = month.start.days_in_month
     runners = race_month(rng, mispriced, days)
     bets = place_bets(strategies, runners, number)
-    results, features = row_metrics(bets, runners, days), row_features(bets, runners, days)
+    results, features = row_metrics(bets, days), row_features(bets, runners, days)
     end = month.end - pd.Timedelta(seconds=1)
     minutes = rng.integers(60, 48 * 60, len(results))
     results["start_date"], results["end_date"], results["method"] = month.start, end, METHOD

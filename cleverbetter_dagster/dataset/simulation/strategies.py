@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cleverbetter_dagster.betting.segments import FloatArray, IntArray
+from cleverbetter_dagster.betting.arrays import FloatArray, IntArray
 from cleverbetter_dagster.dataset.simulation.market import CELL_SHAPE
 
 LEAST_SHARE, MOST_SHARE = 0.001, 0.25

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from pydantic import BaseModel, ConfigDict, Field
 from scipy import special
 
-from cleverbetter_dagster.betting.segments import FloatArray, IntArray
+from cleverbetter_dagster.betting.arrays import FloatArray, IntArray
 from cleverbetter_dagster.dataset.as_of import months_of
 from cleverbetter_dagster.errors import InvalidInput
 

@@ -7,8 +7,8 @@ products. A weight is how often a month was drawn; weights of 1 give the metric 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from cleverbetter_dagster.betting.arrays import FloatArray
 from cleverbetter_dagster.betting.performance import MONTHS_PER_YEAR
-from cleverbetter_dagster.betting.segments import FloatArray
 from cleverbetter_dagster.evaluation.intervals.bootstrap import BlockBootstrap, Statistic
 from cleverbetter_dagster.evaluation.metrics.calibration_error import DEFAULT_BINS, equal_mass_bins
 

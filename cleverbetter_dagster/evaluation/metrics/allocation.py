@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from cleverbetter_dagster.betting.arrays import FloatArray
 from cleverbetter_dagster.betting.performance import (
     MONTHS_PER_YEAR,
     BettingMetrics,
@@ -15,7 +16,6 @@ from cleverbetter_dagster.betting.performance import (
     max_drawdown,
     sharpe_ratio,
 )
-from cleverbetter_dagster.betting.segments import FloatArray
 from cleverbetter_dagster.dataset.as_of import months_of
 from cleverbetter_dagster.errors import InvalidInput
 from cleverbetter_dagster.evaluation.scored_rows import ScoredRows, utc_times

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from cleverbetter_dagster.betting.segments import FloatArray
+from cleverbetter_dagster.betting.arrays import FloatArray
 
 ROWS, BACKGROUND = 100, 12
 """Rows explained, and rows that stand for "feature unknown": a row costs 2 x features x background predictions."""

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from cleverbetter_dagster.betting.segments import FloatArray
+from cleverbetter_dagster.betting.arrays import FloatArray
 from cleverbetter_dagster.dataset.as_of import AsOf
 from cleverbetter_dagster.evaluation.intervals.bootstrap import Interval
 from cleverbetter_dagster.evaluation.metrics.allocation import AllocationResult

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import rankdata
 
-from cleverbetter_dagster.betting.segments import FloatArray
+from cleverbetter_dagster.betting.arrays import FloatArray
 from cleverbetter_dagster.errors import InvalidInput
 
 MOST_BLOCKS = 16

@@ -5,7 +5,7 @@ from typing import Self
 
 import numpy as np
 
-from cleverbetter_dagster.betting.segments import FloatArray, IntArray
+from cleverbetter_dagster.betting.arrays import FloatArray, IntArray
 from cleverbetter_dagster.betting.staking import StakingSpec, allocate, kelly_fraction
 from cleverbetter_dagster.errors import InvalidInput
 

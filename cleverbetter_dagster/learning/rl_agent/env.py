@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from cleverbetter_dagster.betting.segments import FloatArray, IntArray
+from cleverbetter_dagster.betting.arrays import FloatArray, IntArray
 from cleverbetter_dagster.betting.staking import StakingSpec
 from cleverbetter_dagster.errors import LearningError
 from cleverbetter_dagster.learning.rl_agent.decisions import Decisions, bound_scale, fraction_of

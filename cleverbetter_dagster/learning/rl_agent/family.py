@@ -33,7 +33,7 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from cleverbetter_dagster.betting.segments import FloatArray
+from cleverbetter_dagster.betting.arrays import FloatArray
 from cleverbetter_dagster.dataset.examples import Examples
 from cleverbetter_dagster.learning.ensemble.base_learners import shares_of_features
 from cleverbetter_dagster.learning.family import (

@@ -5,7 +5,7 @@ from typing import Self
 
 import numpy as np
 
-from cleverbetter_dagster.betting.segments import FloatArray
+from cleverbetter_dagster.betting.arrays import FloatArray
 from cleverbetter_dagster.betting.staking import StakingSpec, kelly_fraction, return_moments
 from cleverbetter_dagster.dataset.estimates import SHRUNK_GAIN, SHRUNK_LOSS
 from cleverbetter_dagster.learning.model import feature_matrix

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cleverbetter_dagster.betting.segments import FloatArray, IntArray
+from cleverbetter_dagster.betting.arrays import FloatArray, IntArray
 
 Layer = tuple[np.ndarray, np.ndarray]
 """Weights float32[inputs, outputs] and biases float32[outputs]."""

@@ -7,7 +7,7 @@ decisions of one time add up to the worth of what they earned together, and each
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from cleverbetter_dagster.betting.segments import FloatArray
+from cleverbetter_dagster.betting.arrays import FloatArray
 
 LEAST_WEALTH = 1e-6
 """Share of the bankroll below which a loss counts as no worse: the logarithm of nothing is infinite."""

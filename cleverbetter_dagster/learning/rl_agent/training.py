@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cleverbetter_dagster.betting.segments import FloatArray
+from cleverbetter_dagster.betting.arrays import FloatArray
 from cleverbetter_dagster.learning.rl_agent.decisions import Decisions, fraction_of
 from cleverbetter_dagster.learning.rl_agent.env import NEUTRAL_PLAY
 from cleverbetter_dagster.learning.rl_agent.params import RlAgentParams

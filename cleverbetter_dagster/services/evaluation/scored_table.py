@@ -38,7 +38,7 @@ def scored_frame(
     probability = said["probability"].to_numpy()
     if KELLY_SHARE not in said and len(np.unique(probability)) == 1:
         # One probability for all says nothing about any strategy: equal stakes are its honest allocation.
-        stake = equal_stakes(np.ones(len(frame), dtype=bool), staking, frame[DECISION_TIME])
+        stake = equal_stakes(frame[DECISION_TIME], staking)
     else:
         stake = stakes_of(said, frame, staking, frame[DECISION_TIME])
     columns: dict[str, Any] = {MODEL: name, "probability": probability, "stake": stake}

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from cleverbetter_dagster.betting.segments import FloatArray
+from cleverbetter_dagster.betting.arrays import FloatArray
 from cleverbetter_dagster.dataset.as_of import months_of
 from cleverbetter_dagster.dataset.labels import DECISION_TIME, LABEL, NEXT_ROI
 from cleverbetter_dagster.dataset.schema import METHOD, STRATEGY

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from cleverbetter_dagster.betting.segments import FloatArray
+from cleverbetter_dagster.betting.arrays import FloatArray
 from cleverbetter_dagster.betting.staking import StakingSpec, allocate, return_moments
 from cleverbetter_dagster.dataset.estimates import SHRUNK_GAIN, SHRUNK_LOSS
 from cleverbetter_dagster.dataset.labels import DECISION_TIME, NEXT_ROI

@@ -76,8 +76,7 @@ def timeline(dataset: Dataset) -> pd.DataFrame:
     part_of = pd.Series("purged", index=panel[ID])
     for name in PARTS:
         part_of[getattr(parts, name).ids] = name
-    start = None if parts.split.examples_from is None else pd.Timestamp(parts.split.examples_from)
-    is_example = is_usable(panel, parts.split.min_composite_score, start)
+    is_example = is_usable(panel, parts.split.min_composite_score, parts.split.examples_from)
     months = pd.DatetimeIndex(months_of(panel[DECISION_TIME]), tz="UTC")
     counts = pd.crosstab(months[is_example], part_of.to_numpy()[is_example])
     return counts.reindex(columns=[*PARTS, "purged"], fill_value=0)

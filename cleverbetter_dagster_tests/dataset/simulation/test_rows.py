@@ -6,12 +6,14 @@ import pytest
 from pydantic import ValidationError
 from sklearn.metrics import roc_auc_score
 
-from cleverbetter_dagster.betting.performance import DAYS_PER_YEAR, max_drawdown, profit_factor, sharpe_ratio
+from cleverbetter_dagster.betting.performance import max_drawdown, profit_factor, sharpe_ratio
 from cleverbetter_dagster.dataset.schema import BOUNDS, SENTINELS
 from cleverbetter_dagster.dataset.simulation.market import CELL_SHAPE, mispricing, race_month
 from cleverbetter_dagster.dataset.simulation.metrics import (
+    DAYS_PER_YEAR,
     INITIAL_CAPITAL,
     LEAST_BETS,
+    composite_score,
     place_bets,
     row_features,
     row_metrics,
@@ -167,7 +169,7 @@ def test_mispricing_differs_between_cells_lasts_and_drifts():
 @pytest.mark.parametrize("lays", [False, True])
 def test_row_metrics_are_those_of_the_bets_one_by_one(runners, lays):
     bets = place_bets(everything(lays), runners, month=0)
-    row = row_metrics(bets, runners, days=30).iloc[0]
+    row = row_metrics(bets, days=30).iloc[0]
     won, odds = runners.won, (runners.lay_odds if lays else runners.back_odds)
     back, lay = np.where(won, 0.5 * (odds - 1) * 0.95, -0.5), np.where(won, -0.5 * (odds - 1), 0.5 * 0.95)
     profit = (lay if lays else back)[: len(bets.profit)]
@@ -180,6 +182,19 @@ def test_row_metrics_are_those_of_the_bets_one_by_one(runners, lays):
     assert row["win_rate"] == pytest.approx((profit > 0).mean())
     assert row["sharpe_ratio"] == pytest.approx(sharpe_ratio(daily, DAYS_PER_YEAR))
     assert row["max_drawdown"] == pytest.approx(max_drawdown(INITIAL_CAPITAL + np.append(0, np.cumsum(profit))))
+
+
+def test_composite_score_by_hand():
+    # Each metric in the middle of its scale: 0.5 everywhere.
+    middle = {"total_return": 0.25, "sharpe_ratio": 0.5, "max_drawdown": 0.25, "win_rate": 0.5, "profit_factor": 1.5}
+    best = {"total_return": 1.0, "sharpe_ratio": 3.0, "max_drawdown": 0.0, "win_rate": 1.0, "profit_factor": 999.0}
+    worst = {"total_return": -0.9, "sharpe_ratio": -9.0, "max_drawdown": 0.9, "win_rate": 0.0, "profit_factor": 0.0}
+    # Nothing but the return: half of it directly, a fifth of the other half, and the drawdown's free 15%.
+    lucky = {"total_return": 1.0, "sharpe_ratio": -2.0, "max_drawdown": 0.0, "win_rate": 0.0, "profit_factor": 0.0}
+
+    scores = composite_score(pd.DataFrame([middle, best, worst, lucky]))
+
+    assert scores.tolist() == pytest.approx([0.5, 1.0, 0.0, 0.5 * (0.2 + 0.15) + 0.5])
 
 
 def test_market_features_are_means_over_the_bets(runners):

@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from cleverbetter_dagster.betting.staking import StakingSpec, stakes_from_probability
+from cleverbetter_dagster.betting.staking import StakingSpec, allocate, return_moments
 from cleverbetter_dagster.dataset.panel import build_panel
 from cleverbetter_dagster.dataset.selection import live_rows
 from cleverbetter_dagster.dataset.spec import DatasetSpec
@@ -103,7 +103,7 @@ def test_rows_the_quality_filter_kept_out_get_no_stake_and_no_part_of_the_bound(
 
 def test_the_stake_of_a_probability_is_the_one_betting_gives() -> None:
     probability = np.array([0.52, 0.6, 0.7])
-    expected = stakes_from_probability(probability, (np.full(3, 0.2), np.full(3, 0.2)), WIDE)
+    expected = allocate(*return_moments(probability, np.full(3, 0.2), np.full(3, 0.2)), WIDE)
     np.testing.assert_array_equal(stakes_of(pd.DataFrame({"probability": probability}), panel(3), WIDE), expected)
 
 
