@@ -22,9 +22,10 @@ from cleverbetter_dagster.learning.model import Params
 from cleverbetter_dagster.learning.scoring.spec import StudySpec
 from cleverbetter_dagster.services.ingest.loading import load_history
 from cleverbetter_dagster.services.notebook.example_frames import examples_of, frames_of
-from cleverbetter_dagster.services.notebook.trained_model import TrainedModel, fit, learned_and_new, update
+from cleverbetter_dagster.services.notebook.trained_model import TrainedModel, fit, update
 from cleverbetter_dagster.services.training.datasets import Dataset, plan_split
 from cleverbetter_dagster.services.training.tune import tune
+from cleverbetter_dagster.services.training.update import new_examples
 from cleverbetter_dagster.settings import Settings, load_settings
 
 __all__ = ["TrainedModel", "TrainingConfig", "TrainingPipeline"]
@@ -174,10 +175,10 @@ class TrainingPipeline:
         """
         dataset = self._standing()
         new = examples_of(dataset.panel, X_new, y_new, "X_new")
-        known, _ = learned_and_new(existing_model, new)
-        if len(known):
+        past = new_examples(existing_model.provenance.learned, new).past
+        if len(past):
             raise InvalidInput(
-                f"{len(known)} of {len(new)} rows of X_new were learned from already, such as {known.ids.iloc[0]!r}: "
+                f"{len(past)} of {len(new)} rows of X_new were learned from already, such as {past.ids.iloc[0]!r}: "
                 "pass only new ones; new_examples(existing_model) gives them."
             )
         return await asyncio.to_thread(update, existing_model, new, dataset, self.config.settings().threads)
@@ -185,8 +186,8 @@ class TrainingPipeline:
     def new_examples(self, existing_model: TrainedModel) -> tuple[pd.DataFrame, pd.Series]:
         """The labelled rows before the test part that a model has not learned from, for `incremental_train`."""
         parts = self._standing().parts
-        _, new = learned_and_new(existing_model, pooled(parts.train, parts.validation))
-        return frames_of(new)
+        examples = pooled(parts.train, parts.validation)
+        return frames_of(new_examples(existing_model.provenance.learned, examples).new)
 
     def _with_parts(self, X_train: pd.DataFrame, y_train: ArrayLike, X_val: pd.DataFrame, y_val: ArrayLike) -> Dataset:
         """The standing dataset with these rows as its train and validation parts, and a hash that says so."""

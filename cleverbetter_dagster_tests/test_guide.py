@@ -288,7 +288,7 @@ def test_typed_from_top_to_bottom_it_promotes_the_model_trained_last_and_updates
     names["current_model"] = ModelRegistry().load_model("ensemble")
     names["new_data_X"], names["new_data_y"] = names["X_test"], names["y_test"]
     run_cell(INCREMENTAL, names)
-    assert (names["model"].family, names["model"].ancestry.rows_added) == ("rl_agent", len(names["X_test"]))
+    assert (names["model"].family, names["model"].update_info.rows_added) == ("rl_agent", len(names["X_test"]))
 
 
 def test_a_database_that_was_read_is_the_one_named(deployment: Settings) -> None:

@@ -28,11 +28,12 @@ LARGEST_SPREAD = 0.5
 class FittedModel(abc.ABC):
     """A model that estimates P(the strategy's next window beats the return threshold), row by row.
 
-    A subclass says what it needs (`family`, `feature_names`) and knows (`known_until`), and implements `_describe`,
-    `feature_importance` and `report`. The rest follows from them. Answers depend on each row alone, never on its
-    neighbours, and a model survives pickling bit by bit.
+    A subclass sets the attributes and implements `_predict_frame`, `feature_importance` and `report`. A prediction
+    depends on its row alone, never on the rows beside it, and pickling changes no bit of it.
 
     Attributes:
+        family: name of its family.
+        feature_names: the features it was fitted on, in order.
         known_until: latest label time, UTC, of the rows it was fitted on or updated with: it knows nothing later.
     """
 
@@ -41,8 +42,8 @@ class FittedModel(abc.ABC):
     known_until: pd.Timestamp
 
     @abc.abstractmethod
-    def _describe(self, values: np.ndarray) -> dict[str, np.ndarray]:
-        """Columns of `describe`.
+    def _predict_frame(self, values: np.ndarray) -> dict[str, np.ndarray]:
+        """Columns of `predict_frame`.
 
         Args:
             values: float[n >= 1, len(feature_names)]; NaN is missing, nothing is infinite.
@@ -54,29 +55,29 @@ class FittedModel(abc.ABC):
 
     @abc.abstractmethod
     def report(self) -> Report:
-        """What the fit decided and saw (weights, row counts, methods), flat."""
+        """What the fit chose and used (weights, row counts, methods), flat."""
 
-    def describe(self, X: pd.DataFrame) -> pd.DataFrame:
-        """Everything the model says about each row.
+    def predict_frame(self, X: pd.DataFrame) -> pd.DataFrame:
+        """Every output of the model for each row.
 
         Args:
             X: feature frame; see `feature_matrix` for columns, order and NaN.
 
         Returns:
             float64 frame with the index of `X`: `probability`, calibrated, and `score`, raw, both in (0, 1);
-            `confidence`, from 0 (the model's parts contradict each other) to 1 (they agree). A family that stakes
-            by itself adds `kelly_share`.
+            `confidence`, from 0 (the model's parts contradict each other) to 1 (they agree). A model that stakes by
+            itself adds `kelly_share`.
 
         Raises:
             LearningError: a feature is missing or infinite.
         """
         values = feature_matrix(X, self.feature_names)
         if len(values):
-            return pd.DataFrame(self._describe(values), index=X.index)
+            return pd.DataFrame(self._predict_frame(values), index=X.index)
         return pd.DataFrame(columns=[PROBABILITY, SCORE, CONFIDENCE], index=X.index, dtype=np.float64)
 
     def agent_shares(self, X: pd.DataFrame) -> pd.DataFrame | None:  # noqa: ARG002 - most models have none
-        """`kelly_share` by each of the agents that were trained, one column a seed; None where there are none.
+        """`kelly_share` of every trained agent, one column a seed; None for a model without agents.
 
         A model that stakes by itself is judged over all its seeds, not by the one it chose.
         """
@@ -84,16 +85,16 @@ class FittedModel(abc.ABC):
 
     def predict_proba(self, X: pd.DataFrame) -> np.ndarray:
         """Calibrated probabilities as scikit-learn lays them out: float[n, 2], columns P(0) and P(1)."""
-        probability = self.describe(X)[PROBABILITY].to_numpy()
+        probability = self.predict_frame(X)[PROBABILITY].to_numpy()
         return np.column_stack([1.0 - probability, probability])
 
     def predict(self, X: pd.DataFrame) -> np.ndarray:
         """The likelier class of each row: int8[n], 1 from a probability of 0.5."""
-        return (self.describe(X)[PROBABILITY].to_numpy() >= DECISION_THRESHOLD).astype(np.int8)
+        return (self.predict_frame(X)[PROBABILITY].to_numpy() >= DECISION_THRESHOLD).astype(np.int8)
 
 
-def answer(probability: np.ndarray, score: np.ndarray, opinions: np.ndarray) -> dict[str, np.ndarray]:
-    """The columns every model answers with.
+def prediction_columns(probability: np.ndarray, score: np.ndarray, opinions: np.ndarray) -> dict[str, np.ndarray]:
+    """The columns that every model's `predict_frame` has.
 
     Args:
         probability: calibrated, float[n].

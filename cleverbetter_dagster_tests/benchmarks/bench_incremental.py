@@ -178,7 +178,7 @@ def _auc(model: FittedModel, examples: Examples) -> float:
 
 
 def _log_growth(model: FittedModel, examples: Examples) -> float:
-    stake = stakes_of(model.describe(examples.X), examples.frame, StakingSpec(), examples.decision_time)
+    stake = stakes_of(model.predict_frame(examples.X), examples.frame, StakingSpec(), examples.decision_time)
     earned = (stake * examples.frame[NEXT_ROI]).groupby(examples.decision_time).sum()
     return float(np.log1p(earned).sum())
 

@@ -27,7 +27,7 @@ from cleverbetter_dagster.learning.family import (
     require_update,
     unseen,
 )
-from cleverbetter_dagster.learning.model import FittedModel, Params, Report, answer, feature_matrix
+from cleverbetter_dagster.learning.model import FittedModel, Params, Report, feature_matrix, prediction_columns
 
 
 class BoostingParams(BaseModel):
@@ -49,10 +49,10 @@ class FittedBoosting(FittedModel):
     known_until: pd.Timestamp
     updated_rows: int = 0
 
-    def _describe(self, values: np.ndarray) -> dict[str, np.ndarray]:
+    def _predict_frame(self, values: np.ndarray) -> dict[str, np.ndarray]:
         opinions = base_probabilities(self.learners, values)
         score = opinions[:, 0]
-        return answer(self.calibrator.probability(score), score, opinions)
+        return prediction_columns(self.calibrator.probability(score), score, opinions)
 
     def feature_importance(self) -> pd.Series:
         return shares_of_features(self.learners, [1.0], self.feature_names)

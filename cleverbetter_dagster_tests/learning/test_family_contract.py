@@ -44,37 +44,37 @@ def test_a_family_has_a_name_that_can_be_an_asset_key_and_words_for_people(famil
 
 
 def test_equal_seeds_give_equal_models_to_the_last_bit(family, model, partition):
-    same(fitted(family, partition).describe(partition.test.X), model.describe(partition.test.X))
+    same(fitted(family, partition).predict_frame(partition.test.X), model.predict_frame(partition.test.X))
 
 
 def test_the_number_of_threads_changes_no_bit(family, model, partition):
-    same(fitted(family, partition, threads=2).describe(partition.test.X), model.describe(partition.test.X))
+    same(fitted(family, partition, threads=2).predict_frame(partition.test.X), model.predict_frame(partition.test.X))
 
 
 def test_joblib_saves_and_loads_a_model_without_loss(model, partition):
     buffer = io.BytesIO()
     joblib.dump(model, buffer)
     buffer.seek(0)
-    same(joblib.load(buffer).describe(partition.test.X), model.describe(partition.test.X))
+    same(joblib.load(buffer).predict_frame(partition.test.X), model.predict_frame(partition.test.X))
 
 
 def test_cloudpickle_saves_and_loads_a_model_without_loss(model, partition):
     loaded = cloudpickle.loads(cloudpickle.dumps(model))
-    same(loaded.describe(partition.test.X), model.describe(partition.test.X))
+    same(loaded.predict_frame(partition.test.X), model.predict_frame(partition.test.X))
 
 
 def test_a_row_gets_the_same_answer_in_any_company(model, partition):
     X = partition.test.X
     shuffled = X.sample(frac=1.0, random_state=1)
-    same(model.describe(shuffled).loc[X.index], model.describe(X))
-    alone = pd.concat([model.describe(X.iloc[[i]]) for i in range(9)])
-    same(alone, model.describe(X).iloc[:9])
+    same(model.predict_frame(shuffled).loc[X.index], model.predict_frame(X))
+    alone = pd.concat([model.predict_frame(X.iloc[[i]]) for i in range(9)])
+    same(alone, model.predict_frame(X).iloc[:9])
 
 
 def test_neither_the_order_of_columns_nor_further_columns_matter(model, partition):
     X = partition.test.X
     turned = X[X.columns[::-1]].assign(zzz="not a number")
-    same(model.describe(turned), model.describe(X))
+    same(model.predict_frame(turned), model.predict_frame(X))
 
 
 def test_a_missing_feature_is_an_error_that_names_it(model, partition):
@@ -91,13 +91,13 @@ def test_an_absent_market_feature_counts_as_missing_in_every_row(model, partitio
     X = partition.test.X
     market = [name for name in X if name.startswith("ml_")]
     assert set(market) & set(model.feature_names)
-    absent = model.describe(X.drop(columns=market))
-    same(absent, model.describe(X.assign(**dict.fromkeys(market, np.nan))))
+    absent = model.predict_frame(X.drop(columns=market))
+    same(absent, model.predict_frame(X.assign(**dict.fromkeys(market, np.nan))))
     assert np.isfinite(absent.to_numpy()).all()
 
 
 def test_probabilities_score_and_confidence_lie_in_their_ranges(model, partition):
-    answer = model.describe(partition.test.X)
+    answer = model.predict_frame(partition.test.X)
     assert answer.index.equals(partition.test.X.index)
     assert {"probability", "score", "confidence"} <= set(answer)
     assert answer["probability"].between(0, 1, inclusive="neither").all()
@@ -116,7 +116,7 @@ def test_predict_proba_sums_to_one_and_predict_takes_the_likelier_class(model, p
 
 def test_no_rows_get_no_answers(model, partition):
     none = partition.test.X.iloc[:0]
-    assert model.describe(none).shape[0] == 0
+    assert model.predict_frame(none).shape[0] == 0
     assert model.predict_proba(none).shape == (0, 2)
     assert model.predict(none).shape == (0,)
 
@@ -132,7 +132,7 @@ def test_nothing_handed_in_is_changed(family, partition):
     model = family.fit(partition.train, partition.validation, params, 0, 1)
     X = partition.test.X
     before = X.copy()
-    model.describe(X)
+    model.predict_frame(X)
     same(X, before)
     assert params == small(family.name)
     for name, frame in parts.items():
@@ -153,7 +153,7 @@ def test_what_is_left_out_takes_its_default(family, partition):
     assert set(some) <= set(family.default_params())
     left = family.fit(partition.train, partition.validation, some, 1, 1)
     right = family.fit(partition.train, partition.validation, full, 1, 1)
-    same(left.describe(partition.test.X), right.describe(partition.test.X))
+    same(left.predict_frame(partition.test.X), right.predict_frame(partition.test.X))
 
 
 def test_the_defaults_lie_in_the_space_that_is_searched(family):

@@ -36,7 +36,7 @@ def test_altering_rows_after_a_month_changes_no_model_of_that_month(name, rows):
     for variant in (rows, altered_after(rows, AS_OF_END)):
         known = partition_of(variant, AS_OF_END)
         model = FAMILIES[name].fit(known.train, known.validation, small(name), 0, 1)
-        models.append((model.report(), model.describe(known.test.X), model.feature_importance()))
+        models.append((model.report(), model.predict_frame(known.test.X), model.feature_importance()))
     left, right = models
     assert left[0] == right[0]
     pd.testing.assert_frame_equal(left[1], right[1], check_exact=True)
@@ -58,7 +58,7 @@ def test_a_model_that_reads_past_its_month_is_noticed(rows):
     for variant in (rows, altered_after(rows, AS_OF_END)):
         everything = partition_of(variant, None)
         model = Ensemble().fit(everything.train, everything.validation, PARAMS, 0, 1)
-        answers.append(model.describe(partition_of(rows, AS_OF_END).test.X)["probability"].to_numpy())
+        answers.append(model.predict_frame(partition_of(rows, AS_OF_END).test.X)["probability"].to_numpy())
     assert not np.array_equal(*answers)
 
 

@@ -18,7 +18,6 @@ from cleverbetter_dagster.services.champion.promotion import Decision, promote_o
 from cleverbetter_dagster.services.evaluation.checks import CHAMPION_CHECKS, PREDICTION_CHECKS
 from cleverbetter_dagster.services.records import ChampionRecord, ComparisonRecord, PredictionsRecord, SplitRecord
 from cleverbetter_dagster.services.training.datasets import rebuild_each, rows_until
-from cleverbetter_dagster.services.training.fit import Lineage
 
 GROUP = "champion"
 POOL = "champion"
@@ -59,11 +58,12 @@ def _champion(partitions: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition
         temporal_split: dict[str, SplitRecord],
         model_comparison: dict[str, ComparisonRecord],
     ) -> Iterator[dg.MaterializeResult]:
-        policy, lineage = PromotionPolicy(**config.model_dump()), Lineage(context.run_id)
+        policy = PromotionPolicy(**config.model_dump())
         decided: dict[str, ChampionRecord] = {}
         with clear_failures():
             for month, dataset in rebuild_each(rows, temporal_split):
-                decision = promote_or_refuse(deployment.settings(), model_comparison[month], dataset, policy, lineage)
+                comparison = model_comparison[month]
+                decision = promote_or_refuse(deployment.settings(), comparison, dataset, policy, context.run_id)
                 context.log.info("\n".join([f"{month}: {decision.record.action}", *decision.record.reasons]))
                 context.add_asset_metadata(_decision_metadata(decision), partition_key=month)
                 decided[month] = decision.record

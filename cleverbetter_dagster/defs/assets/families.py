@@ -24,7 +24,7 @@ from cleverbetter_dagster.services.evaluation.checks import EVALUATION_CHECKS, M
 from cleverbetter_dagster.services.evaluation.evaluate import Evaluation, evaluate
 from cleverbetter_dagster.services.records import ModelRecord, SplitRecord, StudyRecord, Training
 from cleverbetter_dagster.services.training.datasets import rebuild_each
-from cleverbetter_dagster.services.training.fit import Lineage, train
+from cleverbetter_dagster.services.training.fit import RunContext, train
 from cleverbetter_dagster.services.training.study_checks import STUDY_CHECKS
 from cleverbetter_dagster.services.training.tune import tune
 from cleverbetter_dagster.services.training.update import update
@@ -46,7 +46,7 @@ def study_config(family: Family) -> type[StudyConfig]:
     return create_model(name, __base__=StudyConfig, __doc__=StudyConfig.__doc__, **fields)
 
 
-class TrainingConfig(dg.Config):
+class FitConfig(dg.Config):
     """How the model is trained."""
 
     training: Training = Field(
@@ -152,22 +152,22 @@ def _model(family: Family, partitions: dg.MonthlyPartitionsDefinition) -> dg.Ass
     )
     def model(
         context: dg.AssetExecutionContext,
-        config: TrainingConfig,
+        config: FitConfig,
         deployment: Deployment,
         mlflow: dg.ResourceParam[Any],
         rows: dict[str, pa.Table],
         temporal_split: dict[str, SplitRecord],
         studies: dict[str, StudyRecord],
     ) -> dict[str, ModelRecord]:
-        lineage = Lineage(context.run_id, mlflow.active_run().info.run_id)
+        run_context = RunContext(context.run_id, mlflow.active_run().info.run_id)
         models: dict[str, ModelRecord] = {}
         with clear_failures():
             for month, dataset in rebuild_each(rows, temporal_split):
                 if config.training == "incremental":
-                    models[month], fitted = update(deployment.settings(), family.name, dataset, lineage)
+                    models[month], fitted = update(deployment.settings(), family.name, dataset, run_context)
                 else:
                     found = _study_of(family, month, studies)
-                    models[month], fitted = train(deployment.settings(), dataset, found, lineage)
+                    models[month], fitted = train(deployment.settings(), dataset, found, run_context)
                 context.log.info(_told(models[month]))
                 context.add_asset_metadata(model_metadata(models[month], fitted.report()), partition_key=month)
         return models

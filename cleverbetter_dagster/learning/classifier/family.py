@@ -49,7 +49,7 @@ from cleverbetter_dagster.learning.family import (
     require_update,
     unseen,
 )
-from cleverbetter_dagster.learning.model import FittedModel, Params, Report, answer, feature_matrix
+from cleverbetter_dagster.learning.model import FittedModel, Params, Report, feature_matrix, prediction_columns
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
@@ -81,11 +81,11 @@ class FittedClassifier(FittedModel):
     known_until: pd.Timestamp
     updated_rows: int = 0
 
-    def _describe(self, values: np.ndarray) -> dict[str, np.ndarray]:
+    def _predict_frame(self, values: np.ndarray) -> dict[str, np.ndarray]:
         with threadpool_limits(1):
             opinions = self.network.head_probabilities(self.encoder.encode(values))
         score = opinions.mean(axis=1)
-        return answer(self.calibrator.probability(score), score, opinions)
+        return prediction_columns(self.calibrator.probability(score), score, opinions)
 
     def feature_importance(self) -> pd.Series:
         """Mean absolute effect of a feature's deviation from its mean on the log-odds, to first order.

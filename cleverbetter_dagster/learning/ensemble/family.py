@@ -51,7 +51,7 @@ from cleverbetter_dagster.learning.family import (
     require_update,
     unseen,
 )
-from cleverbetter_dagster.learning.model import FittedModel, Params, Report, answer, feature_matrix
+from cleverbetter_dagster.learning.model import FittedModel, Params, Report, feature_matrix, prediction_columns
 from cleverbetter_dagster.learning.scoring.spec import StudySpec
 from cleverbetter_dagster.learning.shrunk_logistic import ShrunkLogistic, log_odds
 
@@ -81,10 +81,10 @@ class FittedEnsemble(FittedModel):
     known_until: pd.Timestamp
     updated_rows: int = 0
 
-    def _describe(self, values: np.ndarray) -> dict[str, np.ndarray]:
+    def _predict_frame(self, values: np.ndarray) -> dict[str, np.ndarray]:
         opinions = base_probabilities(self.learners, values)
         score = self.meta.probability(log_odds(opinions))
-        return answer(self.calibrator.probability(score), score, opinions)
+        return prediction_columns(self.calibrator.probability(score), score, opinions)
 
     def feature_importance(self) -> pd.Series:
         """Weighted mean of the base learners' own shares, by their weights in the meta-learner."""

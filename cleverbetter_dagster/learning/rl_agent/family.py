@@ -50,8 +50,8 @@ from cleverbetter_dagster.learning.model import (
     FittedModel,
     Params,
     Report,
-    answer,
     feature_matrix,
+    prediction_columns,
 )
 from cleverbetter_dagster.learning.rl_agent.decisions import Decisions
 from cleverbetter_dagster.learning.rl_agent.features import AgentFeatures
@@ -94,16 +94,16 @@ class FittedRlAgent(FittedModel):
     known_until: pd.Timestamp
     updated_rows: int = 0
 
-    def _describe(self, values: np.ndarray) -> dict[str, np.ndarray]:
+    def _predict_frame(self, values: np.ndarray) -> dict[str, np.ndarray]:
         opinions = self.forecast.opinions(values)
         probability = self.forecast.of(opinions)
         shares = self._shares(self.chosen, values, probability)
-        return {**answer(probability, common_score(opinions), opinions), KELLY_SHARE: shares}
+        return {**prediction_columns(probability, common_score(opinions), opinions), KELLY_SHARE: shares}
 
     def agent_shares(self, X: pd.DataFrame) -> pd.DataFrame:
         """`kelly_share` by every agent, chosen or not: one column per seed; 0 from an agent worth nothing."""
         values = feature_matrix(X, self.feature_names)
-        probability = self.describe(X)[PROBABILITY].to_numpy()
+        probability = self.predict_frame(X)[PROBABILITY].to_numpy()
         shares = {f"seed {agent.seed}": self._shares(agent, values, probability) for agent in self.agents}
         return pd.DataFrame(shares, index=X.index)
 

@@ -77,7 +77,7 @@ def predict(rows: pd.DataFrame, as_of: AsOf, model: StrategyModel, staking: Stak
         (fraction of the bankroll, all together at most `staking.max_total_fraction`). Largest stake first.
     """
     newest = live_rows(build_panel(rows, as_of.end, model.spec), as_of)
-    said = model.fitted.describe(newest)
+    said = model.fitted.predict_frame(newest)
     mean, _ = return_moments(said["probability"], newest[SHRUNK_GAIN], newest[SHRUNK_LOSS])
     eligible = passes_filter(newest, model.spec.min_composite_score).to_numpy()
     # What is not eligible has no place in the bound on the sum either.

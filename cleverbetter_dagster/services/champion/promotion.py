@@ -18,7 +18,6 @@ from cleverbetter_dagster.services.evaluation.scored_table import scored_by_mode
 from cleverbetter_dagster.services.evaluation.stakes import judge_staking, rows_of
 from cleverbetter_dagster.services.records import Action, ChampionRecord, ComparisonRecord, EvaluatedModel
 from cleverbetter_dagster.services.training.datasets import Dataset
-from cleverbetter_dagster.services.training.fit import Lineage
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.ledger import ledger
 from cleverbetter_dagster.store.tracking.package import load_model
@@ -41,7 +40,7 @@ def promote_or_refuse(
     comparison: ComparisonRecord,
     dataset: Dataset,
     policy: PromotionPolicy,
-    lineage: Lineage | None = None,
+    dagster_run_id: str | None = None,
 ) -> Decision:
     """Judge the challenger of an as_of and promote it, or record why not.
 
@@ -71,7 +70,7 @@ def promote_or_refuse(
         reason=" ".join(verdict.reasons),
         actor=ACTOR,
         evidence=verdict.model_dump(mode="json"),
-        dagster_run_id=lineage.dagster_run_id if lineage else None,
+        dagster_run_id=dagster_run_id,
     )
     if action == "promoted":
         entry = ledger.promote(settings, Registry(settings), decision, incumbent)

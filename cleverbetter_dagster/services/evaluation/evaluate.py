@@ -94,7 +94,7 @@ def score_test_rows(models: dict[str, FittedModel], dataset: Dataset, staking: S
     parts = dataset.parts
     X = parts.test.X
     frames = [
-        scored_frame(name, parts.test, model.describe(X), staking, model.agent_shares(X))
+        scored_frame(name, parts.test, model.predict_frame(X), staking, model.agent_shares(X))
         for name, model in models.items()
     ]
     past = pooled(parts.train, parts.validation)
@@ -106,7 +106,7 @@ def score_test_rows(models: dict[str, FittedModel], dataset: Dataset, staking: S
 
 def score_drift(model: FittedModel, dataset: Dataset) -> CheckOutcome:
     """Whether a model scores the newest row of every live strategy as it scores its training rows."""
-    known, newest = model.describe(dataset.parts.train.X)[SCORE], model.describe(newest_panel(dataset))[SCORE]
+    known, newest = model.predict_frame(dataset.parts.train.X)[SCORE], model.predict_frame(newest_panel(dataset))[SCORE]
     return values_stay(known, newest, "scores of the newest rows and of the training rows")
 
 

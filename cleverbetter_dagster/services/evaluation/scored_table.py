@@ -30,7 +30,7 @@ def scored_frame(
     Args:
         name: of the model.
         examples: rows to be judged on.
-        said: `FittedModel.describe` of them: at least `probability`.
+        said: `FittedModel.predict_frame` of them: at least `probability`.
         staking: the bounds on stakes.
         agents: `FittedModel.agent_shares` of them, if the model has any: a column of stakes for each.
     """

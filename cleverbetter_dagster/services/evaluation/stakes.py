@@ -32,7 +32,7 @@ def stakes_of(said: pd.DataFrame, panel: pd.DataFrame, staking: StakingSpec, gro
     caps and the bound on the sum are the same for both.
 
     Args:
-        said: `FittedModel.describe` of the rows, at least `probability`.
+        said: `FittedModel.predict_frame` of the rows, at least `probability`.
         panel: the rows themselves, for their own gains and losses; a row whose gain is NaN gets no stake.
         staking: the bounds.
         group: decision time of each row; by default all were decided together.

@@ -110,7 +110,7 @@ def _drift(model: StrategyModel, parts: Partition, new: pd.DataFrame, stood: AsO
     test = parts.test.frame[parts.test.label_time < stood.end]
     if new.empty or test.empty:
         return {}
-    score = drift_of("score", *(model.fitted.describe(rows)["score"] for rows in (test, new)))
+    score = drift_of("score", *(model.fitted.predict_frame(rows)["score"] for rows in (test, new)))
     names = list(model.fitted.feature_names)
     learned = pooled(parts.train, parts.validation).frame.reindex(columns=names)
     features = drift_of_columns(learned, new, GROWS_WITH_TIME)

@@ -130,7 +130,7 @@ def _money(judged: Judged) -> Section:
 def _importance(judged: Judged) -> Section:
     parts = judged.dataset.parts
     values, asked = shapley_values(
-        lambda X: judged.fitted.describe(X)[PROBABILITY].to_numpy(),
+        lambda X: judged.fitted.predict_frame(X)[PROBABILITY].to_numpy(),
         parts.train.X,
         parts.test.X,
         judged.model.seed,

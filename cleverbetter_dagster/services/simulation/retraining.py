@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from cleverbetter_dagster.betting.staking import StakingSpec
 from cleverbetter_dagster.dataset.as_of import AsOf
-from cleverbetter_dagster.dataset.examples import Examples, check_enough
+from cleverbetter_dagster.dataset.examples import Examples, check_enough, pooled
 from cleverbetter_dagster.dataset.fingerprints import Fingerprints
 from cleverbetter_dagster.dataset.labels import DECISION_TIME
 from cleverbetter_dagster.dataset.panel import build_panel
@@ -30,7 +30,7 @@ from cleverbetter_dagster.evaluation.drift import LARGE_DRIFT, distribution_dist
 from cleverbetter_dagster.learning.catalogue import get_family
 from cleverbetter_dagster.learning.model import PROBABILITY, FittedModel
 from cleverbetter_dagster.services.evaluation.scored_table import scored_frame
-from cleverbetter_dagster.services.training.update import incremental_train, new_to
+from cleverbetter_dagster.services.training.update import NewExamples, new_examples
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.source.layout import resolve_source
 from cleverbetter_dagster.store.source.loader import load_rows
@@ -125,7 +125,7 @@ def simulate(
         step, judged = _MonthStep(rows, month, spec, threads), outcomes.decided_in(month.plus(1))
         for way in spec.ways:
             current[way], results[way] = step.retrain(results[way], current.get(way))
-            scores = current[way].model.describe(judged.X)
+            scores = current[way].model.predict_frame(judged.X)
             frames[way].append(scored_frame(way, judged, scores, spec.staking))
         if progress:
             progress((number + 1) / len(months))
@@ -171,14 +171,18 @@ class _MonthStep:
         if current is None or way == "monthly" or (way == "drift" and self._has_drifted(current)):
             fresh, seconds = self._fit
             return fresh, replace(result, fits=result.fits + 1, cpu_seconds=result.cpu_seconds + seconds)
-        if way == "incremental" and len((examples := new_to(current.learned, self.parts)).new):
+        if way == "incremental" and len((examples := self._new(current)).new):
             started = process_time()
-            model = incremental_train(current.model, examples.new, examples.past, self.spec.seed, self.threads)
+            family, seed = get_family(self.spec.family), self.spec.seed
+            model = family.update(current.model, examples.new, examples.past, seed, self.threads)
             seconds = process_time() - started
             learned = current.learned.with_new(examples.new)
             result = replace(result, updates=result.updates + 1, cpu_seconds=result.cpu_seconds + seconds)
             return replace(current, model=model, learned=learned), result
         return current, result
+
+    def _new(self, current: _CurrentModel) -> NewExamples:
+        return new_examples(current.learned, pooled(self.parts.train, self.parts.validation))
 
     @cached_property
     def _fit(self) -> tuple[_CurrentModel, float]:
@@ -187,7 +191,7 @@ class _MonthStep:
         started = process_time()
         model = family.fit(parts.train, parts.validation, spec.params, spec.seed, self.threads)
         seconds = process_time() - started
-        reference = model.describe(parts.test.X)[PROBABILITY].to_numpy()
+        reference = model.predict_frame(parts.test.X)[PROBABILITY].to_numpy()
         return _CurrentModel(model, Fingerprints.of([parts.train, parts.validation]), reference), seconds
 
     def _has_drifted(self, current: _CurrentModel) -> bool:
@@ -195,5 +199,5 @@ class _MonthStep:
         newest = self.panel[self.panel[DECISION_TIME] >= self.month.start]
         if newest.empty:
             return False
-        new = current.model.describe(newest)[PROBABILITY].to_numpy()
+        new = current.model.predict_frame(newest)[PROBABILITY].to_numpy()
         return distribution_distance(current.reference, new) >= self.spec.largest_drift

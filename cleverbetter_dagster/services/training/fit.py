@@ -1,4 +1,4 @@
-"""From examples and settled parameters to a fitted model in MLflow: fit, log."""
+"""From examples and tuned parameters to a fitted model, logged in an MLflow run of its own."""
 
 from dataclasses import dataclass
 
@@ -8,13 +8,13 @@ from cleverbetter_dagster.learning.model import FittedModel
 from cleverbetter_dagster.services.records import ModelRecord, StudyRecord, Training
 from cleverbetter_dagster.services.training.datasets import Dataset
 from cleverbetter_dagster.settings import Settings
-from cleverbetter_dagster.store.tracking.package import Origin, StrategyModel, log_model
+from cleverbetter_dagster.store.tracking.package import StrategyModel, TrainingProvenance, log_model
 from cleverbetter_dagster.store.tracking.registry import SPEC_TAG
 from cleverbetter_dagster.store.tracking.runs import ModelRun, RunSpec, start_run
 
 
 @dataclass(frozen=True)
-class Lineage:
+class RunContext:
     """Which Dagster and MLflow runs a model belongs to."""
 
     dagster_run_id: str | None = None
@@ -22,8 +22,8 @@ class Lineage:
 
 
 @dataclass(frozen=True)
-class Ancestry:
-    """What a model was made from: nothing but rows, or a parent and the rows that were new to it."""
+class UpdateInfo:
+    """Whether a model was fitted anew or goes on from `parent_version`, and by which rows it differs from that."""
 
     training: Training
     parent_version: int | None
@@ -32,43 +32,45 @@ class Ancestry:
 
 
 def train(
-    settings: Settings, dataset: Dataset, study: StudyRecord, lineage: Lineage | None = None
+    settings: Settings, dataset: Dataset, study: StudyRecord, run_context: RunContext | None = None
 ) -> tuple[ModelRecord, FittedModel]:
-    """Fit a family on train and validation, and keep the model in an MLflow run of its own."""
+    """Fit a family on train and validation, and log the model in an MLflow run of its own."""
     family, parts = get_family(study.family), dataset.parts
     trials = study.trials + study.earlier_trials
     learned = Fingerprints.of([parts.train, parts.validation])
-    origin = Origin(study.params, study.seed, trials, learned, study.pruned, study.earlier_trials)
-    with start_run(settings, run_spec(study.family, dataset, origin, lineage)) as run:
+    provenance = TrainingProvenance(study.params, study.seed, trials, learned, study.pruned, study.earlier_trials)
+    with start_run(settings, run_spec(study.family, dataset, provenance, run_context)) as run:
         model = family.fit(parts.train, parts.validation, study.params, study.seed, settings.threads)
-        ancestry = Ancestry("full", None, rows_added=len(origin.learned), rows_lost=0)
-        return keep(run, model, dataset, origin, ancestry), model
+        update_info = UpdateInfo("full", None, rows_added=len(learned), rows_lost=0)
+        return log_model_run(run, model, dataset, provenance, update_info), model
 
 
-def run_spec(family: str, dataset: Dataset, origin: Origin, lineage: Lineage | None) -> RunSpec:
+def run_spec(family: str, dataset: Dataset, provenance: TrainingProvenance, run_context: RunContext | None) -> RunSpec:
     """What is known of a model before it is fitted or updated."""
-    lineage, record = lineage or Lineage(), dataset.record
+    run_context, record = run_context or RunContext(), dataset.record
     return RunSpec(
         family=family,
         as_of=record.as_of,
         data_hash=record.data_hash,
-        params={**origin.params, "seed": origin.seed, "dataset": record.spec.model_dump()},
+        params={**provenance.params, "seed": provenance.seed, "dataset": record.spec.model_dump()},
         tags={
             SPEC_TAG: record.spec.model_dump_json(),
-            "trials": str(origin.trials),
-            "pruned_trials": str(origin.pruned_trials),
-            "earlier_trials": str(origin.earlier_trials),
+            "trials": str(provenance.trials),
+            "pruned_trials": str(provenance.pruned_trials),
+            "earlier_trials": str(provenance.earlier_trials),
         },
-        dagster_run_id=lineage.dagster_run_id,
-        parent_run_id=lineage.parent_run_id,
+        dagster_run_id=run_context.dagster_run_id,
+        parent_run_id=run_context.parent_run_id,
     )
 
 
-def keep(run: ModelRun, model: FittedModel, dataset: Dataset, origin: Origin, ancestry: Ancestry) -> ModelRecord:
-    """Keep a model in its run, with the split it was made by and what it was made from."""
-    logged = log_model(run, StrategyModel(model, dataset.record.spec, origin))
+def log_model_run(
+    run: ModelRun, model: FittedModel, dataset: Dataset, provenance: TrainingProvenance, update_info: UpdateInfo
+) -> ModelRecord:
+    """Log a model in its run, with the split it was made by and what it was made from."""
+    logged = log_model(run, StrategyModel(model, dataset.record.spec, provenance))
     run.log_json("split.json", dataset.record)
-    tags = {**vars(ancestry), "watermark": model.known_until.isoformat()}
+    tags = {**vars(update_info), "watermark": model.known_until.isoformat()}
     run.set_tags({name: str(value) for name, value in tags.items() if value is not None})
     return ModelRecord(
         family=model.family,
@@ -76,13 +78,13 @@ def keep(run: ModelRun, model: FittedModel, dataset: Dataset, origin: Origin, an
         run_id=run.run_id,
         model_uri=logged.model_uri,
         sha256=logged.sha256,
-        params=dict(origin.params),
-        trials=origin.trials,
-        pruned_trials=origin.pruned_trials,
-        earlier_trials=origin.earlier_trials,
-        seed=origin.seed,
+        params=dict(provenance.params),
+        trials=provenance.trials,
+        pruned_trials=provenance.pruned_trials,
+        earlier_trials=provenance.earlier_trials,
+        seed=provenance.seed,
         data_hash=dataset.record.data_hash,
-        fitted_rows=len(origin.learned),
+        fitted_rows=len(provenance.learned),
         watermark=model.known_until,
-        **vars(ancestry),
+        **vars(update_info),
     )

@@ -184,7 +184,7 @@ def _looking_ahead(
     if following.empty:
         return
     for family, model in loaded.items():
-        yield _scored(stand, FAMILY, family, stand.ahead, model.fitted.describe(stand.ahead))
+        yield _scored(stand, FAMILY, family, stand.ahead, model.fitted.predict_frame(stand.ahead))
     past = pooled(stand.known.parts.train, stand.known.parts.validation)
     for name, baseline in BASELINES.items():
         probability = baseline.fit(past).predict_proba(following)[:, 1]
@@ -192,7 +192,7 @@ def _looking_ahead(
         yield _scored(stand, BASELINE, name, following, said)
     for replay in replays:
         if replay.champion is not None:
-            yield _scored(stand, POLICY, replay.name, following, replay.champion.fitted.describe(following))
+            yield _scored(stand, POLICY, replay.name, following, replay.champion.fitted.predict_frame(following))
 
 
 def _scored(stand: _Stand, kind: str, name: str, rows: pd.DataFrame, said: pd.DataFrame) -> pd.DataFrame:

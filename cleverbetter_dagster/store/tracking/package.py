@@ -55,7 +55,7 @@ MAY_BE_ABSENT = (*OPTIONAL, METHOD, *ALIASES[ROI])
 
 
 @dataclass(frozen=True)
-class Origin:
+class TrainingProvenance:
     """How a model came to be, and what a successor needs to go on from it.
 
     Attributes:
@@ -74,21 +74,18 @@ class Origin:
     pruned_trials: int = 0
     earlier_trials: int = 0
 
-    def after(self, new: Examples) -> "Origin":
-        """The origin of the model that has learned from `new` as well."""
+    def after(self, new: Examples) -> "TrainingProvenance":
+        """The provenance of the model that has learned from `new` as well."""
         return replace(self, learned=self.learned.with_new(new))
 
 
 @dataclass(frozen=True)
 class StrategyModel:
-    """A fitted model, the spec its features were made by, and their names: raw rows in, probabilities out.
-
-    `origin` is None for a model that nobody is to go on from.
-    """
+    """A fitted model, the spec its features were made by, and their names: raw rows in, probabilities out."""
 
     fitted: FittedModel
     spec: DatasetSpec
-    origin: Origin | None = None
+    provenance: TrainingProvenance
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -113,7 +110,7 @@ class StrategyModel:
             LearningError: the features do not fit the model.
         """
         canonical = canonical_rows(rows)
-        return self.fitted.describe(feature_frame(canonical, self.spec)).set_axis(rows.index)
+        return self.fitted.predict_frame(feature_frame(canonical, self.spec)).set_axis(rows.index)
 
 
 @dataclass(frozen=True)

@@ -98,7 +98,7 @@ def test_an_interrupted_simulation_leaves_nothing(imported: Settings, monkeypatc
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(retraining, "incremental_train", interrupted)
+    monkeypatch.setattr(retraining, "new_examples", interrupted)
     assert run(*MONTHS).exit_code == 130
     assert written(imported) == before
 

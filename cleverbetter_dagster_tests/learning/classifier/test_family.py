@@ -54,12 +54,12 @@ def auc(model: FittedClassifier, examples: Examples) -> float:
 @pytest.mark.parametrize("field", [f for f in NetworkParams.model_fields if f not in ("patience", "plateau")])
 def test_every_parameter_changes_the_model(field, partition, model):
     other = fitted(partition, **{field: OTHER[field]})
-    assert not other.describe(partition.test.X).equals(model.describe(partition.test.X))
+    assert not other.predict_frame(partition.test.X).equals(model.predict_frame(partition.test.X))
 
 
 def test_another_seed_gives_another_model(partition, model):
     other = fitted(partition, seed=1)
-    assert not other.describe(partition.test.X).equals(model.describe(partition.test.X))
+    assert not other.predict_frame(partition.test.X).equals(model.predict_frame(partition.test.X))
 
 
 def test_steps_see_exactly_the_rows_the_modules_table_says(partition, monkeypatch):
@@ -117,7 +117,7 @@ def test_the_report_tells_when_training_stopped_and_how_it_was_calibrated(model)
 
 
 def test_confidence_falls_where_the_heads_disagree(partition, model):
-    answer = model.describe(partition.test.X)
+    answer = model.predict_frame(partition.test.X)
     opinions = model.network.head_probabilities(model.encoder.encode(partition.test.X.to_numpy()))
     assert opinions.shape == (len(partition.test), PARAMS["heads"])
     np.testing.assert_allclose(answer["score"], opinions.mean(axis=1))
@@ -134,14 +134,14 @@ def test_where_nothing_can_be_learned_the_answer_is_the_share_of_positives(parti
     model = fitted(replace(partition, **parts), learning_rate=0.1, patience=2)
     assert model.report()["best_epoch"] == 0
     everything = np.concatenate([parts["train"].y, parts["validation"].y])
-    np.testing.assert_allclose(model.describe(partition.test.X)["score"], everything.mean(), atol=1e-4)
+    np.testing.assert_allclose(model.predict_frame(partition.test.X)["score"], everything.mean(), atol=1e-4)
     np.testing.assert_allclose(model.feature_importance(), 1 / len(model.feature_names))
 
 
 IN_A_FRESH_PROCESS = """
 import pickle, sys, cleverbetter_dagster.learning.catalogue
 model, X = pickle.load(open(sys.argv[1], "rb"))
-pickle.dump(model.describe(X), open(sys.argv[2], "wb"))
+pickle.dump(model.predict_frame(X), open(sys.argv[2], "wb"))
 print("torch" in sys.modules)
 """
 
@@ -153,7 +153,7 @@ def test_a_fresh_process_knows_the_catalogue_and_answers_with_the_same_bits_with
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "False"
     answer = pickle.loads(answered.read_bytes())
-    pd.testing.assert_frame_equal(answer, model.describe(partition.test.X), check_exact=True)
+    pd.testing.assert_frame_equal(answer, model.predict_frame(partition.test.X), check_exact=True)
 
 
 def test_torchs_global_state_is_left_as_it_was(partition):
@@ -178,8 +178,8 @@ def test_a_row_has_the_same_bits_in_any_company_whatever_its_place(model, partit
     rng = np.random.default_rng(seed)
     chosen = rng.integers(0, len(partition.test), rows)
     X = partition.test.X.iloc[chosen].reset_index(drop=True)
-    whole = model.describe(partition.test.X).iloc[chosen].reset_index(drop=True)
-    pd.testing.assert_frame_equal(model.describe(X), whole, check_exact=True)
+    whole = model.predict_frame(partition.test.X).iloc[chosen].reset_index(drop=True)
+    pd.testing.assert_frame_equal(model.predict_frame(X), whole, check_exact=True)
 
 
 def later_and_earlier(partition) -> tuple[FittedClassifier, Examples]:

@@ -29,7 +29,7 @@ OTHER = {
 @pytest.fixture(scope="module")
 def usual(partition) -> pd.DataFrame:
     model = Ensemble().fit(partition.train, partition.validation, PARAMS, 0, 1)
-    return model.describe(partition.test.X)
+    return model.predict_frame(partition.test.X)
 
 
 class Reader:
@@ -53,7 +53,7 @@ def two_readers(weights: tuple[float, float]) -> FittedEnsemble:
 
 
 def test_score_blends_log_odds_and_confidence_falls_with_the_spread():
-    answer = two_readers((0.5, 0.5)).describe(pd.DataFrame({"a": [0.8, 0.9, 0.999], "b": [0.8, 0.1, 0.001]}))
+    answer = two_readers((0.5, 0.5)).predict_frame(pd.DataFrame({"a": [0.8, 0.9, 0.999], "b": [0.8, 0.1, 0.001]}))
     # Opposite log-odds cancel; deviations from the mean are 0, 0.4 and 0.499, of at most 0.5.
     np.testing.assert_allclose(answer["score"], [0.8, 0.5, 0.5])
     np.testing.assert_allclose(answer["probability"], [0.8, 0.5, 0.5])
@@ -68,12 +68,12 @@ def test_importance_counts_learners_by_their_weight():
 @pytest.mark.parametrize("field", EnsembleParams.model_fields)
 def test_every_parameter_changes_the_model(field, partition, usual):
     model = Ensemble().fit(partition.train, partition.validation, PARAMS | {field: OTHER[field]}, 0, 1)
-    assert not model.describe(partition.test.X).equals(usual)
+    assert not model.predict_frame(partition.test.X).equals(usual)
 
 
 def test_another_seed_gives_another_model(partition, usual):
     model = Ensemble().fit(partition.train, partition.validation, PARAMS, 1, 1)
-    assert not model.describe(partition.test.X).equals(usual)
+    assert not model.predict_frame(partition.test.X).equals(usual)
 
 
 def test_folds_are_fewer_where_time_has_fewer_moments(partition):

@@ -174,7 +174,7 @@ def test_a_policy_worked_by_hand():
 
 def test_shares_are_steps_and_every_seed_has_a_column(fitted, partition):
     X = partition.test.X
-    share = fitted.describe(X)["kelly_share"]
+    share = fitted.predict_frame(X)["kelly_share"]
     assert share.between(0, 1).all()
     np.testing.assert_allclose(share * 10, (share * 10).round(), atol=1e-12)
     agents = fitted.agent_shares(X)
@@ -187,7 +187,7 @@ def test_a_family_whose_agents_only_lose_stakes_nothing(partition, monkeypatch):
     monkeypatch.setattr("cleverbetter_dagster.learning.rl_agent.training.worth_of", lambda *_: -1.0)
     model = RlAgent().fit(partition.train, partition.validation, SMALL["rl_agent"], 0, 1)
     assert model.chosen is None
-    assert (model.describe(partition.test.X)["kelly_share"] == 0).all()
+    assert (model.predict_frame(partition.test.X)["kelly_share"] == 0).all()
     assert (model.agent_shares(partition.test.X).to_numpy() == 0).all()
     assert model.report()["agent_stakes"] == "nothing"
 
@@ -208,7 +208,7 @@ def test_an_update_moves_the_judging_window_to_the_newest_rows_and_rehearses_all
     assert len(updated.played) >= len(fitted.played)
     np.testing.assert_array_equal(updated.played.next_roi[: len(fitted.played)], fitted.played.next_roi)
     ahead = partition.test.take(np.flatnonzero(partition.test.decision_time.to_numpy() == updated.judged.time[-1]))
-    forecast = fitted.describe(ahead.X)["probability"].to_numpy()
+    forecast = fitted.predict_frame(ahead.X)["probability"].to_numpy()
     seen = fitted.features.moments(ahead.X[list(fitted.feature_names)].to_numpy(), forecast)[0]
     np.testing.assert_array_equal(updated.judged.mean[-(seen > 0).sum() :], seen[seen > 0])
 

@@ -16,11 +16,11 @@ from cleverbetter_dagster.services.champion.manual_promotion import Grounds, Rev
 from cleverbetter_dagster.services.notebook.trained_model import TrainedModel, register_trained
 from cleverbetter_dagster.services.stored_assets import ROWS, stored_rows
 from cleverbetter_dagster.services.training.datasets import Dataset, plan_split, rows_until
-from cleverbetter_dagster.services.training.fit import Ancestry
+from cleverbetter_dagster.services.training.fit import UpdateInfo
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.artefacts import ArtefactStore
 from cleverbetter_dagster.store.ledger import ledger
-from cleverbetter_dagster.store.tracking.package import Origin
+from cleverbetter_dagster.store.tracking.package import TrainingProvenance
 from cleverbetter_dagster_tests.services.conftest import AS_OF
 
 GROUNDS = Grounds("nobody judged it yet", "a test")
@@ -38,7 +38,7 @@ class Foreseer(FittedModel):
     told: dict[bytes, float]
     known_until: pd.Timestamp
 
-    def _describe(self, values: np.ndarray) -> dict[str, np.ndarray]:
+    def _predict_frame(self, values: np.ndarray) -> dict[str, np.ndarray]:
         p = np.array([self.told.get(row.tobytes(), BASE_RATE) for row in values])
         return {"probability": p, "score": p, "confidence": p}
 
@@ -71,8 +71,8 @@ def as_stored(tracked: Settings, dataset: Dataset, rows: pd.DataFrame) -> Datase
 def registered(settings: Settings, dataset: Dataset, known_share: float) -> int:
     """The version of a model that knows so much, registered as a notebook registers one; judged by nobody."""
     model, learned = foreseer(dataset, known_share), Fingerprints.of([dataset.parts.train, dataset.parts.validation])
-    origin, ancestry = Origin({}, 0, 1, learned), Ancestry("full", None, len(learned), 0)
-    return register_trained(settings, TrainedModel(model, origin, ancestry, dataset), "ensemble", {}, {})
+    provenance, update_info = TrainingProvenance({}, 0, 1, learned), UpdateInfo("full", None, len(learned), 0)
+    return register_trained(settings, TrainedModel(model, provenance, update_info, dataset), "ensemble", {}, {})
 
 
 def looked_at(settings: Settings, version: int) -> Review:

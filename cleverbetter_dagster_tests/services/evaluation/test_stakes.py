@@ -30,6 +30,7 @@ from cleverbetter_dagster.services.evaluation.stakes import AGENT_STAKE, judge_s
 from cleverbetter_dagster.services.records import EvaluatedModel
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.tracking.package import StrategyModel
+from cleverbetter_dagster_tests.provenance import NOTHING_LEARNED
 from cleverbetter_dagster_tests.services.conftest import AS_OF
 
 WIDE = StakingSpec(max_stake_fraction=1.0)
@@ -42,7 +43,7 @@ class Staker(FittedModel):
     family = "rl_agent"
     feature_names: tuple[str, ...] = ("total_bets",)
 
-    def _describe(self, values: np.ndarray) -> dict[str, np.ndarray]:
+    def _predict_frame(self, values: np.ndarray) -> dict[str, np.ndarray]:
         p = np.full(len(values), 0.7)
         return {"probability": p, "score": p, "confidence": p, "kelly_share": np.where(values[:, 0] % 2 == 0, 0.5, 0.0)}
 
@@ -75,7 +76,7 @@ def test_an_agents_stakes_of_one_time_keep_the_cap_and_the_bound_together() -> N
 
 
 def test_predictions_of_an_agent_follow_its_shares_under_the_bound(rows: pd.DataFrame) -> None:
-    model = StrategyModel(Staker(), DatasetSpec(min_composite_score=None))
+    model = StrategyModel(Staker(), DatasetSpec(min_composite_score=None), NOTHING_LEARNED)
     spec = StakingSpec(max_total_fraction=0.3)
     predictions = predict(rows, AS_OF, model, spec)
     newest = live_rows(build_panel(rows, AS_OF.end, model.spec), AS_OF).set_index("id")
@@ -88,7 +89,7 @@ def test_predictions_of_an_agent_follow_its_shares_under_the_bound(rows: pd.Data
 
 def test_rows_the_quality_filter_kept_out_get_no_stake_and_no_part_of_the_bound(rows: pd.DataFrame) -> None:
     open_model, strict = (
-        StrategyModel(Staker(), DatasetSpec(min_composite_score=least))
+        StrategyModel(Staker(), DatasetSpec(min_composite_score=least), NOTHING_LEARNED)
         for least in (None, float(rows["composite_score"].quantile(0.9)))
     )
     every, few = (predict(rows, AS_OF, model, WIDE) for model in (open_model, strict))

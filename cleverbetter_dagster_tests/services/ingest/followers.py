@@ -15,7 +15,7 @@ class Follower(FittedModel):
     def __init__(self, noise: float = 0.0) -> None:
         self.noise = noise
 
-    def _describe(self, values: np.ndarray) -> dict[str, np.ndarray]:
+    def _predict_frame(self, values: np.ndarray) -> dict[str, np.ndarray]:
         wobble = np.sin(1e4 * values[:, 1]) * self.noise
         probability = np.clip(values[:, 0] + wobble, 0.01, 0.99)
         return {"probability": probability, "score": probability, "confidence": np.ones(len(values))}

@@ -27,12 +27,13 @@ from cleverbetter_dagster.store.ledger import ledger
 from cleverbetter_dagster.store.ledger.table import Decision
 from cleverbetter_dagster.store.predictions import ScoredBy, write_predictions
 from cleverbetter_dagster.store.tracking.package import StrategyModel
+from cleverbetter_dagster_tests.provenance import NOTHING_LEARNED
 from cleverbetter_dagster_tests.services.ingest.followers import Follower
 
 SPEC = DatasetSpec(min_composite_score=None, min_examples=1)
 STOOD, NOW = AsOf.parse("2022-06"), AsOf.parse("2023-04")
 PREDICTED = [f"2022-{month:02d}" for month in range(6, 13)] + ["2023-01", "2023-02", "2023-03"]
-MODEL = StrategyModel(Follower(), SPEC)
+MODEL = StrategyModel(Follower(), SPEC, NOTHING_LEARNED)
 
 Change = Callable[[pd.DataFrame], pd.DataFrame]
 

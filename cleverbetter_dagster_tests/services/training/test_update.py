@@ -1,6 +1,5 @@
 """From one registered version to the next: what counts as new, what is refused, and what is written down."""
 
-import pickle
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -13,19 +12,19 @@ from cleverbetter_dagster.betting.staking import StakingSpec
 from cleverbetter_dagster.dataset.as_of import AsOf
 from cleverbetter_dagster.dataset.examples import pooled
 from cleverbetter_dagster.dataset.spec import DatasetSpec
-from cleverbetter_dagster.errors import LearningError, ModelNotFound, ModelTampered, RegistryError
+from cleverbetter_dagster.errors import LearningError, ModelNotFound, ModelTampered
 from cleverbetter_dagster.evaluation.intervals.bootstrap import BootstrapSpec
+from cleverbetter_dagster.learning.catalogue import get_family
 from cleverbetter_dagster.services.evaluation.evaluate import evaluate
 from cleverbetter_dagster.services.records import ModelRecord, StudyRecord
 from cleverbetter_dagster.services.training.datasets import Dataset, plan_split
 from cleverbetter_dagster.services.training.fit import train
-from cleverbetter_dagster.services.training.update import incremental_train, landing_of, parent_of, update
+from cleverbetter_dagster.services.training.update import new_to_parent, parent_of, update
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.postgres.postmaster import ServerAddress
 from cleverbetter_dagster.store.tracking.client import artefact_folder, mlflow_client
-from cleverbetter_dagster.store.tracking.package import StrategyModel, load_model, log_model
+from cleverbetter_dagster.store.tracking.package import load_model
 from cleverbetter_dagster.store.tracking.registry import Registry
-from cleverbetter_dagster.store.tracking.runs import RunSpec, start_run
 from cleverbetter_dagster_tests.learning.conftest import SMALL
 from cleverbetter_dagster_tests.new_database import new_database
 
@@ -77,11 +76,11 @@ def test_what_is_new_is_what_the_parent_has_not_learned_from_and_no_test_row(
     settings: Settings, alone: ModelRecord, rows: pd.DataFrame
 ) -> None:
     before, now = as_of(rows, EARLY), as_of(rows, LAST)
-    landing = landing_of(parent_of(settings, FAMILY, now), now)
+    examples = new_to_parent(parent_of(settings, FAMILY, now), now)
     expected = set(pool(now)["id"]) - set(pool(before)["id"])
-    assert set(landing.new.ids) == expected
-    assert set(landing.past.ids) == set(pool(now)["id"]) - expected
-    assert landing.lost == len(set(pool(before)["id"]) - set(pool(now)["id"]))
+    assert set(examples.new.ids) == expected
+    assert set(examples.past.ids) == set(pool(now)["id"]) - expected
+    assert examples.lost == len(set(pool(before)["id"]) - set(pool(now)["id"]))
     assert expected and not expected & set(now.parts.test.ids)
 
 
@@ -90,8 +89,8 @@ def test_rows_without_an_outcome_at_first_are_new_when_they_have_one(
 ) -> None:
     """Some of the new rows were there at the parent's time: only their labels, or the border, came later."""
     now, end = as_of(rows, LAST), AsOf.parse(EARLY).end
-    landing = landing_of(parent_of(settings, FAMILY, now), now)
-    assert (landing.new.decision_time < end).any()
+    examples = new_to_parent(parent_of(settings, FAMILY, now), now)
+    assert (examples.new.decision_time < end).any()
 
 
 def test_the_record_and_the_registry_say_what_a_version_was_made_from(
@@ -105,8 +104,8 @@ def test_the_record_and_the_registry_say_what_a_version_was_made_from(
     assert record.watermark == model.known_until == pool(now)["label_time"].max()
     assert (record.params, record.seed, record.trials) == (alone.params, 4, 7)
     version = Registry(settings).get_version(FAMILY, Registry(settings).register(record.run_id, FAMILY))
-    lineage = {"training": "incremental", "parent_version": "1", "rows_added": str(len(added))}
-    assert lineage.items() <= version.tags.items()
+    tags = {"training": "incremental", "parent_version": "1", "rows_added": str(len(added))}
+    assert tags.items() <= version.tags.items()
     assert version.tags["watermark"] == model.known_until.isoformat()
     assert version.as_of == LAST
     full = Registry(settings).get_version(FAMILY, 1).tags
@@ -120,11 +119,11 @@ def test_the_stored_model_is_the_parents_after_the_new_rows(
     now = as_of(rows, LAST)
     record, _ = update(settings, FAMILY, now)
     stored, first = (load_model(settings, uri) for uri in (record.model_uri, alone.model_uri))
-    landing = landing_of(parent_of(settings, FAMILY, now), now)
-    expected = incremental_train(first.fitted, landing.new, landing.past, seed=4)
+    examples = new_to_parent(parent_of(settings, FAMILY, now), now)
+    expected = get_family(FAMILY).update(first.fitted, examples.new, examples.past, 4, 1)
     X = now.parts.test.X
-    pd.testing.assert_frame_equal(stored.fitted.describe(X), expected.describe(X), check_exact=True)
-    assert not stored.fitted.describe(X).equals(first.fitted.describe(X))
+    pd.testing.assert_frame_equal(stored.fitted.predict_frame(X), expected.predict_frame(X), check_exact=True)
+    assert not stored.fitted.predict_frame(X).equals(first.fitted.predict_frame(X))
 
 
 def test_a_chain_of_updates_has_learned_every_row_once(
@@ -135,9 +134,9 @@ def test_a_chain_of_updates_has_learned_every_row_once(
         record, _ = update(settings, FAMILY, as_of(rows, month))
         assert record.parent_version == versions[-1]
         versions.append(Registry(settings).register(record.run_id, FAMILY))
-    learned = load_model(settings, record.model_uri).origin.learned.fingerprints
+    learned = load_model(settings, record.model_uri).provenance.learned.fingerprints
     assert len(np.unique(learned)) == len(learned) == record.fitted_rows
-    assert not landing_of(parent_of(settings, FAMILY, as_of(rows, LAST)), as_of(rows, LAST)).new.frame.size
+    assert not new_to_parent(parent_of(settings, FAMILY, as_of(rows, LAST)), as_of(rows, LAST)).new.frame.size
 
 
 def test_a_later_version_is_no_parent_of_an_earlier_month(
@@ -180,9 +179,9 @@ def test_rows_that_land_late_and_rows_corrected_upstream_are_new(
     first = pool(as_of(rows, EARLY))["id"].iloc[50]
     corrected = rows.copy()
     corrected.loc[corrected["id"] == first, "win_rate"] = 0.123
-    landing = landing_of(parent_of(settings, FAMILY, as_of(corrected, EARLY)), as_of(corrected, EARLY))
-    assert landing.new.ids.tolist() == [first]
-    assert landing.lost == 1
+    examples = new_to_parent(parent_of(settings, FAMILY, as_of(corrected, EARLY)), as_of(corrected, EARLY))
+    assert examples.new.ids.tolist() == [first]
+    assert examples.lost == 1
 
 
 def test_examples_chosen_otherwise_are_refused_by_name(
@@ -200,12 +199,12 @@ def test_a_parent_that_knows_the_test_rows_is_refused(
 ) -> None:
     now = as_of(rows, LAST)
     knowing = parent_of(settings, FAMILY, now)
-    last = knowing.fitted.known_until
+    last = knowing.model.fitted.known_until
     split = now.record.split.model_copy(update={"test_start": last.to_pydatetime()})
-    landing_of(knowing, replace(now, record=now.record.model_copy(update={"split": split})))  # known when they begin
+    new_to_parent(knowing, replace(now, record=now.record.model_copy(update={"split": split})))  # known when they begin
     earlier = split.model_copy(update={"test_start": (last - pd.Timedelta(seconds=1)).to_pydatetime()})
     with pytest.raises(LearningError, match="may only be judged by models that know none after"):
-        landing_of(knowing, replace(now, record=now.record.model_copy(update={"split": earlier})))
+        new_to_parent(knowing, replace(now, record=now.record.model_copy(update={"split": earlier})))
 
 
 def test_other_features_are_refused_and_the_mlflow_run_says_failed(
@@ -229,17 +228,6 @@ def test_a_tampered_parent_is_refused(settings: Settings, alone: ModelRecord, ro
         pickled.write_bytes(content)
 
 
-def test_a_version_that_does_not_say_what_it_learned_from_is_refused(
-    settings: Settings, alone: ModelRecord, rows: pd.DataFrame
-) -> None:
-    now = as_of(rows, LAST)
-    with start_run(settings, RunSpec(FAMILY, LAST, now.record.data_hash)) as run:
-        log_model(run, StrategyModel(load_model(settings, alone.model_uri).fitted, SPEC))
-    Registry(settings).register(run.run_id, FAMILY)
-    with pytest.raises(RegistryError, match=r"does not say which rows it has learned from.*Train in full"):
-        update(settings, FAMILY, now)
-
-
 def test_a_newer_version_made_with_other_choices_is_passed_over(
     settings: Settings, alone: ModelRecord, rows: pd.DataFrame
 ) -> None:
@@ -249,9 +237,3 @@ def test_a_newer_version_made_with_other_choices_is_passed_over(
     assert Registry(settings).get_version(FAMILY, theirs).dataset_spec == other
     assert parent_of(settings, FAMILY, as_of(rows, LAST)).version.version == 1
     assert parent_of(settings, FAMILY, as_of(rows, LAST, other)).version.version == theirs
-
-
-def test_a_model_pickled_before_origins_were_kept_still_opens() -> None:
-    old = StrategyModel.__new__(StrategyModel)
-    old.__dict__.update(fitted=None, spec=SPEC)
-    assert pickle.loads(pickle.dumps(old)).origin is None

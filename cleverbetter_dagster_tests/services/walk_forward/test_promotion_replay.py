@@ -37,8 +37,8 @@ class Player(Follower):
         super().__init__(noise)
         self.known, self.stakes = known or {}, stakes
 
-    def _describe(self, values: np.ndarray) -> dict[str, np.ndarray]:
-        answer = super()._describe(values)
+    def _predict_frame(self, values: np.ndarray) -> dict[str, np.ndarray]:
+        answer = super()._predict_frame(values)
         guesses = zip(values, answer["probability"], strict=True)
         p = np.array([self.known.get(row.tobytes(), guess) for row, guess in guesses])
         answer |= {"probability": p, "score": p}
@@ -49,7 +49,7 @@ class Player(Follower):
     def agent_shares(self, X: pd.DataFrame) -> pd.DataFrame | None:
         if self.stakes is None:
             return None
-        share = self.describe(X)["kelly_share"]
+        share = self.predict_frame(X)["kelly_share"]
         return pd.DataFrame({f"seed {seed}": share for seed in range(3)})
 
 

@@ -30,6 +30,7 @@ from cleverbetter_dagster.store.tracking.package import (
 )
 from cleverbetter_dagster.store.tracking.registry import Registry
 from cleverbetter_dagster.store.tracking.runs import RunSpec, start_run
+from cleverbetter_dagster_tests.provenance import NOTHING_LEARNED
 
 FEATURES = ("win_rate", "ewm_roi", "ml_avg_odds", "shrunk_return")
 
@@ -43,7 +44,7 @@ class LinearModel(FittedModel):
         self.feature_names = FEATURES
         self.weights = np.random.default_rng(7).normal(size=len(FEATURES))
 
-    def _describe(self, values: np.ndarray) -> dict[str, np.ndarray]:
+    def _predict_frame(self, values: np.ndarray) -> dict[str, np.ndarray]:
         probability = 1 / (1 + np.exp(-np.nan_to_num(values) @ self.weights))
         return {"probability": probability, "score": probability**2, "confidence": np.abs(2 * probability - 1)}
 
@@ -80,7 +81,7 @@ def raw_rows(windows: int = 6) -> pd.DataFrame:
     ).sample(frac=1.0, random_state=3)
 
 
-MODEL = StrategyModel(LinearModel(), DatasetSpec())
+MODEL = StrategyModel(LinearModel(), DatasetSpec(), NOTHING_LEARNED)
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +98,7 @@ def files_of(settings: Settings, packed: PackedModel) -> Path:
 def test_a_model_says_of_raw_rows_what_it_says_of_the_panel_made_from_them() -> None:
     rows = raw_rows()
     panel = build_panel(canonical_rows(rows), None, DatasetSpec())
-    expected = MODEL.fitted.describe(panel.set_index("id"))
+    expected = MODEL.fitted.predict_frame(panel.set_index("id"))
     found = MODEL.predict(rows.set_index("id", drop=False))
     pd.testing.assert_frame_equal(found, expected.loc[rows["id"]], check_names=False, check_exact=True)
 
