@@ -1,6 +1,5 @@
 """What the database holds, in a few numbers for people. Starts no server and creates nothing."""
 
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,8 +13,8 @@ from cleverbetter_dagster.errors import SchemaError
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.ledger.ledger import champion_line
 from cleverbetter_dagster.store.ledger.table import ledger_exists
-from cleverbetter_dagster.store.postgres.database import connect, running_target
-from cleverbetter_dagster.store.quarantine.table import count_pending
+from cleverbetter_dagster.store.postgres.database import connect, running_target, table_exists
+from cleverbetter_dagster.store.quarantine import count_pending
 from cleverbetter_dagster.store.source.layout import SourceLayout, resolve_source
 from cleverbetter_dagster.store.source.tables import Relation, find_relation
 
@@ -79,14 +78,8 @@ def _rows(settings: Settings, connection: psycopg.Connection) -> tuple[RowsSumma
         layout = resolve_source(settings)
     except SchemaError as error:
         return None, str(error)
-    tables = tuple(_table(connection, relation) for relation in _relations(layout))
+    tables = tuple(_table(connection, relation) for relation in layout.relations)
     return RowsSummary(tables, *_instants(connection, layout)), None
-
-
-def _relations(layout: SourceLayout) -> Iterator[Relation]:
-    yield layout.results
-    if layout.features:
-        yield layout.features.relation
 
 
 def _table(connection: psycopg.Connection, relation: Relation) -> TableSummary:
@@ -126,8 +119,7 @@ def _state(settings: Settings) -> tuple[str | None, int]:
         return None, 0
     with closing(connect(target, autocommit=True)) as connection:
         decided = ledger_exists(connection)
-        quarantine = _scalar(connection, "SELECT to_regclass('quarantine') IS NOT NULL")
-        quarantined = count_pending(connection) if quarantine else 0
+        quarantined = count_pending(connection) if table_exists(connection, "quarantine") else 0
     return (champion_line(settings) if decided else None), quarantined
 
 

@@ -35,7 +35,7 @@ def test_a_table_comes_back_as_it_was(store: ArtefactStore) -> None:
     assert store.read_tables(["training_rows/2023-01.parquet"]).equals(JANUARY)
 
 
-def test_months_with_differing_columns_are_unified_and_nulls_stand_for_what_is_missing(store: ArtefactStore) -> None:
+def test_months_with_different_columns_are_unified(store: ArtefactStore) -> None:
     store.write_table("rows/2023-01.parquet", JANUARY)
     store.write_table("rows/2023-02.parquet", FEBRUARY)
     both = store.read_tables(["rows/2023-01.parquet", "rows/2023-02.parquet"])
@@ -94,7 +94,7 @@ def test_numbers_json_has_no_name_for_become_null(store: ArtefactStore) -> None:
     assert store.read_json("a.json") == {"auc": None, "bounds": [None, 0.7]}
 
 
-def test_an_object_json_cannot_hold_is_refused_and_leaves_what_was_there(store: ArtefactStore) -> None:
+def test_an_object_without_json_form_is_refused(store: ArtefactStore) -> None:
     store.write_json("a.json", {"auc": 0.7})
     with pytest.raises(DataError, match="plain numbers and texts"):
         store.write_json("a.json", {"auc": object()})
@@ -107,9 +107,7 @@ def test_a_path_may_not_leave_the_base(store: ArtefactStore) -> None:
             store.write_json(path, {})
 
 
-def test_a_write_cut_short_leaves_the_old_artefact_and_no_debris(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupted_write_leaves_the_old_artefact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = ArtefactStore(str(tmp_path))
     store.write_json("a.json", {"n": 1})
 

@@ -26,7 +26,7 @@ def shouting() -> None:
     shout()
 
 
-def test_runs_events_and_logs_are_kept_in_the_database_and_the_state_folder(environment: Settings) -> None:
+def test_runs_and_logs_are_in_database_and_state_folder(environment: Settings) -> None:
     folder = prepare_home(environment)
     with dg.DagsterInstance.get() as instance:
         result = shouting.execute_in_process(instance=instance)
@@ -59,14 +59,14 @@ def test_the_instance_is_the_one_dagster_yaml_describes(environment: Settings) -
         assert (pools.pool_granularity.value, pools.default_pool_limit) == ("op", 1)
 
 
-def test_the_repository_and_a_new_home_have_the_same_dagster_yaml(tmp_path: Path) -> None:
+def test_repository_and_new_home_have_the_same_dagster_yaml(tmp_path: Path) -> None:
     folder = prepare_home(Settings(home=tmp_path / "a" / "home"))
     first, _, rest = (folder / "dagster.yaml").read_text().partition("\n")
     assert first.startswith("# Copied by cleverbetter")
     assert rest == (REPOSITORY / "dagster.yaml").read_text()
 
 
-def test_a_copy_of_an_earlier_release_is_renewed_unless_somebody_edited_it(
+def test_an_old_copy_is_renewed_unless_edited(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     settings, file = Settings(home=tmp_path), tmp_path / "dagster.yaml"

@@ -59,7 +59,7 @@ def test_predictions_come_back_bit_by_bit(empty_registry: Settings) -> None:
     assert str(found["decision_time"].dt.tz) == "UTC"
 
 
-def test_unknown_numbers_come_back_as_nan_and_an_empty_method_as_itself(empty_registry: Settings) -> None:
+def test_unknown_numbers_are_nan_and_empty_methods_stay(empty_registry: Settings) -> None:
     unknown = frame("a").assign(score=np.nan, confidence=np.nan, expected_return=np.nan, method="")
     write_predictions(empty_registry, unknown, JUNE)
     found = read_predictions(empty_registry, "2023-06")
@@ -97,7 +97,7 @@ def test_an_empty_frame_removes_a_months_rows(empty_registry: Settings) -> None:
     assert read_predictions(empty_registry, "2023-06").empty
 
 
-def test_an_empty_table_reads_as_an_empty_frame_of_the_same_columns(empty_registry: Settings) -> None:
+def test_an_empty_table_is_an_empty_frame(empty_registry: Settings) -> None:
     found = read_predictions(empty_registry)
     assert found.empty
     assert set(TYPES) < set(found.columns)
@@ -148,7 +148,7 @@ def test_the_view_shows_the_champions_rows_of_the_newest_month(empty_registry: S
     assert served(empty_registry) == [("2023-07", 1, "b")]
 
 
-def test_the_view_shows_nothing_of_a_model_that_was_replaced_or_rolled_back(empty_registry: Settings) -> None:
+def test_the_view_shows_only_the_present_champion(empty_registry: Settings) -> None:
     promote(empty_registry, 1, "2023-06")
     write_predictions(empty_registry, frame("a"), JUNE)
     promote(empty_registry, 2, "2023-07")
@@ -163,7 +163,7 @@ def test_the_view_shows_nothing_of_a_model_that_was_replaced_or_rolled_back(empt
     assert served(empty_registry) == [("2023-07", 1, "c")]
 
 
-def test_a_role_that_may_only_read_the_view_can_read_it(empty_registry: Settings) -> None:
+def test_the_right_to_read_the_view_is_enough(empty_registry: Settings) -> None:
     promote(empty_registry, 1, "2023-06")
     write_predictions(empty_registry, frame("a"), JUNE)
     with psycopg_connect(empty_registry, "state") as connection:

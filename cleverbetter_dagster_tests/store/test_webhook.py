@@ -27,7 +27,7 @@ def test_a_passing_fault_is_tried_again(hook: Webhook) -> None:
     assert len(hook.bodies) == 3
 
 
-def test_it_is_given_up_after_three_tries_and_at_once_where_trying_again_cannot_help(hook: Webhook) -> None:
+def test_posting_stops_after_three_tries_or_a_permanent_error(hook: Webhook) -> None:
     hook.answers = [503]
     assert not send_text(hook.address, "x", backoff_seconds=0.0)
     assert len(hook.bodies) == 3

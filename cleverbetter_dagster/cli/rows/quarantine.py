@@ -1,7 +1,7 @@
-"""`cleverbetter quarantine`: rows that could not be right, shown, corrected, and examined again."""
+"""`cleverbetter quarantine`: lists, shows, repairs and examines again the rows that cannot be right."""
 
 import json
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -13,9 +13,9 @@ from cleverbetter_dagster.settings import load_settings
 
 if TYPE_CHECKING:
     from cleverbetter_dagster.services.ingest.quarantine_repair import Repair, Retried
-    from cleverbetter_dagster.store.quarantine.entries import Entry
+    from cleverbetter_dagster.store.quarantine import Entry
 
-app = typer.Typer(help="Rows that could not be right: list, show, repair, retry.", no_args_is_help=True)
+app = typer.Typer(help="Rows that cannot be right: list, show, repair, retry.", no_args_is_help=True)
 
 EntryId = Annotated[int, typer.Argument(metavar="ENTRY", help="Its number in the list.", min=1, show_default=False)]
 
@@ -24,41 +24,36 @@ EntryId = Annotated[int, typer.Argument(metavar="ENTRY", help="Its number in the
 def list_entries(
     status: Annotated[str, typer.Option(help="pending, repaired or all.")] = "pending",
     table: Annotated[str, typer.Option(help="Part of the table's name.")] = "",
-    source: Annotated[str, typer.Option(help="Part of the file's or table's name it was met in.")] = "",
-    column: Annotated[str | None, typer.Option(help="The column at fault.")] = None,
+    source: Annotated[str, typer.Option(help="Part of the name of the file or table where it was found.")] = "",
+    column: Annotated[str | None, typer.Option(help="The column with the wrong value.")] = None,
     row: Annotated[str | None, typer.Option(help="The id of the row.")] = None,
     reason: Annotated[str, typer.Option(help="Part of the reason.")] = "",
     limit: Annotated[int, typer.Option(help="Newest entries to show.", min=1)] = 50,
     as_json: AsJson = False,
 ) -> None:
-    """What is in quarantine, newest first: file, line, column, value and reason."""
-    from cleverbetter_dagster.store.quarantine.entries import Filter, select_entries
-    from cleverbetter_dagster.store.quarantine.table import open_quarantine
+    """The entries in quarantine, newest first: file, line, column, value and reason."""
+    from cleverbetter_dagster.store.quarantine import Filter, open_quarantine, select_entries
 
     if status not in ("pending", "repaired", "all"):
-        raise typer.BadParameter(f"{status!r} is no status; take pending, repaired or all", param_hint="--status")
+        raise typer.BadParameter(f"{status!r} is no status; choose pending, repaired or all", param_hint="--status")
     wanted = Filter(status, table, source, column, row, reason)  # type: ignore[arg-type]
     with open_quarantine(load_settings()) as connection:
         entries = select_entries(connection, wanted, limit)
     if as_json:
         print_json(entries)
     elif not entries:
-        result_console().print("Nothing in quarantine fits.")
+        result_console().print("No entry in quarantine matches.")
     else:
         _show_list(entries, limit, result_console())
 
 
 @app.command(epilog="[bold]Example[/]\ncleverbetter quarantine show 17")
 def show(entry_id: EntryId, as_json: AsJson = False) -> None:
-    """One entry with its row as it came."""
-    from cleverbetter_dagster.errors import NotStored
-    from cleverbetter_dagster.store.quarantine.entries import select_entry
-    from cleverbetter_dagster.store.quarantine.table import open_quarantine
+    """One entry, with its row as it was found."""
+    from cleverbetter_dagster.store.quarantine import open_quarantine, select_entry
 
     with open_quarantine(load_settings()) as connection:
         entry = select_entry(connection, entry_id)
-    if entry is None:
-        raise NotStored(f"There is no entry {entry_id} in quarantine; `cleverbetter quarantine list` shows them.")
     if as_json:
         print_json(entry)
         return
@@ -83,7 +78,7 @@ def repair(
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Correct values of a quarantined row, and load it if it can be right now. Otherwise nothing changes."""
+    """Correct values of a quarantined row, and load it if it can be right then. Otherwise nothing changes."""
     from cleverbetter_dagster.services.ingest import quarantine_repair as repairing
 
     settings, console = load_settings(), progress_console()
@@ -98,14 +93,14 @@ def repair(
         shown.print(f"Loaded; {done.settled} {'entry is' if done.settled == 1 else 'entries are'} settled.")
         _show_months(done.months, shown)
     if not done.loaded:
-        told = "\n".join(f"  {reason}" for reason in done.still_wrong)
-        console.print(f"It is still wrong, and nothing was changed:\n{told}", markup=False, highlight=False)
+        reasons = "\n".join(f"  {reason}" for reason in done.still_wrong)
+        console.print(f"It is still wrong, and nothing was changed:\n{reasons}", markup=False, highlight=False)
         raise typer.Exit(ExitCode.REFUSED)
 
 
 @app.command(epilog="[bold]Example[/]\ncleverbetter quarantine retry")
 def retry(as_json: AsJson = False) -> None:
-    """Examine all that waits again, as after the rules or the upstream row changed, and load what is right now."""
+    """Examine all pending rows again, after the rules or upstream rows changed, and load those that are right now."""
     from cleverbetter_dagster.services.ingest import quarantine_repair as repairing
 
     with progress_console().status("examining everything in quarantine again"):
@@ -124,7 +119,7 @@ def _change(text: str) -> tuple[str, str]:
 
 
 def _show_list(entries: list["Entry"], limit: int, console: Console) -> None:
-    table = plain_table("In quarantine", ("entry", "row", "column", "value", "reason", "met in", "line", "status"))
+    table = plain_table("In quarantine", ("entry", "row", "column", "value", "reason", "found in", "line", "status"))
     for entry in entries:
         facts = (entry.id, entry.row_id, entry.column_name, entry.value, entry.reason, entry.source, entry.line)
         table.add_row(*(Text("" if fact is None else str(fact)) for fact in (*facts, entry.status)))
@@ -141,8 +136,7 @@ def _show_plan(planned: "Repair", console: Console) -> None:
 
 
 def _show_retried(done: "Retried", console: Console) -> None:
-    told = f"{done.rows:,} rows examined, {done.loaded:,} of them right by now ({done.settled:,} entries settled)."
-    console.print(told)
+    console.print(f"{done.rows:,} rows examined, {done.loaded:,} of them right now ({done.settled:,} entries settled).")
     for title, counts in (("Still wrong", done.still_wrong), ("Not examined", done.skipped)):
         if counts:
             table = plain_table(title, ("reason",), ("rows",))
@@ -161,7 +155,6 @@ def _pretty(raw: str | None) -> str:
     if raw is None:
         return "is in the table itself"
     try:
-        found: Any = json.loads(raw)
+        return json.dumps(json.loads(raw), indent=2)
     except ValueError:
         return raw
-    return json.dumps(found, indent=2)

@@ -23,7 +23,7 @@ from cleverbetter_dagster.services.ingest.change_detection import (
 )
 from cleverbetter_dagster.services.training.datasets import rows_until
 from cleverbetter_dagster.settings import Settings
-from cleverbetter_dagster.store.quarantine.table import add, mark_repaired, open_quarantine, pending_ids
+from cleverbetter_dagster.store.quarantine import add, mark_repaired, open_quarantine, pending_ids
 from cleverbetter_dagster.store.source.changes import InFlightRows, open_snapshot
 from cleverbetter_dagster.store.source.layout import SourceLayout, resolve_source
 from cleverbetter_dagster.store.source.load_log import EMPTY, LoadedMonth, read_load_log

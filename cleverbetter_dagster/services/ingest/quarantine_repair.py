@@ -1,6 +1,6 @@
-"""Rows out of quarantine: corrected by hand, or examined again after the rules or the upstream row changed.
+"""Loads quarantined rows: corrected by hand, or examined again after the rules or the upstream row changed.
 
-Nothing is lost: an entry stays until its row is loaded, and then says what was corrected. Both can be repeated.
+Nothing is lost: an entry stays pending until its row is loaded, and then keeps the correction. Both can be repeated.
 """
 
 import json
@@ -13,24 +13,27 @@ from typing import Any
 
 import pandas as pd
 import psycopg
+from psycopg import sql
 
-from cleverbetter_dagster.errors import ImportFileError, InvalidInput, NotStored, SchemaError
+from cleverbetter_dagster.dataset.schema import ID
+from cleverbetter_dagster.errors import ImportFileError, InvalidInput, SchemaError
 from cleverbetter_dagster.services.ingest.loading import load_months
 from cleverbetter_dagster.settings import Settings
-from cleverbetter_dagster.store.imports.reload import Loaded, decision_months, load_objects
-from cleverbetter_dagster.store.quarantine.entries import (
+from cleverbetter_dagster.store.imports.reload import Loaded, load_objects, decision_months
+from cleverbetter_dagster.store.quarantine import (
     Entry,
     Filter,
+    add,
+    open_quarantine,
     select_entries,
     select_entry,
     select_of_same_row,
     settle,
 )
-from cleverbetter_dagster.store.quarantine.table import add, open_quarantine
-from cleverbetter_dagster.store.source.layout import SourceLayout, resolve_source
+from cleverbetter_dagster.store.source.layout import resolve_source
 
-AT_ONCE = 1_000
-"""Rows that are examined, and loaded in one transaction, together."""
+BATCH_ROWS = 1_000
+"""Rows that are examined together, and loaded in one transaction."""
 
 CUT_OFF = "its row was too long to be kept whole: correct the file and import it again"
 NO_ROW = "its line is no row: correct the file and import it again"
@@ -38,12 +41,10 @@ NO_ROW = "its line is no row: correct the file and import it again"
 
 @dataclass(frozen=True)
 class Repair:
-    """A row with what is to be corrected in it; nothing was changed yet.
+    """A planned repair: the row as its file has it, and the new value (as text) of each corrected column.
 
     Attributes:
-        row: the row as its file has it.
-        corrections: column -> new value, as text.
-        entries: all that is pending about the row.
+        entries: all pending entries about the row.
     """
 
     entry: Entry
@@ -54,7 +55,7 @@ class Repair:
 
 @dataclass(frozen=True)
 class Repaired:
-    """What came of it: `still_wrong` says why the corrected row was not loaded; empty where it was."""
+    """The result of a repair. `still_wrong` has the reasons why the row was not loaded; empty if it was."""
 
     loaded: bool
     still_wrong: tuple[str, ...]
@@ -64,15 +65,15 @@ class Repaired:
 
 @dataclass(frozen=True)
 class Retried:
-    """What came of examining everything again.
+    """The result of examining everything again.
 
     Attributes:
-        rows: examined.
-        loaded: of these, those that are in their table now.
-        settled: entries that no longer wait.
-        still_wrong: reason -> rows that wait for it.
+        rows: number of rows examined.
+        loaded: how many of them are in their table now.
+        settled: how many entries are no longer pending.
+        still_wrong: reason -> rows that are pending for it.
         skipped: reason -> rows that could not be examined.
-        months: months whose rows changed and are to be loaded again.
+        months: months whose rows changed, and which must be loaded again.
     """
 
     rows: int
@@ -84,32 +85,30 @@ class Retried:
 
 
 def plan_repair(settings: Settings, entry_id: int, corrections: Mapping[str, str]) -> Repair:
-    """The row of a pending entry, and what is to be corrected in it.
+    """The row of a pending entry, and its corrections. Changes nothing.
 
     Raises:
         NotStored: there is no such entry.
-        InvalidInput: it is repaired already, its row is in a table or was not kept whole, or has no such column.
+        InvalidInput: it is repaired already, its row is in a table or was not kept whole, or lacks the column.
     """
     with open_quarantine(settings) as connection:
         entry = select_entry(connection, entry_id)
-        if entry is None:
-            raise NotStored(f"There is no entry {entry_id} in quarantine; `cleverbetter quarantine list` shows them.")
         entries = tuple(select_of_same_row(connection, entry))
     if entry.status != "pending":
         raise InvalidInput(
             f"Entry {entry_id} was repaired on {entry.repaired_at:%Y-%m-%d %H:%M}; nothing is to be done."
         )
-    if entry.met_in_table:
-        raise InvalidInput(_upstream(settings, entry, corrections))
-    row, trouble = _row(entry)
+    if entry.is_in_table:
+        raise InvalidInput(_repair_upstream(settings, entry, corrections))
+    row, problem = _row(entry)
     if row is None:
-        raise InvalidInput(f"Entry {entry_id} cannot be repaired here: {trouble}.")
+        raise InvalidInput(f"Entry {entry_id} cannot be repaired here: {problem}.")
     _check_columns(row, corrections)
     return Repair(entry, row, corrections, entries)
 
 
 def repair(settings: Settings, planned: Repair) -> Repaired:
-    """Load the corrected row if it can be right now; otherwise everything stays as it was.
+    """Load the corrected row if it can be right now; otherwise change nothing.
 
     Raises:
         ImportFileError: the table cannot hold a value.
@@ -117,114 +116,121 @@ def repair(settings: Settings, planned: Repair) -> Repaired:
     """
     entry, row = planned.entry, {**planned.row, **planned.corrections}
     loaded = load_objects(settings, resolve_source(settings), entry.table_name, entry.source, [row])
-    wrong = (*(f"{found.column} = {found.value}: {found.reason}" for found in loaded.violations.itertuples()),)
-    wrong += tuple(loaded.refused.values())
+    wrong = [
+        f"{violation.column} = {violation.value}: {violation.reason}" for violation in loaded.violations.itertuples()
+    ]
+    wrong += loaded.refused.values()
     if wrong:
-        return Repaired(False, wrong, 0, ())
+        return Repaired(False, tuple(wrong), 0, ())
     with open_quarantine(settings) as connection:
-        settled = settle(connection, [found.id for found in planned.entries], planned.corrections)
+        settled = settle(connection, [entry.id for entry in planned.entries], planned.corrections)
     return Repaired(True, (), settled, loaded.months)
 
 
 def retry(settings: Settings) -> Retried:
-    """Examine every row that waits again, and load those that can be right by now."""
-    layout = resolve_source(settings)
+    """Examine every pending row again, and load those that can be right now."""
     with open_quarantine(settings) as connection:
+        retrial = _Retrial(settings, connection)
         pending = select_entries(connection, Filter())
-        of_files = [entry for entry in pending if not entry.met_in_table]
-        found = [_retry_batch(settings, layout, connection, batch) for batch in _batches(of_files)]
-        found.append(_retry_table(settings, layout, connection, [entry for entry in pending if entry.met_in_table]))
-    return Retried(
-        rows=sum(part.rows for part in found),
-        loaded=sum(part.loaded for part in found),
-        settled=sum(part.settled for part in found),
-        still_wrong=_summed(part.still_wrong for part in found),
-        skipped=_summed(part.skipped for part in found),
-        months=tuple(sorted({month for part in found for month in part.months})),
-    )
+        for rows in _batches([entry for entry in pending if not entry.is_in_table]):
+            retrial.of_files(rows)
+        retrial.in_table([entry for entry in pending if entry.is_in_table])
+    return retrial.result()
 
 
 def _batches(entries: list[Entry]) -> Iterator[list[list[Entry]]]:
-    """Rows, each with its entries, of one file and table and at most AT_ONCE together."""
+    """Rows, each as the list of its entries; a batch has rows of one file and table, at most BATCH_ROWS."""
 
-    def place(entry: Entry) -> tuple[str, str]:
+    def origin(entry: Entry) -> tuple[str, str]:
         return entry.source, entry.table_name
 
     def row(entry: Entry) -> tuple[str, str, int]:
         return entry.row_id or "", entry.raw or "", entry.line or 0
 
-    for _, group in groupby(sorted(entries, key=place), key=place):
+    for _, group in groupby(sorted(entries, key=origin), key=origin):
         rows = [list(same) for _, same in groupby(sorted(group, key=row), key=row)]
-        for start in range(0, len(rows), AT_ONCE):
-            yield rows[start : start + AT_ONCE]
+        for start in range(0, len(rows), BATCH_ROWS):
+            yield rows[start : start + BATCH_ROWS]
 
 
-def _retry_batch(
-    settings: Settings, layout: SourceLayout, connection: psycopg.Connection, batch: list[list[Entry]]
-) -> Retried:
-    read = [(entries, *_row(entries[0])) for entries in batch]
-    skipped = Counter(trouble for _, row, trouble in read if row is None)
-    whole = [(entries, row) for entries, row, _ in read if row is not None]
-    if not whole:
-        return Retried(len(batch), 0, 0, {}, skipped, ())
-    first = whole[0][0][0]
-    try:
-        loaded = load_objects(settings, layout, first.table_name, first.source, [row for _, row in whole])
-    except (SchemaError, ImportFileError) as error:
-        return Retried(len(batch), 0, 0, {}, {**skipped, str(error): len(whole)}, ())
-    rows = [entries for entries, _ in whole]
-    good = [entries for position, entries in enumerate(rows) if position not in loaded.left_out]
-    settled = settle(connection, [entry.id for entries in good for entry in entries])
-    _add_new_reasons(connection, rows, loaded)
-    wrong = Counter(loaded.refused.values())
-    wrong.update(loaded.violations.drop_duplicates("position")["reason"])
-    return Retried(len(batch), len(good), settled, wrong, skipped, loaded.months)
+class _Retrial:
+    """Examines rows again and counts the results."""
 
+    def __init__(self, settings: Settings, connection: psycopg.Connection) -> None:
+        self._settings, self._connection, self._layout = settings, connection, resolve_source(settings)
+        self._rows = self._loaded = self._settled = 0
+        self._still_wrong: Counter[str] = Counter()
+        self._skipped: Counter[str] = Counter()
+        self._months: set[str] = set()
 
-def _add_new_reasons(connection: psycopg.Connection, rows: list[list[Entry]], loaded: Loaded) -> None:
-    """Keep the reasons nobody had found when the rows were first examined."""
-    found = loaded.violations.rename(columns={"id": "row_id", "column": "column_name"}).to_dict("records")
-    new = [
-        {**violation, "row_id": entry.row_id, "source": entry.source, "table_name": entry.table_name}
-        | {"line": entry.line, "raw": entry.raw}
-        for violation in found
-        for entry in rows[violation["position"]][:1]
-        if (violation["column_name"], violation["reason"])
-        not in {(known.column_name, known.reason) for known in rows[violation["position"]]}
-    ]
-    if new:
-        add(connection, pd.DataFrame(new))
+    def result(self) -> Retried:
+        still_wrong, skipped = (dict(counts.most_common()) for counts in (self._still_wrong, self._skipped))
+        months = tuple(sorted(self._months))
+        return Retried(self._rows, self._loaded, self._settled, still_wrong, skipped, months)
 
+    def of_files(self, batch: list[list[Entry]]) -> None:
+        """Rows of one file and table, each as the list of its entries."""
+        parsed = [(entries, *_row(entries[0])) for entries in batch]
+        whole = [(entries, row) for entries, row, _ in parsed if row is not None]
+        self._rows += len(batch)
+        self._skipped.update(problem for _, row, problem in parsed if row is None)
+        if not whole:
+            return
+        first, rows = whole[0][0][0], [entries for entries, _ in whole]
+        objects = [row for _, row in whole]
+        try:
+            loaded = load_objects(self._settings, self._layout, first.table_name, first.source, objects)
+        except (SchemaError, ImportFileError) as error:
+            self._skipped[str(error)] += len(whole)
+            return
+        good = [entries for position, entries in enumerate(rows) if position not in loaded.left_out]
+        self._loaded += len(good)
+        self._settled += settle(self._connection, [entry.id for entries in good for entry in entries])
+        self._add_new_reasons(rows, loaded)
+        self._still_wrong.update(loaded.refused.values())
+        self._still_wrong.update(loaded.violations.drop_duplicates("position")["reason"])
+        self._months.update(loaded.months)
 
-def _retry_table(
-    settings: Settings, layout: SourceLayout, connection: psycopg.Connection, entries: list[Entry]
-) -> Retried:
-    """Load the months again whose rows were wrong in the table itself; loading keeps the account of them."""
-    ids = {entry.row_id for entry in entries if entry.row_id and entry.table_name == str(layout.results)}
-    if not ids:
-        return Retried(0, 0, 0, {}, {}, ())
-    months = decision_months(settings, layout, ids)
-    load_months(settings, months)
-    known = {entry.id for entry in entries}
-    left = [entry for entry in select_entries(connection, Filter()) if entry.met_in_table]
-    waiting = {entry.row_id for entry in left}
-    reasons = Counter({entry.row_id: entry.reason for entry in left if entry.row_id in ids}.values())
-    settled = len(known - {entry.id for entry in left})
-    return Retried(len(ids), len(ids - waiting), settled, reasons, {}, tuple(months) if settled else ())
+    def in_table(self, entries: list[Entry]) -> None:
+        """Load again the months of rows that were wrong in the table itself; loading updates their entries."""
+        ids = {entry.row_id for entry in entries if entry.row_id and entry.table_name == str(self._layout.results)}
+        if not ids:
+            return
+        months = decision_months(self._settings, self._layout, ids)
+        load_months(self._settings, months)
+        left = [entry for entry in select_entries(self._connection, Filter()) if entry.is_in_table]
+        settled = len({entry.id for entry in entries} - {entry.id for entry in left})
+        self._rows += len(ids)
+        self._loaded += len(ids - {entry.row_id for entry in left})
+        self._settled += settled
+        self._still_wrong.update({entry.row_id: entry.reason for entry in left if entry.row_id in ids}.values())
+        self._months.update(months if settled else ())
+
+    def _add_new_reasons(self, rows: list[list[Entry]], loaded: Loaded) -> None:
+        """Add the reasons that no rule found when the rows were first examined."""
+        violations = loaded.violations.rename(columns={"id": "row_id", "column": "column_name"})
+        new = []
+        for violation in violations.to_dict("records"):
+            entries = rows[violation["position"]]
+            if (violation["column_name"], violation["reason"]) not in {(e.column_name, e.reason) for e in entries}:
+                same = ("row_id", "source", "table_name", "line", "raw")
+                new.append({**violation, **{name: getattr(entries[0], name) for name in same}})
+        if new:
+            add(self._connection, pd.DataFrame(new))
 
 
 def _check_columns(row: Mapping[str, Any], corrections: Mapping[str, str]) -> None:
-    has = f"The row has: {', '.join(row)}."
+    columns = f"The row has: {', '.join(row)}."
     if not corrections:
-        raise InvalidInput(f"Name what to correct, as --set column=value. {has}")
+        raise InvalidInput(f"Name what to correct, as --set column=value. {columns}")
     unknown = next((name for name in corrections if name not in row), None)
     if unknown is not None:
         close = get_close_matches(unknown, row, n=1)
-        raise InvalidInput(f"There is no column {unknown!r}{f'; closest: {close[0]}' if close else ''}. {has}")
+        raise InvalidInput(f"There is no column {unknown!r}{f'; closest: {close[0]}' if close else ''}. {columns}")
 
 
 def _row(entry: Entry) -> tuple[dict[str, Any] | None, str]:
-    """The row as its file has it; None, and why, where that is not known."""
+    """The row as its file has it; or None, and why it is not known."""
     try:
         row = json.loads(entry.raw or "")
     except ValueError:
@@ -232,28 +238,18 @@ def _row(entry: Entry) -> tuple[dict[str, Any] | None, str]:
     return (row, "") if isinstance(row, dict) else (None, NO_ROW)
 
 
-def _upstream(settings: Settings, entry: Entry, corrections: Mapping[str, str]) -> str:
-    """What to do about a row that is in a table already: tables of others are never written to."""
-    from psycopg import sql
-
+def _repair_upstream(settings: Settings, entry: Entry, corrections: Mapping[str, str]) -> str:
+    """How to correct a row in the table itself: a table of others is never written to."""
     layout = resolve_source(settings)
     column = next(iter(corrections), entry.column_name or "...")
-    key = layout.columns["id"].name if entry.table_name == str(layout.results) else "id"
     statement = sql.SQL("UPDATE {} SET {} = {} WHERE {} = {}").format(
         sql.Identifier(*entry.table_name.split(".", 1)),
         sql.Identifier(column),
         sql.Literal(corrections.get(column, "...")),
-        sql.Identifier(key),
+        sql.Identifier(layout.columns[ID].name),
         sql.Literal(entry.row_id),
     )
     return (
         f"The row of entry {entry.id} is in {entry.table_name} itself, which is never written to here. Correct it "
         f"there, such as\n  {statement.as_string()}\nand then run `cleverbetter quarantine retry`."
     )
-
-
-def _summed(counts: Any) -> dict[str, int]:
-    total: Counter[str] = Counter()
-    for count in counts:
-        total.update(count)
-    return dict(total.most_common())

@@ -1,7 +1,7 @@
-"""Parquet, CSV and JSON Lines files, in batches of bounded size with the line each row came from.
+"""Reads Parquet, CSV and JSON Lines files in batches of bounded size, with the line of each row.
 
-Lines count from 1. In CSV the header is one, and a line is a record: blank lines, and line breaks within quotes,
-are not counted. In Parquet a line is a row.
+Lines count from 1. In CSV a line is a record, and the header is the first: blank lines, and line breaks within quotes,
+do not count. In Parquet a line is a row.
 """
 
 import csv as csv_text
@@ -21,29 +21,29 @@ from pyarrow import parquet as pq
 
 from cleverbetter_dagster.dataset.schema import ID, TEXTS
 from cleverbetter_dagster.errors import ImportFileError
-from cleverbetter_dagster.store.imports.json_objects import NOT_AN_OBJECT, parse_objects
+from cleverbetter_dagster.store.imports.json_columns import NOT_AN_OBJECT, parse_objects
 from cleverbetter_dagster.store.source.layout import FEATURE_KEYS
 
 BLOCK_BYTES = 2 << 20
-"""How much text is parsed at once, and pyarrow reads some sixteen blocks ahead; no CSV line may be longer."""
+"""Text that is parsed at once; pyarrow reads about sixteen blocks ahead. No CSV line may be longer."""
 
 PARQUET_ROWS = 32_768
 NESTED_PARQUET_ROWS = 1_024
-"""Rows of a batch where a column may hold hundreds of kilobytes a row."""
+"""Rows of a batch if a column may hold hundreds of kilobytes in each row."""
 
 NULL_TEXTS = ["", "NULL", "null", "None", "NA", "N/A", "\\N"]
 """CSV fields that mean a missing value."""
 
 LONGEST_LINE = 256 << 20
-"""Bytes after which a JSON Lines file is taken for one that is none."""
+"""Bytes of a line after which a file counts as no JSON Lines file."""
 
 SNIFFED_LINES = 100
-"""Lines looked at to learn which keys a JSON Lines file has."""
+"""Lines read to find the keys of a JSON Lines file."""
 
 MALFORMED_COLUMNS = ("line", "row_id", "raw", "reason")
 
 LONGEST_RAW = 10_000
-"""Characters of a malformed line that are kept."""
+"""Characters of a malformed line that are stored."""
 
 
 @dataclass(frozen=True)
@@ -51,10 +51,10 @@ class FileBatch:
     """Some rows of a file.
 
     Attributes:
-        table: as the file has them: CSV as texts, the others in their own types.
-        lines: of each row, int64.
-        malformed: what is no row: a frame of `MALFORMED_COLUMNS`, with the id where it can be made out.
-        done: how much of the file has been read, a fraction.
+        table: the rows as the file has them: CSV as texts, the others in their own types.
+        lines: the line of each row, int64.
+        malformed: lines that are no row: a frame of `MALFORMED_COLUMNS`, with the id if it can be recognised.
+        done: the fraction of the file that has been read.
     """
 
     table: pa.Table
@@ -67,10 +67,10 @@ def read_batches(path: Path) -> Iterator[FileBatch]:
     """The rows of a `.parquet`, `.csv`, `.jsonl` or `.ndjson` file; the last three may end in `.gz`.
 
     Raises:
-        ImportFileError: the file is missing, no regular file, of another kind, damaged as a whole, or empty.
+        ImportFileError: the file is missing, no regular file, of another kind, unreadable, or empty.
     """
     reader = _reader(path)
-    if path.exists() and not path.is_file():  # a pipe or a device may never end, or never begin
+    if path.exists() and not path.is_file():  # a pipe or a device may never end
         raise ImportFileError(f"{path} is no regular file. Write the rows to a file first, and name that.")
     try:
         batches = reader(path)
@@ -85,7 +85,7 @@ def read_batches(path: Path) -> Iterator[FileBatch]:
 
 
 _ID_IN_JSON = rf'"(?:{"|".join((ID, *FEATURE_KEYS))})"\s*:\s*"?([^",}}\s]+)'
-_ADVICE = "Check that its ending tells its kind, that it is complete, and that text is UTF-8."
+_ADVICE = "Check that its ending names its kind, that it is complete, and that its text is UTF-8."
 
 
 def _reader(path: Path) -> Callable[[Path], Iterator[FileBatch]]:
@@ -99,7 +99,7 @@ def _reader(path: Path) -> Callable[[Path], Iterator[FileBatch]]:
 
 
 def _kind(path: Path) -> str:
-    """The ending that tells the kind; `.pq` is Parquet, and a compressed Parquet file is of no kind."""
+    """The ending that names the kind; `.pq` is Parquet, and a compressed Parquet file is of no kind."""
     name = path.name.lower()
     kind = Path(name.removesuffix(".gz")).suffix
     return ".parquet" if name.endswith((".pq", ".parquet")) else kind if kind != ".parquet" else ""
@@ -131,13 +131,13 @@ def _csv(path: Path) -> Iterator[FileBatch]:
 
     with _Source(path) as source:
         batches = _open_csv(source, skip, header)
-        read, told = 0, 0
+        read, reported = 0, 0
         for batch in chain(batches, [_no_rows(header)]):  # malformed lines may come after the last batch
             numbers = np.array([row.number for row in skipped], dtype=np.int64)
             lines = _record_lines(read, batch.num_rows, numbers)
             read += batch.num_rows
-            yield FileBatch(pa.table(batch), lines, _wrong_width(skipped[told:], header), source.done)
-            told = len(numbers)
+            yield FileBatch(pa.table(batch), lines, _wrong_width(skipped[reported:], header), source.done)
+            reported = len(numbers)
 
 
 def _open_csv(
@@ -154,7 +154,7 @@ def _open_csv(
 
 
 def _record_lines(before: int, count: int, skipped: np.ndarray) -> np.ndarray:
-    """Record numbers of `count` good rows after `before` others: the header is 1, and `skipped` are left out.
+    """Record numbers of `count` good rows after `before` others. The header is 1; `skipped` numbers are left out.
 
     >>> _record_lines(0, 3, np.array([3, 5])).tolist()
     [2, 4, 6]
@@ -202,7 +202,7 @@ def _json_lines(path: Path) -> Iterator[FileBatch]:
             texts = [text for text in block_lines if text.strip()]
             first += len(block_lines)
             if types is None:
-                # Ids that look like dates or numbers are kept as they are written.
+                # Ids that look like dates or numbers must stay as they are written.
                 names = parse_objects(texts[:SNIFFED_LINES]).table.column_names
                 types = {name: pa.string() for name in names if name in (*TEXTS, *FEATURE_KEYS)}
             parsed = parse_objects(texts, types)
@@ -212,7 +212,7 @@ def _json_lines(path: Path) -> Iterator[FileBatch]:
 
 
 def _line_blocks(source: "_Source") -> Iterator[bytes]:
-    """Whole lines, about `BLOCK_BYTES` of them at once, without the last line's end."""
+    """Blocks of whole lines, about `BLOCK_BYTES` each, without the last line break."""
     rest = b""
     while chunk := source.stream.read(BLOCK_BYTES):
         block, newline, rest = (rest + chunk).rpartition(b"\n")
@@ -248,7 +248,7 @@ def _shown(text: str) -> str:
 
 
 class _Source:
-    """A file's bytes, unpacked where it is a .gz, that knows how far it has been read."""
+    """A file's bytes, unpacked if it is a .gz, and how much of it has been read."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

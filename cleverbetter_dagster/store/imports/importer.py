@@ -1,7 +1,7 @@
-"""Files into the two tables: what can be right is loaded, the rest is quarantined, and nothing is overwritten.
+"""Imports files into the two tables: good rows are loaded, the others go to quarantine, and nothing is overwritten.
 
-Each file is one transaction: interrupted, nothing of it is there, and importing it again completes it. Memory is
-bounded by a batch, whatever the file's length.
+Each file is one transaction. If it is interrupted nothing of it is in the table, and importing it again completes it.
+Memory is bounded by a batch, whatever the file's length.
 """
 
 import json
@@ -21,33 +21,32 @@ import psycopg
 import pyarrow as pa
 
 from cleverbetter_dagster.dataset.schema import ID
-from cleverbetter_dagster.errors import ImportFileError, SchemaError
+from cleverbetter_dagster.errors import ImportFileError
 from cleverbetter_dagster.settings import Settings
-from cleverbetter_dagster.store.imports.features import FeatureIntake
+from cleverbetter_dagster.store import quarantine
 from cleverbetter_dagster.store.imports.file_batches import LONGEST_RAW, FileBatch, read_batches
-from cleverbetter_dagster.store.imports.results import Intake, ResultIntake
-from cleverbetter_dagster.store.imports.staging import LINE, Staging, Target
+from cleverbetter_dagster.store.imports.intake import FeatureIntake, Intake, ResultIntake
+from cleverbetter_dagster.store.imports.staging import Staging
 from cleverbetter_dagster.store.postgres.database import psycopg_connect
-from cleverbetter_dagster.store.quarantine import table as quarantine
-from cleverbetter_dagster.store.source.layout import SourceLayout, relation_columns, resolve_source
+from cleverbetter_dagster.store.source.layout import SourceLayout, resolve_source
 from cleverbetter_dagster.store.source.tables import ensure_source_tables
 
 Progress = Callable[[str, float], None]
-"""Told what is being done, and which fraction of it is."""
+"""Called with what is being done, and which fraction of it is done."""
 
 
 @dataclass(frozen=True)
 class FileReport:
-    """What became of one file's rows.
+    """What happened to the rows of one file.
 
     Attributes:
         source: the file, as the quarantine names it.
         table: where its rows went.
         rows_read: every row, good, bad or malformed.
-        updated: market features that took the place of older ones.
-        unchanged: rows whose content was there already, or is older than what is there.
+        updated: market features that replaced older ones.
+        unchanged: rows whose content was in the table already, or is older than what is there.
         quarantined: rows that were not loaded.
-        reasons: reason -> how many values or rows it was given for.
+        reasons: reason -> number of values or rows it applies to.
         ignored_columns: columns of the file that the table has no place for.
     """
 
@@ -65,7 +64,7 @@ class FileReport:
 
 @dataclass(frozen=True)
 class ImportReport:
-    """What became of all files."""
+    """What happened to the rows of all files."""
 
     files: tuple[FileReport, ...]
 
@@ -79,15 +78,15 @@ class ImportReport:
 
 
 def import_files(
-    settings: Settings, results: Path | None, features: Path | None, progress: Progress | None = None
+    settings: Settings, results: Path | None, features: Path | None, progress: Progress = lambda *_: None
 ) -> ImportReport:
-    """Load a file of backtest rows, a file of market features, or both. The tables are created where missing.
+    """Load a file of backtest rows, a file of market features, or both. Missing tables are created.
 
     Args:
         results, features: Parquet, CSV or JSON Lines, see `file_batches.read_batches`.
 
     Raises:
-        ImportFileError: a file cannot be read, lacks a required column, or has rows the table's types or
+        ImportFileError: a file cannot be read, lacks a required column, or has rows that the table's types or
             constraints forbid. Nothing of that file is loaded.
         SchemaError: the tables cannot be used, or the role may not write to them.
         DatabaseUnavailable: the database does not answer.
@@ -96,16 +95,14 @@ def import_files(
         raise ImportFileError("Nothing to import. Name a file of backtest rows, of market features, or of both.")
     ensure_source_tables(settings)
     layout = resolve_source(settings)
-    files = [
-        *([_opened(results, lambda first: result_intake(settings, results, first, layout))] if results else []),
-        *([_opened(features, lambda first: feature_intake(settings, features, first, layout))] if features else []),
-    ]
-    return ImportReport(tuple(_import(settings, file, progress or _unseen) for file in files))
+    kinds: tuple[tuple[Path | None, type[Intake]], ...] = ((results, ResultIntake), (features, FeatureIntake))
+    files = [_open(settings, layout, path, kind) for path, kind in kinds if path is not None]
+    return ImportReport(tuple(_import(settings, file, progress) for file in files))
 
 
 @dataclass(frozen=True)
 class _File:
-    """A file that begins as it should: its first batch has been read, and its columns have a place."""
+    """A file whose columns fit its table; its first batch has been read."""
 
     path: Path
     names: list[str]
@@ -123,7 +120,7 @@ class _File:
 
 @dataclass
 class _Tally:
-    """What is counted while a file is read."""
+    """Counts of one file, made while it is read."""
 
     rows: int = 0
     staged: int = 0
@@ -132,53 +129,26 @@ class _Tally:
     reasons: Counter[str] = field(default_factory=Counter)
 
 
-def _opened(path: Path, intake_for: Callable[[pa.Table], Intake]) -> _File:
+def _open(settings: Settings, layout: SourceLayout, path: Path, kind: type[Intake]) -> _File:
     batches = read_batches(path)
     first = next(batches)
-    return _File(path, first.table.column_names, chain([first], batches), intake_for(first.table))
-
-
-def result_intake(settings: Settings, path: Path, first: pa.Table, layout: SourceLayout) -> Intake:
-    """How backtest rows of the file `path`, which begins with `first`, become rows of the results table."""
-    with psycopg_connect(settings, "rows", autocommit=True) as connection:
-        columns = relation_columns(connection, layout.results)
-    target = Target(layout.results, columns, layout.columns[ID].name)
-    return ResultIntake(path, first.column_names, target, layout.columns)
-
-
-def feature_intake(settings: Settings, path: Path, first: pa.Table, layout: SourceLayout) -> Intake:
-    """How market features of the file `path`, which begins with `first`, become rows of the features table.
-
-    Raises:
-        SchemaError: there is no such table.
-    """
-    features = layout.features
-    if features is None:
-        raise SchemaError(
-            f"There is no features table to import {path} into: {layout.results} keeps market features in a column of "
-            f"its own. Create {settings.features_table} yourself, or import them as a column of the backtest rows."
-        )
-    with psycopg_connect(settings, "rows", autocommit=True) as connection:
-        columns = relation_columns(connection, features.relation)
-    newest = features.computed_at.name if features.computed_at else None
-    target = Target(features.relation, columns, features.key.name, newest, features.one_per_key)
-    return FeatureIntake(path, first, target, features)
+    return _File(path, first.table.column_names, chain([first], batches), kind(settings, layout, path, first.table))
 
 
 def _import(settings: Settings, file: _File, progress: Progress) -> FileReport:
     started, tally = perf_counter(), _Tally()
-    with quarantine.open_quarantine(settings) as kept, psycopg_connect(settings, "rows") as connection:
+    with quarantine.open_quarantine(settings) as refusals, psycopg_connect(settings, "rows") as connection:
         staging = Staging(connection, file.intake.target, file.intake.columns)
         for batch in file.batches:
-            _take_in(batch, file, staging, kept, tally)
+            _stage(batch, file, staging, refusals, tally)
             progress(f"Reading {file.path.name}", batch.done)
         progress(f"Merging {tally.staged:,} rows of {file.path.name}", 0.0)
         merged = staging.merge()
         for refused in staging.refused():
-            _refuse(refused.assign(column_name=ID, value=refused["row_id"]), file, kept, tally)
-        accepted = set(staging.accepted(quarantine.pending_ids(kept, file.table))) - tally.bad_ids
+            _refuse(refused.assign(column_name=ID, value=refused["row_id"]), file, refusals, tally)
+        accepted = set(staging.accepted(quarantine.pending_ids(refusals, file.table))) - tally.bad_ids
         connection.commit()
-        quarantine.mark_repaired(kept, file.source, accepted, file.table)
+        quarantine.mark_repaired(refusals, file.source, accepted, file.table)
         progress(f"Merging {tally.staged:,} rows of {file.path.name}", 1.0)
     return FileReport(
         source=file.source,
@@ -194,39 +164,34 @@ def _import(settings: Settings, file: _File, progress: Progress) -> FileReport:
     )
 
 
-def _take_in(batch: FileBatch, file: _File, staging: Staging, kept: psycopg.Connection, tally: _Tally) -> None:
+def _stage(batch: FileBatch, file: _File, staging: Staging, refusals: psycopg.Connection, tally: _Tally) -> None:
     """Stage a batch's good rows and quarantine the others."""
     table = _aligned(batch.table, file.names)
     prepared = file.intake.prepare(table)
-    violations = prepared.violations
-    good = np.ones(table.num_rows, dtype=bool)
-    good[violations["position"].to_numpy(dtype=int)] = False
-    rows = prepared.rows.append_column(LINE, pa.array(batch.lines)).filter(pa.array(good))
-    if rows.num_rows:
-        staging.add(rows)
+    staged, violations = staging.add_good(prepared.rows, batch.lines, prepared.violations), prepared.violations
     tally.rows += table.num_rows + len(batch.malformed)
-    tally.staged += rows.num_rows
+    tally.staged += staged.num_rows
     if len(batch.malformed):
-        _refuse(batch.malformed.assign(column_name=None, value=None), file, kept, tally)
+        _refuse(batch.malformed.assign(column_name=None, value=None), file, refusals, tally)
     if len(violations):
         positions = violations["position"].to_numpy(dtype=int)
-        found = violations.rename(columns={"id": "row_id", "column": "column_name"})
-        _refuse(found.assign(line=batch.lines[positions], raw=_raw(table, positions)), file, kept, tally)
+        entries = violations.rename(columns={"id": "row_id", "column": "column_name"})
+        _refuse(entries.assign(line=batch.lines[positions], raw=_raw(table, positions)), file, refusals, tally)
 
 
-def _refuse(entries: pd.DataFrame, file: _File, kept: psycopg.Connection, tally: _Tally) -> None:
-    quarantine.add(kept, entries.assign(source=file.source, table_name=file.table))
+def _refuse(entries: pd.DataFrame, file: _File, refusals: psycopg.Connection, tally: _Tally) -> None:
+    quarantine.add(refusals, entries.assign(source=file.source, table_name=file.table))
     tally.quarantined += entries["line"].nunique()
     tally.bad_ids.update(entries["row_id"].dropna())
     tally.reasons.update(entries["reason"])
 
 
 def _aligned(table: pa.Table, names: list[str]) -> pa.Table:
-    """The columns the file began with; JSON Lines may leave some out, or bring others later."""
+    """The columns of the file's first batch; JSON Lines may leave some out, or add others later."""
     if table.column_names == names:
         return table
-    nothing = pa.chunked_array([pa.nulls(table.num_rows)])
-    return pa.table({name: table[name] if name in table.column_names else nothing for name in names})
+    missing = pa.chunked_array([pa.nulls(table.num_rows)])
+    return pa.table({name: table[name] if name in table.column_names else missing for name in names})
 
 
 def _raw(table: pa.Table, positions: np.ndarray) -> list[str]:
@@ -244,7 +209,3 @@ def _jsonable(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}[str(value)]
     return value.isoformat() if isinstance(value, date) else value
-
-
-def _unseen(_: str, __: float) -> None:
-    """Progress nobody looks at."""

@@ -1,15 +1,51 @@
-"""JSON columns of files: checked, taken apart into one column of numbers a key, and put together again as text."""
+"""JSON in files: texts parsed to columns, checked, and written as text again."""
 
+import io
 import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+from pyarrow import json as arrow_json
 
 from cleverbetter_dagster.dataset.quality.conversion import canonical_types, gathered, violations_at
 from cleverbetter_dagster.dataset.schema import ID, MARKET_PREFIX
-from cleverbetter_dagster.store.imports.json_objects import NOT_AN_OBJECT, parse_objects
+
+NOT_AN_OBJECT = "not a JSON object: write one {...}, in UTF-8, with quoted names and no trailing comma"
+
+
+@dataclass(frozen=True)
+class ParsedObjects:
+    """The objects among some texts.
+
+    Attributes:
+        table: one row for each object, in order, one column for each key; missing keys are null.
+        positions: the text that each row came from, int64.
+    """
+
+    table: pa.Table
+    positions: np.ndarray
+
+
+def parse_objects(texts: Sequence[bytes], types: Mapping[str, pa.DataType] | None = None) -> ParsedObjects:
+    """Parse each text as one JSON object: with pyarrow if all are well formed, otherwise text by text.
+
+    Args:
+        texts: UTF-8, one object each, without line breaks.
+        types: Arrow types of some keys. Other keys get the type of their values, or text if these have several
+            types. NaN and Infinity, which are common but no JSON, are read as numbers.
+    """
+    lines = b"\n".join(texts)
+    try:
+        if not _has_unstorable(lines):
+            return _parse_together(lines, len(texts), types or {})
+    except pa.ArrowInvalid:
+        pass
+    return _parse_each(texts)
 
 
 def json_texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -21,21 +57,20 @@ def json_texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def invalid_json(texts: pa.ChunkedArray, ids: pa.ChunkedArray, name: str) -> pd.DataFrame:
-    """Violations for the texts of the column `name` that a JSON column cannot hold."""
+    """Violations for the texts in the column `name` that a JSON column cannot hold."""
     invalid = np.array([text is not None and not _is_storable(text) for text in texts.to_pylist()], dtype=bool)
     return violations_at(pa.table({ID: ids, name: texts}), name, invalid, f"{name} is not valid JSON")
 
 
 def market_numbers(column: pa.ChunkedArray, ids: pa.ChunkedArray, name: str) -> tuple[pa.Table, pd.DataFrame]:
-    """Market features out of a column of JSON objects.
+    """The market features in a column of JSON objects (texts or nested values).
 
     Args:
-        column: texts, or nested values.
         ids: of the rows, for the violations.
 
     Returns:
-        One row a row of `column`, one float64 column a key (`ml_...`), null where there is no number; and
-        violations for what is no object, and for values that are neither numbers nor true, false or null.
+        One row for each row of `column`, one float64 column for each key (`ml_...`), null where there is no number;
+        and violations for what is no object, and for values other than numbers, true, false and null.
     """
     table = pa.table({ID: ids, name: column})
     missing = violations_at(table, name, column.is_null().to_numpy(), f"{name} is missing: write {{}} for none")
@@ -61,7 +96,7 @@ def market_numbers(column: pa.ChunkedArray, ids: pa.ChunkedArray, name: str) -> 
 
 
 def objects_of(numbers: pa.Table) -> pa.ChunkedArray:
-    """Columns `ml_...` of numbers as JSON texts, nulls left out.
+    """Columns `ml_...` of numbers as JSON texts, without nulls.
 
     >>> objects_of(pa.table({"ml_a": [1.5, None], "ml_b": [2.0, 3.0]})).to_pylist()
     ['{"a":1.5,"b":2}', '{"b":3}']
@@ -79,7 +114,7 @@ def objects_of(numbers: pa.Table) -> pa.ChunkedArray:
 
 
 def finite_numbers(table: pa.Table) -> tuple[pa.Table, pd.DataFrame]:
-    """The columns `ml_...` of a table that has an id too, as float64, NaN missing; infinity is a violation."""
+    """The columns `ml_...` of a table with an id, as float64, NaN missing; infinity is a violation."""
     numbers, violations = canonical_types(table)
     keys = [name for name in numbers.column_names if name != ID]
     infinite = [
@@ -90,7 +125,7 @@ def finite_numbers(table: pa.Table) -> tuple[pa.Table, pd.DataFrame]:
 
 
 def _json_numbers(table: pa.Table) -> tuple[pa.Table, pd.DataFrame]:
-    """The same of JSON, which does not know NaN: PostgreSQL would refuse it."""
+    """As `finite_numbers`, but NaN is a violation too: PostgreSQL would refuse it in JSON."""
     numbers, violations = finite_numbers(table)
     nan = [
         violations_at(table, name, _written_nan(table[name]), f"{name} is NaN, which is no JSON: leave the key out")
@@ -102,7 +137,7 @@ def _json_numbers(table: pa.Table) -> tuple[pa.Table, pd.DataFrame]:
 def _written_nan(column: pa.ChunkedArray) -> np.ndarray:
     if pa.types.is_floating(column.type):
         return pc.is_nan(column).fill_null(False).to_numpy()
-    if pa.types.is_string(column.type):  # because other rows hold words
+    if pa.types.is_string(column.type):  # because other rows have words
         return pc.equal(column, "NaN").fill_null(False).to_numpy()
     return np.zeros(len(column), dtype=bool)
 
@@ -114,6 +149,49 @@ def _spread(numbers: pa.Table, positions: np.ndarray, count: int) -> pa.Table:
     sources = np.full(count, -1)
     sources[positions] = np.arange(len(positions))
     return numbers.take(pa.array(sources, mask=sources < 0))
+
+
+def _parse_together(lines: bytes, count: int, types: Mapping[str, pa.DataType]) -> ParsedObjects:
+    table = arrow_json.read_json(
+        io.BytesIO(lines),
+        arrow_json.ReadOptions(use_threads=False, block_size=len(lines) + 1),
+        arrow_json.ParseOptions(explicit_schema=pa.schema(types.items())),
+    )
+    if table.num_rows != count:  # two objects in one text, or none
+        raise pa.ArrowInvalid("not one object a text")
+    return ParsedObjects(table, np.arange(count))
+
+
+def _parse_each(texts: Sequence[bytes]) -> ParsedObjects:
+    objects, positions = [], []
+    for position, text in enumerate(texts):
+        try:
+            value = None if _has_unstorable(text) else json.loads(text)
+        except ValueError:
+            continue
+        if isinstance(value, dict):
+            objects.append(value)
+            positions.append(position)
+    keys = dict.fromkeys(key for value in objects for key in value)
+    columns = {key: _column([value.get(key) for value in objects]) for key in keys}
+    table = pa.table(columns) if columns else pa.table({"": pa.nulls(len(objects))}).select([])
+    return ParsedObjects(table, np.array(positions, dtype=np.int64))
+
+
+def _column(values: list[Any]) -> pa.Array:
+    try:
+        return pa.array(values)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
+        texts = (value if isinstance(value, str) or value is None else json.dumps(value) for value in values)
+        return pa.array(list(texts), pa.string())
+
+
+def _has_unstorable(text: bytes) -> bool:
+    """True if it is not UTF-8, or has the character NUL, which PostgreSQL cannot hold."""
+    try:
+        return "\0" in text.decode() or b"\\u0000" in text
+    except UnicodeDecodeError:
+        return True
 
 
 def _is_storable(text: str) -> bool:

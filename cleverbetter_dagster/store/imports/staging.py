@@ -1,13 +1,14 @@
-"""A file's rows beside the table they are meant for, and their merging into it, all within one transaction.
+"""Stages a file's rows in a temporary table and merges them into their table, all in one transaction.
 
-Nothing in the table is overwritten: a row whose id is there with other content is refused. Only where rows carry
-the instant they were computed at (market features) does a newer one take an older one's place.
+Nothing in the table is overwritten: a row whose id is in the table with other content is refused. Only if rows have the
+instant they were computed at (market features), a newer row replaces an older one.
 """
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 import psycopg
 import pyarrow as pa
@@ -21,7 +22,7 @@ from cleverbetter_dagster.store.source.tables import Relation
 LINE = "line_in_file"
 REFUSED_AT_ONCE = 5_000
 
-IN_TABLE = "id is in the table already with other content: nothing is overwritten; correct the table, or the file"
+IN_TABLE = "id is in the table already with other content: nothing is overwritten; correct the table or the file"
 IN_FILE = "id occurs more than once in the file with different content: keep the right one"
 
 _ADVISORY_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('cleverbetter:import ' || %s, 0))"
@@ -75,10 +76,10 @@ class Target:
     """A table to import into.
 
     Attributes:
-        columns: all it has, by name.
+        columns: all its columns, by name.
         key: the column of the row's id.
-        newest: column of the instant at which a row was computed; None: rows of one id must not differ.
-        one_per_key: an older row is replaced by a newer one; otherwise they stand side by side.
+        newest: the column of the instant at which a row was computed; None: rows of one id must not differ.
+        one_per_key: a newer row replaces an older one; otherwise the table keeps both.
     """
 
     relation: Relation
@@ -90,7 +91,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Merged:
-    """How many rows of the file became new rows of the table, took an older one's place, or were refused."""
+    """How many rows of the file were inserted, replaced an older row, or were refused."""
 
     inserted: int
     updated: int
@@ -101,13 +102,13 @@ class Staging:
     """The rows of one file for one target, in a temporary table that ends with the connection's transaction."""
 
     def __init__(self, connection: psycopg.Connection, target: Target, columns: Sequence[str]) -> None:
-        """Make the temporary table, of the target's own types.
+        """Create the temporary table, with the target's own types.
 
         Args:
-            columns: those of the target that the file has, the key among them.
+            columns: the target's columns that the file has, including the key.
 
         Raises:
-            SchemaError: the role may not write to the target, or may not make temporary tables.
+            SchemaError: the role may not write to the target, or may not create temporary tables.
         """
         self._connection, self._target = connection, target
         self._columns = [target.columns[name] for name in columns]
@@ -117,12 +118,20 @@ class Staging:
             connection.execute(_ADVISORY_LOCK, [str(target.relation)])
             connection.execute(self._sql(_STAGED))
 
-    def add(self, rows: pa.Table) -> None:
-        """Copy rows in: the columns in their order, then `LINE`.
+    def add_good(self, rows: pa.Table, lines: np.ndarray, violations: pd.DataFrame) -> pa.Table:
+        """Copy in the rows without violations. Returns them, with their lines in the column `LINE`.
 
         Raises:
             ImportFileError: the target's types cannot hold a value.
         """
+        good = np.ones(rows.num_rows, dtype=bool)
+        good[violations["position"].to_numpy(dtype=int)] = False
+        rows = rows.append_column(LINE, pa.array(lines)).filter(pa.array(good))
+        if rows.num_rows:
+            self._copy(rows)
+        return rows
+
+    def _copy(self, rows: pa.Table) -> None:
         sink = pa.BufferOutputStream()
         # Instants are written without their zone, which is UTC: Arrow takes twenty times as long to write one with it.
         naive = [
@@ -134,7 +143,7 @@ class Staging:
             copy.write(memoryview(sink.getvalue()))
 
     def merge(self) -> Merged:
-        """Insert what is new and refuse what contradicts; nothing is committed yet.
+        """Insert new rows and refuse contradicting ones. Commits nothing.
 
         Raises:
             ImportFileError: a constraint of the target forbids it.
@@ -153,14 +162,14 @@ class Staging:
         return Merged(inserted - updated, updated, refused)
 
     def refused(self) -> Iterator[pd.DataFrame]:
-        """The refused rows, some at a time: `line`, `row_id`, `reason` and `raw` (JSON)."""
+        """The refused rows in batches: `line`, `row_id`, `reason` and `raw` (JSON)."""
         with self._connection.cursor("refused") as cursor:
             cursor.execute(self._sql(_SHOW_REFUSED))
             while rows := cursor.fetchmany(REFUSED_AT_ONCE):
                 yield pd.DataFrame(rows, columns=["line", "row_id", "reason", "raw"])
 
     def accepted(self, row_ids: Sequence[str]) -> list[str]:
-        """Which of these ids the file has a good row of."""
+        """Those of the ids that have a good row in the file."""
         return [row_id for (row_id,) in self._connection.execute(self._sql(_ACCEPTED), [list(row_ids)])]
 
     def _execute(self, template: str) -> int:
@@ -169,9 +178,8 @@ class Staging:
     def _replaces(self) -> bool:
         if not self._target.newest or not self._target.one_per_key:
             return False
-        return self._connection.execute("SELECT EXISTS (SELECT FROM known WHERE newer AND NOT same)").fetchone() == (
-            True,
-        )
+        query = "SELECT EXISTS (SELECT FROM known WHERE newer AND NOT same)"
+        return self._connection.execute(query).fetchone() == (True,)
 
     def _sql(self, template: str) -> sql.Composed:
         content = [column for column in self._columns if column.name not in (self._target.key, self._target.newest)]
@@ -193,7 +201,7 @@ class Staging:
 
 
 def _content(alias: str, columns: Sequence[Column]) -> sql.Composed:
-    """The columns that say whether two rows are the same; JSON can be compared as JSONB only."""
+    """The columns that decide whether two rows are the same; JSON can only be compared as JSONB."""
     values = (
         sql.SQL("{}::jsonb" if column.kind == "json" else "{}").format(sql.Identifier(alias, column.name))
         for column in columns
@@ -230,15 +238,15 @@ def _clear_errors(target: Target) -> Iterator[None]:
         yield
     except (psycopg.errors.InsufficientPrivilege, psycopg.errors.ReadOnlySqlTransaction) as error:
         raise SchemaError(
-            f"Cannot import into {target.relation}: {_told(error)}. Ask its owner for the right."
+            f"Cannot import into {target.relation}: {_one_line(error)}. Ask its owner for the right."
         ) from None
     except (psycopg.DataError, psycopg.IntegrityError, psycopg.NotSupportedError) as error:
         raise ImportFileError(
-            f"{target.relation} cannot hold the file's rows: {_told(error)}. Nothing was imported from it."
+            f"{target.relation} cannot hold the file's rows: {_one_line(error)}. Nothing was imported from it."
         ) from None
 
 
-def _told(error: psycopg.Error) -> str:
-    """What the server says, and of which column and value, on one line."""
+def _one_line(error: psycopg.Error) -> str:
+    """The server's message, with column and value, on one line."""
     parts = (error.diag.message_primary, error.diag.message_detail, error.diag.context)
     return "; ".join(part.replace("\n", " ") for part in parts if part) or str(error).strip()

@@ -1,8 +1,8 @@
 """The one database: which URL serves which purpose, and connections to it.
 
-Everybody who needs the database comes through here, so here the embedded server gets started. Each purpose
-has a schema of its own, chosen through `options=-csearch_path=...`, except the rows: their tables may belong
-to somebody else, are found on the role's own search path, and never need a right to write.
+Every use of the database goes through here, and starts the embedded server if that is needed. Each purpose has a schema
+of its own, chosen by `options=-csearch_path=...`. The rows have none: their tables may belong to others, are found on
+the role's own search path, and never need a right to write.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from typing import Literal, LiteralString
 
 import psycopg
 from psycopg import sql
-from sqlalchemy.engine import URL, Engine, create_engine
+from sqlalchemy.engine import URL
 
 from cleverbetter_dagster.errors import DatabaseUnavailable, SchemaError
 from cleverbetter_dagster.settings import Settings
@@ -44,11 +44,11 @@ OLDEST_SERVER = 14
 
 @dataclass(frozen=True)
 class Target:
-    """A database somebody configured, or the embedded one, for one purpose."""
+    """A configured database, or the embedded one, for one purpose."""
 
     url: URL  # its repr hides the password
-    variable: str  # the environment variable to name when it is at fault
-    schema: str | None  # to be created where missing; None: whatever the search path finds
+    variable: str  # the environment variable to name in errors
+    schema: str | None  # created if missing; None: what the search path finds
 
     def __str__(self) -> str:
         return where(self.url)
@@ -57,8 +57,8 @@ class Target:
 def database_url(settings: Settings, purpose: Purpose, *, wait_for_disk: bool = True) -> str:
     """A SQLAlchemy URL (psycopg2, with password) whose search path is the purpose's schema, which exists.
 
-    psycopg2, because SQLAlchemy 2.1 takes a bare `postgresql://` to mean psycopg 3, on which Dagster's event
-    notifications fail. `wait_for_disk`: whether a commit is on disk when it is done; False for what may be lost.
+    psycopg2, because SQLAlchemy 2.1 reads a bare `postgresql://` as psycopg 3, with which Dagster's event
+    notifications fail. `wait_for_disk`: a commit waits until it is on disk; False for data that may be lost.
 
     Raises:
         CleverBetterError: as `psycopg_connect`.
@@ -73,33 +73,19 @@ def psycopg_connect(settings: Settings, purpose: Purpose, *, autocommit: bool = 
     Raises:
         SettingsError: the variable holds no PostgreSQL URL.
         EmbeddedServerError: no `DATABASE_URL` is set, and the embedded server cannot be started.
-        DatabaseUnavailable: nobody answers there, or the role, password or database is refused.
+        DatabaseUnavailable: no server answers, or it refuses the role, password or database.
         SchemaError: the server is older than PostgreSQL 14, or the schema is missing and may not be created.
     """
     return connect(_usable(settings, purpose), autocommit=autocommit)
 
 
-def engine(settings: Settings, purpose: Purpose) -> Engine:
-    """A SQLAlchemy engine on `database_url`. The caller disposes of it."""
-    return create_engine(database_url(settings, purpose), pool_pre_ping=True)
-
-
-def ensure_schema(settings: Settings, purpose: Purpose) -> None:
-    """Create the purpose's schema where it is missing; of the rows, which have none, nothing is asked.
-
-    Raises:
-        CleverBetterError: as `psycopg_connect`.
-    """
-    _usable(settings, purpose)
-
-
 def embedded_folder(settings: Settings) -> Path:
-    """Where the embedded server keeps everything."""
+    """The folder of the embedded server."""
     return settings.state_folder / "postgres"
 
 
 def configured_target(settings: Settings, purpose: Purpose) -> Target | None:
-    """The database configured for a purpose; None where the embedded server serves it. Connects nowhere.
+    """The database configured for a purpose; None if the embedded server serves it. Does not connect.
 
     Raises:
         SettingsError: the variable holds no PostgreSQL URL.
@@ -112,7 +98,7 @@ def configured_target(settings: Settings, purpose: Purpose) -> Target | None:
     variable, secret = own.get(purpose, ("", None))
     if secret:
         url = parsed(secret.get_secret_value(), variable)
-        # A URL that serves one purpose alone may say itself where that purpose's tables are to live.
+        # A URL for one purpose may itself name the schema of that purpose's tables.
         return Target(url, variable, None) if "search_path" in options(url) else _within(url, variable, purpose)
     if settings.database_url:
         url = parsed(settings.database_url.get_secret_value(), "DATABASE_URL")
@@ -121,7 +107,7 @@ def configured_target(settings: Settings, purpose: Purpose) -> Target | None:
 
 
 def running_target(settings: Settings, purpose: Purpose) -> Target | None:
-    """The database of a purpose as it is now; None where the embedded server serves it, and is down. Starts none.
+    """The present database of a purpose; None if the embedded server serves it and is down. Starts no server.
 
     Raises:
         SettingsError: as `configured_target`.
@@ -137,10 +123,10 @@ def embedded_target(url: str, purpose: Purpose) -> Target:
 
 
 def connect(target: Target, *, autocommit: bool = False) -> psycopg.Connection:
-    """A psycopg 3 connection to `target`, whether or not its schema exists.
+    """A psycopg 3 connection to `target`; its schema may be missing.
 
     Raises:
-        DatabaseUnavailable: nobody answers there, or the role, password or database is refused.
+        DatabaseUnavailable: no server answers, or it refuses the role, password or database.
         SchemaError: the server is older than PostgreSQL 14.
     """
     try:
@@ -163,9 +149,9 @@ def connect(target: Target, *, autocommit: bool = False) -> psycopg.Connection:
 
 @contextmanager
 def advisory_lock(connection: psycopg.Connection, name: str) -> Iterator[None]:
-    """Hold this database's lock `name` until the block or the connection ends; waits for whoever has it.
+    """Hold this database's lock `name` until the block or the connection ends; waits until it is free.
 
-    What the next holder is to see has to be committed inside the block.
+    Commit inside the block what the next holder must see.
     """
     key = [f"cleverbetter:{name}"]
     connection.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", key)
@@ -180,7 +166,7 @@ def advisory_lock(connection: psycopg.Connection, name: str) -> Iterator[None]:
 
 @contextmanager
 def locked(settings: Settings, purpose: Purpose, name: str) -> Iterator[None]:
-    """Nobody else is in a block of this name meanwhile, in whichever process; on a connection of its own.
+    """Hold the lock `name`, on a connection of its own: no other process is in such a block at the same time.
 
     Raises:
         CleverBetterError: as `psycopg_connect`.
@@ -203,7 +189,7 @@ def ensure_table(connection: psycopg.Connection, table: str, ddl: LiteralString)
 
 
 def has_timescaledb(connection: psycopg.Connection) -> bool:
-    """Whether the extension is installed in this database; that the server could install it is not enough."""
+    """True if the extension is installed in this database. It is not enough that the server offers it."""
     return connection.execute("SELECT 1 FROM pg_extension WHERE extname = 'timescaledb'").fetchone() is not None
 
 
@@ -236,7 +222,7 @@ def _create_schema(connection: psycopg.Connection, target: Target) -> None:
         name = sql.Identifier(target.schema or "")
         connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(name))
     except (psycopg.errors.UniqueViolation, psycopg.errors.DuplicateSchema):
-        return  # somebody else created it between PostgreSQL's look and its insert
+        return  # another process created it in the meantime
     except (psycopg.errors.InsufficientPrivilege, psycopg.errors.ReadOnlySqlTransaction) as error:
         user = connection.info.user
         raise SchemaError(

@@ -1,4 +1,4 @@
-"""Which tables the rows are in, and how their columns map onto the canonical rows."""
+"""Finds the tables that hold the rows, and maps their columns to the canonical rows."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -29,10 +29,10 @@ from cleverbetter_dagster.store.source.tables import (
 )
 
 FEATURE_KEYS = ("backtest_result_id", "result_id", "backtest_id", "id")
-"""Names the features table may give the id of the row it belongs to, best first."""
+"""Names the features table may use for the id of its backtest row, best first."""
 
 FEATURE_TIMES = ("computed_at", "updated_at", "created_at")
-"""Names of the instant at which a features row was computed, best first; the newest counts."""
+"""Names of the instant at which a features row was computed, best first. The newest row counts."""
 
 _CANONICAL = {*REQUIRED, *OPTIONAL, *chain.from_iterable(ALIASES.values())}
 
@@ -48,7 +48,7 @@ JSON_KINDS = ("json", "jsonb")
 
 @dataclass(frozen=True)
 class Column:
-    """A column as the database knows it. `kind` is the base type's name in `pg_type`."""
+    """A column of a relation. `kind` is its base type's name in `pg_type`."""
 
     name: str
     kind: str
@@ -56,7 +56,7 @@ class Column:
 
 @dataclass(frozen=True)
 class FeatureTable:
-    """Where market features are, a row or more per backtest row."""
+    """The table of market features, with one or more rows for each backtest row."""
 
     relation: Relation
     key: Column
@@ -71,11 +71,10 @@ class SourceLayout:
     """How to read canonical rows from this database.
 
     Attributes:
-        results: the results table.
-        columns: canonical name -> column, for every canonical column that is there.
-        embedded: the results table's own JSON column of market features, where it has one.
-        features: the features table, where there is one. It wins over `embedded` where both have a key.
-        decision_time: which canonical date a row's decision time is.
+        columns: canonical name -> column of the results table, for every canonical column it has.
+        embedded: the results table's own JSON column of market features, if it has one.
+        features: the features table, if there is one. It wins over `embedded` if both have a key.
+        decision_time: the canonical date that is a row's decision time.
     """
 
     results: Relation
@@ -91,19 +90,19 @@ class SourceLayout:
 
 
 def resolve_source(settings: Settings, decision_time: DecisionTime = "end_date") -> SourceLayout:
-    """Find the two tables, check that they can serve, and say how.
+    """Find the two tables and check that rows can be read from them.
 
     Raises:
-        SchemaError: a table or a required column is missing, has the wrong type, or may not be read. The
-            message names it, what was found instead, and the remedy.
+        SchemaError: a table or a required column is missing, has the wrong type, or may not be read. The message
+            names it, what is there instead, and the remedy.
     """
     with psycopg_connect(settings, "rows", autocommit=True) as connection:
-        results = _found(connection, settings.results_table)
+        results = _find_usable(connection, settings.results_table)
         if results is None:
             raise SchemaError(_no_table(connection, settings.results_table, RESULTS_VARIABLE))
-        there = relation_columns(connection, results)
-        columns = _canonical_columns(results, there)
-        embedded = there.get(EMBEDDED_FEATURES)
+        available = relation_columns(connection, results)
+        columns = _canonical_columns(results, available)
+        embedded = available.get(EMBEDDED_FEATURES)
         embedded = embedded if embedded and embedded.kind in JSON_KINDS else None
         features = _feature_table(connection, settings.features_table)
         if features is None and embedded is None:
@@ -118,7 +117,7 @@ def resolve_source(settings: Settings, decision_time: DecisionTime = "end_date")
 
 
 def relation_columns(connection: psycopg.Connection, relation: Relation) -> dict[str, Column]:
-    """Name -> column of a relation, in its order; domains are seen as their base types."""
+    """Name -> column of a relation, in its order. A domain counts as its base type."""
     rows = connection.execute(
         """
         SELECT a.attname, COALESCE(b.typname, t.typname)
@@ -131,7 +130,7 @@ def relation_columns(connection: psycopg.Connection, relation: Relation) -> dict
 
 
 def unique_alone(connection: psycopg.Connection, relation: Relation, column: str) -> bool:
-    """Whether a unique index says that no two rows share a value of `column`."""
+    """True if a unique index forbids two rows with one value of `column`."""
     row = connection.execute(
         """
         SELECT 1 FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
@@ -143,16 +142,16 @@ def unique_alone(connection: psycopg.Connection, relation: Relation, column: str
     return row is not None
 
 
-def _canonical_columns(results: Relation, there: Mapping[str, Column]) -> dict[str, Column]:
+def _canonical_columns(results: Relation, available: Mapping[str, Column]) -> dict[str, Column]:
     columns: dict[str, Column] = {}
     for canonical in (*REQUIRED, *OPTIONAL):
         names = ALIASES.get(canonical, (canonical,))
-        found = next((there[name] for name in names if name in there), None)
-        if found is None and canonical not in (METHOD, *OPTIONAL):
-            raise SchemaError(_no_column(results, names, there))
-        if found is not None:
-            _check_kind(results, canonical, found)
-            columns[canonical] = found
+        column = next((available[name] for name in names if name in available), None)
+        if column is not None:
+            _check_kind(results, canonical, column)
+            columns[canonical] = column
+        elif canonical not in (METHOD, *OPTIONAL):
+            raise SchemaError(_no_column(results, names, available))
     return columns
 
 
@@ -162,7 +161,7 @@ def _check_kind(results: Relation, canonical: str, column: Column) -> None:
     elif canonical in (*DATES, CREATED_AT):
         wanted = _INSTANTS
     else:
-        wanted = (*_NUMBERS, *WORDS)  # numbers written as text are read, and quarantined where they are none
+        wanted = (*_NUMBERS, *WORDS)  # text is read as a number, and quarantined if it is none
     if column.kind not in wanted:
         raise SchemaError(
             f"The column {column.name!r} of {results} has the type {column.kind}; needed is one of "
@@ -171,38 +170,38 @@ def _check_kind(results: Relation, canonical: str, column: Column) -> None:
 
 
 def _feature_table(connection: psycopg.Connection, name: str) -> FeatureTable | None:
-    relation = _found(connection, name)
+    relation = _find_usable(connection, name)
     if relation is None:
         return None
-    there = relation_columns(connection, relation)
-    key = next((there[name] for name in FEATURE_KEYS if name in there), None)
+    columns = relation_columns(connection, relation)
+    key = next((columns[name] for name in FEATURE_KEYS if name in columns), None)
     if key is None:
-        raise SchemaError(_no_column(relation, FEATURE_KEYS, there))
-    json = _json_column(relation, there)
-    times = (there[name] for name in FEATURE_TIMES if name in there and there[name].kind in _INSTANTS)
-    wide = tuple(c for c in there.values() if c.kind in (*_NUMBERS, "bool") and c.name not in ("id", *FEATURE_KEYS))
+        raise SchemaError(_no_column(relation, FEATURE_KEYS, columns))
+    json = _json_column(relation, columns)
+    times = (columns[name] for name in FEATURE_TIMES if name in columns and columns[name].kind in _INSTANTS)
+    wide = tuple(c for c in columns.values() if c.kind in (*_NUMBERS, "bool") and c.name not in ("id", *FEATURE_KEYS))
     if json is None and not wide:
         raise SchemaError(
             f"The table {relation} has neither a JSON column nor a numeric column of market features. "
-            f"It has: {_listed(there)}. Name another table in {FEATURES_VARIABLE}."
+            f"It has: {_listed(columns)}. Name another table in {FEATURES_VARIABLE}."
         )
     return FeatureTable(relation, key, json, wide, next(times, None), unique_alone(connection, relation, key.name))
 
 
-def _json_column(relation: Relation, there: Mapping[str, Column]) -> Column | None:
-    found = [column for column in there.values() if column.kind in JSON_KINDS]
-    named = [column for column in found if column.name in ("features", EMBEDDED_FEATURES)]
-    if len(found) > 1 and not named:
+def _json_column(relation: Relation, columns: Mapping[str, Column]) -> Column | None:
+    json = [column for column in columns.values() if column.kind in JSON_KINDS]
+    named = [column for column in json if column.name in ("features", EMBEDDED_FEATURES)]
+    if len(json) > 1 and not named:
         raise SchemaError(
-            f"The table {relation} has several JSON columns ({', '.join(c.name for c in found)}), none "
+            f"The table {relation} has several JSON columns ({', '.join(c.name for c in json)}), none "
             "called 'features'. Create a view that has one of them as 'features', and name the view in "
             f"{FEATURES_VARIABLE}."
         )
-    return next(iter(named or found), None)
+    return next(iter(named or json), None)
 
 
-def _found(connection: psycopg.Connection, name: str) -> Relation | None:
-    """The relation, where there is one and the role may look at its columns."""
+def _find_usable(connection: psycopg.Connection, name: str) -> Relation | None:
+    """The relation; None if there is none. Checks that the role may use its schema."""
     relation = find_relation(connection, name)
     if relation is None:
         return None
@@ -238,19 +237,19 @@ def _no_table(connection: psycopg.Connection, name: str, variable: str) -> str:
         ORDER BY 1
         """
     ).fetchall()
-    there = [found for (found,) in rows]
+    available = [table for (table,) in rows]
     return (
         f"The table {name!r} ({variable}) is missing in the database {connection.info.dbname!r}, where "
-        f"the role {connection.info.user!r} sees {_listed(there)}.{closest([name], there)} Set {variable} "
+        f"the role {connection.info.user!r} sees {_listed(available)}.{closest([name], available)} Set {variable} "
         "to its name, as schema.table where it is not on the search path; or run `cleverbetter import`, "
         "which creates it."
     )
 
 
-def _no_column(relation: Relation, names: tuple[str, ...], there: Mapping[str, Column]) -> str:
+def _no_column(relation: Relation, names: tuple[str, ...], available: Mapping[str, Column]) -> str:
     return (
-        f"The table {relation} has no column {' or '.join(map(repr, names))}. It has: {_listed(there)}."
-        f"{closest(names, there)} Create a view that calls it {names[0]!r}, and name the view in "
+        f"The table {relation} has no column {' or '.join(map(repr, names))}. It has: {_listed(available)}."
+        f"{closest(names, available)} Create a view that calls it {names[0]!r}, and name the view in "
         f"{RESULTS_VARIABLE if names[0] in REQUIRED else FEATURES_VARIABLE}."
     )
 
@@ -260,12 +259,12 @@ def _listed(names: Iterable[str]) -> str:
     return ", ".join(listed[:40]) + (f" and {len(listed) - 40} more" if len(listed) > 40 else "") or "nothing"
 
 
-def closest(names: Iterable[str], there: Iterable[str]) -> str:
-    """The sentence that tells which of the names that are there are most like those wanted; empty where none is.
+def closest(wanted: Iterable[str], available: Iterable[str]) -> str:
+    """A sentence with the available names most like the wanted ones; empty if no name is similar.
 
-    >>> closest(["end_date"], ["start_date", "ended_date"])  # a start has a use of its own
+    >>> closest(["end_date"], ["start_date", "ended_date"])  # start_date is a canonical column of its own
     ' Closest: ended_date.'
     """
-    free = [name for name in there if name not in _CANONICAL]
-    close = dict.fromkeys(match for name in names for match in get_close_matches(name, free, n=2))
+    free = [name for name in available if name not in _CANONICAL]
+    close = dict.fromkeys(match for name in wanted for match in get_close_matches(name, free, n=2))
     return f" Closest: {', '.join(close)}." if close else ""

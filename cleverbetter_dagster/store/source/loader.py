@@ -1,7 +1,9 @@
-"""Rows from PostgreSQL into Arrow at about the speed the server can send, without touching a row in Python.
+"""Reads rows from PostgreSQL into Arrow about as fast as the server can send them. Python touches no row.
 
-The server writes into one end of a pipe, on a thread; pyarrow's CSV reader parses the other end into columns.
-What it writes is COPY's text format, which costs it a sixth less than CSV, and has no line break within a value.
+A thread writes the server's answer into one end of a pipe; pyarrow's CSV reader parses the other end into columns. The
+format is COPY's text format: it costs the server a sixth less than CSV, and no value contains a line break.
+
+Made by hand because ADBC reads numeric columns as opaque text, and row drivers are several times slower.
 """
 
 import fcntl
@@ -33,16 +35,16 @@ from cleverbetter_dagster.store.source.row_query import UNKNOWN_KEYS, RowQuery
 from cleverbetter_dagster.store.source.tables import EMBEDDED_FEATURES
 
 BLOCK_BYTES = 1 << 20
-"""How much text is parsed at once. Larger blocks cost memory and gain nothing."""
+"""Text that is parsed at once. Larger blocks cost memory and gain nothing."""
 
 PIPE_BYTES = 1 << 20
-"""How far the server may run ahead of the parser, so that neither waits for the other at every few rows."""
+"""How far the server may run ahead of the parser, so that neither often waits for the other."""
 
 _FORMATS = "SET TimeZone = UTC; SET DateStyle = ISO; SET extra_float_digits = 1; SET client_encoding = UTF8"
 _ESCAPED = {"\\b": "\b", "\\f": "\f", "\\n": "\n", "\\r": "\r", "\\t": "\t", "\\v": "\v"}
 
 SAMPLED_ROWS = 100
-"""Rows whose JSON keys are looked up before reading; a key met later costs a second reading."""
+"""Rows whose JSON keys are read first; a key that only other rows have costs a second reading."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +52,9 @@ class LoadedRows:
     """Rows read from the database.
 
     Attributes:
-        rows: canonical rows that can be right, in Arrow.
-        violations: `conversion.VIOLATION_COLUMNS`, why the other rows cannot.
-        rows_read: how many rows the query gave, good and bad.
+        rows: the good rows, canonical, in Arrow.
+        violations: `conversion.VIOLATION_COLUMNS`, why the other rows cannot be right.
+        rows_read: number of rows read, good and bad.
     """
 
     rows: pa.Table
@@ -72,11 +74,11 @@ def load_rows(
 
     Args:
         start, end: UTC instants; None leaves that side open.
-        now: UTC instant of the examination, see `quality.examine`.
-        snapshot: name of an exported snapshot whose rows are to be read; None: those of now.
+        now: UTC instant of the examination, see `rules.examine`.
+        snapshot: name of an exported snapshot to read from; None: the present rows.
 
     Raises:
-        DatabaseError: the server broke off; `DatabaseUnavailable` where trying again may help.
+        DatabaseError: the server dropped the connection; `DatabaseUnavailable` if a new try may help.
     """
     rows, unreadable = read_rows(settings, layout, start, end, snapshot)
     good, violations = examine(rows, now, unreadable)
@@ -92,11 +94,11 @@ def read_rows(
 ) -> tuple[pa.Table, pd.DataFrame]:
     """The rows decided in `[start, end)`, good and bad, and a violation for each value that cannot be read.
 
-    Columns are under canonical names; every JSON key and numeric column of the market features is one. Where
-    some value could not be read all columns are canonical already; otherwise dates may lack their zone still.
+    Columns have canonical names; each JSON key and numeric column of the market features is a column. If a value could
+    not be read all columns have canonical types; otherwise dates may still lack their time zone.
 
     Raises:
-        DatabaseError: the server broke off; `DatabaseUnavailable` where trying again may help.
+        DatabaseError: as `load_rows`.
     """
     query = _without_empty_column(settings, RowQuery(layout, start, end, snapshot=snapshot))
     query = replace(query, json_keys=_json_keys(settings, query, SAMPLED_ROWS))
@@ -108,11 +110,7 @@ def read_rows(
 
 
 def month_counts(settings: Settings, layout: SourceLayout) -> dict[str, int]:
-    """Rows by month of their decision time, months without rows left out.
-
-    Returns:
-        `{"2023-11": 400, ...}`, in order of time.
-    """
+    """Number of rows by month of decision, in order of time: `{"2023-11": 400, ...}`. Only months with rows."""
     return dict(_answer(settings, RowQuery(layout, None, None).counts()))
 
 
@@ -120,11 +118,11 @@ def month_counts(settings: Settings, layout: SourceLayout) -> dict[str, int]:
 class _Read:
     table: pa.Table
     unreadable: pd.DataFrame
-    unknown_keys: bool  # some row's JSON has a key that is no column yet
+    unknown_keys: bool  # a row's JSON has a key that is no column yet
 
 
 def _without_empty_column(settings: Settings, query: RowQuery) -> RowQuery:
-    """Looking into a second JSON column, row for row and key for key, is what reading would mostly cost."""
+    """Without the results table's own JSON column if no row uses it: reading a second JSON column is slow."""
     embedded = query.layout.embedded
     if embedded is None or query.layout.features is None:
         return query
@@ -143,7 +141,7 @@ def _answer(settings: Settings, statement: sql.Composed) -> list[tuple[Any, ...]
         try:
             return connection.execute(statement).fetchall()
         except psycopg.Error as error:
-            raise _broken_off(error) from None
+            raise _dropped(error) from None
 
 
 def _read(settings: Settings, query: RowQuery) -> _Read:
@@ -151,7 +149,7 @@ def _read(settings: Settings, query: RowQuery) -> _Read:
     try:
         table = pa.Table.from_batches(_batches(settings, query, types), pa.schema(types.items()))
         unreadable = gathered([])
-    except pa.ArrowInvalid:  # a value that is no number, or no date: read texts and say which
+    except pa.ArrowInvalid:  # a value is no number, or no date: read texts to find it
         table, unreadable = _read_texts(settings, query)
     if METHOD not in table.column_names:
         table = table.append_column(METHOD, pa.repeat(DEFAULT_METHOD, table.num_rows))
@@ -170,14 +168,14 @@ def _read(settings: Settings, query: RowQuery) -> _Read:
 
 
 def _read_texts(settings: Settings, query: RowQuery) -> tuple[pa.Table, pd.DataFrame]:
-    """The slow way, block by block: all as text, converted here, so that what is unreadable can be told."""
+    """The slow way, block by block: all as text, converted here, so that each unreadable value is found."""
     texts = dict.fromkeys(query.column_types, pa.string())
     tables, violations, before = [], [], 0
     for batch in _batches(settings, query, texts):
         block = pa.table(batch)
-        kept = [name for name in block.column_names if name == UNKNOWN_KEYS]
-        converted, unreadable = canonical_types(block.drop_columns(kept))
-        for name in kept:
+        untyped = [name for name in block.column_names if name == UNKNOWN_KEYS]
+        converted, unreadable = canonical_types(block.drop_columns(untyped))
+        for name in untyped:
             converted = converted.append_column(name, block[name])
         tables.append(converted)
         violations.append(unreadable.assign(position=unreadable["position"] + before))
@@ -187,7 +185,7 @@ def _read_texts(settings: Settings, query: RowQuery) -> tuple[pa.Table, pd.DataF
 
 def _batches(settings: Settings, query: RowQuery, types: dict[str, pa.DataType]) -> Iterator[pa.RecordBatch]:
     with _sent_text(settings, query.select(), query.snapshot) as stream:
-        if not stream.peek(1):  # no rows, which pyarrow takes for an error
+        if not stream.peek(1):  # no rows, which is an error for pyarrow
             return
         for batch in csv.open_csv(
             stream,
@@ -200,24 +198,24 @@ def _batches(settings: Settings, query: RowQuery, types: dict[str, pa.DataType])
 
 
 def _unescaped(column: pa.Array) -> pa.Array:
-    """A column as it was before the server put backslashes into its text."""
+    """A column as it was before the server escaped its text with backslashes."""
     if not pa.types.is_string(column.type) or not _has_backslash(column):
         return column
-    column = pc.replace_substring(column, "\\\\", "\0")  # which no text in PostgreSQL can have of its own
+    column = pc.replace_substring(column, "\\\\", "\0")  # no text in PostgreSQL contains NUL
     for escaped, character in _ESCAPED.items():
         column = pc.replace_substring(column, escaped, character)
     return pc.replace_substring(column, "\0", "\\")
 
 
 def _has_backslash(texts: pa.StringArray) -> bool:
-    """Looked for in the column's bytes at once: value by value costs a fifth of all reading."""
+    """Searches all bytes of the column at once: value by value would take a fifth of the whole reading."""
     characters = texts.buffers()[2]
     return characters is not None and bool((np.frombuffer(characters, np.uint8) == ord("\\")).any())
 
 
 @contextmanager
 def _sent_text(settings: Settings, statement: sql.Composed, snapshot: str | None = None) -> Iterator[io.BufferedReader]:
-    """What the server answers to `COPY (statement)`, as a stream."""
+    """The server's answer to `COPY (statement)`, as a stream."""
     read_end, write_end = os.pipe()
     if hasattr(fcntl, "F_SETPIPE_SZ"):  # Linux; elsewhere a pipe is as large as it is
         fcntl.fcntl(write_end, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
@@ -227,7 +225,7 @@ def _sent_text(settings: Settings, statement: sql.Composed, snapshot: str | None
             yield stream
         except pa.ArrowInvalid:
             stream.close()  # so that the sender stops
-            sending.result()  # where the server broke off in mid-row, that is what matters
+            sending.result()  # raises if the server dropped the connection in mid-row
             raise
         sending.result()
 
@@ -236,7 +234,7 @@ def _send(settings: Settings, statement: sql.Composed, write_end: int, snapshot:
     url = database_url(settings, "rows").replace("+psycopg2", "", 1)
     copy = sql.SQL("COPY ({}) TO STDOUT").format(statement).as_string()
     try:
-        # psycopg2 copies in C, at a third of psycopg 3's processor time.
+        # psycopg2 copies in C, with a third of psycopg 3's processor time.
         with open(write_end, "wb", buffering=PIPE_BYTES) as sink, closing(psycopg2.connect(url)) as connection:
             cursor = connection.cursor()
             if snapshot:
@@ -245,12 +243,12 @@ def _send(settings: Settings, statement: sql.Composed, write_end: int, snapshot:
             cursor.execute(_FORMATS)
             cursor.copy_expert(copy, sink)
     except BrokenPipeError:
-        return  # the reader gave up, and says why itself
+        return  # the reader stopped, and raises its own error
     except psycopg2.Error as error:
-        raise _broken_off(error) from None
+        raise _dropped(error) from None
 
 
-def _broken_off(error: psycopg.Error | psycopg2.Error) -> DatabaseError:
+def _dropped(error: psycopg.Error | psycopg2.Error) -> DatabaseError:
     passing = isinstance(error, psycopg.OperationalError | psycopg2.OperationalError)
     kind = DatabaseUnavailable if passing else DatabaseError
-    return kind(f"The database broke off while it sent rows: {str(error).strip()}")
+    return kind(f"The database stopped sending rows: {str(error).strip()}")

@@ -1,7 +1,7 @@
-"""The query that reads canonical rows: which SQL each column becomes. Nothing here talks to a server.
+"""The query that reads canonical rows: the SQL of each column. Nothing here talks to a server.
 
-Columns stay uncast: formatting numbers is what limits the server, and every cast adds to it. Range predicates
-are on the raw column, so that its index, or a hypertable's chunks, can be chosen by them.
+Columns are not cast: formatting numbers limits the server's speed, and every cast adds to it. Range predicates are on
+the raw column, so that its index or a hypertable's chunks can be used.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from cleverbetter_dagster.dataset.schema import ID, MARKET_PREFIX, TEXTS, TIMEST
 from cleverbetter_dagster.store.source.layout import WORDS, Column, FeatureTable, SourceLayout
 
 UNKNOWN_KEYS = "unknown_keys"
-"""Column of what the JSON features hold beside the keys asked for, as JSON; null where they hold no more."""
+"""Column of the JSON features that are not among the wanted keys, as JSON; null if there are none."""
 
 _REST = """CASE jsonb_typeof({value}) WHEN 'object' THEN NULLIF({value} - {known}::text[], '{{}}')
     WHEN 'null' THEN NULL ELSE {value} END"""
@@ -27,8 +27,8 @@ _COUNTS = """SELECT to_char(month, 'YYYY-MM'), count(*)
     FROM (SELECT date_trunc('month', {instant}) AS month FROM {results} r {where}) x
     WHERE isfinite(month) GROUP BY month ORDER BY month"""
 
-# Of several features rows for one id the newest counts. Only ids of the range are looked at; the last sort
-# key makes ties come out the same every time.
+# Of several features rows for one id the newest counts. Only ids of the range are read. The last sort key makes the
+# choice among equally new rows the same every time.
 _NEWEST = """(SELECT DISTINCT ON ({key}) f.* FROM {features} f
     WHERE {key} IN (SELECT {id} FROM {results} r {where}) ORDER BY {key}, {newest} f::text)"""
 
@@ -38,8 +38,8 @@ class RowQuery:
     """Canonical rows decided in `[start, end)`; None leaves a side open.
 
     Attributes:
-        json_keys: keys of the JSON features to read, each as a column of its own.
-        snapshot: name of an exported snapshot whose rows are to be read; None: those of now.
+        json_keys: keys of the JSON features to read, each as its own column.
+        snapshot: name of an exported snapshot to read from; None: the present rows.
     """
 
     layout: SourceLayout
@@ -50,7 +50,7 @@ class RowQuery:
 
     @property
     def column_types(self) -> dict[str, pa.DataType]:
-        """Name -> Arrow type its text can be parsed as, in the order the query gives the columns."""
+        """Name -> Arrow type to parse the column's text as, in the order of the query."""
         types = {name: _parsed_type(name, column) for name, column in self.layout.columns.items()}
         types |= {MARKET_PREFIX + key: pa.float64() for key in self._market_keys}
         return types | ({UNKNOWN_KEYS: pa.string()} if self._json else {})
@@ -66,7 +66,7 @@ class RowQuery:
         return sql.SQL("SELECT {} {}").format(sql.SQL(", ").join(listed), self._from())
 
     def keys(self, sampled_rows: int | None) -> sql.Composed:
-        """The distinct keys of the rows' JSON features, sorted; of so many rows, or of all."""
+        """The distinct keys of the JSON features, sorted: of `sampled_rows` rows, or of all."""
         rows = sql.SQL(" UNION ALL ").join(
             sql.SQL("(SELECT {} AS json {} LIMIT {})").format(value, self._from(), sql.Literal(sampled_rows))
             for value in self._json
@@ -74,13 +74,13 @@ class RowQuery:
         return sql.SQL(_KEYS).format(rows=rows)
 
     def embedded_used(self, embedded: Column) -> sql.Composed:
-        """Whether any of the rows has market features in the results table's own JSON column."""
+        """Whether any row has market features in the results table's own JSON column."""
         return sql.SQL(
             "SELECT EXISTS (SELECT 1 FROM (SELECT {} AS json FROM {} r {}) x WHERE json IS NOT NULL)"
         ).format(_of("r", embedded.name), self.layout.results.identifier, self._where())
 
     def counts(self) -> sql.Composed:
-        """Decision month as 2023-11, and how many rows it has, of each month that has any."""
+        """Each decision month with rows, as 2023-11, and its number of rows."""
         results = self.layout.results.identifier
         return sql.SQL(_COUNTS).format(instant=decision_time_utc(self.layout), results=results, where=self._where())
 
@@ -99,7 +99,7 @@ class RowQuery:
 
     @property
     def _json(self) -> tuple[sql.Composable, ...]:
-        """Each JSON value of market features, the one that counts first."""
+        """The JSON values of market features, best first."""
         features = self.layout.features
         sources = [("f", features.json if features else None), ("r", self.layout.embedded)]
         return tuple(
@@ -116,7 +116,7 @@ class RowQuery:
         ]
         if key in self.json_keys:
             values += [sql.SQL("{}->>{}").format(value, sql.Literal(key)) for value in self._json]
-        # Alone, a value stays as it is; a number and a JSON text can only meet as texts.
+        # A single value keeps its type; a number and a JSON text only have text in common.
         return values[0] if len(values) == 1 else _coalesced([_cast(value, "text") for value in values])
 
     def _from(self) -> sql.Composable:
@@ -144,19 +144,19 @@ class RowQuery:
 
 
 def decision_time_utc(layout: SourceLayout) -> sql.Composable:
-    """The decision time of a row `r`, as a timestamp in UTC without a zone."""
+    """The decision time of a row `r`, as a timestamp in UTC without time zone."""
     decided = layout.columns[layout.decision_time]
     instant = _of("r", decided.name)
     return sql.SQL("{} AT TIME ZONE 'UTC'").format(instant) if decided.kind == "timestamptz" else instant
 
 
 def joined_on(layout: SourceLayout, features: FeatureTable) -> tuple[sql.Composable, sql.Composable]:
-    """The id of a row `r` and the key of its features `f`, comparable with each other."""
+    """The id of a row `r` and the key of its features `f`, in comparable types."""
     row_id, key = layout.columns[ID], features.key
     row_side, feature_side = _of("r", row_id.name), _of("f", key.name)
     if _family(row_id) == _family(key):
         return row_side, feature_side
-    # A key that is text stays as it is, so that an index on it can be used.
+    # A text key is not cast, so that its index can be used.
     return _cast(row_side, "text"), feature_side if _family(key) == "text" else _cast(feature_side, "text")
 
 
@@ -164,19 +164,19 @@ def _parsed_type(name: str, column: Column) -> pa.DataType:
     if name in TEXTS or column.kind in WORDS:
         return pa.string()
     if column_type(name) == TIMESTAMP and column.kind != "timestamptz":
-        return pa.timestamp("us")  # written without a zone: it is UTC
+        return pa.timestamp("us")  # without a zone it is UTC
     return column_type(name)
 
 
 def _family(column: Column) -> str:
-    """Columns of one family can be compared as they are."""
+    """Columns of one family can be compared without a cast."""
     if column.kind in WORDS:
         return "text"
     return "int" if column.kind.startswith("int") else column.kind
 
 
 def _instant(at: pd.Timestamp, column: Column) -> sql.Composable:
-    """A literal comparable with the column without a cast of the column. Dates and naive instants are UTC."""
+    """A literal that can be compared with the column without a cast. Dates and naive instants are UTC."""
     kind = "timestamptz" if column.kind == "timestamptz" else "timestamp"
     utc = at.tz_convert("UTC")
     return _cast(sql.Literal(str(utc if kind == "timestamptz" else utc.tz_localize(None))), kind)

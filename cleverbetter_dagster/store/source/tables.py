@@ -1,6 +1,6 @@
-"""The two tables that rows come from, created where they are missing. Somebody else's table is never altered.
+"""The two tables that rows come from, created if they are missing. An existing table is never altered.
 
-What tables are actually there, and how their columns map onto the canonical rows, is `store.layout`.
+How the columns of existing tables map to the canonical rows is in `layout`.
 """
 
 from dataclasses import dataclass
@@ -50,7 +50,7 @@ CREATE TABLE {table} (
     features jsonb NOT NULL
 )"""
 
-# By default a chunk is a week: years of rows would be hundreds of tables, over all of which every look is planned.
+# A chunk is a week by default. Years of rows would be hundreds of tables, and every query is planned over all of them.
 _HYPERTABLE = """
 SELECT create_hypertable(%s, 'run_date', chunk_time_interval => interval '365 days', create_default_indexes => false)"""
 
@@ -73,10 +73,10 @@ class Relation:
 
 
 def ensure_source_tables(settings: Settings) -> tuple[Relation, ...]:
-    """Create the results table and the features table where they are missing; those created are returned.
+    """Create the results table and the features table if they are missing. Returns the created ones.
 
-    Where both are there, nothing but reading the catalogue is asked of the role. No features table is created
-    beside somebody else's results table that has its market features in a JSON column of its own.
+    If both exist, the role only needs to read the catalogue. No features table is created beside a results table that
+    has its own JSON column of market features.
 
     Raises:
         SchemaError: one is missing and the role may not create it.
@@ -90,7 +90,7 @@ def ensure_source_tables(settings: Settings) -> tuple[Relation, ...]:
 
 
 def find_relation(connection: psycopg.Connection, name: str) -> Relation | None:
-    """The relation `name` (on the search path) or `schema.name`; None where there is none."""
+    """The relation `name` (on the search path) or `schema.name`; None if there is none."""
     schema, _, table = name.rpartition(".")
     row = connection.execute(
         """
@@ -154,5 +154,5 @@ def _may_not_create(connection: psycopg.Connection, name: str, error: psycopg.Er
     return (
         f"The table {name!r} is missing in the database {connection.info.dbname!r}, and the role {user!r} "
         f"may not create it: {str(error).strip()}. Let its owner run: GRANT USAGE, CREATE ON SCHEMA {schema} "
-        f"TO {user}; or name the tables that are there in {RESULTS_VARIABLE} and {FEATURES_VARIABLE}."
+        f"TO {user}; or name existing tables in {RESULTS_VARIABLE} and {FEATURES_VARIABLE}."
     )

@@ -32,7 +32,7 @@ def run(*arguments: str) -> Result:
     return CliRunner(env={"COLUMNS": "160"}).invoke(app, list(arguments))
 
 
-def test_the_closing_table_says_what_was_loaded_what_not_why_and_where_to_look(files: tuple[str, str]) -> None:
+def test_the_closing_table_shows_counts_reasons_and_the_remedy(files: tuple[str, str]) -> None:
     result = run("--results", files[0], "--features", files[1])
     assert result.exit_code == 0
     told = " ".join(result.stdout.split())
@@ -45,7 +45,7 @@ def test_the_closing_table_says_what_was_loaded_what_not_why_and_where_to_look(f
     assert "results.csv went into public.backtest_results, which has no place for the columns colour" in told
 
 
-def test_on_a_terminal_of_80_columns_no_name_and_no_heading_is_broken() -> None:
+def test_names_and_headings_fit_a_terminal_of_80_columns() -> None:
     names, rows = ("backtest_results.parquet", "ml_features.parquet"), 1_234_567
     files = tuple(FileReport(name, "public.x", rows, rows, rows, rows, rows, {}, (), 0.5) for name in names)
     written = StringIO()
@@ -55,7 +55,7 @@ def test_on_a_terminal_of_80_columns_no_name_and_no_heading_is_broken() -> None:
     assert table.count("1,234,567") == 10
 
 
-def test_the_report_as_json_is_nothing_but_json(files: tuple[str, str]) -> None:
+def test_the_json_report_is_only_json(files: tuple[str, str]) -> None:
     result = run("--results", files[0], "--json")
     facts = json.loads(result.stdout)
     assert (facts["rows_read"], facts["inserted"], facts["unchanged"], facts["quarantined"]) == (5, 3, 0, 2)

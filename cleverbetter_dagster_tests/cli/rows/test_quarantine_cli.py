@@ -62,9 +62,7 @@ def test_entries_are_filtered_and_shown_with_their_rows(bad_file: Path, command:
     assert command("quarantine", "list", "--status", "x").returncode == 2
 
 
-def test_a_row_is_loaded_once_all_of_it_is_right_with_every_digit(
-    bad_file: Path, database: Settings, command: Command
-) -> None:
+def test_a_row_is_loaded_once_all_of_it_is_right(bad_file: Path, database: Settings, command: Command) -> None:
     number = str(entries(command, "--row", "r2", "--column", "win_rate")[0]["id"])
     half = command("quarantine", "repair", number, "--set", "win_rate=0.5", "--yes")
     assert half.returncode == 3
@@ -85,7 +83,7 @@ def test_a_row_is_loaded_once_all_of_it_is_right_with_every_digit(
     assert settled["correction"] == {"win_rate": "0.5", "total_return": "-0.25"}
 
 
-def test_what_cannot_be_corrected_here_says_where(bad_file: Path, database: Settings, command: Command) -> None:
+def test_a_row_that_cannot_be_corrected_names_the_remedy(bad_file: Path, database: Settings, command: Command) -> None:
     number = str(entries(command, "--row", "r4")[0]["id"])
     unknown = command("quarantine", "repair", number, "--set", "winrate=0.5", "--yes")
     assert (unknown.returncode, "closest: win_rate" in unknown.stderr) == (1, True)
@@ -97,9 +95,7 @@ def test_what_cannot_be_corrected_here_says_where(bad_file: Path, database: Sett
         repairing.plan_repair(database, int(number), {"win_rate": "0.5"})
 
 
-def test_an_id_that_is_there_with_other_content_is_not_overwritten(
-    bad_file: Path, database: Settings, command: Command
-) -> None:
+def test_an_existing_id_is_not_overwritten(bad_file: Path, database: Settings, command: Command) -> None:
     number = str(entries(command, "--row", "r4")[0]["id"])
     taken = command("quarantine", "repair", number, "--set", "win_rate=0.25", "--set", "id=r1", "--yes")
     assert (taken.returncode, "nothing is overwritten" in taken.stderr) == (3, True)
@@ -107,7 +103,7 @@ def test_an_id_that_is_there_with_other_content_is_not_overwritten(
     assert len(entries(command)) == 3
 
 
-def test_trying_again_loads_what_new_rules_allow_and_changes_nothing_else(
+def test_retry_loads_only_what_new_rules_allow(
     bad_file: Path, database: Settings, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from cleverbetter_dagster.dataset.quality import rules
@@ -125,9 +121,7 @@ def test_trying_again_loads_what_new_rules_allow_and_changes_nothing_else(
     assert (third["rows"], third["loaded"]) == (1, 0)
 
 
-def test_a_row_wrong_in_the_table_itself_is_corrected_there_and_then_found_right(
-    database: Settings, command: Command, tmp_path: Path
-) -> None:
+def test_a_wrong_row_in_the_table_is_corrected_there(database: Settings, command: Command, tmp_path: Path) -> None:
     from cleverbetter_dagster.services.ingest.loading import load_months
 
     upstream_results(2).to_parquet(tmp_path / "results.parquet")
@@ -147,7 +141,9 @@ def test_a_row_wrong_in_the_table_itself_is_corrected_there_and_then_found_right
     assert entries(command) == []
 
 
-def test_malformed_lines_and_features_are_told_apart(database: Settings, command: Command, tmp_path: Path) -> None:
+def test_malformed_lines_are_skipped_and_features_repaired(
+    database: Settings, command: Command, tmp_path: Path
+) -> None:
     results, features = tmp_path / "results.csv", tmp_path / "features.jsonl"
     upstream_results(2).to_csv(results, index=False)
     results.write_text(results.read_text() + "r9,too,short\n")

@@ -94,7 +94,7 @@ def test_a_count_that_takes_too_long_becomes_an_estimate_and_says_so(
 
 def test_quarantine_and_champion_are_told(with_rows: Settings) -> None:
     from cleverbetter_dagster.store.ledger.table import Decision, ensure_ledger, insert
-    from cleverbetter_dagster.store.quarantine.table import open_quarantine
+    from cleverbetter_dagster.store.quarantine import open_quarantine
 
     with open_quarantine(with_rows) as connection:
         connection.execute("INSERT INTO quarantine (source, table_name, reason) VALUES ('f', 't', 'wrong')")

@@ -57,9 +57,7 @@ def test_rows_that_can_be_right_pass_as_they_are() -> None:
         ("profit_factor", None, "is missing"),
     ],
 )
-def test_an_impossible_number_is_named_with_its_column_value_and_reason(
-    column: str, bad: float | None, because: str
-) -> None:
+def test_an_impossible_number_is_named_with_its_reason(column: str, bad: float | None, because: str) -> None:
     good, violations = examine(rows(**{column: pa.array([1.0, bad, 0.0], pa.float64())}), NOW)
     assert good.column("id").to_pylist() == ["r1", "r3"]
     assert len(violations) == 1
@@ -83,7 +81,7 @@ def test_an_impossible_number_is_named_with_its_column_value_and_reason(
         ("start_date", "", "is missing"),
     ],
 )
-def test_an_impossible_date_is_named_with_its_column_value_and_reason(column: str, bad: str, because: str) -> None:
+def test_an_impossible_date_is_named_with_its_reason(column: str, bad: str, because: str) -> None:
     fine = rows().column(column).cast(pa.string()).to_pylist()
     good, violations = examine(rows(**{column: [bad, *fine[1:]]}), NOW)
     assert good.column("id").to_pylist() == ["r2", "r3"]
@@ -91,7 +89,7 @@ def test_an_impossible_date_is_named_with_its_column_value_and_reason(column: st
     assert because in violations["reason"].item()
 
 
-def test_a_window_may_end_after_today_and_a_backtest_may_run_before_its_window_ends() -> None:
+def test_a_window_may_end_after_its_backtest_and_today() -> None:
     good, violations = examine(rows(1, end_date=[pd.Timestamp("2023-06-30", tz="UTC")]), NOW)
     assert (good.num_rows, len(violations)) == (1, 0)
 
@@ -103,27 +101,27 @@ def test_sentinels_are_no_violations_and_are_kept(column: str, sentinel: float) 
     assert good.column(column).to_pylist() == [sentinel]
 
 
-def test_text_that_is_no_number_is_quoted_and_not_called_missing_as_well() -> None:
+def test_an_unreadable_number_is_quoted_and_not_missing() -> None:
     good, violations = examine(rows(roi=["0.5", " -0.25 ", "n/a"], total_bets=["7", "1e1", "many"]), NOW)
     assert good.column("roi").to_pylist() == [0.5, -0.25]
     assert good.column("total_bets").to_pylist() == [7.0, 10.0]
     assert cells(violations) == [(2, "roi", "n/a"), (2, "total_bets", "many")]
 
 
-def test_dates_as_text_may_name_any_zone_or_none_which_is_utc() -> None:
+def test_dates_as_text_may_have_any_zone_or_none() -> None:
     good, violations = examine(rows(start_date=["2023-01-01", "2023-02-01T02:00:00+02:00", "2023-03-01 00:00:00"]), NOW)
     assert violations.empty
     assert good.column("start_date").to_pylist() == rows().column("start_date").to_pylist()
 
 
-def test_market_features_may_be_missing_or_truths_but_not_words_or_infinite() -> None:
+def test_market_features_are_finite_numbers_booleans_or_missing() -> None:
     table = rows(4, ml_a=["true", "", "NaN", "high"], ml_b=[1.0, None, float("inf"), 2.0])
     good, violations = examine(table, NOW)
     assert good.column("ml_a").to_pylist() == [1.0, None]
     assert cells(violations) == [(2, "ml_b", "inf"), (3, "ml_a", "high")]
 
 
-def test_an_id_with_two_contents_is_refused_and_one_met_twice_is_kept_once() -> None:
+def test_a_repeated_row_is_kept_once_a_conflict_refused() -> None:
     table = rows(5, id=["a", "b", "b", "c", "c"])
     table = pa.concat_tables([table.slice(0, 4), table.slice(3, 1)])
     good, violations = examine(table, NOW)
@@ -131,13 +129,13 @@ def test_an_id_with_two_contents_is_refused_and_one_met_twice_is_kept_once() -> 
     assert cells(violations) == [(1, "id", "b"), (2, "id", "b")]
 
 
-def test_a_row_without_id_is_a_violation_and_without_method_is_not() -> None:
+def test_a_row_needs_an_id_but_no_method() -> None:
     good, violations = examine(rows(id=["r1", "", None], method=[None, "x", "x"]), NOW)
     assert good.column("method").to_pylist() == [""]
     assert cells(violations) == [(1, "id", None), (2, "id", None)]
 
 
-def test_what_was_unreadable_elsewhere_counts_and_is_not_reported_twice() -> None:
+def test_a_value_unreadable_elsewhere_is_reported_once() -> None:
     elsewhere = pd.DataFrame(
         {"position": [1], "id": ["r2"], "column": ["roi"], "value": ["?"], "reason": ["roi is not a number"]}
     )
@@ -156,7 +154,7 @@ def test_no_rows_are_no_violations() -> None:
     st.lists(st.floats(allow_nan=True, allow_infinity=True, width=32), min_size=1, max_size=8),
     st.sampled_from(list(BOUNDS)),
 )
-def test_every_row_is_either_good_or_has_a_violation_and_never_both(values: list[float], column: str) -> None:
+def test_every_row_is_either_good_or_has_a_violation(values: list[float], column: str) -> None:
     good, violations = examine(rows(len(values), **{column: values}), NOW + pd.Timedelta(days=365))
     bad = {f"r{position + 1}" for position in violations["position"]}
     assert bad.isdisjoint(good.column("id").to_pylist())
@@ -164,7 +162,7 @@ def test_every_row_is_either_good_or_has_a_violation_and_never_both(values: list
     assert np.isfinite(good.column(column).to_numpy()).all()
 
 
-def test_what_passes_has_no_missing_value_in_a_required_column() -> None:
+def test_good_rows_have_every_required_value() -> None:
     broken = {name: pa.array([None, None], column_type(name)) for name in REQUIRED if name != "method"}
     for name, nothing in broken.items():
         good, violations = examine(rows(2, **{name: nothing}), NOW)

@@ -129,7 +129,7 @@ def test_trainings_never_overlap_and_predictions_do_not_wait(daemon: Daemon, ins
     assert predicted < trained[1][0]  # while other trainings still waited
 
 
-def test_a_daemon_killed_twice_loses_no_row_and_loads_none_twice(
+def test_a_daemon_killed_twice_loads_each_row_once(
     daemon: Daemon, instance: dg.DagsterInstance, connection: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = daemon.settings

@@ -15,7 +15,7 @@ from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.imports import file_batches
 from cleverbetter_dagster.store.imports.importer import FileReport, import_files
 from cleverbetter_dagster.store.postgres.database import psycopg_connect
-from cleverbetter_dagster.store.quarantine.table import list_pending, open_quarantine
+from cleverbetter_dagster.store.quarantine import Filter, open_quarantine, select_entries
 from cleverbetter_dagster.store.source.layout import resolve_source
 from cleverbetter_dagster.store.source.loader import load_rows
 from cleverbetter_dagster_tests.upstream_rows import FEATURES, upstream_features, upstream_results
@@ -83,13 +83,12 @@ def counts(report: FileReport) -> tuple[int, int, int, int]:
 
 def pending(settings: Settings) -> pd.DataFrame:
     with open_quarantine(settings) as connection:
-        return list_pending(connection).sort_values(["line", "row_id"], ignore_index=True)
+        entries = pd.DataFrame([vars(entry) for entry in select_entries(connection, Filter())])
+    return entries.sort_values(["line", "row_id"], ignore_index=True)
 
 
 @pytest.mark.parametrize("write", FORMATS)
-def test_every_kind_of_file_gives_the_same_rows_and_importing_it_again_changes_nothing(
-    database: Settings, tmp_path: Path, write: Writer
-) -> None:
+def test_every_kind_of_file_gives_the_same_rows(database: Settings, tmp_path: Path, write: Writer) -> None:
     results, features = write(upstream_results(), tmp_path / "r"), write(upstream_features(), tmp_path / "f")
     assert [counts(file) for file in import_files(database, results, features).files] == [(3, 0, 0, 0), (3, 0, 0, 0)]
     loaded = load_rows(database, resolve_source(database), None, None, NOW).rows.sort_by("id").to_pandas()
@@ -118,12 +117,12 @@ def test_features_may_be_columns_or_nested_values(
 
 
 @pytest.mark.parametrize("write", [parquet, csv])
-def test_a_file_of_no_rows_is_imported_as_such(database: Settings, tmp_path: Path, write: Writer) -> None:
+def test_a_file_without_rows_is_imported(database: Settings, tmp_path: Path, write: Writer) -> None:
     results, features = write(upstream_results(0), tmp_path / "r"), write(upstream_features(0), tmp_path / "f")
     assert [file.rows_read for file in import_files(database, results, features).files] == [0, 0]
 
 
-def test_roi_is_another_name_of_total_return_and_other_columns_are_told_once(
+def test_roi_is_an_alias_and_unknown_columns_are_reported(
     database: Settings, connection: psycopg.Connection, tmp_path: Path
 ) -> None:
     frame = upstream_results().rename(columns={"total_return": "roi"}).drop(columns=["method", "created_at"])
@@ -134,8 +133,8 @@ def test_roi_is_another_name_of_total_return_and_other_columns_are_told_once(
     assert row == (0.0125, "", "ACCEPT")
 
 
-def test_ids_are_kept_as_they_are_written(database: Settings, connection: psycopg.Connection, tmp_path: Path) -> None:
-    """Even where they look like dates or numbers, and not all alike."""
+def test_ids_stay_as_they_are_written(database: Settings, connection: psycopg.Connection, tmp_path: Path) -> None:
+    """Even if they look like dates or numbers."""
     ids = ["2023-01-01", "007", "1e5"]
     import_results(database, jsonl(upstream_results().assign(id=ids, strategy_id=ids), tmp_path / "r"))
     import_features(database, jsonl(upstream_features(1).assign(backtest_result_id=ids[:1]), tmp_path / "f"))
@@ -144,7 +143,7 @@ def test_ids_are_kept_as_they_are_written(database: Settings, connection: psycop
     assert connection.execute("SELECT backtest_result_id FROM ml_features").fetchall() == [(ids[0],)]
 
 
-def test_rows_that_cannot_be_right_wait_in_quarantine_and_the_rest_is_loaded(
+def test_bad_rows_go_to_quarantine_and_the_rest_is_loaded(
     database: Settings, connection: psycopg.Connection, tmp_path: Path
 ) -> None:
     frame = upstream_results(6).astype({"win_rate": object, "end_date": object, "total_bets": object})
@@ -156,15 +155,15 @@ def test_rows_that_cannot_be_right_wait_in_quarantine_and_the_rest_is_loaded(
     assert counts(report) == (3, 0, 0, 3)
     assert report.rows_read == 6
     assert sum(report.reasons.values()) == 4
-    found = pending(database)
-    assert found["source"].unique().tolist() == [str(path)]
-    assert sorted(found[["line", "row_id", "column_name", "value"]].to_numpy().tolist()) == [
+    entries = pending(database)
+    assert entries["source"].unique().tolist() == [str(path)]
+    assert sorted(entries[["line", "row_id", "column_name", "value"]].to_numpy().tolist()) == [
         [3, "r2", "win_rate", "37.5"],
         [4, "r3", "total_bets", "many"],
         [5, "r4", "end_date", "2023-02-30"],
         [5, "r4", "total_return", "inf"],
     ]
-    assert json.loads(found["raw"][0])["win_rate"] == "37.5"
+    assert json.loads(entries["raw"][0])["win_rate"] == "37.5"
     assert import_results(database, path).quarantined == 3
     assert len(pending(database)) == 4
     assert connection.execute("SELECT count(*) FROM backtest_results").fetchone() == (3,)
@@ -177,7 +176,7 @@ def test_a_corrected_row_is_loaded_and_marked_repaired(database: Settings, tmp_p
     assert pending(database)["row_id"].tolist() == ["r3", "r3"]
 
 
-def test_a_row_that_is_bad_and_good_in_one_file_still_waits(database: Settings, tmp_path: Path) -> None:
+def test_a_row_bad_and_good_in_one_file_is_pending(database: Settings, tmp_path: Path) -> None:
     frame = pd.concat([upstream_results().assign(win_rate=[0.5, 2.0, 0.5]), upstream_results().iloc[[1]]])
     assert counts(import_results(database, csv(frame, tmp_path / "r"))) == (3, 0, 0, 1)
     assert pending(database)["row_id"].tolist() == ["r2"]
@@ -189,7 +188,7 @@ def test_features_of_a_row_do_not_repair_the_row(database: Settings, tmp_path: P
     assert pending(database)["row_id"].tolist() == ["r2"]
 
 
-def test_malformed_lines_wait_with_their_text_and_the_rest_is_loaded(database: Settings, tmp_path: Path) -> None:
+def test_malformed_lines_go_to_quarantine_with_their_text(database: Settings, tmp_path: Path) -> None:
     path = jsonl(upstream_results(), tmp_path / "r")
     lines = path.read_text().splitlines()
     path.write_text("\n".join([lines[0], "", '{"id": "r9", "strategy_id":', lines[1], "[1, 2]", lines[2]]))
@@ -200,7 +199,7 @@ def test_malformed_lines_wait_with_their_text_and_the_rest_is_loaded(database: S
     assert "not a JSON object" in found["reason"][0]
 
 
-def test_csv_lines_of_the_wrong_width_wait_with_their_number(
+def test_csv_lines_of_wrong_width_go_to_quarantine(
     database: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(file_batches, "BLOCK_BYTES", 600)  # several blocks, as a long file has
@@ -215,7 +214,7 @@ def test_csv_lines_of_the_wrong_width_wait_with_their_number(
     assert found["row_id"].tolist() == ["r98", "r15", "end"]
 
 
-def test_numbers_of_good_lines_allow_for_malformed_ones(
+def test_line_numbers_count_malformed_lines(
     database: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(file_batches, "BLOCK_BYTES", 600)
@@ -228,7 +227,7 @@ def test_numbers_of_good_lines_allow_for_malformed_ones(
     assert found["win_rate"] == 16  # the header, 12 good rows and 2 malformed lines come before it
 
 
-def test_an_id_with_two_contents_is_refused_wherever_the_two_are(database: Settings, tmp_path: Path) -> None:
+def test_an_id_with_two_contents_is_refused_everywhere(database: Settings, tmp_path: Path) -> None:
     import_results(database, csv(upstream_results(2), tmp_path / "first"))
     frame = upstream_results(5)
     frame["id"] = ["r1", "r2", "r3", "r3", "r4"]
@@ -248,7 +247,7 @@ def test_an_id_with_two_contents_is_refused_wherever_the_two_are(database: Setti
 
 
 @pytest.mark.parametrize("unique", [True, False])
-def test_a_row_twice_in_a_file_with_the_same_content_is_loaded_once(
+def test_a_repeated_row_is_loaded_once(
     database: Settings, connection: psycopg.Connection, tmp_path: Path, unique: bool
 ) -> None:
     import_results(database, csv(upstream_results(0), tmp_path / "empty"))
@@ -269,9 +268,7 @@ def test_instants_are_stored_in_utc_whatever_the_servers_zone(
     )
 
 
-def test_newer_features_replace_older_ones_and_older_ones_nothing(
-    database: Settings, connection: psycopg.Connection, tmp_path: Path
-) -> None:
+def test_newer_features_replace_older_ones(database: Settings, connection: psycopg.Connection, tmp_path: Path) -> None:
     one = upstream_features(1)
     at = one["computed_at"][0]
     versions = {
@@ -286,7 +283,7 @@ def test_newer_features_replace_older_ones_and_older_ones_nothing(
     assert counts(import_features(database, csv(rival, tmp_path / "d"))) == (0, 0, 0, 1)
 
 
-def test_replacing_one_rows_features_leaves_the_others_alone(
+def test_replacing_features_of_one_row_changes_no_other(
     database: Settings, connection: psycopg.Connection, tmp_path: Path
 ) -> None:
     frame = upstream_features(3)
@@ -319,7 +316,7 @@ def test_text_that_postgresql_cannot_hold_is_quarantined(database: Settings, tmp
     assert counts(import_results(database, write(frame, tmp_path / "r"))) == (2, 0, 0, 1)
 
 
-def test_a_feature_without_values_at_the_beginning_is_a_feature_and_a_column_of_words_is_not(
+def test_features_are_columns_of_numbers_or_without_values(
     database: Settings, connection: psycopg.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(file_batches, "BLOCK_BYTES", 400)
@@ -376,14 +373,14 @@ def test_an_interrupted_import_leaves_nothing_and_can_be_repeated(
     assert counts(import_results(database, path)) == (3, 0, 0, 0)
 
 
-def test_progress_is_told_from_start_to_end(database: Settings, tmp_path: Path) -> None:
+def test_progress_is_reported_from_start_to_end(database: Settings, tmp_path: Path) -> None:
     told: list[tuple[str, float]] = []
     import_files(database, csv(upstream_results(), tmp_path / "r"), None, lambda *step: told.append(step))
     assert told[-1] == ("Merging 3 rows of r.csv", 1.0)
     assert {0.0 <= done <= 1.0 for _, done in told} == {True}
 
 
-def test_somebody_elses_tables_of_other_types_are_filled(
+def test_tables_with_other_column_types_are_filled(
     database: Settings, connection: psycopg.Connection, tmp_path: Path
 ) -> None:
     connection.execute(
@@ -404,7 +401,7 @@ def test_somebody_elses_tables_of_other_types_are_filled(
     assert import_files(database, results, features).total("inserted") == 0
 
 
-def test_what_the_tables_types_cannot_hold_is_told_with_line_and_column(
+def test_a_value_the_table_cannot_hold_is_named(
     database: Settings, connection: psycopg.Connection, tmp_path: Path
 ) -> None:
     import_results(database, csv(upstream_results(1), tmp_path / "r"))
@@ -413,7 +410,7 @@ def test_what_the_tables_types_cannot_hold_is_told_with_line_and_column(
         import_results(database, csv(upstream_results().assign(strategy_id="s1000"), tmp_path / "long"))
 
 
-def test_a_role_that_may_only_read_is_told_which_right_it_lacks(
+def test_a_role_without_insert_learns_which_right_it_lacks(
     database: Settings, connection: psycopg.Connection, tmp_path: Path
 ) -> None:
     path = csv(upstream_results(), tmp_path / "r")

@@ -1,4 +1,4 @@
-"""The one database, on a real server: schemas, overrides, rights, locks; and what must never be shown."""
+"""The one database, on a real server: schemas, overrides, rights, locks, and passwords that stay hidden."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 from pydantic import SecretStr
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine import URL, create_engine, make_url
 
 from cleverbetter_dagster.errors import DatabaseUnavailable, SchemaError, SettingsError
 from cleverbetter_dagster.settings import Settings
@@ -24,8 +24,6 @@ from cleverbetter_dagster.store.postgres.database import (
     advisory_lock,
     configured_target,
     database_url,
-    engine,
-    ensure_schema,
     has_timescaledb,
     psycopg_connect,
 )
@@ -60,7 +58,7 @@ def ask(settings: Settings, purpose: Purpose, query: str) -> object:
 
 @pytest.fixture
 def stranger(database: Settings) -> Iterator[Settings]:
-    """The same database, for a role that may only connect, whose password is hard to write into a URL."""
+    """The same database for a role that may only connect; its password is hard to write in a URL."""
     role = next(_roles)
     with closing(psycopg_connect(database, "rows", autocommit=True)) as connection:
         named = sql.Identifier(role)
@@ -70,18 +68,18 @@ def stranger(database: Settings) -> Iterator[Settings]:
 
 
 @pytest.mark.parametrize(("purpose", "schema"), [*SCHEMAS.items()])
-def test_each_purpose_has_a_schema_of_its_own_for_every_driver(
+def test_each_purpose_has_its_own_schema_for_every_driver(
     database: Settings, purpose: Purpose, schema: str | None
 ) -> None:
     assert ask(database, purpose, "SELECT current_schema()") == (schema or "public")
     assert database_url(database, purpose).startswith("postgresql+psycopg2://")
-    pool = engine(database, purpose)
+    pool = create_engine(database_url(database, purpose))
     with pool.connect() as connection:
         assert connection.exec_driver_sql("SELECT current_schema()").scalar() == (schema or "public")
     pool.dispose()
 
 
-def test_tables_of_one_name_do_not_meet(database: Settings) -> None:
+def test_tables_of_one_name_do_not_collide(database: Settings) -> None:
     for purpose in SCHEMAS:
         with closing(psycopg_connect(database, purpose, autocommit=True)) as connection:
             connection.execute("CREATE TABLE runs AS SELECT current_schema() AS home")
@@ -99,7 +97,7 @@ def test_without_database_url_the_embedded_server_serves(postgres: ServerAddress
 
 
 @pytest.mark.parametrize(("purpose", "field"), [*OVERRIDES.items()])
-def test_a_variable_of_its_own_moves_one_purpose_alone(
+def test_a_variable_of_its_own_moves_only_one_purpose(
     database: Settings, postgres: ServerAddress, purpose: Purpose, field: str
 ) -> None:
     settings = with_url(database, postgres.url, field)
@@ -123,7 +121,7 @@ def test_a_urls_own_options_are_kept(database: Settings) -> None:
     assert ask(settings, "state", "SHOW statement_timeout") == "4321ms"
     assert ask(settings, "state", "SHOW search_path") == "cleverbetter"
     assert ask(settings, "rows", "SHOW search_path") == "theirs"
-    pool = engine(settings, "state")
+    pool = create_engine(database_url(settings, "state"))
     with pool.connect() as connection:
         assert connection.exec_driver_sql("SHOW statement_timeout").scalar() == "4321ms"
         assert connection.exec_driver_sql("SHOW application_name").scalar() == "a name"
@@ -138,16 +136,15 @@ def test_a_reader_reads_rows_without_any_right_to_write(database: Settings, stra
     with closing(psycopg_connect(database, "rows", autocommit=True)) as connection:
         connection.execute("CREATE TABLE backtest_results AS SELECT 7 AS total_bets")
         connection.execute("GRANT SELECT ON backtest_results TO PUBLIC")
-    ensure_schema(stranger, "rows")
     assert ask(stranger, "rows", "SELECT total_bets FROM backtest_results") == 7
     assert ask(stranger, "rows", "SELECT current_user") == url_of(stranger).username
-    pool = engine(stranger, "rows")
+    pool = create_engine(database_url(stranger, "rows"))
     with pool.connect() as connection:
         assert connection.exec_driver_sql("SELECT total_bets FROM backtest_results").scalar() == 7
     pool.dispose()
 
 
-def test_a_schema_that_may_not_be_created_is_named_with_the_remedy(stranger: Settings) -> None:
+def test_a_schema_that_cannot_be_created_is_named(stranger: Settings) -> None:
     with pytest.raises(SchemaError) as caught:
         database_url(stranger, "state")
     user = url_of(stranger).username
@@ -155,8 +152,8 @@ def test_a_schema_that_may_not_be_created_is_named_with_the_remedy(stranger: Set
     assert AWKWARD_PASSWORD not in str(caught.value)
 
 
-def test_a_schema_that_is_there_needs_no_right_to_create_one(database: Settings, stranger: Settings) -> None:
-    ensure_schema(database, "state")
+def test_an_existing_schema_needs_no_right_to_create(database: Settings, stranger: Settings) -> None:
+    database_url(database, "state")
     user = url_of(stranger).username
     with pytest.raises(SchemaError, match=f"GRANT USAGE, CREATE ON SCHEMA cleverbetter TO {user}"):
         psycopg_connect(stranger, "state")
@@ -165,11 +162,11 @@ def test_a_schema_that_is_there_needs_no_right_to_create_one(database: Settings,
     assert ask(stranger, "state", "SELECT current_schema()") == "cleverbetter"
 
 
-def test_a_schema_that_somebody_else_creates_meanwhile_will_do(database: Settings) -> None:
+def test_a_schema_that_another_process_creates_is_used(database: Settings) -> None:
     waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'CREATE SCHEMA%'"
     with closing(psycopg_connect(database, "rows")) as somebody, ThreadPoolExecutor(1) as thread:
         somebody.execute("CREATE SCHEMA optuna")
-        ours = thread.submit(ensure_schema, database, "optuna")
+        ours = thread.submit(database_url, database, "optuna")
         while ask(database, "rows", waiting) != 1 and not ours.done():
             pass
         somebody.commit()
@@ -185,7 +182,7 @@ def test_a_schema_that_somebody_else_creates_meanwhile_will_do(database: Setting
         ({"password": "Tr0ub4dor&3", "query": {"no_such_option": "1"}}, "no_such_option"),
     ],
 )
-def test_a_database_that_cannot_be_used_is_named_without_its_password(
+def test_an_unusable_database_is_named_without_its_password(
     database: Settings, change: dict[str, object], reason: str
 ) -> None:
     settings = with_url(database, url_of(database).set(**change), "dagster_database_url")  # type: ignore[arg-type]
@@ -195,7 +192,7 @@ def test_a_database_that_cannot_be_used_is_named_without_its_password(
     assert "DAGSTER_DATABASE_URL" in str(caught.value)
     assert "Tr0ub4dor" not in str(caught.value)
     assert "Tr0ub4dor" not in repr(configured_target(settings, "dagster"))
-    assert caught.value.__suppress_context__  # nor may the traceback tell
+    assert caught.value.__suppress_context__  # the traceback must not show it either
     assert caught.value.__cause__ is None
 
 
@@ -208,19 +205,19 @@ def test_a_database_that_cannot_be_used_is_named_without_its_password(
         "postgresql://ann:x@Tr0ub4dor@db/d",
     ],
 )
-def test_what_is_no_postgresql_url_is_refused_without_being_shown(database: Settings, text: str) -> None:
+def test_a_wrong_url_is_refused_without_being_shown(database: Settings, text: str) -> None:
     with pytest.raises(SettingsError, match="DATABASE_URL holds") as caught:
         psycopg_connect(with_url(database, text), "rows")
     assert "Tr0ub4dor" not in str(caught.value)
 
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg", "postgresql+asyncpg"])
-def test_any_postgresql_scheme_will_do(database: Settings, scheme: str) -> None:
+def test_any_postgresql_scheme_is_accepted(database: Settings, scheme: str) -> None:
     _, _, address = url_of(database).render_as_string(hide_password=False).partition("://")
     assert ask(with_url(database, f"{scheme}://{address}"), "rows", "SELECT 1") == 1
 
 
-def test_a_server_too_old_is_refused_with_both_versions(database: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_old_server_is_refused_with_both_versions(database: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "OLDEST_SERVER", 99)
     with pytest.raises(SchemaError, match=r"is PostgreSQL \d{2}; 99 or later is needed"):
         psycopg_connect(database, "rows")
@@ -232,11 +229,11 @@ def test_any_user_and_password_reach_both_drivers_unchanged(user: str, password:
     url = parsed(URL.create("postgresql", user, password, "db", 5433, "racing").render_as_string(False), "X")
     again = make_url(rendered(url))
     assert (again.username, again.password) == (user, password)
-    found = conninfo_to_dict(conninfo(url))
-    assert (found["user"], found["password"]) == (user, password)
+    parts = conninfo_to_dict(conninfo(url))
+    assert (parts["user"], parts["password"]) == (user, password)
 
 
-def test_the_lock_is_held_by_one_at_a_time_and_let_go_after_an_error(database: Settings) -> None:
+def test_a_lock_has_one_holder_and_an_error_frees_it(database: Settings) -> None:
     free = "SELECT pg_try_advisory_lock(hashtextextended('cleverbetter:a name', 0))"
 
     def fail_in_a_lock(connection: psycopg.Connection) -> None:
@@ -251,7 +248,7 @@ def test_the_lock_is_held_by_one_at_a_time_and_let_go_after_an_error(database: S
         assert other.execute(free).fetchone() == (True,)
 
 
-def test_timescaledb_is_seen_where_it_is_installed(database: Settings, with_timescaledb: bool) -> None:
+def test_timescaledb_is_found_if_installed(database: Settings, with_timescaledb: bool) -> None:
     with closing(psycopg_connect(database, "rows", autocommit=True)) as connection:
         assert has_timescaledb(connection) == with_timescaledb
         if not with_timescaledb:

@@ -61,7 +61,7 @@ def answers(server: ServerAddress) -> bool:
         return connection.execute("SELECT 1").fetchone() == (1,)
 
 
-def test_a_new_folder_gets_a_server_on_loopback_with_a_password_only_its_owner_reads(tmp_path: Path) -> None:
+def test_a_new_server_listens_on_loopback_with_a_private_password(tmp_path: Path) -> None:
     # Longer than a socket's path may be, with everything a shell could trip over.
     folder = tmp_path / ("long " * 30) / 'it\'s "$HOME" `id` %d;' / "postgres"
     server = ensure_server(folder)
@@ -111,7 +111,7 @@ def test_eight_threads_starting_at_once_share_one_server(folder: Path) -> None:
     assert len(servers) == 1
 
 
-def test_a_stopped_server_starts_again_on_its_port_with_its_rows(folder: Path) -> None:
+def test_a_restarted_server_keeps_its_port_and_rows(folder: Path) -> None:
     server = ensure_server(folder)
     with server.connect() as connection:
         connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
@@ -124,7 +124,7 @@ def test_a_stopped_server_starts_again_on_its_port_with_its_rows(folder: Path) -
         assert connection.execute("SELECT answer FROM kept").fetchone() == (42,)
 
 
-def test_a_port_taken_meanwhile_is_left_to_its_taker(folder: Path) -> None:
+def test_a_port_in_use_is_left_alone(folder: Path) -> None:
     port = ensure_server(folder).port
     stop_server(folder)
     with socket.create_server(("127.0.0.1", port)):
@@ -133,7 +133,7 @@ def test_a_port_taken_meanwhile_is_left_to_its_taker(folder: Path) -> None:
         assert answers(again)
 
 
-def test_after_a_killed_postmaster_the_next_command_just_works(folder: Path) -> None:
+def test_after_a_killed_postmaster_the_next_command_works(folder: Path) -> None:
     server = ensure_server(folder)
     with server.connect() as connection:
         connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
@@ -150,7 +150,7 @@ def test_after_a_killed_postmaster_the_next_command_just_works(folder: Path) -> 
     assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
 
 
-def test_a_stale_pid_file_naming_a_living_process_is_not_believed(folder: Path) -> None:
+def test_a_stale_pid_file_of_a_living_process_is_ignored(folder: Path) -> None:
     server = ensure_server(folder)
     pid_file = folder / "data" / "postmaster.pid"
     lines = pid_file.read_text().splitlines()
@@ -165,9 +165,7 @@ def test_a_stale_pid_file_naming_a_living_process_is_not_believed(folder: Path) 
         bystander.kill()
 
 
-def test_a_pid_file_naming_another_folders_server_leads_to_neither_of_them(
-    folder: Path, stopped_server: Path, tmp_path: Path
-) -> None:
+def test_a_copied_pid_file_does_not_lead_to_the_original(folder: Path, stopped_server: Path, tmp_path: Path) -> None:
     other = shutil.copytree(stopped_server, tmp_path / "other")
     original = ensure_server(folder)
     # What copying a running server's folder leaves: the same password, and the original's address.
@@ -182,7 +180,7 @@ def test_a_pid_file_naming_another_folders_server_leads_to_neither_of_them(
         stop_server(other)
 
 
-def test_a_data_directory_of_another_major_version_is_refused_by_name(folder: Path) -> None:
+def test_a_data_directory_of_another_version_is_refused(folder: Path) -> None:
     (folder / "data" / "PG_VERSION").write_text("16\n")
     with pytest.raises(EmbeddedServerError) as caught:
         ensure_server(folder)
@@ -192,7 +190,7 @@ def test_a_data_directory_of_another_major_version_is_refused_by_name(folder: Pa
     (folder / "data" / "PG_VERSION").write_text(f"{MAJOR_VERSION}\n")
 
 
-def test_a_starter_killed_in_the_middle_of_initdb_leaves_nothing_in_the_way(tmp_path: Path) -> None:
+def test_a_starter_killed_during_initdb_does_no_harm(tmp_path: Path) -> None:
     folder = tmp_path / "postgres"
     starter = subprocess.Popen([sys.executable, "-c", START, str(folder)])
     wait_for(lambda: list(folder.glob("initialising-*/PG_VERSION")))
@@ -204,9 +202,7 @@ def test_a_starter_killed_in_the_middle_of_initdb_leaves_nothing_in_the_way(tmp_
     stop_server(folder)
 
 
-def test_a_data_directory_that_is_not_whole_is_set_aside_not_deleted(
-    folder: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_an_incomplete_data_directory_is_set_aside_not_deleted(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     (folder / "data" / "global" / "pg_control").unlink()
     (folder / "data" / "witness").touch()
     assert answers(ensure_server(folder))
@@ -221,7 +217,7 @@ def test_a_lost_password_is_named_at_once(folder: Path) -> None:
         ensure_server(folder)
 
 
-def test_files_a_power_cut_left_empty_are_no_obstacle(folder: Path, tmp_path: Path) -> None:
+def test_empty_files_after_a_power_cut_do_no_harm(folder: Path, tmp_path: Path) -> None:
     (folder / "port").write_text("")
     assert answers(ensure_server(folder))
     (tmp_path / "new").mkdir()
@@ -230,13 +226,13 @@ def test_files_a_power_cut_left_empty_are_no_obstacle(folder: Path, tmp_path: Pa
     stop_server(tmp_path / "new")
 
 
-def test_a_server_that_cannot_start_says_what_its_log_says(folder: Path) -> None:
+def test_a_server_that_cannot_start_shows_its_log(folder: Path) -> None:
     (folder / "data" / "postgresql.conf").write_text("no_such_setting = 1\n")
     with pytest.raises(EmbeddedServerError, match=r"(?s)server\.log.*no_such_setting.*DATABASE_URL"):
         ensure_server(folder)
 
 
-def test_the_server_survives_its_starters_terminal_and_death(folder: Path) -> None:
+def test_the_server_survives_its_starter_and_terminal(folder: Path) -> None:
     starter = subprocess.Popen(
         [sys.executable, "-c", START + "; sys.stdout.flush(); import time; time.sleep(60)", str(folder)],
         stdout=subprocess.PIPE,
@@ -252,7 +248,7 @@ def test_the_server_survives_its_starters_terminal_and_death(folder: Path) -> No
     assert server.pid == pid
 
 
-def test_variables_meant_for_other_servers_are_not_obeyed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_variables_meant_for_other_servers_are_ignored(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"PGSSLMODE": "require", "PGCLIENTENCODING": "LATIN1", "LC_ALL": "xx_XX"}.items():
         monkeypatch.setenv(name, value)
     server = ensure_server(folder)
@@ -279,9 +275,7 @@ def test_root_without_user_namespaces_runs_it_as_the_files_owner(
 
 
 @as_root
-def test_root_without_any_way_to_be_somebody_else_is_told_what_to_do(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_root_without_another_user_learns_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(programs, "_works", lambda _prefix: False)
     with pytest.raises(EmbeddedServerError, match=r"refuses to run as root.*DATABASE_URL"):
         ensure_server(tmp_path / "postgres")
@@ -312,9 +306,7 @@ def shared() -> Iterator[Path]:
 
 @as_root
 @open_to_others
-def test_an_ordinary_user_starts_it_and_root_finds_and_restarts_it_as_theirs(
-    nobody: ProcessPoolExecutor, shared: Path
-) -> None:
+def test_root_restarts_the_server_of_an_ordinary_user(nobody: ProcessPoolExecutor, shared: Path) -> None:
     os.chown(shared, NOBODY, NOBODY)
     folder = shared / "postgres"
     server = nobody.submit(ensure_server, folder).result()
@@ -328,7 +320,7 @@ def test_an_ordinary_user_starts_it_and_root_finds_and_restarts_it_as_theirs(
 
 @as_root
 @open_to_others
-def test_somebody_elses_folder_is_refused_with_its_name_and_a_remedy(nobody: ProcessPoolExecutor, shared: Path) -> None:
+def test_the_folder_of_another_user_is_refused(nobody: ProcessPoolExecutor, shared: Path) -> None:
     folder = shared / "postgres"
     for server_is_up in (False, True):
         if server_is_up:

@@ -208,7 +208,9 @@ def test_a_digest_ignores_what_no_model_reads(database: Settings, connection: ps
     assert digests(database) == before
 
 
-def test_a_row_older_than_a_seen_one_is_above_the_watermark(database: Settings, connection: psycopg.Connection) -> None:
+def test_an_older_row_committed_later_is_above_the_watermark(
+    database: Settings, connection: psycopg.Connection
+) -> None:
     with closing(psycopg_connect(database, "rows")) as slow:
         insert(slow, "slow")  # its created_at is its transaction's start
         insert(connection, "quick")
@@ -232,9 +234,7 @@ def test_a_row_under_a_savepoint_is_above_the_watermark(database: Settings, conn
     assert rows(since(database, watermark)) == {"2023-01": 4}
 
 
-def test_a_row_with_an_old_created_at_is_above_the_watermark(
-    database: Settings, connection: psycopg.Connection
-) -> None:
+def test_an_old_created_at_is_above_the_watermark_too(database: Settings, connection: psycopg.Connection) -> None:
     watermark, _ = seen(database)
     yesterday = connection.execute("SELECT (now() - interval '1 day')::text").fetchone()
     insert(connection, "r1", created=yesterday[0] if yesterday else "")

@@ -58,7 +58,7 @@ def load(settings: Settings, start: str | None = None, end: str | None = None, *
     return load_rows(settings, resolve_source(settings, **layout), *instants, NOW)
 
 
-def test_rows_come_under_canonical_names_and_types(database: Settings, ours: psycopg.Connection) -> None:
+def test_rows_have_canonical_names_and_types(database: Settings, ours: psycopg.Connection) -> None:
     insert(ours, 1)
     features(ours, 1, '{"avg_odds": 4.5, "overround": 1}')
     loaded = load(database)
@@ -81,7 +81,7 @@ def test_a_range_includes_its_start_and_not_its_end(database: Settings, ours: ps
     assert sorted(by_run.rows["id"].to_pylist()) == ["r1", "r2", "r3"]
 
 
-def test_a_range_without_rows_is_an_empty_table_with_all_columns(database: Settings, ours: psycopg.Connection) -> None:
+def test_an_empty_range_gives_a_table_with_all_columns(database: Settings, ours: psycopg.Connection) -> None:
     insert(ours, 1)
     loaded = load(database, "2020-01-01", "2020-02-01")
     assert (loaded.rows_read, loaded.rows.num_rows) == (0, 0)
@@ -108,9 +108,7 @@ def test_a_key_only_late_rows_have_is_found(
     assert rows["ml_usual"].to_pylist() == [1.0, 1.0, 1.0, 1.0, 2.0]
 
 
-def test_values_that_are_no_numbers_are_violations_of_their_row_alone(
-    database: Settings, ours: psycopg.Connection
-) -> None:
+def test_a_value_that_is_no_number_affects_only_its_row(database: Settings, ours: psycopg.Connection) -> None:
     values = ["4.5", '"high"', '"3.5"', "true", "null", '{"deep": 1}']
     for number, value in enumerate(values):
         insert(ours, number)
@@ -123,7 +121,7 @@ def test_values_that_are_no_numbers_are_violations_of_their_row_alone(
     assert found == [["r1", "ml_avg_odds", "high"], ["r5", "ml_avg_odds", '{"deep": 1}']]
 
 
-def test_features_that_are_no_object_are_a_violation(database: Settings, ours: psycopg.Connection) -> None:
+def test_features_that_are_no_object_are_violations(database: Settings, ours: psycopg.Connection) -> None:
     for number, value in enumerate(['{"avg_odds": 1}', "[1, 2]", "null", "7", "{}"]):
         insert(ours, number)
         features(ours, number, value)
@@ -135,7 +133,7 @@ def test_features_that_are_no_object_are_a_violation(database: Settings, ours: p
     ]
 
 
-def test_numbers_and_dates_no_row_can_have_do_not_stop_the_others(database: Settings, ours: psycopg.Connection) -> None:
+def test_impossible_numbers_and_dates_do_not_stop_other_rows(database: Settings, ours: psycopg.Connection) -> None:
     insert(ours, 1)
     insert(ours, 2, roi="NaN")
     insert(ours, 3, roi="Infinity")
@@ -171,7 +169,7 @@ def test_empty_text_and_null_are_both_missing(database: Settings, connection: ps
 
 
 @pytest.mark.parametrize("block_bytes", [256, 384, 512])
-def test_line_breaks_in_text_and_the_servers_own_ways_of_writing_dates_do_no_harm(
+def test_line_breaks_and_other_date_styles_do_no_harm(
     database: Settings, ours: psycopg.Connection, monkeypatch: pytest.MonkeyPatch, block_bytes: int
 ) -> None:
     monkeypatch.setattr(loader, "BLOCK_BYTES", block_bytes)
@@ -200,7 +198,7 @@ def test_line_breaks_in_text_and_the_servers_own_ways_of_writing_dates_do_no_har
         "\u00fc\u2028",
     ],
 )
-def test_text_comes_as_it_was_written(database: Settings, ours: psycopg.Connection, text: str) -> None:
+def test_text_is_read_as_it_was_written(database: Settings, ours: psycopg.Connection, text: str) -> None:
     text = f"<{text}>"  # trimming is another matter
     insert(ours, 1)
     insert(ours, 2)
@@ -213,13 +211,13 @@ def test_text_comes_as_it_was_written(database: Settings, ours: psycopg.Connecti
     assert loaded.violations[["id", "column", "value"]].to_numpy().tolist() == [["r2", "ml_avg_odds", text]]
 
 
-def test_a_table_without_method_has_one(database: Settings, ours: psycopg.Connection) -> None:
+def test_a_table_without_method_gets_the_default(database: Settings, ours: psycopg.Connection) -> None:
     insert(ours, 1)
     ours.execute("ALTER TABLE backtest_results DROP COLUMN method")
     assert load(database).rows["method"].to_pylist() == [""]
 
 
-def test_wide_features_are_read_by_the_rows_id_whatever_its_type(database: Settings, ours: psycopg.Connection) -> None:
+def test_wide_features_are_joined_by_any_type_of_id(database: Settings, ours: psycopg.Connection) -> None:
     one = "0e37df36-f698-11e6-8dd4-cb9ced3df976"
     insert(ours, 1)
     ours.execute("ALTER TABLE ml_features RENAME TO old_features")
@@ -247,7 +245,7 @@ def test_the_newest_of_several_features_rows_counts(database: Settings, ours: ps
     ]
 
 
-def test_where_both_tables_have_features_the_features_table_wins(database: Settings, ours: psycopg.Connection) -> None:
+def test_the_features_table_wins_over_embedded_features(database: Settings, ours: psycopg.Connection) -> None:
     for number in (1, 2):
         insert(ours, number)
         ours.execute("UPDATE backtest_results SET ml_features = %s", ['{"avg_odds": 1, "only_here": 5}'])
@@ -258,7 +256,7 @@ def test_where_both_tables_have_features_the_features_table_wins(database: Setti
     assert rows["ml_only_there"].to_pylist() == [6.0, None]
 
 
-def test_the_large_column_is_never_asked_for(database: Settings, ours: psycopg.Connection) -> None:
+def test_the_large_column_is_never_read(database: Settings, ours: psycopg.Connection) -> None:
     """A role that may read every column but `full_results` can load."""
     insert(ours, 1)
     ours.execute("CREATE ROLE narrow LOGIN PASSWORD 'secret'")
@@ -294,12 +292,12 @@ def test_months_are_counted_in_utc(database: Settings, ours: psycopg.Connection)
     assert load(database, "2023-02-01", "2023-03-01").rows["id"].to_pylist() == ["r1"]
 
 
-def test_a_server_that_breaks_off_is_an_error_and_not_fewer_rows(database: Settings, ours: psycopg.Connection) -> None:
+def test_a_dropped_connection_is_an_error_not_fewer_rows(database: Settings, ours: psycopg.Connection) -> None:
     insert(ours, 1)
     ours.execute("ALTER TABLE backtest_results RENAME TO base")
     ours.execute(
         f"CREATE VIEW backtest_results AS SELECT {COLUMNS} FROM base, generate_series(1, 5000) "
         f"UNION ALL SELECT {COLUMNS} FROM base WHERE 1 / (total_bets - 40) > 0"
     )
-    with pytest.raises(DatabaseError, match="broke off while it sent rows: division by zero"):
+    with pytest.raises(DatabaseError, match="stopped sending rows: division by zero"):
         load(database)

@@ -65,7 +65,7 @@ def test_the_tables_created_can_be_resolved(database: Settings) -> None:
     assert resolve_source(database, "run_date").decision_time == "run_date"
 
 
-def test_with_timescaledb_the_results_become_a_hypertable_whose_key_includes_its_time(
+def test_a_hypertables_key_includes_its_time(
     database: Settings, connection: psycopg.Connection, monkeypatch: pytest.MonkeyPatch, with_timescaledb: bool
 ) -> None:
     if with_timescaledb:
@@ -84,7 +84,7 @@ def test_with_timescaledb_the_results_become_a_hypertable_whose_key_includes_its
     assert ("PRIMARY KEY (id, run_date)",) in key
 
 
-def test_somebody_elses_tables_are_used_as_they_are(database: Settings, connection: psycopg.Connection) -> None:
+def test_tables_of_others_are_used_as_they_are(database: Settings, connection: psycopg.Connection) -> None:
     connection.execute(SOMEBODYS.format(results="backtest_results", more=", full_results jsonb"))
     connection.execute("CREATE TABLE ml_features (result_id uuid, avg_odds real, in_play boolean, note text)")
     before = connection.execute("SELECT count(*) FROM pg_class").fetchone()
@@ -115,9 +115,7 @@ def test_tables_may_be_views_in_any_schema(database: Settings, connection: psyco
     assert str(resolve_source(settings).results) == "upstream.best"
 
 
-def test_a_missing_table_is_named_with_what_is_there_and_the_remedy(
-    database: Settings, connection: psycopg.Connection
-) -> None:
+def test_a_missing_table_is_named_with_the_remedy(database: Settings, connection: psycopg.Connection) -> None:
     connection.execute(SOMEBODYS.format(results="backtest_result", more=""))
     connection.execute("CREATE SCHEMA IF NOT EXISTS timescaledb_information")
     connection.execute("CREATE VIEW timescaledb_information.of_no_interest AS SELECT 1")
@@ -130,9 +128,7 @@ def test_a_missing_table_is_named_with_what_is_there_and_the_remedy(
     assert "CLEVERBETTER_RESULTS_TABLE" in message
 
 
-def test_a_missing_column_is_named_with_the_columns_there_and_the_remedy(
-    database: Settings, connection: psycopg.Connection
-) -> None:
+def test_a_missing_column_is_named_with_the_remedy(database: Settings, connection: psycopg.Connection) -> None:
     connection.execute(SOMEBODYS.format(results="backtest_results", more=""))
     connection.execute("ALTER TABLE backtest_results RENAME win_rate TO winning_rate")
     with pytest.raises(SchemaError) as raised:
@@ -158,7 +154,7 @@ def test_the_right_to_read_is_enough(database: Settings, connection: psycopg.Con
     assert resolve_source(reader).results.name == "backtest_results"
 
 
-def test_a_role_that_may_not_read_is_told_which_right_it_lacks(
+def test_a_role_without_select_learns_which_right_it_lacks(
     database: Settings, connection: psycopg.Connection, reader: Settings
 ) -> None:
     ensure_source_tables(database)
@@ -166,7 +162,7 @@ def test_a_role_that_may_not_read_is_told_which_right_it_lacks(
         resolve_source(reader)
 
 
-def test_a_role_that_may_not_enter_the_schema_is_told_which_right_it_lacks(
+def test_a_role_without_usage_learns_which_right_it_lacks(
     database: Settings, connection: psycopg.Connection, reader: Settings
 ) -> None:
     connection.execute("CREATE SCHEMA upstream")
@@ -175,9 +171,7 @@ def test_a_role_that_may_not_enter_the_schema_is_told_which_right_it_lacks(
         resolve_source(reader.model_copy(update={"results_table": "upstream.runs"}))
 
 
-def test_a_role_that_may_not_create_is_told_which_right_it_lacks(
-    connection: psycopg.Connection, reader: Settings
-) -> None:
+def test_a_role_without_create_learns_which_right_it_lacks(connection: psycopg.Connection, reader: Settings) -> None:
     connection.execute("REVOKE CREATE ON SCHEMA public FROM public")
     with pytest.raises(SchemaError, match="GRANT USAGE, CREATE ON SCHEMA public TO reader"):
         ensure_source_tables(reader)

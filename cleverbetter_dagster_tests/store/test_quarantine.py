@@ -1,4 +1,4 @@
-"""What waits for repair, and when it no longer does."""
+"""Which entries are pending, and when they are repaired."""
 
 from collections.abc import Iterator
 
@@ -7,14 +7,15 @@ import psycopg
 import pytest
 
 from cleverbetter_dagster.settings import Settings
-from cleverbetter_dagster.store.quarantine.table import (
+from cleverbetter_dagster.store.quarantine import (
     ENTRY_COLUMNS,
+    Filter,
     add,
     count_pending,
-    list_pending,
     mark_repaired,
     open_quarantine,
     pending_ids,
+    select_entries,
 )
 
 TABLE = "public.backtest_results"
@@ -32,46 +33,50 @@ def entries(*row_ids: str | None, source: str = "a.csv", **same: object) -> pd.D
     return frame.assign(**facts)[list(ENTRY_COLUMNS)]
 
 
-def test_entries_are_kept_with_all_that_is_known(connection: psycopg.Connection) -> None:
+def pending(connection: psycopg.Connection, *columns: str) -> list[tuple[object, ...]]:
+    """Columns of the pending entries, newest first."""
+    return [tuple(getattr(entry, column) for column in columns) for entry in select_entries(connection, Filter())]
+
+
+def test_entries_are_stored_with_all_their_facts(connection: psycopg.Connection) -> None:
     add(connection, entries("r1", None))
-    listed = list_pending(connection).sort_values("line")
-    assert listed[list(ENTRY_COLUMNS)].astype(object).where(listed.notna(), None).to_numpy().tolist() == [
-        ["a.csv", TABLE, 2, "r1", "roi", "x", "no number", "{}"],
-        ["a.csv", TABLE, 3, None, "roi", "x", "no number", "{}"],
+    assert pending(connection, *ENTRY_COLUMNS)[::-1] == [
+        ("a.csv", TABLE, 2, "r1", "roi", "x", "no number", "{}"),
+        ("a.csv", TABLE, 3, None, "roi", "x", "no number", "{}"),
     ]
     assert count_pending(connection) == 2
     assert pending_ids(connection) == ["r1"]
 
 
-def test_the_same_bad_row_again_is_the_same_entry_at_its_new_line(connection: psycopg.Connection) -> None:
+def test_a_repeated_bad_row_is_one_entry(connection: psycopg.Connection) -> None:
     add(connection, entries("r1", "r2"))
     add(connection, entries("r2"))
     add(connection, pd.concat([entries("r2"), entries("r2")]))
-    assert list_pending(connection)[["row_id", "line"]].to_numpy().tolist() == [["r2", 2], ["r1", 2]]
+    assert pending(connection, "row_id", "line") == [("r2", 2), ("r1", 2)]
 
 
-def test_a_good_row_repairs_the_entries_of_its_id_and_table(connection: psycopg.Connection) -> None:
+def test_a_good_row_repairs_entries_of_its_id(connection: psycopg.Connection) -> None:
     add(connection, entries("r1", "r2"))
     add(connection, entries("r1", table_name="public.ml_features"))
     assert mark_repaired(connection, "b.csv", ["r1", "r3"], TABLE) == 1
-    assert sorted(list_pending(connection)["table_name"]) == [TABLE, "public.ml_features"]
+    assert sorted(pending(connection, "table_name")) == [(TABLE,), ("public.ml_features",)]
     assert pending_ids(connection, TABLE) == ["r2"]
 
 
-def test_a_conflict_of_contents_is_repaired_by_its_own_source_alone(connection: psycopg.Connection) -> None:
+def test_only_its_own_source_repairs_a_conflict_of_contents(connection: psycopg.Connection) -> None:
     add(connection, entries("r1", column_name="id"))
     assert mark_repaired(connection, "b.csv", ["r1"], TABLE) == 0
     assert mark_repaired(connection, "a.csv", ["r1"], TABLE) == 1
     assert count_pending(connection) == 0
 
 
-def test_an_entry_met_again_after_its_repair_is_pending_again(connection: psycopg.Connection) -> None:
+def test_a_repaired_entry_found_again_is_pending_again(connection: psycopg.Connection) -> None:
     add(connection, entries("r1"))
     mark_repaired(connection, "a.csv", ["r1"], TABLE)
     add(connection, entries("r1"))
     assert pending_ids(connection) == ["r1"]
 
 
-def test_entries_met_in_a_table_need_not_name_it_twice(connection: psycopg.Connection) -> None:
+def test_entries_found_in_a_table_name_it_once(connection: psycopg.Connection) -> None:
     add(connection, entries("r1", source=TABLE).drop(columns="table_name"))
     assert mark_repaired(connection, TABLE, ["r1"]) == 1

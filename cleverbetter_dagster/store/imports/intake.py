@@ -1,0 +1,241 @@
+"""How a file's columns become the columns of the table it is imported into, and which of its rows cannot be right."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from cleverbetter_dagster.dataset.quality.conversion import as_text, canonical_types, gathered, violations_at
+from cleverbetter_dagster.dataset.quality.rules import find_violations
+from cleverbetter_dagster.dataset.schema import (
+    ALIASES,
+    DEFAULT_METHOD,
+    ID,
+    MARKET_PREFIX,
+    METHOD,
+    OPTIONAL,
+    REQUIRED,
+    STRATEGY,
+    TEXTS,
+    TIMESTAMP,
+    TOTAL_BETS,
+)
+from cleverbetter_dagster.errors import ImportFileError, SchemaError
+from cleverbetter_dagster.settings import Settings
+from cleverbetter_dagster.store.imports.json_columns import (
+    finite_numbers,
+    invalid_json,
+    json_texts,
+    market_numbers,
+    objects_of,
+)
+from cleverbetter_dagster.store.imports.staging import Target
+from cleverbetter_dagster.store.postgres.database import psycopg_connect
+from cleverbetter_dagster.store.source.layout import (
+    FEATURE_KEYS,
+    FEATURE_TIMES,
+    JSON_KINDS,
+    Column,
+    SourceLayout,
+    closest,
+    relation_columns,
+)
+from cleverbetter_dagster.store.source.tables import EMBEDDED_FEATURES, Relation
+
+JSON_NAMES = ("features", EMBEDDED_FEATURES)
+"""Names a file may give its column of JSON objects, best first."""
+
+_KEY_PATTERNS = {
+    "uuid": r"^\{?[0-9a-fA-F]{8}(-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}\}?$",
+    "int2": r"^[+-]?\d{1,4}$",
+    "int4": r"^[+-]?\d{1,9}$",
+    "int8": r"^[+-]?\d{1,18}$",
+}
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A batch of a file, ready to be staged.
+
+    Attributes:
+        rows: all of them, good and bad, under the target's column names.
+        violations: `conversion.VIOLATION_COLUMNS`; their rows must not be staged.
+    """
+
+    rows: pa.Table
+    violations: pd.DataFrame
+
+
+class ResultIntake:
+    """Backtest rows.
+
+    Attributes:
+        columns: the target's columns that the file fills, in order.
+        ignored: the file's columns that have no place in the target.
+    """
+
+    def __init__(self, settings: Settings, layout: SourceLayout, path: Path, sample: pa.Table) -> None:
+        """Match the columns of a file, which begins with `sample`, with those of the results table.
+
+        Raises:
+            ImportFileError: the file lacks a required column.
+        """
+        names, columns = sample.column_names, layout.columns
+        self.target = Target(layout.results, _all_columns(settings, layout.results), columns[ID].name)
+        matched = {name: _first_of(ALIASES.get(name, (name,)), names) for name in (*REQUIRED, *OPTIONAL)}
+        for name in REQUIRED:
+            if matched[name] is None and name != METHOD:
+                raise ImportFileError(_no_column(path, ALIASES.get(name, (name,)), names))
+        self._canonical = {name: file_name for name, file_name in matched.items() if file_name}
+        self._filled = {n: column for n, column in columns.items() if n in self._canonical or n == METHOD}
+        mapped = {*self._canonical.values(), *(column.name for column in columns.values())}
+        self._extras = [name for name in names if name in self.target.columns and name not in mapped]
+        self.columns = (*(column.name for column in self._filled.values()), *self._extras)
+        self.ignored = tuple(name for name in names if name not in {*self._canonical.values(), *self._extras})
+        self._now = pd.Timestamp.now(tz="UTC")
+
+    def prepare(self, table: pa.Table) -> Prepared:
+        """One batch of the file."""
+        canonical = pa.table({name: table[file_name] for name, file_name in self._canonical.items()})
+        if METHOD not in canonical.column_names:
+            canonical = canonical.append_column(METHOD, pa.repeat(DEFAULT_METHOD, len(canonical)))
+        rows, violations = find_violations(canonical, self._now)
+        parts = [violations, *(_unfit_keys(rows, name, self._filled[name].kind) for name in (ID, STRATEGY))]
+        parts += [_unstorable_texts(rows, name) for name in TEXTS]
+        columns = {column.name: _fitted(rows[name], name, column) for name, column in self._filled.items()}
+        for name in self._extras:
+            columns[name] = table[name]
+            parts.append(_unstorable_texts(table, name))
+            if self.target.columns[name].kind in JSON_KINDS:
+                columns[name] = json_texts(table[name])
+                parts.append(invalid_json(columns[name], rows[ID], name))
+        violations = gathered(parts)
+        return Prepared(pa.table(columns), violations.assign(column=violations["column"].replace(self._canonical)))
+
+
+class FeatureIntake:
+    """Market features: a column of JSON objects or one numeric column a feature, for either kind of table.
+
+    Attributes: see `ResultIntake`.
+    """
+
+    def __init__(self, settings: Settings, layout: SourceLayout, path: Path, sample: pa.Table) -> None:
+        """Match the columns of a file, which begins with `sample`, with those of the features table.
+
+        If the file has no JSON column, the columns with a number in the sample are the features.
+
+        Raises:
+            ImportFileError: the file lacks the id of the row the features belong to, or has no features.
+            SchemaError: there is no features table.
+        """
+        features = layout.features
+        if features is None:
+            raise SchemaError(
+                f"There is no features table to import {path} into: {layout.results} has its own column of market "
+                f"features. Create {settings.features_table} yourself, or import them as a column of the backtest rows."
+            )
+        newest = features.computed_at.name if features.computed_at else None
+        columns = _all_columns(settings, features.relation)
+        self.target = Target(features.relation, columns, features.key.name, newest, features.one_per_key)
+        names = sample.column_names
+        key = _first_of(FEATURE_KEYS, names)
+        if key is None:
+            raise ImportFileError(_no_column(path, FEATURE_KEYS, names))
+        self._key, self._time = key, _first_of(FEATURE_TIMES, names) if newest else None
+        self._json = _first_of(JSON_NAMES, names)
+        others = [name for name in names if name not in (key, self._time)]
+        self._wide = [] if self._json else [name for name in others if _has_numbers(sample[name])]
+        if self._json is None and not self._wide:
+            raise ImportFileError(_no_column(path, JSON_NAMES, names))
+        self._features = features
+        stored = [features.json.name] if features.json else [column.name for column in features.wide]
+        times = [newest] if self._time and newest else []
+        self.columns: tuple[str, ...] = (self.target.key, *times, *stored)
+        self.ignored = tuple(name for name in others if name != self._json and name not in self._wide)
+
+    def prepare(self, table: pa.Table) -> Prepared:
+        """One batch of the file."""
+        ids = as_text(table[self._key])
+        keyed = pa.table({ID: ids})
+        reason = f"{self._key} is missing: whose features are these?"
+        parts = [
+            violations_at(keyed, ID, ids.is_null().to_numpy(), reason),
+            _unfit_keys(keyed, ID, self.target.columns[self.target.key].kind),
+            _unstorable_texts(keyed, ID),
+        ]
+        columns: dict[str, pa.ChunkedArray] = {self.target.key: ids}
+        if self._time and self.target.newest:
+            dated = pa.table({ID: ids, self._time: table[self._time]})
+            times, undated = canonical_types(dated, {self._time: TIMESTAMP})
+            columns[self.target.newest] = times[self._time]
+            parts.append(undated)
+        values, violations = self._values(table, ids)
+        return Prepared(pa.table(columns | values), gathered([*parts, violations]))
+
+    def _values(self, table: pa.Table, ids: pa.ChunkedArray) -> tuple[dict[str, pa.ChunkedArray], pd.DataFrame]:
+        """The target's columns of features."""
+        if self._json:
+            numbers, violations = market_numbers(table[self._json], ids, self._json)
+        else:
+            wide = {MARKET_PREFIX + name: table[name] for name in self._wide}
+            numbers, violations = finite_numbers(pa.table({ID: ids, **wide}))
+        if self._features.json is None:
+            missing = pa.chunked_array([pa.nulls(len(table), pa.float64())])
+            there = {name.removeprefix(MARKET_PREFIX): numbers[name] for name in numbers.column_names}
+            return {column.name: there.get(column.name, missing) for column in self._features.wide}, violations
+        if self._json and not pa.types.is_nested(table[self._json].type):
+            return {self._features.json.name: json_texts(table[self._json])}, violations
+        return {self._features.json.name: objects_of(numbers)}, violations
+
+
+Intake = ResultIntake | FeatureIntake
+
+
+def _all_columns(settings: Settings, relation: Relation) -> dict[str, Column]:
+    with psycopg_connect(settings, "rows", autocommit=True) as connection:
+        return relation_columns(connection, relation)
+
+
+def _unfit_keys(table: pa.Table, name: str, kind: str) -> pd.DataFrame:
+    """Violations for the ids in the text column `name` that a column of the type `kind` cannot hold."""
+    pattern = _KEY_PATTERNS.get(kind)
+    if pattern is None:
+        return gathered([])
+    unfit = pc.invert(pc.match_substring_regex(table[name], pattern)).fill_null(False)
+    return violations_at(table, name, unfit.to_numpy(), f"{name} is no {kind}, which the table needs")
+
+
+def _unstorable_texts(table: pa.Table, name: str) -> pd.DataFrame:
+    """Violations for the texts in the column `name` that no column of PostgreSQL can hold."""
+    if not pa.types.is_string(table[name].type):
+        return gathered([])
+    unstorable = pc.match_substring(table[name], "\0").fill_null(False).to_numpy()
+    return violations_at(table, name, unstorable, f"{name} contains the character NUL")
+
+
+def _first_of(wanted: Sequence[str], names: Sequence[str]) -> str | None:
+    return next((name for name in wanted if name in names), None)
+
+
+def _no_column(path: Path, wanted: Sequence[str], names: Sequence[str]) -> str:
+    return (
+        f"{path} has no column {' or '.join(map(repr, wanted))}. It has: {', '.join(names) or 'none'}."
+        f"{closest(wanted, names)} Rename the column that holds it to {wanted[0]!r}."
+    )
+
+
+def _fitted(values: pa.ChunkedArray, name: str, column: Column) -> pa.ChunkedArray:
+    """Values in a form the column's type accepts: a count without a decimal point for an integer column."""
+    if name == TOTAL_BETS and column.kind.startswith("int"):
+        whole = pc.equal(pc.floor(values), values)
+        return pc.if_else(whole, values, None).cast(pa.int64(), safe=False)
+    return values
+
+
+def _has_numbers(column: pa.ChunkedArray) -> bool:
+    """True if the column may be a feature: it has a number, or no value yet."""
+    numbers, unreadable = canonical_types(pa.table({MARKET_PREFIX: column}))
+    return numbers[MARKET_PREFIX].null_count < len(column) or unreadable.empty
