@@ -1,5 +1,6 @@
-"""Columns of whatever type a table or file gave, to canonical types, whole columns at a time. What cannot be
-read becomes null and a violation that quotes it; nothing is guessed.
+"""Converts columns of any type to canonical types, whole columns at a time.
+
+A value that cannot be read becomes null and a violation that quotes it; nothing is guessed.
 """
 
 import re
@@ -20,26 +21,26 @@ from cleverbetter_dagster.dataset.schema import (
 )
 
 VIOLATION_COLUMNS = ("position", "id", "column", "value", "reason")
-"""`position`: row of the table examined, from 0; `id`: the row's own, or None; the rest text."""
+"""`position`: row of the examined table, from 0; `id`: of the row, or None; the others are texts."""
 
-_NOTHING_FOUND = pd.DataFrame({"position": pd.Series(dtype="int64")}).reindex(columns=list(VIOLATION_COLUMNS))
+_NO_VIOLATIONS = pd.DataFrame({"position": pd.Series(dtype="int64")}).reindex(columns=list(VIOLATION_COLUMNS))
 
 LONGEST_VALUE = 200
-"""Characters of a violation's value that are kept."""
+"""Characters of a violation's value that are stored."""
 
 _ZONE = r"\d[T ]\d.*(?:[Zz]|[+-]\d\d(?::?\d\d)?)$"
 _MARKET_WORDS = {"true": "1", "false": "0"}
 
 
 def violations_at(table: pa.Table, column: str, mask: np.ndarray, reason: str) -> pd.DataFrame:
-    """One violation per row where `mask` is True, with `VIOLATION_COLUMNS`, quoting `column` of `table`."""
+    """A violation (`VIOLATION_COLUMNS`) for each row where `mask` is True, with the value of `column`."""
     positions = np.flatnonzero(mask)
     if not positions.size:
         return gathered([])
-    found = table.select([name for name in dict.fromkeys((ID, column)) if name in table.column_names]).take(positions)
-    nothing = pa.nulls(len(positions), pa.string())
-    ids = as_text(found[ID]) if ID in found.column_names else nothing
-    values = quoted(found[column]) if column in found.column_names else nothing
+    rows = table.select([name for name in dict.fromkeys((ID, column)) if name in table.column_names]).take(positions)
+    missing = pa.nulls(len(positions), pa.string())
+    ids = as_text(rows[ID]) if ID in rows.column_names else missing
+    values = quoted(rows[column]) if column in rows.column_names else missing
     return pd.DataFrame(
         {
             "position": positions,
@@ -56,23 +57,19 @@ def gathered(pieces: list[pd.DataFrame]) -> pd.DataFrame:
     """The violations of several rules as one frame, in the order of the rows."""
     pieces = [piece for piece in pieces if len(piece)]
     if not pieces:
-        return _NOTHING_FOUND.copy()
+        return _NO_VIOLATIONS.copy()
     return pd.concat(pieces, ignore_index=True).sort_values("position", kind="stable", ignore_index=True)
 
 
 def canonical_types(table: pa.Table, types: Mapping[str, pa.DataType] | None = None) -> tuple[pa.Table, pd.DataFrame]:
-    """Every column of `table` in its canonical type, and a violation for each value that could not be read.
+    """Every column of `table` in its canonical type, and a violation for each value that cannot be read.
 
-    Texts are trimmed and empty text is missing (a missing method is `DEFAULT_METHOD`). Numbers and dates may
-    be written as text, dates as ISO 8601; a date without a zone is UTC. In market features true and false are
-    1 and 0, and NaN is missing.
+    Texts are trimmed, and empty text is missing (a missing method is `DEFAULT_METHOD`). Numbers and dates may be text,
+    dates in ISO 8601; a date without a zone is UTC. In market features true and false are 1 and 0, and NaN is missing.
 
     Args:
-        table: columns under canonical names, of any Arrow type.
-        types: canonical types of columns that have other names.
-
-    Returns:
-        The table with the types of `schema.column_type`, unreadable values null, and the violations.
+        table: columns with canonical names, of any Arrow type.
+        types: canonical types of columns with other names.
     """
     columns: dict[str, pa.ChunkedArray] = {}
     violations: list[pd.DataFrame] = []
@@ -92,12 +89,12 @@ def as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
     trimmed = pc.utf8_trim_whitespace(column)
     lengths = pc.binary_length(trimmed)
     if pc.sum(lengths) == pc.sum(pc.binary_length(column)) and not pc.any(pc.equal(lengths, 0)).as_py():
-        return column  # as usual there is nothing to change, and a second million texts to keep would be a pity
+        return column  # usually nothing changes, and a second copy of a million texts is avoided
     return pc.if_else(pc.equal(lengths, 0), None, trimmed)
 
 
 def as_number(text: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Trimmed text as float64, null where it is no number. `NaN` and `Infinity` are read as such."""
+    """Trimmed text as float64, null if it is no number. `NaN` and `Infinity` are numbers here."""
     try:
         return text.cast(pa.float64())
     except pa.ArrowInvalid:
@@ -107,16 +104,16 @@ def as_number(text: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def as_timestamp(text: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Trimmed ISO 8601 text as UTC microseconds, null where it is no date."""
+    """Trimmed ISO 8601 text as UTC microseconds, null if it is no date."""
     first = next((chunk.drop_null()[0].as_py() for chunk in text.chunks if chunk.null_count < len(chunk)), "")
-    zone = "UTC" if re.search(_ZONE, first) else None  # guessed, for a cast that fails is slow
+    zone = "UTC" if re.search(_ZONE, first) else None  # guessed from one value, because a failing cast is slow
     for unit in ("ns", "us"):
         try:
             return text.cast(pa.timestamp(unit, zone)).cast(TIMESTAMP, safe=False)  # nanoseconds are dropped
         except pa.ArrowInvalid:
             continue
     series = text.to_pandas()
-    # Apart, because pandas gives a text without a zone the zone of the text before it.
+    # Separately, because pandas gives a text without a zone the zone of the text before it.
     zoned = series.str.contains(_ZONE, na=False).astype(bool)
     parts = [pd.to_datetime(series[part], format="ISO8601", utc=True, errors="coerce") for part in (zoned, ~zoned)]
     instants = pd.concat(parts).sort_index()
@@ -124,7 +121,7 @@ def as_timestamp(text: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def quoted(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Any column as text for messages and identifiers, null where it is null."""
+    """Any column as text for messages and ids; nulls stay null."""
     if (
         pa.types.is_nested(column.type)
         or pa.types.is_binary(column.type)
@@ -135,7 +132,7 @@ def quoted(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _read(column: pa.ChunkedArray, name: str, wanted: pa.DataType) -> tuple[pa.ChunkedArray, pa.ChunkedArray | None]:
-    """The column as `wanted`, and where it holds something unreadable (None: nowhere, by its type)."""
+    """The column as `wanted`, and a mask of its unreadable values (None: its type has none)."""
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     if wanted == pa.string():

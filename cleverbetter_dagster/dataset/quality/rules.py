@@ -1,7 +1,7 @@
-"""Which rows cannot be right, and why: rules over whole columns, no I/O.
+"""The rules for rows that cannot be right, over whole columns, without I/O.
 
-The store asks once, at its door, and quarantines what is found; every room above may rely on what `examine`
-lets through.
+The store applies them once, when rows come in, and quarantines the others. All code above relies on what `examine`
+returns.
 """
 
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ RUN_LEEWAY = pd.Timedelta(days=1)
 """A backtest cannot have run in the future, but clocks and time zones differ."""
 
 WINDOW_LEEWAY = pd.Timedelta(days=366)
-"""A window may end later than today where a backtest names a whole period by its last day; never by years."""
+"""A window may end after today if a backtest names a whole period by its last day, but never by years."""
 
 _FUTURE = "is in the future: no backtest can know it"
 
@@ -39,35 +39,35 @@ _FUTURE = "is in the future: no backtest can know it"
 def examine(
     table: pa.Table, now: pd.Timestamp, unreadable: pd.DataFrame | None = None
 ) -> tuple[pa.Table, pd.DataFrame]:
-    """The rows that can be right, in canonical types, and every reason why the others cannot.
+    """The rows that can be right, in canonical types and their order, and every reason why the others cannot.
 
-    In the rows returned no required column is missing, every number is finite (or missing, where it may be),
-    dates are ordered and plausible, `schema.BOUNDS` hold, and no id occurs twice: of rows identical in every
-    column the first is kept, and that is no violation. Sentinels are kept as they are.
+    In the returned rows no required value is missing, every number is finite (or missing, where allowed), dates are in
+    order and plausible, `schema.BOUNDS` hold, and no id occurs twice. Of rows identical in every column the first is
+    returned; that is no violation. Sentinels stay as they are.
 
     Args:
-        table: columns under canonical names, of any Arrow type; every name of `schema.REQUIRED` among them.
-        now: UTC instant of the examination; what counts as the future.
-        unreadable: violations met while the table was read, where that took place elsewhere.
+        table: columns with canonical names, of any Arrow type, among them every name of `schema.REQUIRED`.
+        now: UTC instant; later dates are in the future.
+        unreadable: violations that were found when the table was read.
 
     Returns:
-        Rows in their order, and a frame of `conversion.VIOLATION_COLUMNS`, at most one a cell.
+        The rows, and a frame of `conversion.VIOLATION_COLUMNS` with at most one violation for each cell.
     """
     rows, violations = find_violations(table, now)
-    again, conflicting = _sharing_an_id(rows)
+    repeated, conflicting = _sharing_an_id(rows)
     reason = "id occurs more than once with different content: keep the right one"
     known = [] if unreadable is None else [unreadable]
     violations = _one_per_cell([*known, violations, violations_at(rows, ID, conflicting, reason)])
-    keep = ~again
-    keep[violations["position"].to_numpy(dtype=int)] = False
-    return rows if keep.all() else rows.filter(pa.array(keep)), violations
+    good = ~repeated
+    good[violations["position"].to_numpy(dtype=int)] = False
+    return rows if good.all() else rows.filter(pa.array(good)), violations
 
 
 def first_due(violations: pd.DataFrame) -> datetime | None:
-    """When the first of the rows in which nothing is wrong but dates in the future can be right; None without any.
+    """When the first row can be right whose only violations are dates in the future; None without such rows.
 
     Args:
-        violations: of `conversion.VIOLATION_COLUMNS`, all that `examine` found.
+        violations: all that `examine` returned.
 
     >>> wrong = ["run_date is in the future: no backtest can know it"]
     >>> columns = {"position": [0], "column": ["run_date"], "value": ["2030-01-05 06:00:00Z"], "reason": wrong}
@@ -85,14 +85,14 @@ def first_due(violations: pd.DataFrame) -> datetime | None:
 
 
 def find_violations(table: pa.Table, now: pd.Timestamp) -> tuple[pa.Table, pd.DataFrame]:
-    """All rows in canonical types, and what is wrong within each: the rules of `examine` but those on ids."""
+    """All rows in canonical types, and their violations: the rules of `examine` except those on ids."""
     rows, unreadable = canonical_types(table)
     return rows, _one_per_cell([unreadable, *_missing(rows), *_numbers(rows), *_dates(rows, now)])
 
 
-def _one_per_cell(found: list[pd.DataFrame]) -> pd.DataFrame:
-    """All violations, but of several about one cell the first: what cannot be read is not missing as well."""
-    return gathered(found).drop_duplicates(["position", "column"], ignore_index=True)
+def _one_per_cell(violations: list[pd.DataFrame]) -> pd.DataFrame:
+    """The first violation of each cell: an unreadable value is not missing as well."""
+    return gathered(violations).drop_duplicates(["position", "column"], ignore_index=True)
 
 
 def _missing(table: pa.Table) -> Iterator[pd.DataFrame]:
@@ -141,17 +141,17 @@ def _leeway(column: str) -> pd.Timedelta:
 
 
 def _sharing_an_id(table: pa.Table) -> tuple[np.ndarray, np.ndarray]:
-    """Where a row is identical to an earlier one, and where rows of one id differ."""
-    again, conflicting = np.zeros((2, table.num_rows), dtype=bool)
+    """Masks of the rows that repeat an earlier row, and of those whose id has several contents."""
+    repeated, conflicting = np.zeros((2, table.num_rows), dtype=bool)
     ids = table[ID]
-    if pc.count_distinct(ids).as_py() < len(ids) - ids.null_count:  # counting first keeps the usual case cheap
+    if pc.count_distinct(ids).as_py() < len(ids) - ids.null_count:  # counting first is cheap in the usual case
         series = ids.to_pandas()
         positions = np.flatnonzero(series.duplicated(keep=False) & series.notna())
         frame = table.take(positions).to_pandas()
-        again[positions] = frame.duplicated()
+        repeated[positions] = frame.duplicated()
         versions = frame.drop_duplicates().groupby(ID).size()
         conflicting[positions] = frame[ID].isin(versions.index[versions > 1])
-    return again, conflicting
+    return repeated, conflicting
 
 
 def _numpy_instant(instant: pd.Timestamp) -> np.datetime64:

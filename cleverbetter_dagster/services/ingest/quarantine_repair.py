@@ -19,7 +19,7 @@ from cleverbetter_dagster.dataset.schema import ID
 from cleverbetter_dagster.errors import ImportFileError, InvalidInput, SchemaError
 from cleverbetter_dagster.services.ingest.loading import load_months
 from cleverbetter_dagster.settings import Settings
-from cleverbetter_dagster.store.imports.reload import Loaded, load_objects, decision_months
+from cleverbetter_dagster.store.imports.reload import Loaded, load_objects, window_end_months
 from cleverbetter_dagster.store.quarantine import (
     Entry,
     Filter,
@@ -196,7 +196,7 @@ class _Retrial:
         ids = {entry.row_id for entry in entries if entry.row_id and entry.table_name == str(self._layout.results)}
         if not ids:
             return
-        months = decision_months(self._settings, self._layout, ids)
+        months = window_end_months(self._settings, self._layout, ids)
         load_months(self._settings, months)
         left = [entry for entry in select_entries(self._connection, Filter()) if entry.is_in_table]
         settled = len({entry.id for entry in entries} - {entry.id for entry in left})

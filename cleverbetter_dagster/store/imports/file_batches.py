@@ -203,12 +203,10 @@ def _json_lines(path: Path) -> Iterator[FileBatch]:
             first += len(block_lines)
             if types is None:
                 # Ids that look like dates or numbers must stay as they are written.
-                names = parse_objects(texts[:SNIFFED_LINES]).table.column_names
+                names = parse_objects(texts[:SNIFFED_LINES])[0].column_names
                 types = {name: pa.string() for name in names if name in (*TEXTS, *FEATURE_KEYS)}
-            parsed = parse_objects(texts, types)
-            yield FileBatch(
-                parsed.table, lines[parsed.positions], _not_objects(texts, lines, parsed.positions), source.done
-            )
+            table, parsed = parse_objects(texts, types)
+            yield FileBatch(table, lines[parsed], _not_objects(texts, lines, parsed), source.done)
 
 
 def _line_blocks(source: "_Source") -> Iterator[bytes]:

@@ -167,8 +167,8 @@ def _import(settings: Settings, file: _File, progress: Progress) -> FileReport:
 def _stage(batch: FileBatch, file: _File, staging: Staging, refusals: psycopg.Connection, tally: _Tally) -> None:
     """Stage a batch's good rows and quarantine the others."""
     table = _aligned(batch.table, file.names)
-    prepared = file.intake.prepare(table)
-    staged, violations = staging.add_good(prepared.rows, batch.lines, prepared.violations), prepared.violations
+    prepared, violations = file.intake.prepare(table)
+    staged = staging.add_good(prepared, batch.lines, violations)
     tally.rows += table.num_rows + len(batch.malformed)
     tally.staged += staged.num_rows
     if len(batch.malformed):

@@ -1,7 +1,6 @@
 """How a file's columns become the columns of the table it is imported into, and which of its rows cannot be right."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -56,19 +55,6 @@ _KEY_PATTERNS = {
 }
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """A batch of a file, ready to be staged.
-
-    Attributes:
-        rows: all of them, good and bad, under the target's column names.
-        violations: `conversion.VIOLATION_COLUMNS`; their rows must not be staged.
-    """
-
-    rows: pa.Table
-    violations: pd.DataFrame
-
-
 class ResultIntake:
     """Backtest rows.
 
@@ -97,8 +83,8 @@ class ResultIntake:
         self.ignored = tuple(name for name in names if name not in {*self._canonical.values(), *self._extras})
         self._now = pd.Timestamp.now(tz="UTC")
 
-    def prepare(self, table: pa.Table) -> Prepared:
-        """One batch of the file."""
+    def prepare(self, table: pa.Table) -> tuple[pa.Table, pd.DataFrame]:
+        """All rows of a batch of the file in the target's columns, and the violations of those that cannot be right."""
         canonical = pa.table({name: table[file_name] for name, file_name in self._canonical.items()})
         if METHOD not in canonical.column_names:
             canonical = canonical.append_column(METHOD, pa.repeat(DEFAULT_METHOD, len(canonical)))
@@ -113,7 +99,7 @@ class ResultIntake:
                 columns[name] = json_texts(table[name])
                 parts.append(invalid_json(columns[name], rows[ID], name))
         violations = gathered(parts)
-        return Prepared(pa.table(columns), violations.assign(column=violations["column"].replace(self._canonical)))
+        return pa.table(columns), violations.assign(column=violations["column"].replace(self._canonical))
 
 
 class FeatureIntake:
@@ -156,8 +142,8 @@ class FeatureIntake:
         self.columns: tuple[str, ...] = (self.target.key, *times, *stored)
         self.ignored = tuple(name for name in others if name != self._json and name not in self._wide)
 
-    def prepare(self, table: pa.Table) -> Prepared:
-        """One batch of the file."""
+    def prepare(self, table: pa.Table) -> tuple[pa.Table, pd.DataFrame]:
+        """See `ResultIntake.prepare`."""
         ids = as_text(table[self._key])
         keyed = pa.table({ID: ids})
         reason = f"{self._key} is missing: whose features are these?"
@@ -173,7 +159,7 @@ class FeatureIntake:
             columns[self.target.newest] = times[self._time]
             parts.append(undated)
         values, violations = self._values(table, ids)
-        return Prepared(pa.table(columns | values), gathered([*parts, violations]))
+        return pa.table(columns | values), gathered([*parts, violations])
 
     def _values(self, table: pa.Table, ids: pa.ChunkedArray) -> tuple[dict[str, pa.ChunkedArray], pd.DataFrame]:
         """The target's columns of features."""

@@ -3,7 +3,6 @@
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,26 +17,19 @@ from cleverbetter_dagster.dataset.schema import ID, MARKET_PREFIX
 NOT_AN_OBJECT = "not a JSON object: write one {...}, in UTF-8, with quoted names and no trailing comma"
 
 
-@dataclass(frozen=True)
-class ParsedObjects:
-    """The objects among some texts.
-
-    Attributes:
-        table: one row for each object, in order, one column for each key; missing keys are null.
-        positions: the text that each row came from, int64.
-    """
-
-    table: pa.Table
-    positions: np.ndarray
-
-
-def parse_objects(texts: Sequence[bytes], types: Mapping[str, pa.DataType] | None = None) -> ParsedObjects:
+def parse_objects(
+    texts: Sequence[bytes], types: Mapping[str, pa.DataType] | None = None
+) -> tuple[pa.Table, np.ndarray]:
     """Parse each text as one JSON object: with pyarrow if all are well formed, otherwise text by text.
 
     Args:
         texts: UTF-8, one object each, without line breaks.
         types: Arrow types of some keys. Other keys get the type of their values, or text if these have several
             types. NaN and Infinity, which are common but no JSON, are read as numbers.
+
+    Returns:
+        One row for each object, in order, with one column for each key (null if an object lacks it); and the position
+        of the text that each row came from, int64.
     """
     lines = b"\n".join(texts)
     try:
@@ -81,9 +73,9 @@ def market_numbers(column: pa.ChunkedArray, ids: pa.ChunkedArray, name: str) -> 
         return numbers, gathered([missing, unreadable])
     there = np.flatnonzero(column.is_valid().to_numpy())
     texts = column.drop_null().cast(pa.string()).to_pylist()
-    parsed = parse_objects([text.encode().replace(b"\n", b" ").replace(b"\r", b" ") for text in texts])
-    positions = there[parsed.positions]
-    keys = {MARKET_PREFIX + key: parsed.table[key] for key in parsed.table.column_names}
+    objects, parsed = parse_objects([text.encode().replace(b"\n", b" ").replace(b"\r", b" ") for text in texts])
+    positions = there[parsed]
+    keys = {MARKET_PREFIX + key: objects[key] for key in objects.column_names}
     numbers, unreadable = _json_numbers(pa.table({ID: ids.take(pa.array(positions)), **keys}))
     malformed = np.zeros(len(column), dtype=bool)
     malformed[np.setdiff1d(there, positions)] = True
@@ -151,7 +143,7 @@ def _spread(numbers: pa.Table, positions: np.ndarray, count: int) -> pa.Table:
     return numbers.take(pa.array(sources, mask=sources < 0))
 
 
-def _parse_together(lines: bytes, count: int, types: Mapping[str, pa.DataType]) -> ParsedObjects:
+def _parse_together(lines: bytes, count: int, types: Mapping[str, pa.DataType]) -> tuple[pa.Table, np.ndarray]:
     table = arrow_json.read_json(
         io.BytesIO(lines),
         arrow_json.ReadOptions(use_threads=False, block_size=len(lines) + 1),
@@ -159,10 +151,10 @@ def _parse_together(lines: bytes, count: int, types: Mapping[str, pa.DataType]) 
     )
     if table.num_rows != count:  # two objects in one text, or none
         raise pa.ArrowInvalid("not one object a text")
-    return ParsedObjects(table, np.arange(count))
+    return table, np.arange(count)
 
 
-def _parse_each(texts: Sequence[bytes]) -> ParsedObjects:
+def _parse_each(texts: Sequence[bytes]) -> tuple[pa.Table, np.ndarray]:
     objects, positions = [], []
     for position, text in enumerate(texts):
         try:
@@ -175,7 +167,7 @@ def _parse_each(texts: Sequence[bytes]) -> ParsedObjects:
     keys = dict.fromkeys(key for value in objects for key in value)
     columns = {key: _column([value.get(key) for value in objects]) for key in keys}
     table = pa.table(columns) if columns else pa.table({"": pa.nulls(len(objects))}).select([])
-    return ParsedObjects(table, np.array(positions, dtype=np.int64))
+    return table, np.array(positions, dtype=np.int64)
 
 
 def _column(values: list[Any]) -> pa.Array:

@@ -20,7 +20,7 @@ from cleverbetter_dagster.store.imports.json_columns import parse_objects
 from cleverbetter_dagster.store.imports.staging import LINE, Staging
 from cleverbetter_dagster.store.postgres.database import psycopg_connect
 from cleverbetter_dagster.store.source.layout import FEATURE_KEYS, SourceLayout
-from cleverbetter_dagster.store.source.row_query import decision_time_utc
+from cleverbetter_dagster.store.source.row_query import window_end_utc
 
 
 @dataclass(frozen=True)
@@ -59,28 +59,28 @@ def load_objects(
     names = dict.fromkeys(name for row in rows for name in row)
     # Ids that look like dates or numbers must stay as they are written.
     types = {name: pa.string() for name in names if name in (*TEXTS, *FEATURE_KEYS)}
-    parsed = parse_objects([json.dumps(row).encode() for row in rows], types).table
+    parsed, _ = parse_objects([json.dumps(row).encode() for row in rows], types)
     intake = _intake(settings, layout, table, Path(source), parsed)
-    prepared = intake.prepare(parsed)
+    prepared, violations = intake.prepare(parsed)
     refused: dict[int, str] = {}
     with psycopg_connect(settings, "rows") as connection:
         staging = Staging(connection, intake.target, intake.columns)
-        staged = staging.add_good(prepared.rows, np.arange(len(rows)), prepared.violations)
+        staged = staging.add_good(prepared, np.arange(len(rows)), violations)
         if staged.num_rows:
             staging.merge()
             for entries in staging.refused():
                 refused |= dict(zip(entries["line"].astype(int), entries["reason"], strict=True))
         connection.commit()
     loaded = staged.filter(pa.array([line not in refused for line in staged[LINE].to_pylist()], pa.bool_()))
-    return Loaded(prepared.violations, refused, _months(layout, table, loaded))
+    return Loaded(violations, refused, _months(layout, table, loaded))
 
 
-def decision_months(settings: Settings, layout: SourceLayout, ids: Collection[str]) -> list[str]:
-    """Decision months, `YYYY-MM`, of the rows of the results table that have these ids."""
+def window_end_months(settings: Settings, layout: SourceLayout, ids: Collection[str]) -> list[str]:
+    """The months, `YYYY-MM`, of the rows of the results table that have these ids."""
     query = sql.SQL(
         "SELECT DISTINCT to_char({utc}, 'YYYY-MM') FROM {table} r WHERE r.{key}::text = ANY(%s) AND isfinite({utc})"
     ).format(
-        utc=decision_time_utc(layout),
+        utc=window_end_utc(layout),
         table=layout.results.identifier,
         key=sql.Identifier(layout.columns[ID].name),
     )
@@ -102,5 +102,5 @@ def _intake(settings: Settings, layout: SourceLayout, table: str, path: Path, pa
 def _months(layout: SourceLayout, table: str, rows: pa.Table) -> tuple[str, ...]:
     if table != str(layout.results):
         return ()
-    ends = rows[layout.columns[layout.decision_time].name].to_pandas()
+    ends = rows[layout.window_end.name].to_pandas()
     return tuple(np.unique(months_of(pd.to_datetime(ends, utc=True))).astype(str).tolist())

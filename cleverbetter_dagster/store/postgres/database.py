@@ -25,8 +25,8 @@ from cleverbetter_dagster.store.postgres.url import (
     parsed,
     rendered,
     searching,
-    unhurried,
     where,
+    without_disk_wait,
     without_password,
 )
 
@@ -64,7 +64,7 @@ def database_url(settings: Settings, purpose: Purpose, *, wait_for_disk: bool = 
         CleverBetterError: as `psycopg_connect`.
     """
     url = _usable(settings, purpose).url
-    return rendered(url if wait_for_disk else unhurried(url))
+    return rendered(url if wait_for_disk else without_disk_wait(url))
 
 
 def psycopg_connect(settings: Settings, purpose: Purpose, *, autocommit: bool = False) -> psycopg.Connection:

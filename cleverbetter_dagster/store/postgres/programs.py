@@ -1,4 +1,4 @@
-"""PostgreSQL's own programs: where they are, and as whom they run. They refuse root."""
+"""PostgreSQL's own programs: where they are, and as which user they run. They refuse root."""
 
 import os
 import shutil
@@ -17,21 +17,21 @@ USER_NAMESPACE = ("unshare", "-U", "--map-user=1000", "--map-group=1000")
 
 @dataclass(frozen=True)
 class RunAs:
-    """The words to put before a command, and the uid that must own the files it writes (None: ours)."""
+    """The words before a command, and the uid that must own the files it writes (None: ours)."""
 
     prefix: tuple[str, ...] = ()
     owner: int | None = None
 
 
 def run_as(owner: int | None) -> RunAs:
-    """How to run PostgreSQL over files of uid `owner` (None: there are no files yet).
+    """How to run PostgreSQL with files of uid `owner` (None: there are no files yet).
 
-    Not root: as we are. Root over root's own files: in a user namespace that gives root another number, which
-    touches no permission. Root where namespaces are forbidden, as in most containers, or over somebody else's
-    files: as their owner, with leave to pass the folders above them (`CAP_DAC_OVERRIDE`).
+    An ordinary user runs it directly. Root with its own files uses a user namespace that gives root another uid, and
+    changes no permission. If namespaces are forbidden, as in most containers, or the files belong to another user, root
+    runs it as their owner, with the right to pass the folders above them (`CAP_DAC_OVERRIDE`).
 
     Raises:
-        EmbeddedServerError: we are root and this machine offers neither way.
+        EmbeddedServerError: we are root, and this machine offers neither way.
     """
     if os.geteuid() != 0:
         return RunAs()
@@ -69,8 +69,8 @@ def postgres_program(name: str) -> Path:
 
 
 def run_program(command: Sequence[str], folder: Path, who: RunAs) -> subprocess.CompletedProcess[str]:
-    """Run the program that `command` begins with in `folder`, out of Ctrl-C's reach; its errors are in `stdout`."""
-    # Variables meant for other servers (PGDATA, PGCLIENTENCODING, ...) would become this one's defaults.
+    """Run the program that `command` begins with in `folder`. Ctrl-C does not reach it; its errors are in `stdout`."""
+    # Variables meant for other servers (PGDATA, PGCLIENTENCODING, ...) would change this one's defaults.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
     return subprocess.run(
         [*who.prefix, str(postgres_program(command[0])), *command[1:]],

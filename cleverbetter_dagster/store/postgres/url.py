@@ -1,4 +1,4 @@
-"""PostgreSQL URLs as people write them, and as SQLAlchemy (psycopg2) and psycopg 3 want them."""
+"""PostgreSQL URLs as people write them, and as SQLAlchemy (psycopg2) and psycopg 3 need them."""
 
 from psycopg.conninfo import make_conninfo
 from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
@@ -12,7 +12,7 @@ DRIVER = "postgresql+psycopg2"
 
 
 def parsed(text: str, variable: str) -> URL:
-    """The URL in `text`, whichever PostgreSQL driver it names, with psycopg2's name in it.
+    """The URL in `text`, whatever PostgreSQL driver it names, for psycopg2.
 
     >>> parsed("postgres://ann:s%40fe@db:5433/racing?sslmode=require", "DATABASE_URL")
     postgresql+psycopg2://ann:***@db:5433/racing?sslmode=require
@@ -23,60 +23,60 @@ def parsed(text: str, variable: str) -> URL:
     try:
         url = make_url(text)
     except (ArgumentError, ValueError):
-        found = UNREADABLE_URL
+        description = UNREADABLE_URL
     else:
-        found = f"a URL of {url.get_backend_name()!r}"
-        # An '@' left in the host is the rest of a password that was not encoded.
+        description = f"a URL of {url.get_backend_name()!r}"
+        # An '@' in the host is the rest of a password that was not encoded.
         if url.get_backend_name() in ("postgresql", "postgres") and "@" not in (url.host or ""):
             return url.set(drivername=DRIVER)
-    raise SettingsError(not_postgres(variable, found))
+    raise SettingsError(not_postgres(variable, description))
 
 
 def searching(url: URL, schema: str) -> URL:
-    """`url` with `schema` as the search path; its other options are kept.
+    """`url` with `schema` as the search path; its other options stay.
 
     >>> url = parsed("postgresql://db/racing?options=-cjit%3Doff", "DATABASE_URL")
     >>> options(searching(url, "dagster"))
     '-cjit=off -csearch_path=dagster'
     """
-    return _asking(url, "search_path", schema)
+    return _with_option(url, "search_path", schema)
 
 
-def unhurried(url: URL) -> URL:
-    """`url` with commits that do not wait for the disk: a crash of the server may undo the last second of them.
+def without_disk_wait(url: URL) -> URL:
+    """`url` with commits that do not wait for the disk: a crash of the server may lose the last second of them.
 
-    >>> options(unhurried(parsed("postgresql://db/racing", "DATABASE_URL")))
+    >>> options(without_disk_wait(parsed("postgresql://db/racing", "DATABASE_URL")))
     '-csynchronous_commit=off'
     """
-    return _asking(url, "synchronous_commit", "off")
+    return _with_option(url, "synchronous_commit", "off")
 
 
-def _asking(url: URL, setting: str, value: str) -> URL:
-    # Of several -c for one setting the last counts.
+def _with_option(url: URL, setting: str, value: str) -> URL:
+    # The last -c for a setting counts.
     return url.update_query_dict({"options": f"{options(url)} -c{setting}={value}".strip()})
 
 
 def options(url: URL) -> str:
-    """The server options that `url` asks for, "" where none."""
-    found = url.query.get("options", "")
-    return found if isinstance(found, str) else " ".join(found)
+    """The server options in `url`, "" if there are none."""
+    value = url.query.get("options", "")
+    return value if isinstance(value, str) else " ".join(value)
 
 
 def rendered(url: URL) -> str:
-    """`url` as text, password included, that SQLAlchemy and libpq read alike."""
+    """`url` as text with the password, which SQLAlchemy and libpq read in the same way."""
     address, mark, query = url.render_as_string(hide_password=False).partition("?")
-    # SQLAlchemy writes a blank as '+', which libpq takes for a plus.
+    # SQLAlchemy writes a blank as '+', which libpq reads as a plus.
     return address + mark + query.replace("+", "%20")
 
 
 def conninfo(url: URL) -> str:
-    """`url` as libpq's keywords and values, password included.
+    """`url` as libpq's keywords and values, with the password.
 
     >>> conninfo(parsed("postgresql://ann@/racing?host=db1:5432&host=db2:5433", "DATABASE_URL"))
     'dbname=racing user=ann host=db1,db2 port=5432,5433'
 
     Raises:
-        psycopg.ProgrammingError: libpq knows no such option.
+        psycopg.ProgrammingError: libpq does not know an option.
     """
     _, parameters = PGDialect_psycopg2().create_connect_args(url)
     return make_conninfo(**parameters)
@@ -95,5 +95,5 @@ def where(url: URL) -> str:
 
 
 def without_password(text: str, url: URL) -> str:
-    """`text`, should it quote the password, without it."""
+    """`text` without the password, if it contains that."""
     return text.replace(str(url.password), "***") if url.password else text

@@ -1,4 +1,4 @@
-"""The SQL that finds what changed in the two tables, by month of decision. Nothing here talks to a server.
+"""The SQL that finds what changed in the two tables, by month of window end. Nothing here talks to a server.
 
 `digests` reads content and finds every difference. `versions` and `recent` read which transaction wrote a row (`xmin`)
 instead. `versions` reads all rows, much faster than their content; `recent` reads only rows that arrived lately, so it
@@ -9,7 +9,7 @@ from psycopg import sql
 
 from cleverbetter_dagster.dataset.schema import CREATED_AT, ID
 from cleverbetter_dagster.store.source.layout import Column, SourceLayout
-from cleverbetter_dagster.store.source.row_query import decision_time_utc, joined_on
+from cleverbetter_dagster.store.source.row_query import joined_on, window_end_utc
 
 # Each table is summed on its own, so that several features rows of one result do not count the result twice. Sums of
 # hashes do not depend on the order of the rows, and unlike XOR they notice a row that occurs twice.
@@ -56,7 +56,7 @@ def digests(layout: SourceLayout, *, some_months: bool) -> sql.Composed:
     """
     within = _within(layout) if some_months else sql.SQL("")
     content = [_hashable("r", column) for column in (*layout.columns.values(), layout.embedded) if column]
-    common = {"instant": decision_time_utc(layout), "results": layout.results.identifier, "within": within}
+    common = {"instant": window_end_utc(layout), "results": layout.results.identifier, "within": within}
     parts = [sql.SQL(_RESULTS_PART).format(**common, content=sql.SQL(", ").join(content))]
     if features := layout.features:
         columns = (features.key, features.computed_at, features.json, *features.wide)
@@ -73,7 +73,7 @@ def versions(layout: SourceLayout, *, some_months: bool) -> sql.Composed:
     Takes `starts` and `ends` as `digests` does.
     """
     return sql.SQL(_VERSIONS).format(
-        instant=decision_time_utc(layout),
+        instant=window_end_utc(layout),
         xmins=sql.SQL("r.tableoid, r.xmin, f.tableoid, f.xmin" if layout.features else "r.tableoid, r.xmin"),
         results=layout.results.identifier,
         join=_features_joined(layout),
@@ -92,7 +92,7 @@ def recent(layout: SourceLayout, *, some_months: bool) -> sql.Composed:
     if layout.features:
         ages, xmins = sql.SQL("least({}, {})").format(ages, _age("f")), sql.SQL("r.xmin::text, f.xmin::text")
     return sql.SQL(_RECENT).format(
-        instant=decision_time_utc(layout),
+        instant=window_end_utc(layout),
         id=_name(layout.columns[ID]),
         results=layout.results.identifier,
         where=_within(layout) if some_months else _recently_created(layout),
@@ -105,7 +105,7 @@ def recent(layout: SourceLayout, *, some_months: bool) -> sql.Composed:
 def recent_months(layout: SourceLayout) -> sql.Composed:
     """The months of the rows that arrived in the last `days`."""
     return sql.SQL(_RECENT_MONTHS).format(
-        instant=decision_time_utc(layout), results=layout.results.identifier, where=_recently_created(layout)
+        instant=window_end_utc(layout), results=layout.results.identifier, where=_recently_created(layout)
     )
 
 
@@ -129,13 +129,12 @@ def _recently_created(layout: SourceLayout) -> sql.Composable:
 
 
 def _within(layout: SourceLayout) -> sql.Composable:
-    decided = layout.columns[layout.decision_time]
-    kind = sql.SQL("timestamptz" if decided.kind == "timestamptz" else "timestamp")
+    kind = sql.SQL("timestamptz" if layout.window_end.kind == "timestamptz" else "timestamp")
     # On the raw column, so that its index or a hypertable's chunks can be used; the session's time zone is UTC.
     return sql.SQL(
         "JOIN unnest(%(starts)s::{kind}[], %(ends)s::{kind}[]) AS span (first, past) "
-        "ON r.{decided} >= first AND r.{decided} < past"
-    ).format(kind=kind, decided=_name(decided))
+        "ON r.{end} >= first AND r.{end} < past"
+    ).format(kind=kind, end=_name(layout.window_end))
 
 
 def _hashable(alias: str, column: Column) -> sql.Composable:

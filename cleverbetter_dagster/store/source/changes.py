@@ -155,7 +155,7 @@ class TableSnapshot:
     def _read_id(self) -> SnapshotId:
         *server, xmin, xmax = self._rows(sql.SQL(_SNAPSHOT_ID))[0]
         tables, columns = self._rows(sql.SQL(_TABLES), {"tables": self._tables()})[0]
-        return SnapshotId("/".join(map(str, [*server, *tables, columns, self._layout.decision_time])), xmin, xmax)
+        return SnapshotId("/".join(map(str, [*server, *tables, columns])), xmin, xmax)
 
     def _written_since(
         self,

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import chain
-from typing import Literal
 
 import psycopg
 
@@ -12,6 +11,7 @@ from cleverbetter_dagster.dataset.schema import (
     ALIASES,
     CREATED_AT,
     DATES,
+    END_DATE,
     METHOD,
     OPTIONAL,
     REQUIRED,
@@ -35,8 +35,6 @@ FEATURE_TIMES = ("computed_at", "updated_at", "created_at")
 """Names of the instant at which a features row was computed, best first. The newest row counts."""
 
 _CANONICAL = {*REQUIRED, *OPTIONAL, *chain.from_iterable(ALIASES.values())}
-
-DecisionTime = Literal["end_date", "run_date"]
 
 WORDS = ("text", "varchar", "bpchar", "citext", "name")
 """`pg_type` names of text."""
@@ -74,14 +72,17 @@ class SourceLayout:
         columns: canonical name -> column of the results table, for every canonical column it has.
         embedded: the results table's own JSON column of market features, if it has one.
         features: the features table, if there is one. It wins over `embedded` if both have a key.
-        decision_time: the canonical date that is a row's decision time.
     """
 
     results: Relation
     columns: Mapping[str, Column]
     embedded: Column | None
     features: FeatureTable | None
-    decision_time: DecisionTime
+
+    @property
+    def window_end(self) -> Column:
+        """The column whose month a row belongs to."""
+        return self.columns[END_DATE]
 
     @property
     def relations(self) -> tuple[Relation, ...]:
@@ -89,7 +90,7 @@ class SourceLayout:
         return (self.results, self.features.relation) if self.features else (self.results,)
 
 
-def resolve_source(settings: Settings, decision_time: DecisionTime = "end_date") -> SourceLayout:
+def resolve_source(settings: Settings) -> SourceLayout:
     """Find the two tables and check that rows can be read from them.
 
     Raises:
@@ -113,7 +114,7 @@ def resolve_source(settings: Settings, decision_time: DecisionTime = "end_date")
             times = [features.computed_at] if features.computed_at else []
             json = [features.json] if features.json else []
             _check_readable(connection, features.relation, [features.key, *times, *json, *features.wide])
-    return SourceLayout(results, columns, embedded, features, decision_time)
+    return SourceLayout(results, columns, embedded, features)
 
 
 def relation_columns(connection: psycopg.Connection, relation: Relation) -> dict[str, Column]:

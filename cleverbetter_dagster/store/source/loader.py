@@ -54,12 +54,10 @@ class LoadedRows:
     Attributes:
         rows: the good rows, canonical, in Arrow.
         violations: `conversion.VIOLATION_COLUMNS`, why the other rows cannot be right.
-        rows_read: number of rows read, good and bad.
     """
 
     rows: pa.Table
     violations: pd.DataFrame
-    rows_read: int
 
 
 def load_rows(
@@ -70,7 +68,7 @@ def load_rows(
     now: pd.Timestamp,
     snapshot: str | None = None,
 ) -> LoadedRows:
-    """The rows decided in `[start, end)`, examined.
+    """The rows whose window ends in `[start, end)`, examined.
 
     Args:
         start, end: UTC instants; None leaves that side open.
@@ -81,8 +79,7 @@ def load_rows(
         DatabaseError: the server dropped the connection; `DatabaseUnavailable` if a new try may help.
     """
     rows, unreadable = read_rows(settings, layout, start, end, snapshot)
-    good, violations = examine(rows, now, unreadable)
-    return LoadedRows(good, violations, rows.num_rows)
+    return LoadedRows(*examine(rows, now, unreadable))
 
 
 def read_rows(
@@ -92,7 +89,7 @@ def read_rows(
     end: pd.Timestamp | None,
     snapshot: str | None = None,
 ) -> tuple[pa.Table, pd.DataFrame]:
-    """The rows decided in `[start, end)`, good and bad, and a violation for each value that cannot be read.
+    """The rows whose window ends in `[start, end)`, good and bad, and a violation for each value that cannot be read.
 
     Columns have canonical names; each JSON key and numeric column of the market features is a column. If a value could
     not be read all columns have canonical types; otherwise dates may still lack their time zone.
@@ -102,23 +99,16 @@ def read_rows(
     """
     query = _without_empty_column(settings, RowQuery(layout, start, end, snapshot=snapshot))
     query = replace(query, json_keys=_json_keys(settings, query, SAMPLED_ROWS))
-    loaded = _read(settings, query)
-    while loaded.unknown_keys and (more := _json_keys(settings, query, None)) != query.json_keys:
+    table, unreadable, has_unknown_keys = _read(settings, query)
+    while has_unknown_keys and (more := _json_keys(settings, query, None)) != query.json_keys:
         query = replace(query, json_keys=more)
-        loaded = _read(settings, query)
-    return loaded.table, loaded.unreadable
+        table, unreadable, has_unknown_keys = _read(settings, query)
+    return table, unreadable
 
 
 def month_counts(settings: Settings, layout: SourceLayout) -> dict[str, int]:
-    """Number of rows by month of decision, in order of time: `{"2023-11": 400, ...}`. Only months with rows."""
+    """Number of rows by month of window end, in order of time: `{"2023-11": 400, ...}`. Only months with rows."""
     return dict(_answer(settings, RowQuery(layout, None, None).counts()))
-
-
-@dataclass(frozen=True)
-class _Read:
-    table: pa.Table
-    unreadable: pd.DataFrame
-    unknown_keys: bool  # a row's JSON has a key that is no column yet
 
 
 def _without_empty_column(settings: Settings, query: RowQuery) -> RowQuery:
@@ -144,7 +134,8 @@ def _answer(settings: Settings, statement: sql.Composed) -> list[tuple[Any, ...]
             raise _dropped(error) from None
 
 
-def _read(settings: Settings, query: RowQuery) -> _Read:
+def _read(settings: Settings, query: RowQuery) -> tuple[pa.Table, pd.DataFrame, bool]:
+    """The rows, the violations of unreadable values, and whether some row has a JSON key that is no column yet."""
     types = query.column_types
     try:
         table = pa.Table.from_batches(_batches(settings, query, types), pa.schema(types.items()))
@@ -154,17 +145,13 @@ def _read(settings: Settings, query: RowQuery) -> _Read:
     if METHOD not in table.column_names:
         table = table.append_column(METHOD, pa.repeat(DEFAULT_METHOD, table.num_rows))
     if UNKNOWN_KEYS not in table.column_names:
-        return _Read(table, unreadable, unknown_keys=False)
+        return table, unreadable, False
     unknown = table[UNKNOWN_KEYS]
     is_object = pc.starts_with(unknown, "{").fill_null(False)
     odd = pc.and_(unknown.is_valid(), pc.invert(is_object)).to_numpy()
     reason = f"{EMBEDDED_FEATURES} is not a JSON object: write {{}} if there are none"
     odd_values = violations_at(table, UNKNOWN_KEYS, odd, reason).assign(column=EMBEDDED_FEATURES)
-    return _Read(
-        table.drop_columns([UNKNOWN_KEYS]),
-        gathered([unreadable, odd_values]),
-        bool(pc.any(is_object).as_py()),
-    )
+    return table.drop_columns([UNKNOWN_KEYS]), gathered([unreadable, odd_values]), bool(pc.any(is_object).as_py())
 
 
 def _read_texts(settings: Settings, query: RowQuery) -> tuple[pa.Table, pd.DataFrame]:

@@ -35,7 +35,7 @@ _NEWEST = """(SELECT DISTINCT ON ({key}) f.* FROM {features} f
 
 @dataclass(frozen=True)
 class RowQuery:
-    """Canonical rows decided in `[start, end)`; None leaves a side open.
+    """Canonical rows whose window ends in `[start, end)`; None leaves a side open.
 
     Attributes:
         json_keys: keys of the JSON features to read, each as its own column.
@@ -80,9 +80,9 @@ class RowQuery:
         ).format(_of("r", embedded.name), self.layout.results.identifier, self._where())
 
     def counts(self) -> sql.Composed:
-        """Each decision month with rows, as 2023-11, and its number of rows."""
+        """Each month in which a window ended, as 2023-11, and its number of rows."""
         results = self.layout.results.identifier
-        return sql.SQL(_COUNTS).format(instant=decision_time_utc(self.layout), results=results, where=self._where())
+        return sql.SQL(_COUNTS).format(instant=window_end_utc(self.layout), results=results, where=self._where())
 
     @property
     def reads_json(self) -> bool:
@@ -133,21 +133,20 @@ class RowQuery:
         return sql.SQL("FROM {results} r LEFT JOIN {features} f ON {key} = {id} {where}").format(**parts)
 
     def _where(self) -> sql.Composable:
-        decided = self.layout.columns[self.layout.decision_time]
-        column = _of("r", decided.name)
+        window_end = self.layout.window_end
+        column = _of("r", window_end.name)
         conditions = [
-            sql.SQL("{} {} {}").format(column, sql.SQL(sign), _instant(at, decided))
+            sql.SQL("{} {} {}").format(column, sql.SQL(sign), _instant(at, window_end))
             for sign, at in ((">=", self.start), ("<", self.end))
             if at is not None
         ]
         return sql.SQL("WHERE {}").format(sql.SQL(" AND ").join(conditions)) if conditions else sql.SQL("")
 
 
-def decision_time_utc(layout: SourceLayout) -> sql.Composable:
-    """The decision time of a row `r`, as a timestamp in UTC without time zone."""
-    decided = layout.columns[layout.decision_time]
-    instant = _of("r", decided.name)
-    return sql.SQL("{} AT TIME ZONE 'UTC'").format(instant) if decided.kind == "timestamptz" else instant
+def window_end_utc(layout: SourceLayout) -> sql.Composable:
+    """The end of the window of a row `r`, as a timestamp in UTC without time zone."""
+    instant = _of("r", layout.window_end.name)
+    return sql.SQL("{} AT TIME ZONE 'UTC'").format(instant) if layout.window_end.kind == "timestamptz" else instant
 
 
 def joined_on(layout: SourceLayout, features: FeatureTable) -> tuple[sql.Composable, sql.Composable]:

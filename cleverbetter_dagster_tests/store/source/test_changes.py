@@ -369,10 +369,6 @@ def test_a_recreated_or_altered_table_has_another_identity(
     connection.execute(change)
     with open_snapshot(database, resolve_source(database)) as snapshot:
         assert snapshot.id.identity != before
-    with open_snapshot(database, resolve_source(database, "run_date")) as snapshot:
-        by_run = snapshot.id.identity
-    with open_snapshot(database, resolve_source(database)) as snapshot:
-        assert snapshot.id.identity != by_run
 
 
 def test_far_and_future_watermarks_cannot_be_compared() -> None:

@@ -61,8 +61,7 @@ def test_the_tables_created_can_be_resolved(database: Settings) -> None:
     assert layout.features is not None
     assert layout.features.one_per_key
     assert layout.features.json is not None
-    assert layout.decision_time == "end_date"
-    assert resolve_source(database, "run_date").decision_time == "run_date"
+    assert layout.window_end.name == "end_date"
 
 
 def test_a_hypertables_key_includes_its_time(
