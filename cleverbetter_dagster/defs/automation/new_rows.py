@@ -41,52 +41,37 @@ def new_rows_sensor(families: Sequence[str], settings: Settings, jobs: Sequence[
         ),
     )
     def new_rows(context: dg.SensorEvaluationContext, deployment: Deployment) -> dg.SensorResult:
-        tick = _Tick(context, deployment.settings(), datetime.now(UTC))
-        decision, status = tick.decide(complete=False)
-        if decision.request and not tick.changes.complete:
-            decision, status = tick.decide(complete=True)  # a request rests on contents
-        reason = f"{tick.report()} {decision.reason}"
+        settings, now = deployment.settings(), datetime.now(UTC)
+        changes, cursor = poll(settings, Cursor.parse(context.cursor), now)
+        decision, status = _decide(context.instance, settings, changes, cursor, now)
+        if decision.request and not changes.complete:  # a request rests on the contents of all months
+            changes, cursor = poll(settings, cursor, now, complete=True)
+            decision, status = _decide(context.instance, settings, changes, cursor, now)
+        reason = f"{changes} {decision.reason}"
         if not decision.request or status.as_of is None:
-            return dg.SensorResult(skip_reason=reason, cursor=tick.cursor.model_dump_json())
-        plan = plan_training(deployment.settings(), families, status.as_of)
+            return dg.SensorResult(skip_reason=reason, cursor=cursor.model_dump_json())
+        plan = plan_training(settings, families, status.as_of)
         context.log.info(f"{reason} {plan} {_job_and_reason(plan, decision)}")
         request = _request(status, decision, plan, families)
-        return dg.SensorResult(run_requests=[request], cursor=tick.cursor.model_dump_json())
+        return dg.SensorResult(run_requests=[request], cursor=cursor.model_dump_json())
 
     return new_rows
 
 
-class _Tick:
-    """One evaluation of the sensor: polls once or twice, and decides."""
-
-    def __init__(self, context: dg.SensorEvaluationContext, settings: Settings, now: datetime) -> None:
-        self._instance = context.instance
-        self._settings = settings
-        self._now = now
-        self.cursor = Cursor.parse(context.cursor)
-        self.changes: DetectedChanges
-
-    def decide(self, *, complete: bool) -> tuple[RetrainDecision, TrainingStatus]:
-        self.changes, self.cursor = poll(self._settings, self.cursor, self._now, complete=complete)
-        status = training_status(self._settings, self.changes, self.cursor)
-        trained = status.trained is not None and succeeded(self._instance, status.trained.run_id)
-        situation = RetrainSituation(
-            pending=self.cursor.pending_rows,
-            untrained=status.loaded_as_of is not None and not trained,
-            data_version=status.data_version,
-            active=active_runs(self._instance, TRAINING_LANE),
-            requested=past_runs(self._instance, NEW_ROWS),
-        )
-        policy = RetrainPolicy(self._settings.min_new_rows, timedelta(minutes=self._settings.longest_wait_minutes))
-        return decide_retraining(situation, policy, self._now), status
-
-    def report(self) -> str:
-        """What was compared, and which changed months are ignored."""
-        text = f"Compared the {self.changes.compared}."
-        if self.changes.ignored:
-            months = ", ".join(sorted(self.changes.ignored))
-            text += f" Ignored months (see CLEVERBETTER_MONTHS_BACK and CLEVERBETTER_FIRST_MONTH): {months}."
-        return text
+def _decide(
+    instance: dg.DagsterInstance, settings: Settings, changes: DetectedChanges, cursor: Cursor, now: datetime
+) -> tuple[RetrainDecision, TrainingStatus]:
+    status = training_status(settings, changes, cursor)
+    trained = status.trained is not None and succeeded(instance, status.trained.run_id)
+    situation = RetrainSituation(
+        pending=cursor.pending,
+        untrained=status.loaded_as_of is not None and not trained,
+        data_version=status.data_version,
+        active=active_runs(instance, TRAINING_LANE),
+        requested=past_runs(instance, NEW_ROWS),
+    )
+    policy = RetrainPolicy(settings.min_new_rows, timedelta(minutes=settings.longest_wait_minutes))
+    return decide_retraining(situation, policy, now), status
 
 
 def _job_and_reason(plan: TrainingPlan, decision: RetrainDecision) -> str:

@@ -10,7 +10,7 @@ due.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
@@ -48,7 +48,14 @@ class DetectedChanges:
     compared: str
     complete: bool
     months: Mapping[str, LoadedMonth]
-    ignored: Mapping[str, int] = field(default_factory=dict)
+    ignored: Mapping[str, int]
+
+    def __str__(self) -> str:
+        text = f"Compared the {self.compared}."
+        if self.ignored:
+            months = ", ".join(sorted(self.ignored))
+            text += f" Ignored months (see CLEVERBETTER_MONTHS_BACK and CLEVERBETTER_FIRST_MONTH): {months}."
+        return text
 
 
 def recent_changes(settings: Settings, pending: Mapping[str, LoadedMonth] | None = None) -> DetectedChanges:

@@ -21,7 +21,7 @@ MONTHS_NAMED = 6
 
 @dataclass(frozen=True)
 class PendingRows:
-    """Changed rows of a month that no run has loaded: how many, and since when that is known."""
+    """Changed rows of a month that no run has loaded: about how many, and since when that is known."""
 
     rows: int
     since: datetime

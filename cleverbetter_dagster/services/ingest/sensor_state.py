@@ -1,6 +1,6 @@
 """The cursor of the sensor `new_rows`. Losing it costs one full comparison, and the age of the pending rows."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -22,21 +22,16 @@ from cleverbetter_dagster.store.source.load_log import (
 )
 
 
-class PendingMonth(BaseModel):
+@dataclass(frozen=True)
+class PendingMonth(PendingRows):
     """A changed month that is not loaded yet.
 
     Attributes:
-        rows: about how many of its rows changed.
-        since: when that was first seen.
         loaded_by: the run that had loaded the month by then; once another run has, the month is no longer pending.
         seen: what the month held at the last full comparison; None if it changed after that.
         rows_seen: how many of `rows` had changed by then.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    rows: int
-    since: datetime
     loaded_by: str
     seen: LoadedMonth | None = None
     rows_seen: int = 0
@@ -62,11 +57,6 @@ class Cursor(BaseModel):
             return cls.model_validate_json(text or "{}")
         except ValidationError:
             return cls()
-
-    @property
-    def pending_rows(self) -> dict[str, PendingRows]:
-        """What the decision about a training needs of each pending month."""
-        return {month: PendingRows(pending.rows, pending.since) for month, pending in self.pending.items()}
 
 
 @dataclass(frozen=True)
@@ -140,4 +130,4 @@ def _grown(before: PendingMonth | None, rows: int, changes: DetectedChanges, mon
     if before is None:
         loaded = changes.months.get(month)
         return PendingMonth(rows=rows, since=now, loaded_by=loaded.run_id if loaded else "")
-    return before.model_copy(update={"rows": before.rows_seen + rows, "since": min(before.since, now)})
+    return replace(before, rows=before.rows_seen + rows, since=min(before.since, now))

@@ -112,7 +112,7 @@ class Staging:
         """
         self._connection, self._target = connection, target
         self._columns = [target.columns[name] for name in columns]
-        _check_writable(connection, target)
+        _check_writable(connection, target.relation)
         with _clear_errors(target):
             connection.execute("SET LOCAL TimeZone = 'UTC'")
             connection.execute(_ADVISORY_LOCK, [str(target.relation)])
@@ -217,19 +217,13 @@ def _later(one: str, other: str, newest: str | None) -> sql.Composable:
     )
 
 
-def _check_writable(connection: psycopg.Connection, target: Target) -> None:
-    table = target.relation.identifier.as_string(connection)
-    allowed = connection.execute("SELECT has_table_privilege(%s, 'INSERT')", [table]).fetchone()
-    if allowed != (True,):
-        raise SchemaError(_no_right(connection, target, "it lacks INSERT"))
-
-
-def _no_right(connection: psycopg.Connection, target: Target, reason: str) -> str:
-    user, relation = connection.info.user, target.relation
-    return (
-        f"The role {user!r} may not import into {relation}: {reason}. Let the table's owner run: GRANT INSERT ON "
-        f"{relation} TO {user}; or import with a role that may, through DATABASE_URL."
-    )
+def _check_writable(connection: psycopg.Connection, relation: Relation) -> None:
+    table, user = relation.identifier.as_string(connection), connection.info.user
+    if connection.execute("SELECT has_table_privilege(%s, 'INSERT')", [table]).fetchone() != (True,):
+        raise SchemaError(
+            f"The role {user!r} may not import into {relation}: it lacks INSERT. Let the table's owner run: GRANT "
+            f"INSERT ON {relation} TO {user}; or import with a role that may, through DATABASE_URL."
+        )
 
 
 @contextmanager

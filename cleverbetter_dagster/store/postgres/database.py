@@ -19,6 +19,7 @@ from sqlalchemy.engine import URL
 from cleverbetter_dagster.errors import DatabaseUnavailable, SchemaError
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.postgres.embedded import ensure_server, running_server
+from cleverbetter_dagster.store.postgres.postmaster import ServerAddress
 from cleverbetter_dagster.store.postgres.url import (
     conninfo,
     options,
@@ -114,12 +115,7 @@ def running_target(settings: Settings, purpose: Purpose) -> Target | None:
     """
     configured = configured_target(settings, purpose)
     server = None if configured else running_server(embedded_folder(settings))
-    return configured or (embedded_target(server.url, purpose) if server else None)
-
-
-def embedded_target(url: str, purpose: Purpose) -> Target:
-    """The embedded server, answering at `url`, for one purpose."""
-    return _within(parsed(url, "DATABASE_URL"), "DATABASE_URL", purpose)
+    return configured or (_embedded_target(server, purpose) if server else None)
 
 
 def connect(target: Target, *, autocommit: bool = False) -> psycopg.Connection:
@@ -196,7 +192,7 @@ def has_timescaledb(connection: psycopg.Connection) -> bool:
 def _usable(settings: Settings, purpose: Purpose) -> Target:
     target = configured_target(settings, purpose)
     if target is None:
-        target = embedded_target(ensure_server(embedded_folder(settings)).url, purpose)
+        target = _embedded_target(ensure_server(embedded_folder(settings)), purpose)
     if target.schema is not None:
         _create_schema_once(target)
     return target
@@ -230,6 +226,10 @@ def _create_schema(connection: psycopg.Connection, target: Target) -> None:
             f"may not create it ({str(error).strip()}). The database's owner can run: "
             f"CREATE SCHEMA {target.schema} AUTHORIZATION {user}"
         ) from None
+
+
+def _embedded_target(server: ServerAddress, purpose: Purpose) -> Target:
+    return _within(parsed(server.url, "DATABASE_URL"), "DATABASE_URL", purpose)
 
 
 def _within(url: URL, variable: str, purpose: Purpose) -> Target:

@@ -6,9 +6,10 @@ count as changed. Whether a training succeeded is not recorded here: Dagster kno
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import LiteralString
 
 import psycopg
 from psycopg.rows import class_row
@@ -39,7 +40,7 @@ COMMENT ON TABLE training_snapshots IS 'One row per run that trains on loaded ro
 """
 
 _UPSERT = """
-INSERT INTO load_log (month, loaded) VALUES (%s, %s)
+INSERT INTO load_log (month, loaded) VALUES (%(month)s, %(loaded)s)
 ON CONFLICT (month) DO UPDATE SET (loaded, loaded_at) = (excluded.loaded, excluded.loaded_at)"""
 
 # Only while the log still holds the compared content: a run may have loaded the month again meanwhile.
@@ -98,13 +99,13 @@ class TrainingSnapshot:
     recorded_at: datetime
 
 
-_ADAPTER = TypeAdapter(LoadedMonth)
+_LOADED_MONTH = TypeAdapter(LoadedMonth)
 
 
 def read_load_log(settings: Settings) -> dict[str, LoadedMonth]:
     """What is loaded of each month, in order of time; empty before the first load."""
-    with _reading(settings) as connection:
-        return _read(connection) if connection else {}
+    with psycopg_connect(settings, "state", autocommit=True) as connection:
+        return _read(connection) if table_exists(connection, "load_log") else {}
 
 
 def record_load(settings: Settings, months: Mapping[str, LoadedMonth], run_id: str, as_of: str | None) -> None:
@@ -112,34 +113,29 @@ def record_load(settings: Settings, months: Mapping[str, LoadedMonth], run_id: s
 
     All in one transaction. Recording the same run again replaces its record.
     """
-    with _writing(settings) as connection, connection.transaction(), connection.cursor() as cursor:
-        cursor.executemany(
-            _UPSERT, [(month, _json(replace(loaded, run_id=run_id))) for month, loaded in months.items()]
-        )
+    months = {month: replace(loaded, run_id=run_id) for month, loaded in months.items()}
+    with _writing(settings, _UPSERT, months) as connection:
         if as_of is not None:
-            cursor.execute(_RECORD, [run_id, as_of, content_hash(_read(connection), as_of)])
+            connection.execute(_RECORD, [run_id, as_of, content_hash(_read(connection), as_of)])
 
 
 def confirm_loads(settings: Settings, months: Mapping[str, LoadedMonth]) -> None:
     """Move the watermarks of months in which a later snapshot found the same content."""
-    if not months:
-        return
-    with _writing(settings) as connection, connection.transaction(), connection.cursor() as cursor:
-        cursor.executemany(_CONFIRM, [{"month": month, "loaded": _json(loaded)} for month, loaded in months.items()])
+    if months:
+        with _writing(settings, _CONFIRM, months):
+            pass
 
 
 def last_training_snapshot(
-    settings: Settings, as_of: str | None = None, content_hash: str | None = None
+    settings: Settings, as_of: str | None = None, content: str | None = None
 ) -> TrainingSnapshot | None:
-    """The latest run that trained: of all runs, or of those at a month whose rows had this hash."""
+    """The latest run that trained: of all runs, or of those at a month whose rows had the content hash `content`."""
     query = """SELECT * FROM training_snapshots
         WHERE as_of = coalesce(%s, as_of) AND content_hash = coalesce(%s, content_hash) ORDER BY id DESC LIMIT 1"""
-    with _reading(settings) as connection:
-        if connection is None:
+    with psycopg_connect(settings, "state", autocommit=True) as connection:
+        if not table_exists(connection, "training_snapshots"):
             return None
-        return (
-            connection.cursor(row_factory=class_row(TrainingSnapshot)).execute(query, [as_of, content_hash]).fetchone()
-        )
+        return connection.cursor(row_factory=class_row(TrainingSnapshot)).execute(query, [as_of, content]).fetchone()
 
 
 def content_hash(months: Mapping[str, LoadedMonth], as_of: str) -> str:
@@ -149,24 +145,19 @@ def content_hash(months: Mapping[str, LoadedMonth], as_of: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _json(loaded: LoadedMonth) -> str:
-    return _ADAPTER.dump_json(loaded).decode()
-
-
 def _read(connection: psycopg.Connection) -> dict[str, LoadedMonth]:
     rows = connection.execute("SELECT month, loaded FROM load_log ORDER BY month").fetchall()
-    return {month: _ADAPTER.validate_python(loaded) for month, loaded in rows}
+    return {month: _LOADED_MONTH.validate_python(loaded) for month, loaded in rows}
 
 
 @contextmanager
-def _reading(settings: Settings) -> Iterator[psycopg.Connection | None]:
-    """A connection; None before the first load, because reading needs no right to create tables."""
-    with closing(psycopg_connect(settings, "state", autocommit=True)) as connection:
-        yield connection if table_exists(connection, "load_log") else None
-
-
-@contextmanager
-def _writing(settings: Settings) -> Iterator[psycopg.Connection]:
-    with closing(psycopg_connect(settings, "state", autocommit=True)) as connection:
+def _writing(
+    settings: Settings, statement: LiteralString, months: Mapping[str, LoadedMonth]
+) -> Iterator[psycopg.Connection]:
+    """A transaction that begins with the statement for each month."""
+    with psycopg_connect(settings, "state", autocommit=True) as connection:
         ensure_table(connection, "load_log", TABLES)
-        yield connection
+        values = [{"month": month, "loaded": _LOADED_MONTH.dump_json(held).decode()} for month, held in months.items()]
+        with connection.transaction():
+            connection.cursor().executemany(statement, values)
+            yield connection

@@ -126,11 +126,14 @@ def test_pending_rows_keep_their_age_across_ticks(
     assert requested(watched)
 
 
-def test_a_lost_cursor_loses_no_row(watched: Watched, connection: psycopg.Connection) -> None:
+@pytest.mark.parametrize("cursor", [None, '{"reconciled_at": null, "state": "no rows", "noted": {}}', "no JSON"])
+def test_a_lost_or_outdated_cursor_loses_no_row(
+    watched: Watched, connection: psycopg.Connection, cursor: str | None
+) -> None:
     insert_rows(connection, "2023-05", 150)
     finish(watched, requested(watched))
     insert_rows(connection, "2023-05", 200, "old", age=timedelta(days=400))
-    watched.cursor = None
+    watched.cursor = cursor
     assert requested(watched).partition_key == "2023-05"
 
 
