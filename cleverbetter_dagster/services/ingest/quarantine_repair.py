@@ -214,7 +214,7 @@ class _Retrial:
             entries = rows[violation["position"]]
             if (violation["column_name"], violation["reason"]) not in {(e.column_name, e.reason) for e in entries}:
                 same = ("row_id", "source", "table_name", "line", "raw")
-                new.append({**violation, **{name: getattr(entries[0], name) for name in same}})
+                new.append(violation | {name: getattr(entries[0], name) for name in same})
         if new:
             add(self._connection, pd.DataFrame(new))
 
