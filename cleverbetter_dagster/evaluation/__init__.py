@@ -1,4 +1,4 @@
-"""Judging models: metrics, intervals, the promotion gate, plots. Knows no Dagster, MLflow or SQL."""
+"""Judging models: metrics, intervals, the promotion gate, charts, reports. Knows no Dagster, MLflow or SQL."""
 
 from cleverbetter_dagster.evaluation.evaluator import ModelEvaluator
 

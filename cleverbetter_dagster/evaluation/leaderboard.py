@@ -1,6 +1,6 @@
 """Model families and baselines side by side, every figure with its interval."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -71,6 +71,11 @@ def leaderboard_row(name: str, rows: ScoredRows, spec: BootstrapSpec | None = No
         roi=_roi(bootstrap, rows),
         **_bankroll_intervals(bootstrap, allocation),
     )
+
+
+def with_first(rows: Sequence[LeaderboardRow], name: str) -> list[LeaderboardRow]:
+    """The rows with one model moved to the top: the order in which charts draw models, so that colours agree."""
+    return sorted(rows, key=lambda row: row.name != name)
 
 
 def leaderboard_frame(rows: list[LeaderboardRow]) -> pd.DataFrame:

@@ -178,8 +178,8 @@ def test_an_evaluation_shows_its_leaderboard_and_plots_where_people_look(trained
     page.get_by_text("[Show Markdown]").first.click()
     page.get_by_role("dialog").get_by_text("shrunk_return").first.wait_for(timeout=10_000)
     pictures = page.get_by_role("dialog").locator("img")
-    assert pictures.count() == 5
-    assert all(pictures.nth(n).evaluate("picture => picture.naturalWidth") > 700 for n in range(5))
+    assert pictures.count() == 6
+    assert all(pictures.nth(n).evaluate("picture => picture.naturalWidth") > 700 for n in range(6))
     keep(page, "evaluation_report")
 
 

@@ -13,7 +13,8 @@ from cleverbetter_dagster.defs.assets.metadata import page, picture, report_meta
 from cleverbetter_dagster.defs.failures import RETRY_PASSING_FAULTS, clear_failures
 from cleverbetter_dagster.defs.partitions import by_month, history_input
 from cleverbetter_dagster.defs.resources import Deployment
-from cleverbetter_dagster.evaluation.plots.models import split_timeline
+from cleverbetter_dagster.evaluation.charts.chart import png
+from cleverbetter_dagster.evaluation.charts.rows import split_chart
 from cleverbetter_dagster.services.ingest.loading import MonthLoad, load_months
 from cleverbetter_dagster.services.ingest.row_checks import ROW_CHECKS
 from cleverbetter_dagster.services.reports.store import report_on_split
@@ -152,5 +153,5 @@ def _split_metadata(dataset: Dataset) -> dict[str, dg.MetadataValue | int | str]
         "validation_start": str(split.validation_start),
         "test_start": str(split.test_start),
         "data_hash": dataset.record.data_hash,
-        "timeline": page(picture(split_timeline(timeline(dataset)), "split timeline")),
+        "timeline": page(picture(png(split_chart(timeline(dataset))), "split timeline")),
     }

@@ -1,19 +1,16 @@
 """From a view to one HTML file. Everything a person or another service wrote is escaped; nothing is fetched."""
 
-from functools import cache
+from itertools import count
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
+from cleverbetter_dagster.evaluation.charts.chart import Chart, svg
 from cleverbetter_dagster.evaluation.report.view import Number, Report
 
 
 def render(report: Report) -> str:
     """The report as one self-contained HTML document."""
-    return _environment().get_template("report.html.j2").render(report=report)
-
-
-@cache
-def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("cleverbetter_dagster.evaluation.report"),
         autoescape=True,
@@ -21,5 +18,11 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    numbers = count(1)
+
+    def inline_svg(chart: Chart) -> Markup:
+        return svg(chart, f"chart{next(numbers)}")
+
     environment.tests["figure"] = lambda cell: isinstance(cell, Number)
-    return environment
+    environment.filters["svg"] = inline_svg
+    return environment.get_template("report.html.j2").render(report=report)

@@ -1,17 +1,13 @@
 """What a report says, in the order it says it: plain frozen values, ready to be shown. Texts are not yet escaped."""
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from markupsafe import Markup
-
+from cleverbetter_dagster.evaluation.charts.chart import Chart
 from cleverbetter_dagster.evaluation.intervals.bootstrap import Interval
+from cleverbetter_dagster.evaluation.texts import DASH, decimal, percent
 
 Tone = Literal["good", "bad", "plain"]
-
-DASH = "–"
 
 
 @dataclass(frozen=True)
@@ -21,17 +17,6 @@ class Number:
     label: str
     value: str
     detail: str = ""
-
-
-@dataclass(frozen=True)
-class Chart:
-    """A picture as inline SVG, with its title, what it shows, and the meaning of its colours."""
-
-    title: str
-    caption: str
-    svg: Markup
-    legend: tuple[tuple[str, str], ...] = ()
-    """Pairs of colour and label."""
 
 
 @dataclass(frozen=True)
@@ -81,45 +66,10 @@ class Report:
     command: str = ""
 
 
-def figure(value: float | None, digits: int = 3) -> str:
-    """A number with that many decimals, a dash where there is none.
-
-    >>> figure(0.12345), figure(None)
-    ('0.123', '–')
-    """
-    return DASH if value is None or not math.isfinite(value) else _signed(f"{value:.{digits}f}")
-
-
-def percent(value: float | None, digits: int = 1, *, signed: bool = False) -> str:
-    """A fraction as a percentage.
-
-    >>> percent(-0.0123), percent(0.5, 0), percent(0.5, 0, signed=True), percent(-0.0001)
-    ('−1.2%', '50%', '+50%', '0.0%')
-    """
-    if value is None or not math.isfinite(value):
-        return DASH
-    sign = "+" if signed else ""
-    return _signed(f"{value:{sign}.{digits}%}")
-
-
 def with_interval(label: str, interval: Interval | None, digits: int = 3, *, as_percent: bool = False) -> Number:
     """An estimate, with its interval below."""
     if interval is None:
         return Number(label, DASH, "not defined")
     ends = [interval.point, interval.low, interval.high]
-    shown = [percent(end, 1) if as_percent else figure(end, digits) for end in ends]
+    shown = [percent(end, 1) if as_percent else decimal(end, digits) for end in ends]
     return Number(label, shown[0], f"{shown[1]} to {shown[2]}")
-
-
-def _signed(text: str) -> str:
-    """A number with a minus sign that is one; what is shown as nothing has no sign."""
-    return text.replace("-", "−") if any(digit in text for digit in "123456789") else text.lstrip("+-")
-
-
-def sentence_list(names: Sequence[str]) -> str:
-    """Names as they stand in a sentence.
-
-    >>> sentence_list(["a", "b", "c"])
-    'a, b and c'
-    """
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

@@ -1,77 +1,77 @@
-"""What the report on a walk-forward says: every month's models on the rows decided in the month after, side by side."""
+"""The report on a walk-forward: every month's models on the rows decided in the month after, side by side."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
+import pandas as pd
+
+from cleverbetter_dagster.evaluation.charts.chart import Chart
+from cleverbetter_dagster.evaluation.charts.estimates import decay_chart, monthly_chart
+from cleverbetter_dagster.evaluation.charts.money import bankroll_chart, drawdown_chart
 from cleverbetter_dagster.evaluation.intervals.bootstrap import Interval
 from cleverbetter_dagster.evaluation.metrics.allocation import AllocationResult
-from cleverbetter_dagster.evaluation.report import charts
-from cleverbetter_dagster.evaluation.report.view import Number, Report, Section, Table, figure, percent
+from cleverbetter_dagster.evaluation.report.view import Number, Report, Section, Table
+from cleverbetter_dagster.evaluation.texts import DASH, decimal, percent
 
 
 @dataclass(frozen=True)
 class WalkedModel:
-    """One family or baseline over the months of a walk-forward.
+    """One family, baseline or policy over the months of a walk-forward.
 
     Attributes:
         months: the months its rows were decided in (`2023-12`), ascending.
-        roc_auc, brier: of each of these months; None where not defined.
         allocation: its stakes over all months, replayed.
         promoted: how often it would have been promoted; None for a baseline.
     """
 
     months: tuple[str, ...]
-    roc_auc: tuple[Interval | None, ...]
-    brier: tuple[Interval | None, ...]
     allocation: AllocationResult
     promoted: int | None = None
 
 
 @dataclass(frozen=True)
 class WalkForwardView:
-    """A walk-forward, ready to be told.
+    """What the report on a walk-forward shows.
 
     Attributes:
-        summary: the one paragraph: what it says.
-        models: by name, the one most is said about first.
-        by_month: names of the models drawn month by month, few enough to be told apart; by default all.
+        summary: the first paragraph.
+        models: by name, the main one first.
+        monthly: `roc_auc` and `brier` by model and month, as `monthly_chart` takes them.
+        by_month: names of the models drawn month by month; few, so that each line can be followed.
+        decay: change of the AUC by age in months, for each family.
         numbers: headline figures, with their intervals.
-        tables: what else was found, such as decay with age, or known and unseen strategies apart.
+        tables: further results, such as known and unseen strategies apart.
         provenance, command: as in `Report`.
     """
 
     summary: str
     models: Mapping[str, WalkedModel]
+    monthly: pd.DataFrame
     by_month: tuple[str, ...] = ()
+    decay: Mapping[str, Sequence[tuple[int, Interval | None]]] = field(default_factory=dict)
     numbers: tuple[Number, ...] = ()
     tables: tuple[Table, ...] = ()
     provenance: tuple[tuple[str, str], ...] = ()
     command: str = ""
 
 
+def walk_forward_charts(view: WalkForwardView) -> dict[str, Chart]:
+    """The charts of a walk-forward by name: those of its page and of the UI."""
+    monthly, order = view.monthly[view.monthly["model"].isin(view.by_month)], list(view.models)
+    return {
+        "AUC by month": monthly_chart(monthly, "roc_auc", "AUC by month", order, 0.5),
+        "Brier score by month": monthly_chart(monthly, "brier", "Brier score by month", order),
+        "bankroll": bankroll_chart({name: model.allocation for name, model in view.models.items()}),
+        "drawdown": drawdown_chart(order[0], view.models[order[0]].allocation),
+        "decay with age": decay_chart(view.decay),
+    }
+
+
 def walk_forward_report(view: WalkForwardView) -> Report:
     """The report on a walk-forward."""
     months = sorted({month for model in view.models.values() for month in model.months})
     span = f"{months[0]} to {months[-1]}" if months else "no months"
-    drawn = {name: view.models[name] for name in view.by_month or view.models}
-    by_month = (
-        charts.monthly_chart(
-            "ROC AUC by month",
-            "Higher is better; the dashed line is chance. 95% intervals by resampling strategies.",
-            {name: (model.months, model.roc_auc) for name, model in drawn.items()},
-            lambda value: figure(value, 2),
-            0.5,
-        ),
-        charts.monthly_chart(
-            "Brier score by month",
-            "Lower is better. 95% intervals by resampling strategies.",
-            {name: (model.months, model.brier) for name, model in drawn.items()},
-            lambda value: figure(value, 2),
-        ),
-    )
-    allocations = {name: model.allocation for name, model in view.models.items()}
-    first = next(iter(allocations))
-    money = (charts.bankroll_chart(allocations), charts.drawdown_chart(first, allocations[first]))
+    charts = walk_forward_charts(view)
     text = "Each month's models, judged on the rows decided in the month after: rows they could not have seen."
     return Report(
         title="Walk-forward",
@@ -80,27 +80,38 @@ def walk_forward_report(view: WalkForwardView) -> Report:
         tone="plain",
         summary=view.summary,
         sections=(
-            Section("The figures", text, numbers=view.numbers, charts=by_month),
-            Section("Money", "The stakes of every month, replayed one after the other.", charts=money),
-            Section("In numbers", tables=(_table(view.models), *view.tables)),
+            Section(
+                "The figures",
+                text,
+                numbers=view.numbers,
+                charts=(charts["AUC by month"], charts["Brier score by month"]),
+            ),
+            Section(
+                "Money",
+                "The stakes of every month, replayed one after the other.",
+                charts=(charts["bankroll"], charts["drawdown"]),
+            ),
+            Section(
+                "In numbers", charts=(charts["decay with age"],), tables=(_over_all_months(view.models), *view.tables)
+            ),
         ),
         provenance=view.provenance,
         command=view.command,
     )
 
 
-def _table(models: Mapping[str, WalkedModel]) -> Table:
+def _over_all_months(models: Mapping[str, WalkedModel]) -> Table:
     lines = tuple(
         (
             name,
             f"{len(model.months)}",
             percent(model.allocation.growth, signed=True),
             percent(model.allocation.metrics.max_drawdown),
-            figure(model.allocation.metrics.sharpe_ratio, 2),
-            "–" if model.promoted is None else f"{model.promoted}",
+            decimal(model.allocation.metrics.sharpe_ratio, 2),
+            DASH if model.promoted is None else f"{model.promoted}",
         )
         for name, model in models.items()
     )
-    alike = len({model.months for model in models.values()}) == 1
-    note = "" if alike else "Not all were judged in the same months, so their figures do not compare directly."
+    same_months = len({model.months for model in models.values()}) == 1
+    note = "" if same_months else "Not all were judged in the same months, so their figures do not compare directly."
     return Table("Over all months", ("model", "months", "growth", "drawdown", "Sharpe ratio", "promoted"), lines, note)

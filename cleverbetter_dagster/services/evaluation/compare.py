@@ -8,11 +8,13 @@ import pandas as pd
 import pyarrow as pa
 
 from cleverbetter_dagster.betting.staking import StakingSpec
+from cleverbetter_dagster.evaluation.charts.chart import png
+from cleverbetter_dagster.evaluation.charts.money import bankroll_chart
+from cleverbetter_dagster.evaluation.charts.probabilities import roc_chart
 from cleverbetter_dagster.evaluation.intervals.bootstrap import BootstrapSpec
-from cleverbetter_dagster.evaluation.leaderboard import LeaderboardRow, leaderboard
+from cleverbetter_dagster.evaluation.leaderboard import LeaderboardRow, leaderboard, with_first
 from cleverbetter_dagster.evaluation.metrics.allocation import allocation_of
 from cleverbetter_dagster.evaluation.metrics.classification import brier_terms
-from cleverbetter_dagster.evaluation.plots.models import bankroll_plot, roc_plot
 from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
 from cleverbetter_dagster.evaluation.staking_comparison import StakingVerdict
 from cleverbetter_dagster.learning.catalogue import FAMILIES
@@ -86,8 +88,9 @@ def compare_families(evaluations: Mapping[str, pa.Table], spec: BootstrapSpec | 
         passed_over=choice.passed_over,
         broken_guards=choice.broken_guards,
     )
-    bankrolls = {row.name: allocation_of(scored[row.name]) for row in board}
-    return Comparison(record, board, {"roc": roc_plot(scored), "bankroll": bankroll_plot(bankrolls)})
+    drawn = {row.name: scored[row.name] for row in with_first(board, choice.challenger)}
+    bankrolls = {name: allocation_of(rows) for name, rows in drawn.items()}
+    return Comparison(record, board, {"roc": png(roc_chart(drawn)), "bankroll": png(bankroll_chart(bankrolls))})
 
 
 def choose_challenger(candidates: Mapping[str, Candidate]) -> ChallengerChoice:

@@ -7,19 +7,21 @@ import pyarrow as pa
 
 from cleverbetter_dagster.betting.staking import StakingSpec
 from cleverbetter_dagster.dataset.examples import pooled
+from cleverbetter_dagster.evaluation.charts.chart import png
+from cleverbetter_dagster.evaluation.charts.features import importance_chart
+from cleverbetter_dagster.evaluation.charts.money import bankroll_chart
+from cleverbetter_dagster.evaluation.charts.probabilities import (
+    precision_recall_chart,
+    probability_chart,
+    reliability_chart,
+    roc_chart,
+)
 from cleverbetter_dagster.evaluation.checks import CheckOutcome
 from cleverbetter_dagster.evaluation.drift import values_stay
 from cleverbetter_dagster.evaluation.intervals.bootstrap import BootstrapSpec, Interval
 from cleverbetter_dagster.evaluation.leaderboard import METRICS, LeaderboardRow, leaderboard
 from cleverbetter_dagster.evaluation.metrics.allocation import allocation_of
 from cleverbetter_dagster.evaluation.metrics.classification import classification_metrics
-from cleverbetter_dagster.evaluation.plots.models import (
-    bankroll_plot,
-    feature_importance_plot,
-    precision_recall_plot,
-    reliability_diagram,
-    roc_plot,
-)
 from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
 from cleverbetter_dagster.evaluation.staking_comparison import StakingVerdict
 from cleverbetter_dagster.learning.baselines import BASELINES
@@ -76,8 +78,8 @@ def evaluate(
     if not record.is_parents_own:
         with reopen_run(settings, record.run_id) as run:
             run.log_metrics(metrics)
-            for name, png in pictures.items():
-                run.log_file(f"plots/{name}.png", png)
+            for name, picture in pictures.items():
+                run.log_file(f"plots/{name}.png", picture)
             run.log_json("leaderboard.json", {"rows": [row.model_dump(mode="json") for row in board]})
             if verdict is not None:
                 run.log_metrics(staking_metrics(verdict))
@@ -142,10 +144,12 @@ def staking_metrics(verdict: StakingVerdict) -> dict[str, float | None]:
 def draw(model: FittedModel, scored: dict[str, ScoredRows], family: str) -> dict[str, bytes]:
     """The pictures of one evaluation as PNG, by name."""
     rows = scored[family]
-    return {
-        "reliability": reliability_diagram(rows.label, rows.probability),
-        "roc": roc_plot(scored),
-        "precision_recall": precision_recall_plot(scored),
-        "bankroll": bankroll_plot({name: allocation_of(model_rows) for name, model_rows in scored.items()}),
-        "feature_importance": feature_importance_plot(model.feature_importance()),
+    charts = {
+        "reliability": reliability_chart(rows.label, rows.probability),
+        "probabilities": probability_chart(rows.label, rows.probability),
+        "roc": roc_chart(scored),
+        "precision_recall": precision_recall_chart(scored),
+        "bankroll": bankroll_chart({name: allocation_of(model_rows) for name, model_rows in scored.items()}),
+        "feature_importance": importance_chart(model.feature_importance()),
     }
+    return {name: png(chart) for name, chart in charts.items()}

@@ -15,13 +15,14 @@ from cleverbetter_dagster.dataset.selection import passes_filter
 from cleverbetter_dagster.dataset.spec import GUIDE_MIN_COMPOSITE_SCORE, DatasetSpec
 from cleverbetter_dagster.dataset.splits import Partition, apply_split
 from cleverbetter_dagster.errors import DataError
+from cleverbetter_dagster.evaluation.charts.chart import png
+from cleverbetter_dagster.evaluation.charts.probabilities import probability_chart, reliability_chart
+from cleverbetter_dagster.evaluation.charts.rows import composite_chart
 from cleverbetter_dagster.evaluation.drift import drift_of, drift_of_columns
 from cleverbetter_dagster.evaluation.gate import PairedComparison, PromotionPolicy, Verdict, compare
 from cleverbetter_dagster.evaluation.intervals.bootstrap import BlockBootstrap, Interval
 from cleverbetter_dagster.evaluation.intervals.month_statistics import mean_statistic
 from cleverbetter_dagster.evaluation.leaderboard import LeaderboardRow, leaderboard_row
-from cleverbetter_dagster.evaluation.plots.models import reliability_diagram
-from cleverbetter_dagster.evaluation.plots.walk_forward import scores_over_time
 from cleverbetter_dagster.learning.baselines import BASELINES
 from cleverbetter_dagster.services.evaluation.scored_table import scored_rows
 from cleverbetter_dagster.services.monitoring.past_predictions import BACKTEST_RETURN, closed_predictions, most_decayed
@@ -84,7 +85,9 @@ def monitor(settings: Settings, rows: pd.DataFrame, splits: Mapping[str, SplitRe
     )
     pictures = _scores_picture(panel)
     if len(closed):
-        pictures["reliability of past predictions"] = reliability_diagram(closed[LABEL], closed["probability"])
+        past = closed[LABEL], closed["probability"]
+        pictures["reliability of past predictions"] = png(reliability_chart(*past))
+        pictures["past predictions"] = png(probability_chart(*past))
     return Monitoring(record, pictures)
 
 
@@ -166,4 +169,4 @@ def _scores_picture(panel: pd.DataFrame) -> dict[str, bytes]:
             "below": by_month.agg(lambda score: float((score < GUIDE_MIN_COMPOSITE_SCORE).mean())),
         }
     )
-    return {"composite scores": scores_over_time(composite.tail(SHOWN_MONTHS))}
+    return {"composite scores": png(composite_chart(composite.tail(SHOWN_MONTHS)))}

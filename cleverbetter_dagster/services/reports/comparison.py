@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 
+from cleverbetter_dagster.evaluation.charts.money import bankroll_chart
+from cleverbetter_dagster.evaluation.charts.probabilities import precision_recall_chart, roc_chart
 from cleverbetter_dagster.evaluation.intervals.bootstrap import BootstrapSpec
-from cleverbetter_dagster.evaluation.leaderboard import leaderboard
+from cleverbetter_dagster.evaluation.leaderboard import leaderboard, with_first
 from cleverbetter_dagster.evaluation.metrics.allocation import allocation_of
-from cleverbetter_dagster.evaluation.report import charts
 from cleverbetter_dagster.evaluation.report.view import Report, Section
 from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
 from cleverbetter_dagster.services.records import ChampionRecord, ComparisonRecord, SplitRecord
@@ -26,7 +27,7 @@ def comparison_report(
     """
     challenger = comparison.models[comparison.challenger]
     board = leaderboard(scored, bootstrap)
-    first = {row.name: scored[row.name] for row in sorted(board, key=lambda row: row.name != challenger.family)}
+    first = {row.name: scored[row.name] for row in with_first(board, challenger.family)}
     broken = [f"{family}: {told}" for family, found in comparison.broken_guards.items() for told in found]
     said = decision_of(decision, challenger, board, broken)
     return Report(
@@ -38,10 +39,10 @@ def comparison_report(
         reasons=said.reasons,
         sections=(
             board_section(board, challenger.family),
-            Section("Probabilities", charts=(charts.roc_chart(first), charts.precision_recall_chart(first))),
+            Section("Probabilities", charts=(roc_chart(first), precision_recall_chart(first))),
             Section(
                 "Money",
-                charts=(charts.bankroll_chart({name: allocation_of(rows) for name, rows in first.items()}),),
+                charts=(bankroll_chart({name: allocation_of(rows) for name, rows in first.items()}),),
             ),
         ),
         provenance=provenance(challenger, split),

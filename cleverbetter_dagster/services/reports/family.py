@@ -6,14 +6,22 @@ import pandas as pd
 
 from cleverbetter_dagster.dataset.as_of import AsOf
 from cleverbetter_dagster.dataset.examples import Examples
+from cleverbetter_dagster.evaluation.charts.features import impact_chart
+from cleverbetter_dagster.evaluation.charts.money import bankroll_chart, drawdown_chart
+from cleverbetter_dagster.evaluation.charts.probabilities import (
+    precision_recall_chart,
+    probability_chart,
+    reliability_chart,
+    roc_chart,
+)
 from cleverbetter_dagster.evaluation.intervals.bootstrap import BootstrapSpec
 from cleverbetter_dagster.evaluation.leaderboard import LeaderboardRow, leaderboard
 from cleverbetter_dagster.evaluation.metrics.allocation import allocation_of
 from cleverbetter_dagster.evaluation.metrics.shapley import shapley_values
-from cleverbetter_dagster.evaluation.report import charts
-from cleverbetter_dagster.evaluation.report.view import Number, Report, Section, Table, figure, percent, with_interval
+from cleverbetter_dagster.evaluation.report.view import Number, Report, Section, Table, with_interval
 from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
 from cleverbetter_dagster.evaluation.slices import SEASONS, Slice, quartile_names, sliced
+from cleverbetter_dagster.evaluation.texts import decimal, percent
 from cleverbetter_dagster.learning.model import PROBABILITY, FittedModel
 from cleverbetter_dagster.services.checks import broken_guards
 from cleverbetter_dagster.services.evaluation.checks import MODEL_CHECKS
@@ -101,10 +109,10 @@ def _probabilities(judged: Judged) -> Section:
         "Probabilities",
         text,
         charts=(
-            charts.reliability_chart(rows),
-            charts.probability_chart(rows),
-            charts.roc_chart(judged.scored),
-            charts.precision_recall_chart(judged.scored),
+            reliability_chart(rows.label, rows.probability),
+            probability_chart(rows.label, rows.probability),
+            roc_chart(judged.scored),
+            precision_recall_chart(judged.scored),
         ),
     )
 
@@ -120,10 +128,10 @@ def _money(judged: Judged) -> Section:
         numbers=(
             Number("Stakes placed", f"{metrics.n_bets:,}", "windows with a stake above 0"),
             Number("Windows won", percent(metrics.win_rate), "of those staked"),
-            Number("Profit factor", figure(metrics.profit_factor, 2), "gains over losses"),
-            Number("Final bankroll", figure(own.final_bankroll), "start = 1"),
+            Number("Profit factor", decimal(metrics.profit_factor, 2), "gains over losses"),
+            Number("Final bankroll", decimal(own.final_bankroll), "start = 1"),
         ),
-        charts=(charts.bankroll_chart(allocations), charts.drawdown_chart(judged.model.family, own)),
+        charts=(bankroll_chart(allocations), drawdown_chart(judged.model.family, own)),
     )
 
 
@@ -139,7 +147,7 @@ def _importance(judged: Judged) -> Section:
         "How far each feature moves the probability of single rows away from the average. It describes the model, not "
         "the world: of two features that say the same, either may get the credit."
     )
-    return Section("What it goes by", text, charts=(charts.impact_chart(values, asked),))
+    return Section("What it goes by", text, charts=(impact_chart(values, asked),))
 
 
 def _slices(judged: Judged, bootstrap: BootstrapSpec) -> Section:
@@ -215,7 +223,7 @@ def _strategy_table(title: str, chosen: pd.DataFrame) -> Table:
             str(row["strategy_id"]) + (f" ({row['method']})" if methods else ""),
             percent(row["probability"]),
             percent(row["expected_return"], 2, signed=True),
-            figure(row["confidence"], 2),
+            decimal(row["confidence"], 2),
             percent(row["recommended_stake"], 2),
         )
         for row in chosen.to_dict("records")

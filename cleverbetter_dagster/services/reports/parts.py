@@ -5,18 +5,15 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cleverbetter_dagster.evaluation.leaderboard import LeaderboardRow
-from cleverbetter_dagster.evaluation.report import charts
-from cleverbetter_dagster.evaluation.report.svg import Format
+from cleverbetter_dagster.evaluation.charts.estimates import Format, forest_chart
+from cleverbetter_dagster.evaluation.leaderboard import LeaderboardRow, with_first
 from cleverbetter_dagster.evaluation.report.view import (
     Section,
     Table,
     Tone,
-    figure,
-    percent,
-    sentence_list,
     with_interval,
 )
+from cleverbetter_dagster.evaluation.texts import decimal, percent, sentence_list
 from cleverbetter_dagster.services.records import ChampionRecord, EvaluatedModel, SplitRecord
 
 FORESTS = (
@@ -78,10 +75,10 @@ def said_of_challenger(decision: ChampionRecord, facts: str) -> Said:
 
 def board_section(board: Sequence[LeaderboardRow], first: str) -> Section:
     """All models side by side, `first` on top and in colour."""
-    rows = sorted(board, key=lambda row: row.name != first)
+    rows = with_first(board, first)
     drawn = tuple(
-        charts.forest_chart(
-            title, [(row.name, getattr(row, metric)) for row in rows], _shown(metric), f"{caption}; 95% intervals"
+        forest_chart(
+            title, f"{caption}; 95% intervals", [(row.name, getattr(row, metric)) for row in rows], _shown(metric)
         )
         for metric, title, caption in FORESTS
     )
@@ -153,8 +150,8 @@ def _updated(model: EvaluatedModel) -> str:
 
 
 def _judged_on(row: LeaderboardRow) -> str:
-    ends = f" ({figure(row.roc_auc.low)} to {figure(row.roc_auc.high)})" if row.roc_auc else ""
-    auc = f"{figure(row.roc_auc.point)}{ends}" if row.roc_auc else "not defined"
+    ends = f" ({decimal(row.roc_auc.low)} to {decimal(row.roc_auc.high)})" if row.roc_auc else ""
+    auc = f"{decimal(row.roc_auc.point)}{ends}" if row.roc_auc else "not defined"
     return f"On {row.n_rows:,} test rows of {row.n_months} months its AUC is {auc}."
 
 
@@ -164,8 +161,8 @@ def _compared(row: LeaderboardRow, board: Sequence[LeaderboardRow], name: str) -
     others = {other.name: other.brier.point for other in board if other.brier and other.name != name}
     better = [other for other, brier in others.items() if brier < row.brier.point]
     if better:
-        return f"Its Brier score of {figure(row.brier.point, 4)} is above that of {sentence_list(better)}."
-    return f"Its Brier score of {figure(row.brier.point, 4)} is the lowest of all."
+        return f"Its Brier score of {decimal(row.brier.point, 4)} is above that of {sentence_list(better)}."
+    return f"Its Brier score of {decimal(row.brier.point, 4)} is the lowest of all."
 
 
 def _earned(row: LeaderboardRow) -> str:
@@ -179,4 +176,4 @@ def _earned(row: LeaderboardRow) -> str:
 def _shown(metric: str) -> Format:
     if metric in AS_PERCENT:
         return lambda value: percent(value, 1)
-    return lambda value: figure(value, 3)
+    return lambda value: decimal(value, 3)

@@ -67,7 +67,7 @@ def newest_panel(dataset: Dataset) -> pd.DataFrame:
 
 
 def timeline(dataset: Dataset) -> pd.DataFrame:
-    """Examples by month of decision, as `evaluation.plots.split_timeline` draws them.
+    """Examples by month of decision, as `evaluation.charts.rows.split_chart` draws them.
 
     Returns:
         One row per month with any example, ascending; counts in the columns `train`, `validation`, `test`, `purged`.

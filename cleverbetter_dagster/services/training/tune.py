@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from cleverbetter_dagster.dataset.examples import pooled
 from cleverbetter_dagster.errors import DatabaseUnavailable
-from cleverbetter_dagster.evaluation.plots.study import optimisation_history, parameter_importances
+from cleverbetter_dagster.evaluation.charts.chart import png
+from cleverbetter_dagster.evaluation.charts.study import history_chart, parameter_chart
 from cleverbetter_dagster.learning.catalogue import get_family
 from cleverbetter_dagster.learning.scoring.spec import HIGHER_IS_BETTER, StudySpec
 from cleverbetter_dagster.learning.tuning.results import OnProgress, StudyContext, StudyResult
@@ -207,8 +208,11 @@ def _tuned(
 
 def _pictures(record: StudyRecord, result: StudyResult) -> dict[str, bytes]:
     maximise = record.metric in HIGHER_IS_BETTER
-    history = optimisation_history(result.history, record.default_value or 0.0, record.metric, maximise=maximise)
-    pictures = {"optimisation history": history}
+    charts = {
+        "optimisation history": history_chart(
+            result.history, record.default_value or 0.0, record.metric, maximise=maximise
+        )
+    }
     if result.importances:
-        pictures["parameter importances"] = parameter_importances(result.importances, record.metric)
-    return pictures
+        charts["parameter importances"] = parameter_chart(result.importances, record.metric)
+    return {name: png(chart) for name, chart in charts.items()}

@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from cleverbetter_dagster.evaluation.gate import PromotionPolicy
-from cleverbetter_dagster.evaluation.intervals.bootstrap import BootstrapSpec, Interval
+from cleverbetter_dagster.evaluation.intervals.bootstrap import Interval
 from cleverbetter_dagster.evaluation.metrics.allocation import allocation_of
-from cleverbetter_dagster.evaluation.report.view import DASH, Number, Table, figure, percent, with_interval
+from cleverbetter_dagster.evaluation.report.view import Number, Table, with_interval
 from cleverbetter_dagster.evaluation.report.walk_forward import WalkedModel, WalkForwardView
+from cleverbetter_dagster.evaluation.texts import DASH, decimal, percent
 from cleverbetter_dagster.services.evaluation.scored_table import MODEL
 from cleverbetter_dagster.services.records import ModelRecord
 from cleverbetter_dagster.services.walk_forward.figures import by_model
@@ -52,7 +53,12 @@ def walk_forward_view(
     return WalkForwardView(
         summary=summary_of(record),
         models=_walked(walk, record, monthly, [*families, OVERALL_POLICY, *baselines]),
+        monthly=monthly,
         by_month=(*families, *informed[:1]),
+        decay={
+            family: [(step.age, step.auc_change) for step in record.decay if step.family == family]
+            for family in families
+        },
         numbers=_numbers(record, families[0]),
         tables=(
             _decay(record),
@@ -77,23 +83,12 @@ def _walked(
     for name in order:
         if name not in scored:  # a policy that never promoted has staked nothing
             continue
-        rows = monthly[monthly[MODEL] == name]
         walked[name] = WalkedModel(
-            months=tuple(rows[MONTH]),
-            roc_auc=_intervals(rows, "roc_auc"),
-            brier=_intervals(rows, "brier"),
+            months=tuple(monthly.loc[monthly[MODEL] == name, MONTH]),
             allocation=allocation_of(scored[name]),
             promoted=promotions.get(name, promotions.get(alone(name))),
         )
     return walked
-
-
-def _intervals(rows: pd.DataFrame, metric: str) -> tuple[Interval | None, ...]:
-    level = BootstrapSpec().level
-    ends = zip(rows[metric], rows[f"{metric}_low"], rows[f"{metric}_high"], strict=True)
-    return tuple(
-        None if pd.isna(point) else Interval(point=point, low=low, high=high, level=level) for point, low, high in ends
-    )
 
 
 def _numbers(record: WalkForwardRecord, family: str) -> tuple[Number, ...]:
@@ -157,11 +152,11 @@ def _stability(record: WalkForwardRecord) -> Table:
     lines: list[Line] = [
         (
             one.family,
-            figure(one.auc_deviation),
+            decimal(one.auc_deviation),
             percent(one.above_chance, 0),
             percent(one.beating_baselines, 0),
             Number("", percent(one.worst_return, signed=True), one.worst_month),
-            figure(one.rank_agreement, 2),
+            decimal(one.rank_agreement, 2),
         )
         for one in record.stability
     ]
@@ -175,7 +170,7 @@ def _significance(record: WalkForwardRecord) -> Table:
     lines: list[Line] = [
         (
             family,
-            figure(one.monthly_sharpe, 2),
+            decimal(one.monthly_sharpe, 2),
             percent(one.probabilistic_sharpe),
             percent(one.deflated_sharpe),
             f"{one.tuning_trials}",

@@ -3,24 +3,24 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import pandas as pd
 import pyarrow as pa
 
 from cleverbetter_dagster.dataset.as_of import AsOf
 from cleverbetter_dagster.errors import DataError
+from cleverbetter_dagster.evaluation.charts.chart import png
 from cleverbetter_dagster.evaluation.gate import PromotionPolicy
-from cleverbetter_dagster.evaluation.metrics.allocation import allocation_of
-from cleverbetter_dagster.evaluation.plots.models import bankroll_plot
-from cleverbetter_dagster.evaluation.plots.walk_forward import decay_plot, metric_by_month
-from cleverbetter_dagster.evaluation.report.walk_forward import walk_forward_report
-from cleverbetter_dagster.services.evaluation.scored_table import MODEL
+from cleverbetter_dagster.evaluation.report.walk_forward import (
+    WalkForwardView,
+    walk_forward_charts,
+    walk_forward_report,
+)
 from cleverbetter_dagster.services.records import ModelRecord, ReportRecord, SplitRecord
 from cleverbetter_dagster.services.reports.store import WALK_FORWARD, keep
 from cleverbetter_dagster.services.training.datasets import data_hash, rows_until
-from cleverbetter_dagster.services.walk_forward.figures import by_model, figures_of, monthly_scores
+from cleverbetter_dagster.services.walk_forward.figures import figures_of, monthly_scores
 from cleverbetter_dagster.services.walk_forward.page import walk_forward_view
 from cleverbetter_dagster.services.walk_forward.records import WalkForwardRecord
-from cleverbetter_dagster.services.walk_forward.study import AGE, EQUAL_STAKES, JUDGED, Walk, walk_forward
+from cleverbetter_dagster.services.walk_forward.study import walk_forward
 from cleverbetter_dagster.services.walk_forward.summary import summary_of
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.tracking.package import load_model
@@ -64,10 +64,10 @@ def report(
     record, monthly = figures_of(walk, present, data_hash(known)), monthly_scores(walk)
     table = pa.Table.from_pandas(monthly, preserve_index=False)
     signed = table.replace_schema_metadata({**(table.schema.metadata or {}), RECORD_METADATA: record.model_dump_json()})
-    html = walk_forward_report(walk_forward_view(walk, record, monthly, models, policy))
+    view = walk_forward_view(walk, record, monthly, models, policy)
     best = present[next(row.name for row in record.board if row.name in record.significance)]
-    page = keep(settings, WALK_FORWARD, record.as_ofs[-1], html, best[max(best)].run_id)
-    return Report(signed, record, pictures_of(walk, record, monthly), summary_of(record), page)
+    page = keep(settings, WALK_FORWARD, record.as_ofs[-1], walk_forward_report(view), best[max(best)].run_id)
+    return Report(signed, record, pictures_of(view), summary_of(record), page)
 
 
 def walk_forward_record(table: pa.Table) -> WalkForwardRecord:
@@ -82,28 +82,6 @@ def walk_forward_record(table: pa.Table) -> WalkForwardRecord:
     return WalkForwardRecord.model_validate_json(text)
 
 
-def pictures_of(walk: Walk, record: WalkForwardRecord, monthly: pd.DataFrame) -> dict[str, bytes]:
-    """The pictures of a walk-forward as PNG, by name; families in full colour before baselines."""
-    families = [row.name for row in record.board if row.name in record.significance]
-    baselines = [row.name for row in record.board if row.name not in record.significance]
-    policies = [replay.policy for replay in record.replays[:1]]
-    order = {name: position for position, name in enumerate([*families, *policies, *baselines])}
-    drawn = monthly[monthly[MODEL].isin([*families, *baselines])].sort_values(
-        MODEL, key=lambda names: names.map(order), kind="stable"
-    )
-    informed = drawn[drawn[MODEL] != EQUAL_STAKES]
-    scored = by_model(walk.scores[(walk.scores[AGE] == 1) & walk.scores[JUDGED]])
-    allocations = {name: allocation_of(scored[name]) for name in order if name in scored}
-    changes = {
-        stability.family: [(step.age, step.auc_change) for step in record.decay if step.family == stability.family]
-        for stability in record.stability
-    }
-    band = "of models a month old; bands: 95% by resampling strategies"
-    return {
-        "AUC by month": metric_by_month(informed, "roc_auc", "AUC by month", band, 0.5),
-        "Brier score by month": metric_by_month(
-            drawn, "brier", "Brier score by month", f"{band}; lower is better", None
-        ),
-        "bankroll": bankroll_plot(allocations),
-        "decay with age": decay_plot(changes),
-    }
+def pictures_of(view: WalkForwardView) -> dict[str, bytes]:
+    """The charts of a walk-forward as PNG, by name."""
+    return {name: png(chart) for name, chart in walk_forward_charts(view).items()}
