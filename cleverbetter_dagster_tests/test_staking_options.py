@@ -11,7 +11,7 @@ from cleverbetter_dagster.cli.models import launch as launching
 from cleverbetter_dagster.dataset.as_of import AsOf
 from cleverbetter_dagster.dataset.simulation.rows import SampleSpec, sample_rows
 from cleverbetter_dagster.dataset.spec import DatasetSpec
-from cleverbetter_dagster.defs.assets.families import StakingConfig
+from cleverbetter_dagster.defs.assets.config import StakingConfig
 from cleverbetter_dagster.defs.launches import Launch
 from cleverbetter_dagster.errors import InvalidInput
 from cleverbetter_dagster.model_registry import ModelRegistry

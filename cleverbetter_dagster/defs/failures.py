@@ -1,10 +1,11 @@
-"""How errors become failures of a step: passing faults are tried again with back-off, everything else at once not.
+"""How errors become failures of a step: transient faults are tried again later, everything else fails at once.
 
-Bad data, bad settings and bugs do not pass by waiting.
+Waiting cures no wrong data, no wrong settings and no bugs.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any, TypeVar
 
 import dagster as dg
 import psycopg
@@ -12,19 +13,21 @@ from sqlalchemy.exc import OperationalError
 
 from cleverbetter_dagster.errors import CleverBetterError, DatabaseUnavailable
 
-RETRY_PASSING_FAULTS = dg.RetryPolicy(
+Result = TypeVar("Result")
+
+RETRY_TRANSIENT_FAULTS = dg.RetryPolicy(
     max_retries=3, delay=5, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS
 )
 
-PASSING = (DatabaseUnavailable, psycopg.OperationalError, OperationalError, ConnectionError, TimeoutError)
+TRANSIENT = (DatabaseUnavailable, psycopg.OperationalError, OperationalError, ConnectionError, TimeoutError)
 
 
 @contextmanager
-def clear_failures() -> Iterator[None]:
-    """Around an asset's body: decides what `RETRY_PASSING_FAULTS` retries, and shows our own errors as they are."""
+def step_failures() -> Iterator[None]:
+    """Lets `RETRY_TRANSIENT_FAULTS` retry transient faults; turns every other error into a failure with its message."""
     try:
         yield
-    except PASSING:
+    except TRANSIENT:
         raise
     except CleverBetterError as error:
         raise dg.Failure(description=str(error), allow_retries=False) from error
@@ -32,13 +35,32 @@ def clear_failures() -> Iterator[None]:
         raise dg.Failure(description=f"{type(error).__name__}: {error}", allow_retries=False) from error
 
 
+def each_month(
+    context: dg.AssetExecutionContext,
+    results: Iterable[tuple[str, Result]],
+    metadata: Callable[[Result], dict[str, Any]],
+) -> dict[str, Result]:
+    """The results of an asset by month, each with its metadata in the UI.
+
+    Args:
+        results: months with their results. Errors while they are computed fail as in `step_failures`.
+        metadata: of one result.
+    """
+    by_month: dict[str, Result] = {}
+    with step_failures():
+        for month, result in results:
+            context.add_asset_metadata(metadata(result), partition_key=month)
+            by_month[month] = result
+    return by_month
+
+
 def failure_of(instance: dg.DagsterInstance, run_id: str) -> str:
-    """What the failed steps of a run said, innermost cause included, a line each."""
+    """The messages of a run's failed steps, one line each, with the innermost cause."""
     lines = []
     for entry in instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_FAILURE):
-        data = entry.get_dagster_event().step_failure_data
-        if data.user_failure_data and data.user_failure_data.description:
-            lines.append(f"{entry.step_key}: {data.user_failure_data.description}")
-        elif data.error is not None:
-            lines.append(f"{entry.step_key}: {(data.error.cause or data.error).message.strip()}")
+        failure = entry.get_dagster_event().step_failure_data
+        if failure.user_failure_data and failure.user_failure_data.description:
+            lines.append(f"{entry.step_key}: {failure.user_failure_data.description}")
+        elif failure.error is not None:
+            lines.append(f"{entry.step_key}: {(failure.error.cause or failure.error).message.strip()}")
     return "\n".join(lines) or "No step failed by itself; the run's log in Dagster's UI says why."

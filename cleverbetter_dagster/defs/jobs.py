@@ -1,4 +1,4 @@
-"""Jobs people, schedules and sensors start by name, which of them exclude each other, and how their steps are run."""
+"""The jobs that people, schedules and sensors start, which of them exclude each other, and how their steps run."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -16,80 +16,79 @@ PREDICT = "predict"
 WALK_FORWARD = "walk_forward"
 
 LANE = "cleverbetter/lane"
-"""Tag of a run's kind of work. `dagster.yaml` lets one run of the lane `training` go at a time: each may load rows
-again, under the feet of another. Predictions have a lane of their own, so no tuning makes them wait."""
+"""Tag with a run's kind of work. `dagster.yaml` allows one run of the lane `training` at a time, because each may load
+rows again that another reads. Predictions have their own lane, so they never wait for a training."""
 
 TRAINING_LANE = {LANE: "training"}
 PREDICTION_LANE = {LANE: "predictions", "dagster/priority": "10"}
 
+SLOW_IMPORTS = ["cleverbetter_dagster.definitions", "dagster_mlflow", "lightgbm", "sklearn.ensemble"]
+
 EXECUTOR = dg.multiprocess_executor.configured(
     {
         "max_concurrent": 2,
-        # Forked from a server that has imported the slow packages once: 1 s a step instead of 5 s.
-        "start_method": {
-            "forkserver": {
-                "preload_modules": [
-                    "cleverbetter_dagster.definitions",
-                    "dagster_mlflow",
-                    "lightgbm",
-                    "sklearn.ensemble",
-                ]
-            }
-        },
+        # Steps fork from a server that has imported the slow packages once: 1 s a step instead of 5 s.
+        "start_method": {"forkserver": {"preload_modules": SLOW_IMPORTS}},
     }
 )
 
 
 def jobs(partitions: dg.MonthlyPartitionsDefinition) -> list[Any]:
-    """All jobs; each runs at a month, or over a range of months, but for the one that gathers months."""
+    """All jobs. Each runs for a month or a range of months, except the one that reads all months together."""
     walk_forward = dg.AssetSelection.assets("walk_forward_report")
     everything = dg.AssetSelection.all() - dg.AssetSelection.groups(UPSTREAM) - walk_forward
     studies = dg.AssetSelection.assets(*(f"{family}_study" for family in FAMILIES))
-    described: dict[str, tuple[dg.AssetSelection, dict[str, str], str]] = {
-        LOAD_ROWS: (
+
+    def job(
+        name: str,
+        selection: dg.AssetSelection,
+        description: str,
+        tags: dict[str, str] = TRAINING_LANE,
+        months: dg.MonthlyPartitionsDefinition | None = partitions,
+    ) -> Any:
+        return dg.define_asset_job(name, selection, partitions_def=months, tags=tags, description=description)
+
+    return [
+        job(
+            LOAD_ROWS,
             dg.AssetSelection.assets("training_rows"),
-            TRAINING_LANE,
-            "Loads and validates the rows of the chosen months. Launch it over a range to load history.",
+            "Loads and validates the rows of the chosen months. Launch it for a range of months to load history.",
         ),
-        RETRAIN: (
+        job(
+            RETRAIN,
             everything,
-            TRAINING_LANE,
-            "Loads the month's rows and those of every earlier month that changed, then splits, tunes, trains, "
-            "evaluates, compares, promotes and predicts as of that month.",
+            "Loads the rows of the month and of every earlier month that changed. Then splits, tunes, trains, "
+            "evaluates, compares, promotes and predicts as of the month.",
         ),
-        INCREMENTAL: (
+        job(
+            INCREMENTAL,
             everything - studies,
-            TRAINING_LANE,
-            "As retrain, without tuning: every family is updated from its current version with the rows that are new. "
-            "Requested automatically when rows arrive.",
+            "Like retrain, but without tuning: updates the current version of every family with the new rows. Starts "
+            "automatically when new rows arrive.",
         ),
-        PREDICT: (
+        job(
+            PREDICT,
             dg.AssetSelection.assets("strategy_predictions"),
-            PREDICTION_LANE,
-            "Scores every live strategy with the champion as of the month, from the rows that are loaded. Passes by "
-            "whatever trains.",
+            "Scores every live strategy with the champion as of the month, from the rows already loaded. Runs in "
+            "parallel with training.",
+            tags=PREDICTION_LANE,
         ),
-    }
-    by_month = [
-        dg.define_asset_job(name, selection, partitions_def=partitions, tags=tags, description=description)
-        for name, (selection, tags, description) in described.items()
+        job(
+            WALK_FORWARD,
+            walk_forward,
+            "Judges the models of all months, each on the rows of the month after. Run it after a backfill in the "
+            "UI; `cleverbetter backfill` runs it itself.",
+            months=None,
+        ),
     ]
-    gathering = dg.define_asset_job(
-        WALK_FORWARD,
-        walk_forward,
-        tags=TRAINING_LANE,
-        description="Gathers the models of all months, each judged on the rows of the month after. Run it after a "
-        "backfill; `cleverbetter backfill` does.",
-    )
-    return [*by_month, gathering]
 
 
 def run_config(spec: DatasetSpec, update: Iterable[str] = ()) -> dict[str, Any]:
-    """Run configuration of a training that nobody configures.
+    """Run configuration of a training that a schedule or a sensor starts.
 
     Args:
         spec: choices of examples and split.
-        update: families whose models go on from their newest versions; none is trained in full, with a study.
+        update: families whose newest versions are updated; with none, all are trained in full, with a study.
     """
     split = {"temporal_split": {"config": spec.model_dump(mode="json")}}
     return {"ops": {**split, **{f"{family}_model": {"config": {"training": "incremental"}} for family in update}}}

@@ -1,16 +1,32 @@
-"""The one time partition: months, `2023-12`. Rows by the month their window ended in, the rest by as_of month."""
+"""The time partition: months, `2023-12`. Rows by the month in which their window ended, the rest by as_of month."""
 
 from typing import Any
 
 import dagster as dg
 
+from cleverbetter_dagster.defs.failures import RETRY_TRANSIENT_FAULTS
+
 HISTORY_MONTHS = 12 * 200
-OWNERS = ["team:betting"]
+MAY_LACK_PARTITIONS = {"may_lack_partitions": True}
+"""Metadata of an input whose partitions may be missing; see `io_manager`."""
+
+SHARED: dict[str, Any] = {
+    "owners": ["team:betting"],
+    # A range of months is one run. Dagster's command line requires it, also of assets without partitions.
+    "backfill_policy": dg.BackfillPolicy.single_run(),
+    "retry_policy": RETRY_TRANSIENT_FAULTS,
+}
+"""Arguments of every asset."""
 
 
 def monthly(first_month: str) -> dg.MonthlyPartitionsDefinition:
     """Months from `first_month` up to and including the current, unfinished one, in UTC."""
     return dg.MonthlyPartitionsDefinition(start_date=first_month, fmt="%Y-%m", end_offset=1, timezone="UTC")
+
+
+def by_month(partitions: dg.MonthlyPartitionsDefinition) -> dict[str, Any]:
+    """Arguments of every monthly asset."""
+    return {"partitions_def": partitions, **SHARED}
 
 
 def whole_history() -> dg.TimeWindowPartitionMapping:
@@ -20,11 +36,6 @@ def whole_history() -> dg.TimeWindowPartitionMapping:
     )
 
 
-def history_input() -> dg.AssetIn:
-    """The rows of every month up to as_of; months never materialised are absent from the input."""
-    return dg.AssetIn(key="training_rows", partition_mapping=whole_history(), metadata={"may_lack_partitions": True})
-
-
-def by_month(partitions: dg.MonthlyPartitionsDefinition) -> dict[str, Any]:
-    """Arguments every monthly asset shares: a range of months is one run, which the command line requires."""
-    return {"partitions_def": partitions, "backfill_policy": dg.BackfillPolicy.single_run(), "owners": OWNERS}
+def history_input(asset: str = "training_rows") -> dg.AssetIn:
+    """All months of an asset up to as_of; months that were never materialised are not in the input."""
+    return dg.AssetIn(asset, partition_mapping=whole_history(), metadata=MAY_LACK_PARTITIONS)

@@ -7,7 +7,8 @@ import dagster as dg
 import pytest
 
 from cleverbetter_dagster.definitions import defs
-from cleverbetter_dagster.defs.assets.families import StudyConfig, family_assets, study_config
+from cleverbetter_dagster.defs.assets.config import StudyConfig, study_config
+from cleverbetter_dagster.defs.assets.families import family_assets
 from cleverbetter_dagster.defs.partitions import monthly
 from cleverbetter_dagster.learning.catalogue import FAMILIES
 from cleverbetter_dagster.learning.ensemble.family import Ensemble

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from cleverbetter_dagster.definitions import defs
-from cleverbetter_dagster.defs.assets.families import study_config
+from cleverbetter_dagster.defs.assets.config import study_config
 from cleverbetter_dagster.defs.launches import JOB_ID_TAG, RANGE_END_TAG, RANGE_START_TAG, job_id, launches
 from cleverbetter_dagster.defs.requests import MOST_TRIALS, OPTIONS, TrainingRequest
 from cleverbetter_dagster.errors import InvalidRequest

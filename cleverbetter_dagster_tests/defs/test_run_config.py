@@ -11,10 +11,14 @@ from dagster import Field
 from pydantic.fields import FieldInfo
 
 from cleverbetter_dagster.definitions import defs
-from cleverbetter_dagster.defs.assets.champion import PromotionConfig
-from cleverbetter_dagster.defs.assets.families import FitConfig, StakingConfig, study_config
-from cleverbetter_dagster.defs.assets.rows import SplitConfig
-from cleverbetter_dagster.defs.assets.walk_forward import WalkForwardConfig
+from cleverbetter_dagster.defs.assets.config import (
+    PromotionConfig,
+    SplitConfig,
+    StakingConfig,
+    FitConfig,
+    WalkForwardConfig,
+    study_config,
+)
 from cleverbetter_dagster.learning.catalogue import FAMILIES
 
 JOBS = {job.name: job for job in defs.resolve_all_job_defs()}

@@ -23,7 +23,7 @@ def check_specs(checks: Sequence[Check[Subject]], asset: str) -> list[dg.AssetCh
 
 
 def check_results(checks: Sequence[Check[Subject]], subjects: Mapping[str, Subject]) -> list[dg.AssetCheckResult]:
-    """One result per check: it passes where every month of the run passes."""
+    """One result per check: it passes if every month of the run passes."""
     return [_result(check, subjects) for check in checks]
 
 

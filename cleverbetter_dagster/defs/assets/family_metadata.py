@@ -1,13 +1,13 @@
-"""How the assets of a family tell in the UI what came of them: parameters, fits, leaderboards, significance."""
+"""What the UI shows beside the assets of a family: hyperparameters, fits, leaderboards, significance."""
 
 from cleverbetter_dagster.defs.assets.metadata import (
-    Fact,
+    Metadata,
     interval,
+    markdown,
     number,
-    page,
     picture,
     rounded,
-    staking_page,
+    staking_tables,
     table,
 )
 from cleverbetter_dagster.evaluation.leaderboard import METRICS, LeaderboardRow
@@ -18,11 +18,11 @@ from cleverbetter_dagster.services.training.tune import TunedParams
 HEADLINE = ("roc_auc", "brier", "roi", "growth")
 
 
-def study_metadata(tuned: TunedParams) -> dict[str, Fact]:
+def study_metadata(tuned: TunedParams) -> Metadata:
     study = tuned.record
     rows = [{"parameter": name, "value": value} for name, value in study.params.items()]
-    facts = {
-        "report": page(table(rows), *(picture(png, name) for name, png in tuned.pictures.items())),
+    metadata: Metadata = {
+        "report": markdown(table(rows), *(picture(png, name) for name, png in tuned.pictures.items())),
         f"mean_fold_{study.metric}": study.value,
         f"mean_fold_{study.metric}_of_defaults": study.default_value,
         "mean_fold_auc": study.mean_auc,
@@ -34,10 +34,10 @@ def study_metadata(tuned: TunedParams) -> dict[str, Fact]:
         "study": study.study or "none: the defaults",
         "warm_started_from": study.warm_started_from or "nothing",
     }
-    return rounded(facts)
+    return rounded(metadata)
 
 
-def model_metadata(model: ModelRecord, report: dict) -> dict[str, Fact]:
+def model_metadata(model: ModelRecord, report: dict) -> Metadata:
     return {
         "fitted_rows": model.fitted_rows,
         "training": model.training,
@@ -49,33 +49,35 @@ def model_metadata(model: ModelRecord, report: dict) -> dict[str, Fact]:
         "mlflow_run_id": model.run_id,
         "model_uri": model.model_uri,
         "sha256": model.sha256,
-        "fit": page(table([{"fact": name, "value": value} for name, value in report.items()])),
+        "fit": markdown(table([{"figure": name, "value": value} for name, value in report.items()])),
     }
 
 
-def evaluation_metadata(judged: Evaluation) -> dict[str, Fact]:
-    row = next(row for row in judged.board if row.name == judged.model.family)
-    found: dict[str, Fact] = {name: value.point for name in HEADLINE if (value := getattr(row, name)) is not None}
-    found |= {f"{name}_95%": interval(getattr(row, name)) for name in HEADLINE}
-    pictures = [picture(png, name) for name, png in judged.pictures.items()]
-    verdict = judged.model.staking_verdict
-    staking: dict[str, Fact] = {}
+def evaluation_metadata(evaluation: Evaluation) -> Metadata:
+    model, significance = evaluation.model, evaluation.significance
+    row = next(row for row in evaluation.board if row.name == model.family)
+    estimates = {name: getattr(row, name) for name in HEADLINE}
+    pictures = [picture(png, name) for name, png in evaluation.pictures.items()]
+    verdict = model.staking_verdict
+    staking: Metadata = {}
     if verdict is not None:
-        staking = {"staking": staking_page([verdict]), "stakes_earn_their_place": str(verdict.earns_its_place)}
-    facts = {
-        "report": page(board_table(judged.board), significance_table(judged.significance), *pictures),
-        **staking,
-        **found,
-        **{name: value for name, value in judged.significance.metrics().items() if value is not None},
-        "dagster/row_count": row.n_rows,
-        "model": f"{judged.model.family} v{judged.model.version}",
-        "chosen_from_trials": judged.model.trials,
-        "mlflow_run_id": judged.model.run_id,
-    }
-    return rounded(facts)
+        staking = {"staking": staking_tables([verdict]), "stakes_earn_their_place": str(verdict.earns_its_place)}
+    return rounded(
+        {
+            "report": markdown(leaderboard_table(evaluation.board), significance_table(significance), *pictures),
+            **staking,
+            **{name: estimate.point for name, estimate in estimates.items() if estimate is not None},
+            **{f"{name}_95%": interval(estimate) for name, estimate in estimates.items()},
+            **{name: value for name, value in significance.metrics().items() if value is not None},
+            "dagster/row_count": row.n_rows,
+            "model": f"{model.family} v{model.version}",
+            "chosen_from_trials": model.trials,
+            "mlflow_run_id": model.run_id,
+        }
+    )
 
 
-def board_table(board: list[LeaderboardRow]) -> str:
+def leaderboard_table(board: list[LeaderboardRow]) -> str:
     """The leaderboard with its intervals, as a Markdown table."""
     return table(
         [

@@ -1,13 +1,13 @@
 """The comparison of all families as of a month: the leaderboard and the challenger."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import dagster as dg
 import pyarrow as pa
 
-from cleverbetter_dagster.defs.assets.family_metadata import board_table
-from cleverbetter_dagster.defs.assets.metadata import page, picture, staking_page
-from cleverbetter_dagster.defs.failures import clear_failures
+from cleverbetter_dagster.defs.assets.family_metadata import leaderboard_table
+from cleverbetter_dagster.defs.assets.metadata import Metadata, markdown, picture, staking_tables
+from cleverbetter_dagster.defs.failures import each_month
 from cleverbetter_dagster.defs.partitions import by_month
 from cleverbetter_dagster.services.evaluation.compare import Comparison, compare_families
 from cleverbetter_dagster.services.records import ComparisonRecord
@@ -24,36 +24,33 @@ def model_comparison(families: Sequence[str], partitions: dg.MonthlyPartitionsDe
         ins={family: dg.AssetIn(f"{family}_evaluation", dagster_type=SCORED) for family in families},
         group_name=GROUP,
         kinds={"python"},
-        description=(
-            "Leaderboard of all families and baselines on the test rows of the as_of month; the best family challenges."
-        ),
+        description="Leaderboard of all families and baselines on the test rows of the as_of month. The best family is "
+        "the challenger.",
         code_version="2",
     )
     def model_comparison(
         context: dg.AssetExecutionContext, **evaluations: dict[str, pa.Table]
     ) -> dict[str, ComparisonRecord]:
-        compared: dict[str, Comparison] = {}
-        with clear_failures():
-            for month in context.partition_keys:
-                compared[month] = compare_families({family: tables[month] for family, tables in evaluations.items()})
-                context.add_asset_metadata(_comparison_metadata(compared[month]), partition_key=month)
-        return {month: comparison.record for month, comparison in compared.items()}
+        compared = (
+            (month, compare_families({family: tables[month] for family, tables in evaluations.items()}))
+            for month in context.partition_keys
+        )
+        comparisons = each_month(context, compared, _metadata)
+        return {month: comparison.record for month, comparison in comparisons.items()}
 
     return model_comparison
 
 
-def _comparison_metadata(comparison: Comparison) -> dict[str, dg.MetadataValue | str]:
+def _metadata(comparison: Comparison) -> Metadata:
     record, pictures = comparison.record, [picture(png, name) for name, png in comparison.pictures.items()]
-    found: dict[str, dg.MetadataValue | str] = {}
-    if record.passed_over:
-        lines = [f"- **{family}**: {reason}" for family, reasons in record.passed_over.items() for reason in reasons]
-        found["passed_over"] = page("\n".join(lines))
-    if record.broken_guards:
-        lines = [f"- **{family}**: {told}" for family, broken in record.broken_guards.items() for told in broken]
-        found["broken_guards"] = page("\n".join(lines))
-    found |= {f"staking_of_{family}": staking_page(record.staking_verdicts(family)) for family in record.staking}
+    reasons = {"passed_over": record.passed_over, "broken_guards": record.broken_guards}
     return {
         "challenger": record.challenger,
-        **found,
-        "leaderboard": page(board_table(comparison.board), *pictures),
+        **{name: markdown(_reason_list(families)) for name, families in reasons.items() if families},
+        **{f"staking_of_{family}": staking_tables(record.staking_verdicts(family)) for family in record.staking},
+        "leaderboard": markdown(leaderboard_table(comparison.board), *pictures),
     }
+
+
+def _reason_list(reasons: Mapping[str, Sequence[str]]) -> str:
+    return "\n".join(f"- **{family}**: {reason}" for family, lines in reasons.items() for reason in lines)

@@ -13,12 +13,12 @@ from cleverbetter_dagster.services.records import ReportRecord
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.tracking.client import run_page
 
-Fact = dg.MetadataValue | float | int | str | None
-"""One value of an asset's metadata."""
+Metadata = dict[str, dg.MetadataValue | float | int | str | None]
+"""What the UI shows beside an asset, by name."""
 
 
-def page(*parts: str) -> dg.MetadataValue:
-    """Markdown in one piece, which the UI shows with one click: tables and pictures below each other."""
+def markdown(*parts: str) -> dg.MetadataValue:
+    """Tables and pictures below each other, which the UI shows on one click."""
     return dg.MetadataValue.md("\n\n".join(parts))
 
 
@@ -27,13 +27,13 @@ def picture(png: bytes, title: str) -> str:
     return f"![{title}](data:image/png;base64,{base64.b64encode(png).decode()})"
 
 
-def rounded(facts: Mapping[str, Fact]) -> dict[str, Fact]:
-    """Facts whose floats have six decimals: the UI shows, and plots, all there are."""
-    return {name: round(value, 6) if isinstance(value, float) else value for name, value in facts.items()}
+def rounded(metadata: Mapping[str, dg.MetadataValue | float | int | str | None]) -> Metadata:
+    """Floats with six decimals, because the UI shows and plots all digits there are."""
+    return {name: round(value, 6) if isinstance(value, float) else value for name, value in metadata.items()}
 
 
 def number(value: float | None, digits: int = 4) -> str:
-    """A number for a person: a dash where there is none.
+    """A number for people; a dash if there is none.
 
     >>> number(0.123456), number(None)
     ('0.1235', '–')
@@ -44,14 +44,14 @@ def number(value: float | None, digits: int = 4) -> str:
 
 
 def interval(value: Interval | None, digits: int = 4) -> str:
-    """An estimate with its interval for a person: a dash where there is none."""
+    """An estimate with its interval for people; a dash if there is none."""
     if value is None:
         return "–"
     return f"{number(value.point, digits)} [{number(value.low, digits)}, {number(value.high, digits)}]"
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Rows of equal keys as a Markdown table; floats to six digits.
+    """Rows with equal keys as a Markdown table; floats have six digits.
 
     >>> print(table([{"model": "ensemble", "bets": 3, "l2": 0.05176340429}]))
     | model | bets | l2 |
@@ -60,9 +60,9 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     """
     if not rows:
         return "(no rows)"
-    heads = list(rows[0])
-    lines = ["| " + " | ".join(heads) + " |", "|" + " --- |" * len(heads)]
-    lines += ["| " + " | ".join(_cell(row[head]) for head in heads) + " |" for row in rows]
+    headings = list(rows[0])
+    lines = ["| " + " | ".join(headings) + " |", "|" + " --- |" * len(headings)]
+    lines += ["| " + " | ".join(_cell(row[heading]) for heading in headings) + " |" for row in rows]
     return "\n".join(lines)
 
 
@@ -70,11 +70,11 @@ def _cell(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def staking_page(verdicts: Sequence[StakingVerdict]) -> dg.MetadataValue:
-    """An agent's stakes beside rules of thumb, a table for each probability the rules rely on, and what follows."""
+def staking_tables(verdicts: Sequence[StakingVerdict]) -> dg.MetadataValue:
+    """An agent's stakes beside rules of thumb: a table for each probability that the rules use, and the findings."""
     parts: list[str] = []
     for verdict in verdicts:
-        parts.append(f"Rules on the probability of **{verdict.probability_of}**, agent over {verdict.seeds} seeds:")
+        parts.append(f"Rules with the probability of **{verdict.probability_of}**, agent over {verdict.seeds} seeds:")
         parts.append(
             table(
                 [
@@ -91,18 +91,18 @@ def staking_page(verdicts: Sequence[StakingVerdict]) -> dg.MetadataValue:
             )
         )
         parts.append("\n".join(f"- {sentence}" for _, sentence in verdict.findings()))
-    return page(*parts)
+    return markdown(*parts)
 
 
-def report_metadata(settings: Settings, made: ReportRecord) -> dict[str, dg.MetadataValue | int | str]:
-    """A browser opens no file for a page from a server, so the link goes to MLflow, if it shows the same page."""
-    facts: dict[str, dg.MetadataValue | int | str] = {}
-    if made.run_id is not None:
-        facts["report"] = dg.MetadataValue.url(run_page(settings, made.run_id, f"reports/{made.kind}.html"))
+def report_metadata(settings: Settings, report: ReportRecord) -> Metadata:
+    """The link leads to MLflow, which has the same page: a browser opens no local file from the UI's page."""
+    link: Metadata = {}
+    if report.run_id is not None:
+        link["report"] = dg.MetadataValue.url(run_page(settings, report.run_id, f"reports/{report.kind}.html"))
     return {
-        **facts,
-        "file": dg.MetadataValue.path(made.url),
-        "open_with": f"cleverbetter report --kind {made.kind} --as-of {made.as_of}",
-        "size_bytes": made.size_bytes,
-        "sha256": made.sha256,
+        **link,
+        "file": dg.MetadataValue.path(report.url),
+        "open_with": f"cleverbetter report --kind {report.kind} --as-of {report.as_of}",
+        "size_bytes": report.size_bytes,
+        "sha256": report.sha256,
     }

@@ -7,14 +7,14 @@ import pyarrow as pa
 
 from cleverbetter_dagster.dataset.as_of import AsOf
 from cleverbetter_dagster.defs.assets.checks import check_results, check_specs
-from cleverbetter_dagster.defs.assets.family_metadata import board_table
-from cleverbetter_dagster.defs.assets.metadata import interval, number, page, picture, table
-from cleverbetter_dagster.defs.failures import RETRY_PASSING_FAULTS, clear_failures
+from cleverbetter_dagster.defs.assets.family_metadata import leaderboard_table
+from cleverbetter_dagster.defs.assets.metadata import Metadata, interval, markdown, number, picture, table
+from cleverbetter_dagster.defs.failures import each_month
 from cleverbetter_dagster.defs.partitions import by_month, history_input, whole_history
 from cleverbetter_dagster.defs.resources import Deployment
 from cleverbetter_dagster.services.monitoring.checks import MONITORING_CHECKS
 from cleverbetter_dagster.services.monitoring.monitor import Monitoring, monitor
-from cleverbetter_dagster.services.records import MonitoringRecord, SplitRecord
+from cleverbetter_dagster.services.records import SplitRecord
 from cleverbetter_dagster.services.training.datasets import rows_until
 
 GROUP = "evidence"
@@ -26,25 +26,13 @@ def monitoring_assets(partitions: dg.MonthlyPartitionsDefinition) -> list[dg.Ass
 
     @dg.asset(
         **by_month(partitions),
-        ins={
-            "rows": history_input(),
-            "splits": dg.AssetIn(
-                "temporal_split", partition_mapping=whole_history(), metadata={"may_lack_partitions": True}
-            ),
-        },
-        deps=[
-            dg.AssetDep("champion", partition_mapping=whole_history()),
-            dg.AssetDep("strategy_predictions", partition_mapping=whole_history()),
-        ],
+        ins={"rows": history_input(), "splits": history_input("temporal_split")},
+        deps=[dg.AssetDep(asset, partition_mapping=whole_history()) for asset in ("champion", "strategy_predictions")],
         group_name=GROUP,
         kinds={"postgres", "python"},
-        description=(
-            "The champion of the month, watched: composite scores over time, drift of its score and features, and its "
-            "past predictions against the outcomes that came: calibration, return, decay of strategies. One record a "
-            "month."
-        ),
+        description="The champion of the month: composite scores over time, drift of its score and features, and its "
+        "past predictions against the outcomes since: calibration, return, decay of strategies. One record a month.",
         code_version="2",
-        retry_policy=RETRY_PASSING_FAULTS,
         check_specs=check_specs(MONITORING_CHECKS, ASSET),
     )
     def champion_monitoring(
@@ -53,14 +41,13 @@ def monitoring_assets(partitions: dg.MonthlyPartitionsDefinition) -> list[dg.Ass
         rows: dict[str, pa.Table],
         splits: dict[str, SplitRecord],
     ) -> Iterator[dg.MaterializeResult]:
-        records: dict[str, MonitoringRecord] = {}
-        with clear_failures():
-            for month in context.partition_keys:
-                as_of = AsOf.parse(month)
-                found = monitor(deployment.settings(), rows_until(rows, as_of), splits, as_of)
-                context.add_asset_metadata(_metadata(found), partition_key=month)
-                records[month] = found.record
-        newest = max(records)  # whose champion is the one that bets
+        settings = deployment.settings()
+        monitored = (
+            (as_of.key, monitor(settings, rows_until(rows, as_of), splits, as_of))
+            for as_of in map(AsOf.parse, context.partition_keys)
+        )
+        records = {month: monitoring.record for month, monitoring in each_month(context, monitored, _metadata).items()}
+        newest = max(records)  # only its champion bets
         yield dg.MaterializeResult(
             value=records, check_results=check_results(MONITORING_CHECKS, {newest: records[newest]})
         )
@@ -68,26 +55,37 @@ def monitoring_assets(partitions: dg.MonthlyPartitionsDefinition) -> list[dg.Ass
     return [champion_monitoring]
 
 
-def _champion(record: MonitoringRecord) -> str:
-    return f"{record.family} v{record.version}" if record.family else "none"
-
-
-def _metadata(found: Monitoring) -> dict[str, dg.MetadataValue | float | int | str]:
-    record = found.record
+def _metadata(monitoring: Monitoring) -> Metadata:
+    record = monitoring.record
     boards = [board for board in (record.own, record.closed) if board is not None]
     figures = {
         "composite_median": record.composite_median,
         "composite_below_0.3": record.composite_below,
         "moved_importance": record.moved_importance,
     }
+    drift = [
+        {"column": one.column, "distance": number(one.distance, 2), "shift in deviations": number(one.mean_shift, 2)}
+        for one in (record.score_drift, *record.feature_drift)
+        if one is not None
+    ]
+    decay = [
+        {
+            "strategy": one.strategy_id,
+            "predictions": one.predictions,
+            "backtest": number(one.backtest_return),
+            "expected": number(one.expected_return),
+            "live": number(one.live_return),
+        }
+        for one in record.decayed
+    ]
     return {
-        "report": page(
-            board_table(boards) if boards else "No prediction's window has closed yet.",
-            table(_drift_lines(record)),
-            table(_decay_lines(record)),
-            *(picture(png, name) for name, png in found.pictures.items()),
+        "report": markdown(
+            leaderboard_table(boards) if boards else "No prediction's window has closed yet.",
+            table(drift),
+            table(decay),
+            *(picture(png, name) for name, png in monitoring.pictures.items()),
         ),
-        "champion": _champion(record),
+        "champion": f"{record.family} v{record.version}" if record.family else "none",
         "new_rows": record.rows,
         "closed_predictions": record.closed.n_rows if record.closed else 0,
         "live_less_backtest_return": interval(record.decay),
@@ -95,28 +93,3 @@ def _metadata(found: Monitoring) -> dict[str, dg.MetadataValue | float | int | s
         "lead_when_promoted": number(record.promoted_lead),
         **{name: value for name, value in figures.items() if value is not None},
     }
-
-
-def _drift_lines(record: MonitoringRecord) -> list[dict[str, str]]:
-    return [
-        {
-            "column": one.column,
-            "distance": number(one.distance, 2),
-            "shift in deviations": number(one.mean_shift, 2),
-        }
-        for one in (record.score_drift, *record.feature_drift)
-        if one is not None
-    ]
-
-
-def _decay_lines(record: MonitoringRecord) -> list[dict[str, str]]:
-    return [
-        {
-            "strategy": one.strategy_id,
-            "predictions": str(one.predictions),
-            "backtest": number(one.backtest_return),
-            "expected": number(one.expected_return),
-            "live": number(one.live_return),
-        }
-        for one in record.decayed
-    ]

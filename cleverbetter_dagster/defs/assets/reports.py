@@ -1,6 +1,6 @@
-"""Reports as assets: one a family and one for the comparison, an HTML file for each as_of month."""
+"""Reports as assets: one for each family and one for the comparison, an HTML file for each as_of month."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import dagster as dg
 import pyarrow as pa
@@ -8,16 +8,16 @@ import pyarrow as pa
 from cleverbetter_dagster.dataset.as_of import AsOf
 from cleverbetter_dagster.defs.assets.judgement import SCORED
 from cleverbetter_dagster.defs.assets.metadata import report_metadata
-from cleverbetter_dagster.defs.failures import RETRY_PASSING_FAULTS, clear_failures
-from cleverbetter_dagster.defs.partitions import by_month, history_input
+from cleverbetter_dagster.defs.failures import each_month
+from cleverbetter_dagster.defs.partitions import MAY_LACK_PARTITIONS, by_month, history_input
 from cleverbetter_dagster.defs.resources import Deployment
 from cleverbetter_dagster.services.records import ChampionRecord, ComparisonRecord, ReportRecord, SplitRecord
 from cleverbetter_dagster.services.reports.store import report_on_comparison, report_on_family
 from cleverbetter_dagster.services.training.datasets import rebuild_each, rows_until
 
 GROUP = "reports"
-DECISIONS = dg.AssetIn("champion", metadata={"may_lack_partitions": True})
-"""A report is made as well where nobody decided yet, as in a backfill of months, and says so."""
+DECISIONS = dg.AssetIn("champion", metadata=MAY_LACK_PARTITIONS)
+"""A month without a decision, as in a backfill, has a report too, which says so."""
 
 
 def report_assets(families: Sequence[str], partitions: dg.MonthlyPartitionsDefinition) -> list[dg.AssetsDefinition]:
@@ -36,12 +36,10 @@ def _family_report(family: str, partitions: dg.MonthlyPartitionsDefinition) -> d
         },
         group_name=GROUP,
         kinds={"mlflow", "html"},
-        description=(
-            f"One self-contained HTML page on the {family} of the as_of month: what was decided and why, figures with "
-            "intervals, what the probabilities are worth and go by, and which strategies it would back and stop."
-        ),
+        description=f"One self-contained HTML page on the {family} of the as_of month: the decision and its reasons, "
+        "figures with intervals, what its probabilities are worth and rely on, and which strategies it would back and "
+        "stop.",
         code_version="2",
-        retry_policy=RETRY_PASSING_FAULTS,
     )
     def report(
         context: dg.AssetExecutionContext,
@@ -52,13 +50,13 @@ def _family_report(family: str, partitions: dg.MonthlyPartitionsDefinition) -> d
         decisions: dict[str, ChampionRecord],
     ) -> dict[str, ReportRecord]:
         settings = deployment.settings()
-        made: dict[str, ReportRecord] = {}
-        with clear_failures():
+
+        def reports() -> Iterator[tuple[str, ReportRecord]]:
             for month, dataset in rebuild_each(rows, temporal_split):
                 known = rows_until(rows, AsOf.parse(month))
-                made[month] = report_on_family(settings, evaluations[month], dataset, known, decisions.get(month))
-                context.add_asset_metadata(report_metadata(settings, made[month]), partition_key=month)
-        return made
+                yield month, report_on_family(settings, evaluations[month], dataset, known, decisions.get(month))
+
+        return each_month(context, reports(), lambda record: report_metadata(settings, record))
 
     return report
 
@@ -72,12 +70,9 @@ def _comparison_report(families: Sequence[str], partitions: dg.MonthlyPartitions
         },
         group_name=GROUP,
         kinds={"mlflow", "html"},
-        description=(
-            "One self-contained HTML page on all families and baselines of the as_of month, and on what became of the "
-            "challenger."
-        ),
+        description="One self-contained HTML page on all families and baselines of the as_of month, and on the "
+        "decision about the challenger.",
         code_version="2",
-        retry_policy=RETRY_PASSING_FAULTS,
     )
     def comparison_report(
         context: dg.AssetExecutionContext,
@@ -88,14 +83,13 @@ def _comparison_report(families: Sequence[str], partitions: dg.MonthlyPartitions
         **evaluations: dict[str, pa.Table],
     ) -> dict[str, ReportRecord]:
         settings = deployment.settings()
-        made: dict[str, ReportRecord] = {}
-        with clear_failures():
+
+        def reports() -> Iterator[tuple[str, ReportRecord]]:
             for month, split in temporal_split.items():
                 tables = {family: evaluations[family][month] for family in families}
-                made[month] = report_on_comparison(
-                    settings, model_comparison[month], tables, decisions.get(month), split
-                )
-                context.add_asset_metadata(report_metadata(settings, made[month]), partition_key=month)
-        return made
+                comparison, decision = model_comparison[month], decisions.get(month)
+                yield month, report_on_comparison(settings, comparison, tables, decision, split)
+
+        return each_month(context, reports(), lambda record: report_metadata(settings, record))
 
     return comparison_report

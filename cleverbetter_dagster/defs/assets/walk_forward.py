@@ -6,10 +6,11 @@ from typing import Any
 import dagster as dg
 import pyarrow as pa
 
-from cleverbetter_dagster.defs.assets.family_metadata import board_table, significance_table
-from cleverbetter_dagster.defs.assets.metadata import interval, number, page, picture, report_metadata, table
-from cleverbetter_dagster.defs.failures import RETRY_PASSING_FAULTS, clear_failures
-from cleverbetter_dagster.defs.partitions import OWNERS
+from cleverbetter_dagster.defs.assets.config import WalkForwardConfig
+from cleverbetter_dagster.defs.assets.family_metadata import leaderboard_table, significance_table
+from cleverbetter_dagster.defs.assets.metadata import interval, markdown, number, picture, report_metadata, table
+from cleverbetter_dagster.defs.failures import step_failures
+from cleverbetter_dagster.defs.partitions import MAY_LACK_PARTITIONS, SHARED
 from cleverbetter_dagster.defs.resources import Deployment
 from cleverbetter_dagster.errors import NothingToJudge
 from cleverbetter_dagster.evaluation.gate import PromotionPolicy
@@ -18,12 +19,7 @@ from cleverbetter_dagster.services.walk_forward.records import WalkForwardRecord
 from cleverbetter_dagster.services.walk_forward.report import Report, report
 
 GROUP = "evidence"
-SOME = {"may_lack_partitions": True}
 MODELS = dg.DagsterType(lambda _, value: isinstance(value, dict), name="Models", typing_type=dict[str, ModelRecord])
-
-
-class WalkForwardConfig(PromotionPolicy, dg.Config):
-    """What a challenger has to show in the promotion policy that is replayed."""
 
 
 def walk_forward_assets(families: Sequence[str]) -> list[dg.AssetsDefinition]:
@@ -31,14 +27,15 @@ def walk_forward_assets(families: Sequence[str]) -> list[dg.AssetsDefinition]:
 
     @dg.asset(
         ins={
-            "rows": dg.AssetIn("training_rows", metadata=SOME),
-            "splits": dg.AssetIn("temporal_split", metadata=SOME),
-            **{family: dg.AssetIn(f"{family}_model", metadata=SOME, dagster_type=MODELS) for family in families},
+            "rows": dg.AssetIn("training_rows", metadata=MAY_LACK_PARTITIONS),
+            "splits": dg.AssetIn("temporal_split", metadata=MAY_LACK_PARTITIONS),
+            **{
+                family: dg.AssetIn(f"{family}_model", metadata=MAY_LACK_PARTITIONS, dagster_type=MODELS)
+                for family in families
+            },
         },
         group_name=GROUP,
-        owners=OWNERS,
-        # Without partitions, but the command line lets nothing else follow a range of months.
-        backfill_policy=dg.BackfillPolicy.single_run(),
+        **SHARED,
         kinds={"mlflow", "html"},
         description=(
             "Every as_of's models on the months after it: metrics by month, bankroll against baselines and equal "
@@ -48,7 +45,6 @@ def walk_forward_assets(families: Sequence[str]) -> list[dg.AssetsDefinition]:
         ),
         code_version="1",
         output_required=False,  # after the first month that is trained at, there is nothing to judge yet
-        retry_policy=RETRY_PASSING_FAULTS,
     )
     def walk_forward_report(
         context: dg.AssetExecutionContext,
@@ -59,11 +55,11 @@ def walk_forward_assets(families: Sequence[str]) -> list[dg.AssetsDefinition]:
         **models: dict[str, ModelRecord],
     ) -> Iterator[dg.Output[pa.Table]]:
         settings, policy = deployment.settings(), PromotionPolicy(**config.model_dump())
-        with clear_failures():
+        with step_failures():
             try:
                 found = report(settings, rows, splits, models, policy)
             except NothingToJudge as nothing:
-                # Who asks for nothing else is told; a month's training does not fail for what follows from it.
+                # Raise only if this asset was materialised alone: a month's training must not fail for its sake.
                 if len(context.job_def.asset_layer.selected_asset_keys) == 1:
                     raise
                 context.log.warning(f"Not made: {nothing}")
@@ -76,8 +72,8 @@ def walk_forward_assets(families: Sequence[str]) -> list[dg.AssetsDefinition]:
 def _metadata(found: Report) -> dict[str, dg.MetadataValue | float | int | str]:
     record = found.record
     facts: dict[str, dg.MetadataValue | float | int | str] = {
-        "figures": page(
-            board_table(list(record.board)),
+        "figures": markdown(
+            leaderboard_table(list(record.board)),
             *(f"**{family}**\n\n{significance_table(one)}" for family, one in record.significance.items()),
             table([_replay_line(record, position) for position in range(len(record.replays))]),
             table(_stability_lines(record)),

@@ -15,7 +15,8 @@ from typing import Any
 
 import dagster as dg
 
-from cleverbetter_dagster.defs.assets.rows import SplitConfig, training_rows
+from cleverbetter_dagster.defs.assets.config import SplitConfig
+from cleverbetter_dagster.defs.assets.rows import training_rows
 from cleverbetter_dagster.defs.automation import new_rows
 from cleverbetter_dagster.defs.io_manager import ArtefactIOManager
 from cleverbetter_dagster.defs.jobs import INCREMENTAL, PREDICT, PREDICTION_LANE, RETRAIN, TRAINING_LANE
