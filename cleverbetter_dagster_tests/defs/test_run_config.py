@@ -12,10 +12,10 @@ from pydantic.fields import FieldInfo
 
 from cleverbetter_dagster.definitions import defs
 from cleverbetter_dagster.defs.assets.config import (
+    FitConfig,
     PromotionConfig,
     SplitConfig,
     StakingConfig,
-    FitConfig,
     WalkForwardConfig,
     study_config,
 )

@@ -7,7 +7,7 @@ import dagster as dg
 import pyarrow as pa
 
 from cleverbetter_dagster.defs.assets.checks import check_results, check_specs
-from cleverbetter_dagster.defs.assets.config import StakingConfig, FitConfig, study_config
+from cleverbetter_dagster.defs.assets.config import FitConfig, StakingConfig, study_config
 from cleverbetter_dagster.defs.assets.family_metadata import evaluation_metadata, model_metadata, study_metadata
 from cleverbetter_dagster.defs.failures import each_month
 from cleverbetter_dagster.defs.partitions import MAY_LACK_PARTITIONS, by_month, history_input
