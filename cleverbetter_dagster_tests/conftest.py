@@ -11,8 +11,8 @@ from cleverbetter_dagster.settings import Settings, variable_of
 from cleverbetter_dagster.store.postgres.database import embedded_folder
 from cleverbetter_dagster.store.postgres.embedded import ensure_server, stop_server
 from cleverbetter_dagster.store.postgres.postmaster import ServerAddress
-from cleverbetter_dagster_tests.new_database import EXAMPLE, given_server, new_database
-from cleverbetter_dagster_tests.tracked_database import (
+from cleverbetter_dagster_tests.support.new_database import EXAMPLE, given_server, new_database
+from cleverbetter_dagster_tests.support.tracked_database import (
     PROCESS,
     empty_registry,
     first_two_starters,

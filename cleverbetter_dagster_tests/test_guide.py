@@ -22,7 +22,7 @@ from cleverbetter_dagster.store.postgres.database import psycopg_connect
 from cleverbetter_dagster.store.postgres.postmaster import ServerAddress
 from cleverbetter_dagster.store.tracking.client import mlflow_client, tracking_uri
 from cleverbetter_dagster.store.tracking.registry import Registry
-from cleverbetter_dagster_tests.new_database import new_database
+from cleverbetter_dagster_tests.support.new_database import new_database
 
 GUIDE = REPOSITORY.parent / "shared" / "guide" / "TRAINING_GUIDE.md"
 PATIENCE_SECONDS = 120

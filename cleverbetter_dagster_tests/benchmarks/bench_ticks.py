@@ -34,7 +34,7 @@ from cleverbetter_dagster.store.source.changes import open_snapshot
 from cleverbetter_dagster.store.source.layout import resolve_source
 from cleverbetter_dagster.store.source.load_log import read_load_log, record_load
 from cleverbetter_dagster_tests.benchmarks.bench_loader import fill
-from cleverbetter_dagster_tests.new_database import EXAMPLE, given_server, new_database
+from cleverbetter_dagster_tests.support.new_database import EXAMPLE, given_server, new_database
 
 NEWS = 400
 RECENT = 2000

@@ -9,7 +9,7 @@ from cleverbetter_dagster.errors import DataError
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.imports.importer import import_files
 from cleverbetter_dagster.store.postgres.database import psycopg_connect
-from cleverbetter_dagster_tests.upstream_rows import upstream_results
+from cleverbetter_dagster_tests.support.upstream_rows import upstream_results
 
 
 @pytest.mark.parametrize("table", ["backtest_results", "team.their_results"])

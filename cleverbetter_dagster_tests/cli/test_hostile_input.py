@@ -12,7 +12,7 @@ from cleverbetter_dagster.settings import Settings, load_settings
 from cleverbetter_dagster.store.artefacts import ArtefactStore
 from cleverbetter_dagster.store.postgres.database import psycopg_connect
 from cleverbetter_dagster_tests.cli.conftest import Command, command_in
-from cleverbetter_dagster_tests.upstream_rows import upstream_features, upstream_results
+from cleverbetter_dagster_tests.support.upstream_rows import upstream_features, upstream_results
 
 RESULTS_TABLE = """odd "name"'; DROP TABLE bystander --"""
 FEATURES_TABLE = """%s {} "features\""""

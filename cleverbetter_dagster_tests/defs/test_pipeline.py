@@ -31,9 +31,9 @@ from cleverbetter_dagster.store.postgres.postmaster import ServerAddress
 from cleverbetter_dagster.store.predictions import read_predictions
 from cleverbetter_dagster.store.tracking.client import tracking_uri
 from cleverbetter_dagster.store.tracking.registry import Registry
-from cleverbetter_dagster_tests.new_database import new_database
 from cleverbetter_dagster_tests.services.conftest import canonical
 from cleverbetter_dagster_tests.services.reports.test_store import typed
+from cleverbetter_dagster_tests.support.new_database import new_database
 
 SIMULATION = SimulationSpec(n_strategies=150, first_month="2021-01", months=30)
 FIRST, AS_OF, LAST = "2021-01", "2023-05", "2023-06"

@@ -7,7 +7,7 @@ import pytest
 
 from cleverbetter_dagster.store import webhook
 from cleverbetter_dagster.store.webhook import send_text
-from cleverbetter_dagster_tests.webhook_server import SECRET_PATH, Webhook, webhook_server
+from cleverbetter_dagster_tests.support.webhook_server import SECRET_PATH, Webhook, webhook_server
 
 
 @pytest.fixture

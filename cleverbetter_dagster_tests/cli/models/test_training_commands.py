@@ -33,7 +33,7 @@ from cleverbetter_dagster.store.postgres.database import psycopg_connect
 from cleverbetter_dagster.store.postgres.postmaster import ServerAddress
 from cleverbetter_dagster.store.tracking.registry import Registry
 from cleverbetter_dagster_tests.cli.conftest import COMMAND, Command, command_in, environment_of
-from cleverbetter_dagster_tests.written_texts import written_to_files, written_to_tables
+from cleverbetter_dagster_tests.support.written_texts import written_to_files, written_to_tables
 
 pytestmark = pytest.mark.timeout(600)  # the first test waits for a whole training, whatever else the machine does
 

@@ -13,7 +13,7 @@ from cleverbetter_dagster.cli.rows.import_rows import import_rows, show_import
 from cleverbetter_dagster.errors import ImportFileError
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.imports.importer import FileReport, ImportReport
-from cleverbetter_dagster_tests.upstream_rows import upstream_features, upstream_results
+from cleverbetter_dagster_tests.support.upstream_rows import upstream_features, upstream_results
 
 app = typer.Typer()
 app.command("import")(import_rows)

@@ -14,7 +14,7 @@ from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.imports.importer import import_files
 from cleverbetter_dagster.store.postgres.database import psycopg_connect
 from cleverbetter_dagster_tests.cli.conftest import Command, command_in
-from cleverbetter_dagster_tests.upstream_rows import upstream_features, upstream_results
+from cleverbetter_dagster_tests.support.upstream_rows import upstream_features, upstream_results
 
 PRECISE = 0.012345678901234567
 """More digits than pandas writes into JSON."""

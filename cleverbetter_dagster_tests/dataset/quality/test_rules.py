@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from cleverbetter_dagster.dataset.quality.rules import examine
 from cleverbetter_dagster.dataset.schema import BOUNDS, REQUIRED, TIMESTAMP, column_type
-from cleverbetter_dagster_tests.upstream_rows import upstream_results
+from cleverbetter_dagster_tests.support.upstream_rows import upstream_results
 
 NOW = pd.Timestamp("2023-06-01", tz="UTC")
 

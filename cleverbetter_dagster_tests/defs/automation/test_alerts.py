@@ -13,7 +13,7 @@ from cleverbetter_dagster.services.monitoring.alerts import AlertCursor
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.ledger.table import Action, Decision, ensure_ledger, insert
 from cleverbetter_dagster.store.postgres.database import psycopg_connect
-from cleverbetter_dagster_tests.webhook_server import SECRET_PATH, Webhook, webhook_server
+from cleverbetter_dagster_tests.support.webhook_server import SECRET_PATH, Webhook, webhook_server
 
 
 @pytest.fixture

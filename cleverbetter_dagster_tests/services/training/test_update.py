@@ -26,7 +26,7 @@ from cleverbetter_dagster.store.tracking.client import artefact_folder, mlflow_c
 from cleverbetter_dagster.store.tracking.package import load_model
 from cleverbetter_dagster.store.tracking.registry import Registry
 from cleverbetter_dagster_tests.learning.conftest import SMALL
-from cleverbetter_dagster_tests.new_database import new_database
+from cleverbetter_dagster_tests.support.new_database import new_database
 
 FAMILY = "ensemble"
 EARLY, NEXT, LAST = "2023-01", "2023-03", "2023-06"

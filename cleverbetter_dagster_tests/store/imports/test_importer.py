@@ -18,7 +18,7 @@ from cleverbetter_dagster.store.postgres.database import psycopg_connect
 from cleverbetter_dagster.store.quarantine import Filter, open_quarantine, select_entries
 from cleverbetter_dagster.store.source.layout import resolve_source
 from cleverbetter_dagster.store.source.loader import load_rows
-from cleverbetter_dagster_tests.upstream_rows import FEATURES, upstream_features, upstream_results
+from cleverbetter_dagster_tests.support.upstream_rows import FEATURES, upstream_features, upstream_results
 
 NOW = pd.Timestamp("2024-01-01", tz="UTC")
 

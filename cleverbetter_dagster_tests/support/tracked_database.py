@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.postgres.database import psycopg_connect
 from cleverbetter_dagster.store.postgres.postmaster import ServerAddress
-from cleverbetter_dagster_tests.new_database import new_database
+from cleverbetter_dagster_tests.support.new_database import new_database
 
 PROCESS = os.environ.get("PYTEST_XDIST_WORKER", "alone")
 """Which of several processes of one test run this is."""

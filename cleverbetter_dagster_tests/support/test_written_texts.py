@@ -14,7 +14,7 @@ import pytest
 
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.postgres.database import psycopg_connect
-from cleverbetter_dagster_tests.written_texts import written_to_files, written_to_tables
+from cleverbetter_dagster_tests.support.written_texts import written_to_files, written_to_tables
 
 SECRET = "Tr0ub4dor"
 
