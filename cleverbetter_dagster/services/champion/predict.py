@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 
 from cleverbetter_dagster.betting.staking import StakingSpec, return_moments
@@ -77,20 +76,17 @@ def predict(rows: pd.DataFrame, as_of: AsOf, model: StrategyModel, staking: Stak
         (fraction of the bankroll, all together at most `staking.max_total_fraction`). Largest stake first.
     """
     newest = live_rows(build_panel(rows, as_of.end, model.spec), as_of)
-    said = model.fitted.predict_frame(newest)
-    mean, _ = return_moments(said["probability"], newest[SHRUNK_GAIN], newest[SHRUNK_LOSS])
-    eligible = passes_filter(newest, model.spec.min_composite_score).to_numpy()
-    # What is not eligible has no place in the bound on the sum either.
-    stake = np.zeros(len(newest))
-    stake[eligible] = stakes_of(said[eligible], newest[eligible], staking)
+    scores = model.fitted.predict_frame(newest)
+    mean, _ = return_moments(scores["probability"], newest[SHRUNK_GAIN], newest[SHRUNK_LOSS])
+    eligible = passes_filter(newest, model.spec.min_composite_score)
     predictions = pd.DataFrame(
         {
             "strategy_id": newest[STRATEGY],
             "method": newest[METHOD],
             "backtest_result_id": newest[ID],
             "decision_time": newest[DECISION_TIME],
-            **{column: said[column] for column in ("probability", "score", "confidence")},
-            "recommended_stake": stake,
+            **{column: scores[column] for column in ("probability", "score", "confidence")},
+            "recommended_stake": stakes_of(scores, newest, staking, eligible=eligible),
             "expected_return": mean,
         }
     )

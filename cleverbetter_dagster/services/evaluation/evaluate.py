@@ -1,12 +1,13 @@
 """Judging a model on its test rows, once, beside every baseline; then it becomes a registered version."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 
 from cleverbetter_dagster.betting.staking import StakingSpec
-from cleverbetter_dagster.dataset.examples import pooled
+from cleverbetter_dagster.dataset.examples import Examples, pooled
 from cleverbetter_dagster.evaluation.charts.chart import png
 from cleverbetter_dagster.evaluation.charts.features import importance_chart
 from cleverbetter_dagster.evaluation.charts.money import bankroll_chart
@@ -25,10 +26,10 @@ from cleverbetter_dagster.evaluation.metrics.classification import classificatio
 from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
 from cleverbetter_dagster.evaluation.staking_comparison import StakingVerdict
 from cleverbetter_dagster.learning.baselines import BASELINES
-from cleverbetter_dagster.learning.model import SCORE, FittedModel
+from cleverbetter_dagster.learning.model import PROBABILITY, SCORE, FittedModel
 from cleverbetter_dagster.services.evaluation.scored_table import scored_by_model, scored_frame, scored_table, signed
 from cleverbetter_dagster.services.evaluation.significance import significance_of
-from cleverbetter_dagster.services.evaluation.stakes import judge_staking, rows_of
+from cleverbetter_dagster.services.evaluation.stakes import agent_stakes, judge_staking, rows_of
 from cleverbetter_dagster.services.records import EvaluatedModel, ModelRecord, SignificanceRecord
 from cleverbetter_dagster.services.training.datasets import Dataset
 from cleverbetter_dagster.services.training.split_checks import newest_panel
@@ -92,18 +93,27 @@ def evaluate(
 
 
 def score_test_rows(models: dict[str, FittedModel], dataset: Dataset, staking: StakingSpec) -> pa.Table:
-    """The test rows as `models` and every baseline see them; baselines are fitted on train and validation."""
+    """The test rows as `models` and every baseline score them."""
     parts = dataset.parts
-    X = parts.test.X
-    frames = [
-        scored_frame(name, parts.test, model.predict_frame(X), staking, model.agent_shares(X))
-        for name, model in models.items()
-    ]
-    past = pooled(parts.train, parts.validation)
+    rows, X = parts.test.frame, parts.test.X
+    frames = []
+    for name, model in models.items():
+        scores = model.predict_frame(X)
+        agents = agent_stakes(scores, model.agent_shares(X), rows, staking)
+        frames.append(scored_frame(name, rows, scores, staking).assign(**agents))
+    return scored_table(frames + score_baselines(pooled(parts.train, parts.validation), rows, staking))
+
+
+def score_baselines(
+    past: Examples, rows: pd.DataFrame, staking: StakingSpec, eligible: Any = None
+) -> list[pd.DataFrame]:
+    """The rows as every baseline scores them, each fitted on `past`; `eligible` as in `stakes_of`."""
+    frames = []
     for name, baseline in BASELINES.items():
-        probability = baseline.fit(past).predict_proba(X)[:, 1]
-        frames.append(scored_frame(name, parts.test, pd.DataFrame({"probability": probability}), staking))
-    return scored_table(frames)
+        probability = baseline.fit(past).predict_proba(rows)[:, 1]
+        scores = pd.DataFrame({PROBABILITY: probability}, index=rows.index)
+        frames.append(scored_frame(name, rows, scores, staking, eligible))
+    return frames
 
 
 def score_drift(model: FittedModel, dataset: Dataset) -> CheckOutcome:

@@ -1,4 +1,4 @@
-"""Scored test rows as they are stored: one line per row and model, the family and every baseline below each other."""
+"""Scored test rows as they are stored: one line per row and model, for a family and every baseline."""
 
 from typing import Any
 
@@ -8,13 +8,12 @@ import pyarrow as pa
 
 from cleverbetter_dagster.betting.staking import StakingSpec, equal_stakes
 from cleverbetter_dagster.dataset.estimates import SHRUNK_GAIN, SHRUNK_LOSS
-from cleverbetter_dagster.dataset.examples import Examples
 from cleverbetter_dagster.dataset.labels import DECISION_TIME, LABEL, NEXT_ROI
 from cleverbetter_dagster.dataset.schema import ID, METHOD, STRATEGY
 from cleverbetter_dagster.errors import DataError
 from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
-from cleverbetter_dagster.learning.model import KELLY_SHARE
-from cleverbetter_dagster.services.evaluation.stakes import AGENT_STAKE, stakes_by_share, stakes_of
+from cleverbetter_dagster.learning.model import CONFIDENCE, KELLY_SHARE, PROBABILITY, SCORE
+from cleverbetter_dagster.services.evaluation.stakes import stakes_of
 from cleverbetter_dagster.services.records import EvaluatedModel
 
 MODEL = "model"
@@ -23,31 +22,26 @@ CARRIED = [ID, STRATEGY, METHOD, DECISION_TIME, LABEL, NEXT_ROI, SHRUNK_GAIN, SH
 
 
 def scored_frame(
-    name: str, examples: Examples, said: pd.DataFrame, staking: StakingSpec, agents: pd.DataFrame | None = None
+    name: str, rows: pd.DataFrame, scores: pd.DataFrame, staking: StakingSpec, eligible: Any = None
 ) -> pd.DataFrame:
-    """What a model said about `examples`, with the stake that follows.
+    """The scores of a model for `rows`, with the stakes that follow.
 
     Args:
         name: of the model.
-        examples: rows to be judged on.
-        said: `FittedModel.predict_frame` of them: at least `probability`.
-        staking: the bounds on stakes.
-        agents: `FittedModel.agent_shares` of them, if the model has any: a column of stakes for each.
+        rows: of a panel, labelled.
+        scores: `FittedModel.predict_frame` of them: at least `probability`.
+        staking, eligible: as in `stakes_of`.
     """
-    frame = examples.frame
-    probability = said["probability"].to_numpy()
-    if KELLY_SHARE not in said and len(np.unique(probability)) == 1:
+    if KELLY_SHARE not in scores and len(np.unique(scores[PROBABILITY])) == 1:
         # One probability for all says nothing about any strategy: equal stakes are its honest allocation.
-        stake = equal_stakes(frame[DECISION_TIME], staking)
+        stake = np.zeros(len(rows))
+        chosen = slice(None) if eligible is None else np.asarray(eligible)
+        stake[chosen] = equal_stakes(rows[DECISION_TIME][chosen], staking)
     else:
-        stake = stakes_of(said, frame, staking, frame[DECISION_TIME])
-    columns: dict[str, Any] = {MODEL: name, "probability": probability, "stake": stake}
-    columns |= {column: said[column].to_numpy() for column in ("score", "confidence", KELLY_SHARE) if column in said}
-    for seed, share in agents.items() if agents is not None else ():
-        columns[f"{AGENT_STAKE}{seed}"] = stakes_by_share(
-            share.to_numpy(), probability, frame, staking, frame[DECISION_TIME]
-        )
-    return frame[CARRIED].assign(**columns)
+        stake = stakes_of(scores, rows, staking, rows[DECISION_TIME], eligible)
+    columns: dict[str, Any] = {MODEL: name, PROBABILITY: scores[PROBABILITY].to_numpy(), "stake": stake}
+    columns |= {column: scores[column].to_numpy() for column in (SCORE, CONFIDENCE, KELLY_SHARE) if column in scores}
+    return rows[CARRIED].assign(**columns)
 
 
 def scored_table(frames: list[pd.DataFrame]) -> pa.Table:
@@ -56,7 +50,7 @@ def scored_table(frames: list[pd.DataFrame]) -> pa.Table:
 
 
 def signed(table: pa.Table, model: EvaluatedModel) -> pa.Table:
-    """The table with the model it judges written into its metadata, so that one cannot go without the other."""
+    """The table with the model it judges written into its metadata, so that they stay together."""
     return table.replace_schema_metadata({**(table.schema.metadata or {}), MODEL_METADATA: model.model_dump_json()})
 
 
@@ -73,12 +67,12 @@ def evaluated_model(table: pa.Table) -> EvaluatedModel:
 
 
 def scored_by_model(tables: list[pa.Table]) -> dict[str, ScoredRows]:
-    """Every model's scored rows by its name; of a baseline that stands in several tables, the first."""
-    found: dict[str, ScoredRows] = {}
+    """Every model's scored rows by its name; of a baseline that is in several tables, those of the first."""
+    scored: dict[str, ScoredRows] = {}
     for table in tables:
         for name, rows in table.to_pandas().groupby(MODEL, sort=False):
-            found.setdefault(str(name), scored_rows(rows))
-    return found
+            scored.setdefault(str(name), scored_rows(rows))
+    return scored
 
 
 def scored_rows(frame: pd.DataFrame) -> ScoredRows:
@@ -87,6 +81,6 @@ def scored_rows(frame: pd.DataFrame) -> ScoredRows:
         decision_time=pd.DatetimeIndex(frame[DECISION_TIME]),
         label=frame[LABEL].to_numpy(dtype=np.float64),
         next_roi=frame[NEXT_ROI].to_numpy(dtype=np.float64),
-        probability=frame["probability"].to_numpy(dtype=np.float64),
+        probability=frame[PROBABILITY].to_numpy(dtype=np.float64),
         stake=frame["stake"].to_numpy(dtype=np.float64),
     )

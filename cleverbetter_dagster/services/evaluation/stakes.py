@@ -1,4 +1,4 @@
-"""From what a model says to stakes, the same for test rows and live strategies; and what its own stakes are worth."""
+"""Stakes from the scores of a model, for test rows and live strategies alike; and whether an agent's stakes pay off."""
 
 from typing import Any
 
@@ -22,46 +22,54 @@ from cleverbetter_dagster.evaluation.staking_comparison import (
 from cleverbetter_dagster.learning.model import KELLY_SHARE, PROBABILITY
 
 AGENT_STAKE = "agent_stake "
-"""How the columns of a scored table begin that hold the stakes of an agent, one a seed."""
+"""Prefix of the columns of a scored table that hold the stakes of an agent, one column per seed."""
 
 
-def stakes_of(said: pd.DataFrame, panel: pd.DataFrame, staking: StakingSpec, group: Any = None) -> FloatArray:
-    """Stakes that follow from what a model said, fractions of the bankroll, [n].
+def stakes_of(
+    scores: pd.DataFrame, panel: pd.DataFrame, staking: StakingSpec, group: Any = None, eligible: Any = None
+) -> FloatArray:
+    """Stakes from the scores of a model, fractions of the bankroll, [n].
 
-    A model that says `kelly_share` chooses its fraction of Kelly itself; of others it is `staking.kelly_fraction`. The
-    caps and the bound on the sum are the same for both.
+    A model that answers with `kelly_share` chooses its share of the full Kelly stake itself; for others it is
+    `staking.kelly_fraction`. The caps and the bound on the sum are the same for both.
 
     Args:
-        said: `FittedModel.predict_frame` of the rows, at least `probability`.
+        scores: `FittedModel.predict_frame` of the rows, at least `probability`.
         panel: the rows themselves, for their own gains and losses; a row whose gain is NaN gets no stake.
         staking: the bounds.
         group: decision time of each row; by default all were decided together.
+        eligible: which rows may get a stake, bool[n]; the others have no part in the bound. By default all may.
     """
-    probability = said[PROBABILITY].to_numpy()
-    if KELLY_SHARE in said:
-        return stakes_by_share(said[KELLY_SHARE].to_numpy(), probability, panel, staking, group)
-    mean, variance = return_moments(probability, panel[SHRUNK_GAIN], panel[SHRUNK_LOSS])
-    return allocate(mean, variance, staking, group)
+    gain = panel[SHRUNK_GAIN] if eligible is None else panel[SHRUNK_GAIN].where(eligible)
+    mean, variance = return_moments(scores[PROBABILITY], gain, panel[SHRUNK_LOSS])
+    if KELLY_SHARE not in scores:
+        return allocate(mean, variance, staking, group)
+    return allocate(mean, variance, staking.model_copy(update={"kelly_fraction": 1.0}), group, scores[KELLY_SHARE])
 
 
-def stakes_by_share(
-    share: FloatArray, probability: FloatArray, panel: pd.DataFrame, staking: StakingSpec, group: Any = None
-) -> FloatArray:
-    """Stakes of a model that chooses its share of the full Kelly stake, [n]; see `stakes_of`."""
-    mean, variance = return_moments(probability, panel[SHRUNK_GAIN], panel[SHRUNK_LOSS])
-    return allocate(mean, variance, staking.model_copy(update={"kelly_fraction": 1.0}), group, share)
+def agent_stakes(
+    scores: pd.DataFrame, shares: pd.DataFrame | None, panel: pd.DataFrame, staking: StakingSpec
+) -> dict[str, FloatArray]:
+    """The stakes of each agent of a model, by the name of their column in a scored table; none without agents.
+
+    Args:
+        shares: `FittedModel.agent_shares` of the rows.
+    """
+    if shares is None:
+        return {}
+    return {
+        f"{AGENT_STAKE}{seed}": stakes_of(scores.assign(**{KELLY_SHARE: share}), panel, staking, panel[DECISION_TIME])
+        for seed, share in shares.items()
+    }
 
 
-def judge_staking(
-    scored: pd.DataFrame, forecast: pd.DataFrame, staking: StakingSpec, spec: ComparisonSpec | None = None
-) -> StakingVerdict | None:
+def judge_staking(scored: pd.DataFrame, forecast: pd.DataFrame, staking: StakingSpec) -> StakingVerdict | None:
     """Whether the stakes of a model's agents beat rules of thumb; None where the model does not stake by itself.
 
     Args:
         scored: the model's rows of a scored table.
-        forecast: rows of the model on whose probability the rules stake: the same model, or another of the same rows.
-        staking: the bounds that held for the agents.
-        spec: how to compare.
+        forecast: rows of the model on whose probability the rules stake: the same model, or another on the same rows.
+        staking: the bounds on the agents' stakes.
 
     Raises:
         DataError: the rows are not the same.
@@ -78,7 +86,7 @@ def judge_staking(
         pd.DatetimeIndex(scored[DECISION_TIME]),
         *(forecast[column].to_numpy(dtype=np.float64) for column in (PROBABILITY, SHRUNK_GAIN, SHRUNK_LOSS, NEXT_ROI)),
     )
-    spec = spec or ComparisonSpec()
+    spec = ComparisonSpec()
     rules = rule_stakes(rows, staking, spec.evidence_windows)
     return compare_staking(rows, scored[agents].to_numpy().T, rules, name, spec)
 

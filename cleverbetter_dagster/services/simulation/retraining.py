@@ -126,7 +126,7 @@ def simulate(
         for way in spec.ways:
             current[way], results[way] = step.retrain(results[way], current.get(way))
             scores = current[way].model.predict_frame(judged.X)
-            frames[way].append(scored_frame(way, judged, scores, spec.staking))
+            frames[way].append(scored_frame(way, judged.frame, scores, spec.staking))
         if progress:
             progress((number + 1) / len(months))
     return [replace(results[way], scored=pd.concat(frames[way], ignore_index=True)) for way in spec.ways]

@@ -51,7 +51,7 @@ def figures_of(walk: Walk, models: Mapping[str, Mapping[str, ModelRecord]], data
         models: by family, then by as_of: their numbers of tuning trials.
         data_hash: of the rows it was made from.
     """
-    young = walk.scores[(walk.scores[AGE] == 1) & walk.scores[JUDGED]]
+    young = walk.fresh
     contenders = by_model(young[young[KIND] != POLICY])
     families = [str(name) for name in young.loc[young[KIND] == FAMILY, MODEL].unique()]
     monthly = returns_by_month(young[young[KIND] != POLICY])
@@ -92,10 +92,9 @@ def monthly_scores(walk: Walk, spec: BootstrapSpec | None = None) -> pd.DataFram
         whole bankroll), `staked` (its fraction); and `roc_auc`, `brier`, `roi` (profit over stakes) with `..._low` and
         `..._high`, NaN where not defined.
     """
-    young = walk.scores[(walk.scores[AGE] == 1) & walk.scores[JUDGED]]
     lines = [
         {MODEL: model, MONTH: month, KIND: rows[KIND].iloc[0], "as_of": rows["as_of"].iloc[0], **_month(rows, spec)}
-        for (model, month), rows in young.groupby([MODEL, MONTH], sort=True)
+        for (model, month), rows in walk.fresh.groupby([MODEL, MONTH], sort=True)
     ]
     return pd.DataFrame(lines)
 

@@ -17,9 +17,7 @@ from cleverbetter_dagster.services.records import ModelRecord
 from cleverbetter_dagster.services.walk_forward.figures import by_model
 from cleverbetter_dagster.services.walk_forward.records import WalkForwardRecord
 from cleverbetter_dagster.services.walk_forward.study import (
-    AGE,
     EQUAL_STAKES,
-    JUDGED,
     MONTH,
     OVERALL_POLICY,
     Walk,
@@ -77,7 +75,7 @@ def walk_forward_view(
 def _walked(
     walk: Walk, record: WalkForwardRecord, monthly: pd.DataFrame, order: Sequence[str]
 ) -> dict[str, WalkedModel]:
-    scored = by_model(walk.scores[(walk.scores[AGE] == 1) & walk.scores[JUDGED]])
+    scored = by_model(walk.fresh)
     promotions = {replay.policy: replay.promotions for replay in record.replays}
     walked = {}
     for name in order:

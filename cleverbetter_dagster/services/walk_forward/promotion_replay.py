@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from cleverbetter_dagster.betting.staking import StakingSpec
 from cleverbetter_dagster.evaluation.gate import PromotionPolicy
 from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
 from cleverbetter_dagster.learning.model import FittedModel
@@ -15,32 +16,16 @@ from cleverbetter_dagster.services.walk_forward.records import ReplayedDecision
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A fitted model and its record."""
+    """A fitted model with its record and the bounds on its stakes."""
 
     record: ModelRecord
     fitted: FittedModel
+    staking: StakingSpec
 
     @property
     def run(self) -> tuple[str, str]:
         """Family and MLflow run: equal for a model and an update of it that found no new rows."""
         return self.record.family, self.record.run_id
-
-
-@dataclass(frozen=True)
-class ReplayedMonth:
-    """What is known when one as_of is decided.
-
-    Attributes:
-        dataset: of the as_of.
-        models: by family.
-        candidates: the same models on the test rows.
-        scored: the test rows as scored by each family, each baseline and, by the name of its replay, each champion.
-    """
-
-    dataset: Dataset
-    models: Mapping[str, LoadedModel]
-    candidates: Mapping[str, Candidate]
-    scored: Mapping[str, ScoredRows]
 
 
 class PromotionReplay:
@@ -59,26 +44,39 @@ class PromotionReplay:
         self._families = families
         self._policy = policy
 
-    def add_month(self, month: ReplayedMonth) -> None:
-        """Decide the next as_of, later than the one before. Without a model of any family nothing is decided."""
-        candidates = {family: month.candidates[family] for family in self._families if family in month.candidates}
-        if not candidates:
+    def add_month(
+        self,
+        dataset: Dataset,
+        models: Mapping[str, LoadedModel],
+        candidates: Mapping[str, Candidate],
+        scored: Mapping[str, ScoredRows],
+    ) -> None:
+        """Decide the next as_of, later than the one before. Without a model of any family nothing is decided.
+
+        Args:
+            dataset: of the as_of.
+            models: of the as_of, by family.
+            candidates: the same models on the test rows.
+            scored: the test rows as scored by each family, each baseline and, by the name of its replay, each champion.
+        """
+        taking_part = {family: candidates[family] for family in self._families if family in candidates}
+        if not taking_part:
             return
-        choice = choose_challenger(candidates)
-        challenger, champion = month.models[choice.challenger], self.champion
+        choice = choose_challenger(taking_part)
+        challenger, champion = models[choice.challenger], self.champion
         contest = Contest(
             family=choice.challenger,
             is_champion=champion is not None and champion.run == challenger.run,
             staking=choice.verdicts[choice.challenger],
             broken_guards=choice.broken_guards,
         )
-        scores = ModelScores(month.dataset, month.scored[choice.challenger], month.scored.get(self.name), month.scored)
+        scores = ModelScores(dataset, scored[choice.challenger], scored.get(self.name), scored)
         action, verdict = decide_promotion(contest, lambda: scores, self._policy)
         if action == "promoted":
             self.champion = challenger
         self.decisions.append(
             ReplayedDecision(
-                as_of=month.dataset.record.as_of,
+                as_of=dataset.record.as_of,
                 challenger=choice.challenger,
                 action=action,
                 champion=self.champion.record.family if self.champion else None,

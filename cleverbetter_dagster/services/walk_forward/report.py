@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from cleverbetter_dagster.betting.staking import StakingSpec
 from cleverbetter_dagster.dataset.as_of import AsOf
 from cleverbetter_dagster.errors import DataError
 from cleverbetter_dagster.evaluation.charts.chart import png
@@ -19,11 +20,13 @@ from cleverbetter_dagster.services.reports.store import WALK_FORWARD, keep
 from cleverbetter_dagster.services.training.datasets import data_hash, rows_until
 from cleverbetter_dagster.services.walk_forward.figures import figures_of, monthly_scores
 from cleverbetter_dagster.services.walk_forward.page import walk_forward_view
+from cleverbetter_dagster.services.walk_forward.promotion_replay import LoadedModel
 from cleverbetter_dagster.services.walk_forward.records import WalkForwardRecord
-from cleverbetter_dagster.services.walk_forward.study import walk_forward
+from cleverbetter_dagster.services.walk_forward.study import Load, walk_forward
 from cleverbetter_dagster.services.walk_forward.summary import summary_of
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.tracking.package import load_model
+from cleverbetter_dagster.store.tracking.registry import Registry
 
 RECORD_METADATA = b"cleverbetter.walk_forward"
 
@@ -60,7 +63,7 @@ def report(
             "training_rows for the months that have rows."
         )
     known, present = rows_until(rows, AsOf.parse(max(rows))), {name: one for name, one in models.items() if one}
-    walk = walk_forward(known, splits, present, lambda model: load_model(settings, model.model_uri).fitted, policy)
+    walk = walk_forward(known, splits, present, _loader(settings), policy)
     record, monthly = figures_of(walk, present, data_hash(known)), monthly_scores(walk)
     table = pa.Table.from_pandas(monthly, preserve_index=False)
     signed = table.replace_schema_metadata({**(table.schema.metadata or {}), RECORD_METADATA: record.model_dump_json()})
@@ -68,6 +71,17 @@ def report(
     best = present[next(row.name for row in record.board if row.name in record.significance)]
     page = keep(settings, WALK_FORWARD, record.as_ofs[-1], walk_forward_report(view), best[max(best)].run_id)
     return Report(signed, record, pictures_of(view), summary_of(record), page)
+
+
+def _loader(settings: Settings) -> Load:
+    """Loads models with the staking bounds that their versions carry."""
+    bounds = {version.run_id: version.staking_spec for version in Registry(settings).list_versions()}
+
+    def load(record: ModelRecord) -> LoadedModel:
+        fitted = load_model(settings, record.model_uri).fitted
+        return LoadedModel(record, fitted, bounds.get(record.run_id) or StakingSpec())
+
+    return load
 
 
 def walk_forward_record(table: pa.Table) -> WalkForwardRecord:

@@ -1,7 +1,7 @@
-"""The walk-forward study: every as_of's models on the months after it, each model loaded once.
+"""The walk-forward study: every as_of's models judged on the months after it. Each model is loaded once.
 
-A model of as_of M says something about rows decided from M + 1 on, all of them after everything it learned from. In
-the first of these months it is at age 1; up to `OLDEST` it is judged as it ages.
+A model of as_of M is judged on rows decided from M + 1 on, all of them after everything it learned from. In the first
+of these months its age is 1; it is judged up to the age `OLDEST`.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -21,15 +21,15 @@ from cleverbetter_dagster.dataset.spec import GUIDE_MIN_COMPOSITE_SCORE, Dataset
 from cleverbetter_dagster.dataset.splits import Partition, apply_split
 from cleverbetter_dagster.errors import NothingToJudge
 from cleverbetter_dagster.evaluation.gate import PromotionPolicy
-from cleverbetter_dagster.learning.baselines import BASELINES
+from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
 from cleverbetter_dagster.learning.model import FittedModel
 from cleverbetter_dagster.services.evaluation.compare import Candidate
-from cleverbetter_dagster.services.evaluation.evaluate import score_test_rows
-from cleverbetter_dagster.services.evaluation.scored_table import CARRIED, MODEL, scored_by_model, scored_frame
+from cleverbetter_dagster.services.evaluation.evaluate import score_baselines, score_test_rows
+from cleverbetter_dagster.services.evaluation.scored_table import scored_by_model, scored_frame
 from cleverbetter_dagster.services.evaluation.stakes import judge_staking, rows_of
 from cleverbetter_dagster.services.records import ModelRecord, SplitRecord
 from cleverbetter_dagster.services.training.datasets import Dataset
-from cleverbetter_dagster.services.walk_forward.promotion_replay import LoadedModel, PromotionReplay, ReplayedMonth
+from cleverbetter_dagster.services.walk_forward.promotion_replay import LoadedModel, PromotionReplay
 from cleverbetter_dagster.services.walk_forward.records import ReplayedDecision
 
 OLDEST = 12
@@ -40,20 +40,20 @@ UNSEEN, PASSES, JUDGED = "unseen", "passes_filter", "judged"
 FAMILY, BASELINE, POLICY = "family", "baseline", "policy"
 OVERALL_POLICY = "promotion policy"
 EQUAL_STAKES = "base_rate"
-"""The baseline that says the same of every strategy, and so stakes equally on all."""
+"""The baseline that gives every strategy the same probability, and so the same stake."""
 
-Load = Callable[[ModelRecord], FittedModel]
+Load = Callable[[ModelRecord], LoadedModel]
 
 
 @dataclass(frozen=True)
 class Walk:
-    """What came out of a walk-forward.
+    """The results of a walk-forward.
 
     Attributes:
-        scores: one line a model, as_of and row: the columns of `scored_table`, then `as_of`, `month` decided in, `age`
-            in months, `kind` (family, baseline or policy), `unseen` (no row of that strategy was learned from),
-            `passes_filter` (of quality), `judged` (false: only there to show what the filter removed).
-        decisions: of the promotion policy, by policy, in order of time.
+        scores: one line per model, as_of and row: the columns of `scored_table`, then `as_of`, `month` decided in,
+            `age` in months, `kind` (family, baseline or policy), `unseen` (no row of that strategy was learned from),
+            `passes_filter` (of quality), `judged` (false: the quality filter removed it, so it has no stake).
+        decisions: of each promotion policy by name, in order of time.
         splits: of the as_of months that were judged.
     """
 
@@ -61,15 +61,20 @@ class Walk:
     decisions: Mapping[str, Sequence[ReplayedDecision]]
     splits: Mapping[str, SplitRecord]
 
+    @property
+    def fresh(self) -> pd.DataFrame:
+        """The judged rows of models of age 1."""
+        return self.scores[(self.scores[AGE] == 1) & self.scores[JUDGED]]
+
 
 def walk_forward(
     rows: pd.DataFrame,
     splits: Mapping[str, SplitRecord],
     models: Mapping[str, Mapping[str, ModelRecord]],
     load: Load,
-    policy: PromotionPolicy | None = None,
+    policy: PromotionPolicy,
 ) -> Walk:
-    """Judge every model there is on the months after its own, and replay the promotion policy beside it.
+    """Judge every model on the months after its own, and replay the promotion policy.
 
     Months without a split or without any model are left out, and so are families without a model of a month.
 
@@ -77,11 +82,11 @@ def walk_forward(
         rows: all canonical rows there are.
         splits: by as_of.
         models: by family, then by as_of.
-        load: fetches a fitted model; called once for each.
+        load: loads a model; called once for each.
         policy: what a challenger has to show.
 
     Raises:
-        NothingToJudge: no model can be judged: none is there, or nothing was decided and labelled after its month.
+        NothingToJudge: there is no model, or no row decided after the month of one has an outcome yet.
     """
     panels = _Panels(rows)
     frames: list[pd.DataFrame] = []
@@ -89,28 +94,27 @@ def walk_forward(
     policies = {OVERALL_POLICY: tuple(models)}
     if len(models) > 1:
         policies |= {alone(family): (family,) for family in models}
-    replays = [PromotionReplay(name, families, policy or PromotionPolicy()) for name, families in policies.items()]
-    for month in sorted(splits):
-        records = {family: known[month] for family, known in models.items() if month in known}
-        loaded = {family: LoadedModel(record, load(record)) for family, record in records.items()}
+    replays = [PromotionReplay(name, families, policy) for name, families in policies.items()]
+    for as_of in sorted(splits):
+        loaded = {family: load(records[as_of]) for family, records in models.items() if as_of in records}
         if not loaded:
             continue
-        stand = _stand(AsOf.parse(month), splits[month], panels.of(splits[month].spec))
-        decided = _replayed_month(stand.known, loaded, replays)
+        month = _month(AsOf.parse(as_of), splits[as_of], panels.of(splits[as_of].spec))
+        candidates, scored = _score_test_rows(month.known, loaded, replays)
         for replay in replays:
-            replay.add_month(decided)
-        found = list(_looking_ahead(stand, loaded, replays))
-        if found:
-            judged[month] = splits[month]
-            frames += found
+            replay.add_month(month.known, loaded, candidates, scored)
+        scores = list(_score_following_rows(month, loaded, replays))
+        if scores:
+            judged[as_of] = splits[as_of]
+            frames += scores
     if not frames:
         raise NothingToJudge(
             f"There is nothing to walk forward over: {len(splits)} as_of months with a split, "
             f"{sum(map(len, models.values()))} models, and no row decided after one of them has its outcome yet. "
             "Materialise temporal_split and a family's model for earlier months (a backfill over a range)."
         )
-    scores = pd.concat(frames, ignore_index=True)
-    return Walk(scores, {replay.name: tuple(replay.decisions) for replay in replays}, judged)
+    decisions = {replay.name: tuple(replay.decisions) for replay in replays}
+    return Walk(pd.concat(frames, ignore_index=True), decisions, judged)
 
 
 def alone(family: str) -> str:
@@ -119,17 +123,16 @@ def alone(family: str) -> str:
 
 
 @dataclass(frozen=True)
-class _Stand:
-    """What is known at the end of an as_of month, and what came after."""
+class _Month:
+    """What is known at the end of an as_of month, and the labelled rows decided in the `OLDEST` months after it."""
 
     as_of: AsOf
     known: Dataset
-    ahead: pd.DataFrame
-    """Labelled rows decided in the `OLDEST` months that follow."""
+    following: pd.DataFrame
 
 
 class _Panels:
-    """The panel over all rows, built once for each way of deciding and labelling."""
+    """The panel over all rows, built once for each decision time and return threshold."""
 
     def __init__(self, rows: pd.DataFrame) -> None:
         self._rows = rows
@@ -143,18 +146,18 @@ class _Panels:
         return self._built[key]
 
 
-def _stand(as_of: AsOf, record: SplitRecord, panel: pd.DataFrame) -> _Stand:
-    """Cut the panel of all rows at an as_of. A label there is the same as it was then, or was not known yet."""
+def _month(as_of: AsOf, record: SplitRecord, panel: pd.DataFrame) -> _Month:
+    """Cut the panel of all rows at an as_of. A label in it is the same as it was then, or was not known yet."""
     parts = apply_split(panel, record.split)
-    then = parts.test.frame[parts.test.label_time < as_of.end]
-    known = Dataset(record, panel, replace(parts, test=Examples(then)))
+    test = parts.test.frame[parts.test.label_time < as_of.end]
+    known = Dataset(record, panel, replace(parts, test=Examples(test)))
     age = (months_of(panel[DECISION_TIME]) - np.datetime64(as_of.key)).astype(np.int64)
     rows = panel.assign(**{AGE: age})[(age >= 1) & (age <= OLDEST) & panel[LABEL].notna().to_numpy()]
     minimum = record.spec.min_composite_score
-    # Where no filter was used, what the guide's would have removed is shown.
+    # Without a filter, the report shows what the guide's filter would have removed.
     passes = passes_filter(rows, GUIDE_MIN_COMPOSITE_SCORE if minimum is None else minimum)
     flags: dict[str, Any] = {PASSES: passes, JUDGED: passes_filter(rows, minimum), UNSEEN: ~_seen(rows, parts)}
-    return _Stand(as_of, known, rows.assign(**flags))
+    return _Month(as_of, known, rows.assign(**flags))
 
 
 def _seen(rows: pd.DataFrame, parts: Partition) -> np.ndarray:
@@ -162,46 +165,43 @@ def _seen(rows: pd.DataFrame, parts: Partition) -> np.ndarray:
     return pd.MultiIndex.from_frame(rows[SEQUENCE]).isin(learned)
 
 
-def _replayed_month(
+def _score_test_rows(
     dataset: Dataset, loaded: Mapping[str, LoadedModel], replays: Iterable[PromotionReplay]
-) -> ReplayedMonth:
-    """The test rows of a month, as all its models, the baselines and the champion of each replay score them."""
-    fitted = {family: model.fitted for family, model in loaded.items()}
-    champions = {replay.name: replay.champion.fitted for replay in replays if replay.champion}
-    table, staking = score_test_rows(fitted | champions, dataset, StakingSpec()), StakingSpec()
+) -> tuple[dict[str, Candidate], dict[str, ScoredRows]]:
+    """The test rows of a month as its models, the baselines and the champion of each replay score them.
+
+    Returns:
+        The candidates by family; and the scored rows by family, baseline and name of a replay.
+    """
+    groups: dict[StakingSpec, dict[str, FittedModel]] = {}
+    champions = {replay.name: replay.champion for replay in replays if replay.champion}
+    for name, model in {**loaded, **champions}.items():
+        groups.setdefault(model.staking, {})[name] = model.fitted
+    tables = {staking: score_test_rows(fitted, dataset, staking) for staking, fitted in groups.items()}
     candidates = {}
-    for family in loaded:
-        rows = rows_of(table, family)
-        candidates[family] = Candidate(rows, staking, judge_staking(rows, rows, staking))
-    return ReplayedMonth(dataset, loaded, candidates, scored_by_model([table]))
-
-
-def _looking_ahead(
-    stand: _Stand, loaded: Mapping[str, LoadedModel], replays: Iterable[PromotionReplay]
-) -> Iterator[pd.DataFrame]:
-    """What families, baselines and policies say of the months ahead."""
-    following = stand.ahead[stand.ahead[AGE] == 1]
-    if following.empty:
-        return
     for family, model in loaded.items():
-        yield _scored(stand, FAMILY, family, stand.ahead, model.fitted.predict_frame(stand.ahead))
-    past = pooled(stand.known.parts.train, stand.known.parts.validation)
-    for name, baseline in BASELINES.items():
-        probability = baseline.fit(past).predict_proba(following)[:, 1]
-        said = pd.DataFrame({"probability": probability}, index=following.index)
-        yield _scored(stand, BASELINE, name, following, said)
-    for replay in replays:
-        if replay.champion is not None:
-            yield _scored(stand, POLICY, replay.name, following, replay.champion.fitted.predict_frame(following))
+        rows = rows_of(tables[model.staking], family)
+        candidates[family] = Candidate(rows, model.staking, judge_staking(rows, rows, model.staking))
+    return candidates, scored_by_model(list(tables.values()))
 
 
-def _scored(stand: _Stand, kind: str, name: str, rows: pd.DataFrame, said: pd.DataFrame) -> pd.DataFrame:
-    """Scored rows as `Walk.scores` has them; those that are not judged have no stake and share no bankroll."""
-    judged = rows[JUDGED].to_numpy()
-    frames = [scored_frame(name, Examples(rows[judged]), said[judged], StakingSpec())]
-    if not judged.all():
-        without: dict[str, Any] = {MODEL: name, "stake": 0.0, "probability": said["probability"][~judged]}
-        frames.append(rows.loc[~judged, CARRIED].assign(**without))
-    flags = rows[[MONTH, AGE, UNSEEN, PASSES, JUDGED]]
-    whence: dict[str, Any] = {AS_OF: stand.as_of.key, KIND: kind}
-    return pd.concat(frames).join(flags).assign(**whence)
+def _score_following_rows(
+    month: _Month, loaded: Mapping[str, LoadedModel], replays: Iterable[PromotionReplay]
+) -> Iterator[pd.DataFrame]:
+    """Parts of `Walk.scores`: families on all following rows, baselines and policies on those of the next month."""
+    parts, rows = month.known.parts, month.following
+    next_rows = rows[rows[AGE] == 1]
+    if next_rows.empty:
+        return
+
+    def scored(name: str, model: LoadedModel, rows: pd.DataFrame) -> pd.DataFrame:
+        return scored_frame(name, rows, model.fitted.predict_frame(rows), model.staking, rows[JUDGED])
+
+    frames = {FAMILY: [scored(family, model, rows) for family, model in loaded.items()]}
+    # As in a comparison of families, baselines stake within the bounds of the first.
+    staking = next(iter(loaded.values())).staking
+    frames[BASELINE] = score_baselines(pooled(parts.train, parts.validation), next_rows, staking, next_rows[JUDGED])
+    frames[POLICY] = [scored(replay.name, replay.champion, next_rows) for replay in replays if replay.champion]
+    flags = rows[[MONTH, AGE, UNSEEN, PASSES, JUDGED]].assign(**{AS_OF: month.as_of.key})
+    for kind, scores in frames.items():
+        yield from (frame.join(flags).assign(**{KIND: kind}) for frame in scores)

@@ -1,4 +1,4 @@
-"""From what a model says to stakes; and a family that stakes by itself, from its verdicts to the gate."""
+"""Stakes from scores; and a family that stakes by itself, from its verdicts to the gate."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -26,7 +26,7 @@ from cleverbetter_dagster.services.evaluation.scored_table import (
     scored_table,
     signed,
 )
-from cleverbetter_dagster.services.evaluation.stakes import AGENT_STAKE, judge_staking, rows_of, stakes_of
+from cleverbetter_dagster.services.evaluation.stakes import AGENT_STAKE, agent_stakes, judge_staking, rows_of, stakes_of
 from cleverbetter_dagster.services.records import EvaluatedModel
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.tracking.package import StrategyModel
@@ -58,16 +58,16 @@ def panel(n: int = 2) -> pd.DataFrame:
     return pd.DataFrame({"shrunk_gain": np.full(n, 0.2), "shrunk_loss": np.full(n, 0.2)})
 
 
-def test_other_models_are_staked_by_the_configured_fraction_and_an_agent_by_its_own() -> None:
+def test_only_an_agent_chooses_its_fraction_of_kelly() -> None:
     # p 0.55: mean 0.02, second moment pi/2 x 0.04; full Kelly is 1/pi.
-    said = pd.DataFrame({"probability": [0.55, 0.55]})
-    assert stakes_of(said, panel(), WIDE) == pytest.approx(np.full(2, 0.25 / np.pi))
-    agent = said.assign(kelly_share=[0.5, 1.0])
+    scores = pd.DataFrame({"probability": [0.55, 0.55]})
+    assert stakes_of(scores, panel(), WIDE) == pytest.approx(np.full(2, 0.25 / np.pi))
+    agent = scores.assign(kelly_share=[0.5, 1.0])
     for spec in (WIDE, StakingSpec(kelly_fraction=0.9, max_stake_fraction=1.0)):
         assert stakes_of(agent, panel(), spec) == pytest.approx([0.5 / np.pi, 1.0 / np.pi])
 
 
-def test_an_agents_stakes_of_one_time_keep_the_cap_and_the_bound_together() -> None:
+def test_an_agents_stakes_keep_the_cap_and_the_bound() -> None:
     agent = pd.DataFrame({"probability": np.full(40, 0.6), "kelly_share": np.linspace(0, 1, 40)})
     stake = stakes_of(agent, panel(40), StakingSpec(max_total_fraction=0.5), np.repeat([0, 1], 20))
     assert (np.bincount(np.repeat([0, 1], 20), stake) <= 0.5 + 1e-9).all()
@@ -87,7 +87,7 @@ def test_predictions_of_an_agent_follow_its_shares_under_the_bound(rows: pd.Data
     assert (stake[even] <= 0.5 * 0.05 + 1e-12).all()
 
 
-def test_rows_the_quality_filter_kept_out_get_no_stake_and_no_part_of_the_bound(rows: pd.DataFrame) -> None:
+def test_filtered_rows_get_no_part_of_the_bound(rows: pd.DataFrame) -> None:
     open_model, strict = (
         StrategyModel(Staker(), DatasetSpec(min_composite_score=least), NOTHING_LEARNED)
         for least in (None, float(rows["composite_score"].quantile(0.9)))
@@ -132,24 +132,20 @@ class World:
         )
         self.agents = agents
 
-    def said(self, sure: float) -> pd.DataFrame:
+    def scores(self, sure: float) -> pd.DataFrame:
         noise = np.random.default_rng(1).uniform(-0.02, 0.02, 240)
         return pd.DataFrame({"probability": np.where(self.gains, sure, 0.55) + noise})
 
     def table(self, family: str, sure: float, share: np.ndarray | None = None) -> pa.Table:
-        said, agents = self.said(sure), None
+        scores, spec = self.scores(sure), StakingSpec()
+        shares = None
         if share is not None:
-            said = said.assign(kelly_share=share)
-            agents = pd.DataFrame({f"seed {seed}": share for seed in range(self.agents)})
-
-        class Rows:
-            frame = self.frame
-
-        spec = StakingSpec()
+            scores = scores.assign(kelly_share=share)
+            shares = pd.DataFrame({f"seed {seed}": share for seed in range(self.agents)})
+        agents = agent_stakes(scores, shares, self.frame, spec)
+        frame = scored_frame(family, self.frame, scores, spec).assign(**agents)
         base = pd.DataFrame({"probability": np.full(240, 0.5)})
-        table = scored_table(
-            [scored_frame(family, Rows, said, spec, agents), scored_frame("base_rate", Rows, base, spec)]  # type: ignore[arg-type]
-        )
+        table = scored_table([frame, scored_frame("base_rate", self.frame, base, spec)])
         own = rows_of(table, family)
         return signed(table, evaluated(family, judge_staking(own, own, spec)))
 
@@ -177,7 +173,7 @@ def world() -> World:
     return World()
 
 
-def test_an_agent_that_beats_the_rules_challenges_and_its_verdicts_say_so(world: World) -> None:
+def test_an_agent_that_beats_the_rules_challenges(world: World) -> None:
     good = world.table("rl_agent", 0.6, world.gains.astype(float))
     record = compare_families({"ensemble": world.table("ensemble", 0.57), "rl_agent": good}).record
     assert (record.challenger, record.passed_over) == ("rl_agent", {})
@@ -189,9 +185,7 @@ def test_an_agent_that_beats_the_rules_challenges_and_its_verdicts_say_so(world:
     assert record.staking_verdicts("ensemble") == []
 
 
-def test_an_agent_that_does_not_beat_them_is_passed_over_with_reasons_though_its_probability_is_best(
-    world: World,
-) -> None:
+def test_an_agent_that_loses_to_rules_is_passed_over(world: World) -> None:
     poor = world.table("rl_agent", 0.9, np.zeros(240))
     record = compare_families({"rl_agent": poor, "ensemble": world.table("ensemble", 0.57)}).record
     assert record.leaderboard[0].name == "rl_agent"
@@ -201,7 +195,7 @@ def test_an_agent_that_does_not_beat_them_is_passed_over_with_reasons_though_its
     assert (alone.challenger, alone.staking) == ("rl_agent", {})
 
 
-def test_where_one_family_is_too_good_to_be_true_nobody_is_promoted(
+def test_one_family_too_good_to_be_true_stops_all_promotion(
     world: World, database: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     knowing = world.table("rl_agent", 0.9, np.zeros(240))  # passed over for its stakes, and its AUC is 1
@@ -231,7 +225,7 @@ def self_and_nothing(world: World) -> dict[str, np.ndarray]:
     return {"good": world.gains.astype(float), "nothing": np.zeros(240)}
 
 
-def test_the_stakes_of_every_seed_are_columns_of_the_scored_table(world: World) -> None:
+def test_every_seeds_stakes_are_columns_of_the_table(world: World) -> None:
     own = rows_of(world.table("rl_agent", 0.6, world.gains.astype(float)), "rl_agent")
     columns = [name for name in own if str(name).startswith(AGENT_STAKE)]
     assert len(columns) == 5
@@ -245,7 +239,7 @@ def test_other_rows_cannot_be_compared(world: World) -> None:
         judge_staking(own, own.assign(model="ensemble", id=own["id"][::-1].to_numpy()), StakingSpec())
 
 
-def test_the_figures_logged_have_the_ends_of_their_intervals(world: World) -> None:
+def test_logged_figures_have_the_ends_of_their_intervals(world: World) -> None:
     own = rows_of(world.table("rl_agent", 0.6, world.gains.astype(float)), "rl_agent")
     verdict = judge_staking(own, own, StakingSpec())
     assert verdict is not None

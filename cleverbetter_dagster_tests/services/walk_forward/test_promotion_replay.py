@@ -19,6 +19,7 @@ from cleverbetter_dagster.services.evaluation.scored_table import signed
 from cleverbetter_dagster.services.evaluation.stakes import judge_staking, rows_of
 from cleverbetter_dagster.services.records import ChampionRecord, EvaluatedModel, ModelRecord
 from cleverbetter_dagster.services.training.datasets import Dataset, plan_split
+from cleverbetter_dagster.services.walk_forward.promotion_replay import LoadedModel
 from cleverbetter_dagster.services.walk_forward.study import OVERALL_POLICY, walk_forward
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster_tests.services.ingest.followers import Follower
@@ -28,6 +29,7 @@ MONTHS = [f"2022-{month:02d}" for month in range(6, 13)]
 EASY = PromotionPolicy(min_months=2, level=0.6, resamples=200)
 AGENT = "rl_agent"
 Outcomes = Mapping[bytes, float]
+BOUNDS = {"ensemble": StakingSpec(), AGENT: StakingSpec(max_stake_fraction=0.02)}
 
 
 class Player(Follower):
@@ -130,13 +132,14 @@ def decided_by_the_asset(
         for family, models in players.items():
             if month not in models:
                 continue
-            table = score_test_rows({family: models[month]}, dataset, StakingSpec())
+            table = score_test_rows({family: models[month]}, dataset, BOUNDS[family])
             own, model = rows_of(table, family), record(family, month)
             evaluated = EvaluatedModel(
                 **model.model_dump(),
                 version=model.parent_version or MONTHS.index(month) + 1,
                 headline={},
-                staking_verdict=judge_staking(own, own, StakingSpec()),
+                staking=BOUNDS[family],
+                staking_verdict=judge_staking(own, own, BOUNDS[family]),
             )
             tables[family] = signed(table, evaluated)
         comparison = compare_families(tables).record
@@ -144,7 +147,7 @@ def decided_by_the_asset(
     return decided
 
 
-def test_the_replay_decides_as_the_asset_champion_does(
+def test_the_replay_decides_as_the_champion_asset_does(
     database: Settings,
     monkeypatch: pytest.MonkeyPatch,
     rows: pd.DataFrame,
@@ -163,7 +166,11 @@ def test_the_replay_decides_as_the_asset_champion_does(
 
     records = {family: {month: record(family, month) for month in models} for family, models in players.items()}
     splits = {month: dataset.record for month, dataset in datasets.items()}
-    walk = walk_forward(rows, splits, records, lambda model: players[model.family][model.model_uri[-7:]], EASY)
+
+    def load(model: ModelRecord) -> LoadedModel:
+        return LoadedModel(model, players[model.family][model.model_uri[-7:]], BOUNDS[model.family])
+
+    walk = walk_forward(rows, splits, records, load, EASY)
     replayed = walk.decisions[OVERALL_POLICY]
 
     decided = [

@@ -5,6 +5,7 @@ from html import unescape
 import pandas as pd
 import pytest
 
+from cleverbetter_dagster.betting.staking import StakingSpec
 from cleverbetter_dagster.dataset.as_of import AsOf
 from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.errors import DataError
@@ -12,11 +13,11 @@ from cleverbetter_dagster.evaluation.gate import PromotionPolicy
 from cleverbetter_dagster.evaluation.report import render
 from cleverbetter_dagster.evaluation.report.walk_forward import walk_forward_report
 from cleverbetter_dagster.evaluation.texts import decimal
-from cleverbetter_dagster.learning.model import FittedModel
 from cleverbetter_dagster.services.records import ModelRecord, SplitRecord
 from cleverbetter_dagster.services.training.datasets import plan_split
 from cleverbetter_dagster.services.walk_forward.figures import figures_of, monthly_scores
 from cleverbetter_dagster.services.walk_forward.page import walk_forward_view
+from cleverbetter_dagster.services.walk_forward.promotion_replay import LoadedModel
 from cleverbetter_dagster.services.walk_forward.records import WalkForwardRecord
 from cleverbetter_dagster.services.walk_forward.report import pictures_of
 from cleverbetter_dagster.services.walk_forward.study import (
@@ -72,8 +73,8 @@ def models() -> dict[str, dict[str, ModelRecord]]:
     return {family: {month: record(family, month) for month in MONTHS} for family in ("good", "poor")}
 
 
-def load(model: ModelRecord) -> FittedModel:
-    return Follower(0.0 if model.family == "good" else 0.4)
+def load(model: ModelRecord) -> LoadedModel:
+    return LoadedModel(model, Follower(0.0 if model.family == "good" else 0.4), StakingSpec())
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +98,7 @@ def test_a_model_is_judged_only_on_rows_decided_after_its_month_and_at_the_age_t
 def test_every_model_is_loaded_once(rows, splits, models) -> None:
     loaded: list[str] = []
 
-    def counting(model: ModelRecord) -> FittedModel:
+    def counting(model: ModelRecord) -> LoadedModel:
         loaded.append(model.model_uri)
         return load(model)
 
@@ -148,9 +149,9 @@ def test_a_model_that_never_changes_does_not_decay_and_agrees_with_itself(figure
 
 
 def test_a_model_that_forgets_with_age_is_seen_to_decay(rows, splits, models) -> None:
-    def ageing(model: ModelRecord) -> FittedModel:
+    def ageing(model: ModelRecord) -> LoadedModel:
         newest = model.as_of == MONTHS[-1]
-        return Follower(0.0 if newest else 0.5)
+        return LoadedModel(model, Follower(0.0 if newest else 0.5), StakingSpec())
 
     found = figures_of(walk_forward(rows, splits, {"good": models["good"]}, ageing, EASY), models, "hash")
     fresh = next(row for row in found.board if row.name == "good")
