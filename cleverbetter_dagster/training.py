@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from pydantic import Field, SecretStr, field_validator
 
 from cleverbetter_dagster.dataset.as_of import AsOf
-from cleverbetter_dagster.dataset.examples import Examples, check_enough, pooled
+from cleverbetter_dagster.dataset.examples import Examples, check_enough
 from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.dataset.splits import Partition
 from cleverbetter_dagster.errors import InvalidInput, NotEnoughRows
@@ -186,7 +186,7 @@ class TrainingPipeline:
     def new_examples(self, existing_model: TrainedModel) -> tuple[pd.DataFrame, pd.Series]:
         """The labelled rows before the test part that a model has not learned from, for `incremental_train`."""
         parts = self._standing().parts
-        examples = pooled(parts.train, parts.validation)
+        examples = parts.past
         return frames_of(new_examples(existing_model.provenance.learned, examples).new)
 
     def _with_parts(self, X_train: pd.DataFrame, y_train: ArrayLike, X_val: pd.DataFrame, y_val: ArrayLike) -> Dataset:

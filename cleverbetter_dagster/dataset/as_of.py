@@ -1,4 +1,4 @@
-"""Months: `AsOf`, the month a model stands at, and the months of whole columns. The one place that counts in months."""
+"""Months: `AsOf`, the month a model stands at, and the months of a column. Only this module calculates with months."""
 
 import re
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class AsOf:
         if not (1678 <= self.year <= 2261 and 1 <= self.month <= 12):
             raise DataError(
                 f"No month {self.year}-{self.month}: "
-                "take a year in 1678..2261 (what a timestamp holds) and a month in 1..12."
+                "give a year in 1678..2261 (the range of a timestamp) and a month in 1..12."
             )
 
     @classmethod
@@ -70,7 +70,7 @@ class AsOf:
 
     @property
     def end(self) -> pd.Timestamp:
-        """First instant after the month; exclusive: what happens at it is not yet known."""
+        """First instant after the month. What happens at this instant is not known yet."""
         return self.plus(1).start
 
     @classmethod

@@ -1,4 +1,4 @@
-"""Rows a model can be fitted to or judged on."""
+"""Examples: labelled rows that a model is fitted to or judged on."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ class Examples:
     """Labelled rows of a panel, in order of decision time.
 
     Attributes:
-        frame: rows of a panel (dataset.panel), every one with a label.
+        frame: rows of a panel (dataset.panel), all with a label.
 
     Raises:
         DataError: a row has no label.
@@ -69,7 +69,7 @@ class Examples:
 
 
 def pooled(earlier: Examples, later: Examples) -> Examples:
-    """Two parts as one, in order of time."""
+    """Two parts as one, in order of time, on a fresh index."""
     return Examples(pd.concat([earlier.frame, later.frame], ignore_index=True))
 
 

@@ -1,6 +1,5 @@
 """Which examples a model has learned from, known by their content, so that new ones can be recognised later."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
 
@@ -27,9 +26,9 @@ class Fingerprints:
     fingerprints: np.ndarray
 
     @classmethod
-    def of(cls, parts: Iterable[Examples]) -> Self:
-        """The fingerprints of all the examples together."""
-        return cls(np.sort(np.concatenate([_hashes(part) for part in parts])))
+    def of(cls, examples: Examples) -> Self:
+        """The fingerprints of `examples`."""
+        return cls(np.sort(_hashes(examples)))
 
     def __len__(self) -> int:
         return len(self.fingerprints)

@@ -1,26 +1,23 @@
-"""What was known of a sequence, or of the whole population, when a row was decided. Arithmetic only.
+"""What was known of a sequence, or of all rows, when a row was decided. Arithmetic only.
 
-The law: the history of a row is the row itself and the rows of the same sequence with a *strictly* earlier
-decision time. Rows of the sequence decided at the very same moment do not see each other, so no order has to
-be invented among them. Every number depends, bit by bit, on earlier rows alone: sums run forward and start
-anew in each sequence.
+The rule: the history of a row is the row itself and the rows of the same sequence with a *strictly* earlier decision
+time. Rows of one sequence that were decided at the same moment do not see each other, so they need no order among
+themselves. Every number depends on earlier rows only, to the last bit: sums run forward and start again in each
+sequence.
 """
 
 import numpy as np
 import pandas as pd
 
-Floats = np.ndarray
-Integers = np.ndarray
-
 
 class History:
-    """Running numbers of each row's own sequence, for rows in order of decision time.
+    """Running numbers of each row's own sequence. Rows are in order of decision time.
 
     Args:
         sequence: integer code of each row's sequence, int64[n].
         decision_time: when each row is decided, ascending, datetime64[n].
 
-    All methods take and return arrays in the order of the rows given here, and expect finite values.
+    All methods take and return arrays in the order of the rows, and expect finite values.
 
     >>> january, february = np.array(["2023-01", "2023-02"], dtype="datetime64[M]")
     >>> history = History(np.array([0, 1, 0]), np.array([january, january, february]))
@@ -28,7 +25,7 @@ class History:
     [1.0, 10.0, 101.0]
     """
 
-    def __init__(self, sequence: Integers, decision_time: np.ndarray) -> None:
+    def __init__(self, sequence: np.ndarray, decision_time: np.ndarray) -> None:
         self._order = np.argsort(sequence, kind="stable")
         self._sequence = sequence[self._order]
         moment = decision_time[self._order]
@@ -38,23 +35,23 @@ class History:
         self._has_earlier = self._earlier_end > self._start
         self.windows_seen = self._restore(self._earlier_end - self._start + 1).astype(float)
 
-    def total(self, values: Floats) -> Floats:
+    def total(self, values: np.ndarray) -> np.ndarray:
         """Sum over the history."""
         own = values[self._order]
         running = pd.Series(own).groupby(self._sequence, sort=False).cumsum().to_numpy()
         return self._restore(own + np.where(self._has_earlier, running[self._earlier_end - 1], 0.0))
 
-    def mean(self, values: Floats) -> Floats:
+    def mean(self, values: np.ndarray) -> np.ndarray:
         """Mean over the history."""
         return self.total(values) / self.windows_seen
 
-    def variance(self, values: Floats) -> Floats:
+    def variance(self, values: np.ndarray) -> np.ndarray:
         """Population variance (divisor n) over the history: 0 for one row."""
-        # Measured from the sequence's first value, so that equal values vary by nothing at all.
+        # Measured from the first value of the sequence, so that equal values have a variance of exactly 0.
         centred = values - self._restore(values[self._order][self._start])
         return np.maximum(self.mean(centred**2) - self.mean(centred) ** 2, 0.0)
 
-    def recent(self, values: Floats, weights: Floats) -> Floats:
+    def recent(self, values: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """Weighted mean over the last `len(weights)` rows of the history, the row's own weight first."""
         own = values[self._order]
         weighted, weight_sum = weights[0] * own, np.full(len(own), weights[0])
@@ -65,8 +62,8 @@ class History:
             weight_sum += np.where(there, weight, 0.0)
         return self._restore(weighted / weight_sum)
 
-    def streak(self, condition: np.ndarray) -> Floats:
-        """Rows at the history's end with the same `condition`: counted up where it holds, down where not.
+    def streak(self, condition: np.ndarray) -> np.ndarray:
+        """Length of the newest run of rows with the same `condition`: positive where it holds, negative where not.
 
         >>> history = History(np.zeros(4, dtype=int), np.arange(4))
         >>> history.streak(np.array([True, True, False, True])).tolist()
@@ -85,7 +82,7 @@ class History:
 
 
 class Population:
-    """Running numbers of all rows known when a row is decided, those decided at the same moment included.
+    """Running numbers of all rows known when a row is decided, including those decided at the same moment.
 
     Args:
         decision_time: when each row is decided, ascending, datetime64[n].
@@ -94,21 +91,21 @@ class Population:
     def __init__(self, decision_time: np.ndarray) -> None:
         self._known_end = np.searchsorted(decision_time, decision_time, side="right")
 
-    def total(self, values: Floats) -> Floats:
-        """Sum over the rows known.
+    def total(self, values: np.ndarray) -> np.ndarray:
+        """Sum over the known rows.
 
         >>> Population(np.array([1, 1, 2])).total(np.array([1.0, 10.0, 100.0])).tolist()
         [11.0, 11.0, 111.0]
         """
         return np.cumsum(values)[self._known_end - 1] if len(values) else values
 
-    def mean(self, values: Floats) -> Floats:
-        """Mean over the rows known."""
+    def mean(self, values: np.ndarray) -> np.ndarray:
+        """Mean over the known rows."""
         return self.total(values) / self._known_end
 
 
-def ratio(numerator: Floats, denominator: Floats, undefined: Floats | float = 0.0) -> Floats:
-    """`numerator / denominator`, and `undefined` where the denominator is not positive.
+def ratio(numerator: np.ndarray, denominator: np.ndarray, undefined: np.ndarray | float = 0.0) -> np.ndarray:
+    """`numerator / denominator`, or `undefined` where the denominator is not positive.
 
     >>> ratio(np.array([1.0, 1.0]), np.array([2.0, 0.0])).tolist()
     [0.5, 0.0]
@@ -123,6 +120,6 @@ def _changes(values: np.ndarray) -> np.ndarray:
     return changed
 
 
-def _last_true(flags: np.ndarray) -> Integers:
-    """Position of the nearest True at or before each position; the first flag must be True."""
+def _last_true(flags: np.ndarray) -> np.ndarray:
+    """Position of the last True at or before each position. The first flag must be True."""
     return np.maximum.accumulate(np.where(flags, np.arange(len(flags)), 0))

@@ -1,4 +1,4 @@
-"""The outcome a row is judged by: the return of the strategy's next window, and when that became known."""
+"""The outcome of each row: the return of its strategy's next window, and when that return became known."""
 
 import numpy as np
 import pandas as pd
@@ -15,9 +15,9 @@ NEXT_ID = "next_id"
 def outcomes(panel: pd.DataFrame, sequence: np.ndarray, return_threshold: float) -> pd.DataFrame:
     """Label of every row.
 
-    The next window of a row is, among the rows of its sequence that start at or after its end and end after
-    it, the first to be *known*: smallest decision time, then start, then id. Chosen by when it is known, not
-    by when it starts, so a label once there never changes because of a row that arrives later.
+    The candidates for the next window of a row are the rows of its sequence that start at or after its end and end
+    after it. The next window is the candidate that is *known* first: smallest decision time, then start, then id. A row
+    that becomes known later can therefore never change a label.
 
     Args:
         panel: rows in order of (decision_time, strategy, start, id), one per window.
@@ -25,9 +25,9 @@ def outcomes(panel: pd.DataFrame, sequence: np.ndarray, return_threshold: float)
         return_threshold: fraction of capital the next roi must exceed for a label of 1.
 
     Returns:
-        On the panel's index: `label` 1.0 or 0.0, `label_time`, `next_roi`, `next_id`; all missing (NaN, NaT,
-        None) where no next window is known, and where it was known by the row's own decision time already
-        (only possible when decisions are made at run_date): such a row decides nothing.
+        On the panel's index: `label` 1.0 or 0.0, `label_time`, `next_roi`, `next_id`. All are missing (NaN, NaT,
+        None) if no next window is known. They are also missing if the next window was already known at the row's own
+        decision time, which can happen with decisions at run_date: there was nothing left to decide.
     """
     start, end, decided = (panel[date].to_numpy("datetime64[us]") for date in (START_DATE, END_DATE, DECISION_TIME))
     following = next_positions(sequence, start, end)
@@ -45,9 +45,10 @@ def outcomes(panel: pd.DataFrame, sequence: np.ndarray, return_threshold: float)
 
 
 def next_positions(sequence: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
-    """Position of each row's next window, -1 where there is none; int64[n].
+    """Position of each row's next window, int64[n]; -1 if there is none.
 
-    Rows must come in the order in which they became known: of the windows that qualify, the lowest position wins.
+    Rows must be in the order in which they became known: of several candidates the lowest position counts. By hand,
+    because `pandas.merge_asof` would take the candidate that starts first.
 
     >>> month = np.array(["2023-01", "2023-02", "2023-03"], dtype="datetime64[M]")
     >>> next_positions(np.zeros(3, dtype=int), month[:2].repeat([1, 2]), month[[1, 2, 2]]).tolist()
@@ -58,7 +59,7 @@ def next_positions(sequence: np.ndarray, start: np.ndarray, end: np.ndarray) -> 
         return np.empty(0, dtype=np.int64)
     instants, codes = np.unique(np.concatenate([start, end]), return_inverse=True)
     start_code, end_code = codes[:rows], codes[rows:]
-    # A window of no length that starts at this very end does not end after it: it sorts just below.
+    # A zero-length window that starts at this end time does not count as the next one.
     begins = 2 * start_code + (end_code > start_code)
     ends = 2 * end_code + 1
     span = 2 * len(instants) + 2
@@ -73,7 +74,7 @@ def next_positions(sequence: np.ndarray, start: np.ndarray, end: np.ndarray) -> 
 
 
 def _suffix_minimum(sequence: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Smallest value from each position to its sequence's end; sequences ascend, values are 0..n-1."""
-    # Lower sequences hold lower keys, so a minimum taken from the right starts anew at every border.
+    """Smallest value from each position to the end of its sequence. Sequences ascend, values are 0..n-1."""
+    # A lower sequence has lower keys, so the running minimum from the right starts again at each sequence.
     keys = sequence * len(values) + values
     return np.minimum.accumulate(keys[::-1])[::-1] - sequence * len(values)

@@ -1,4 +1,4 @@
-"""Rows that were known at a moment, with their labels and features: what every later step works on."""
+"""Panels: the rows known at a moment, with their labels and features. Every later step works on a panel."""
 
 import numpy as np
 import pandas as pd
@@ -23,10 +23,10 @@ from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.errors import DataError
 
 SEQUENCE = [STRATEGY, METHOD]
-"""Rows that share these follow one another in time: histories and labels stay within them."""
+"""Rows with equal values here are one sequence in time. Histories and labels stay within a sequence."""
 
 WINDOW = [*SEQUENCE, START_DATE, END_DATE]
-"""Rows that share these are runs of one window."""
+"""Rows with equal values here are runs of one window."""
 
 ORDER = [DECISION_TIME, STRATEGY, START_DATE, ID]
 
@@ -34,22 +34,21 @@ ORDER = [DECISION_TIME, STRATEGY, START_DATE, ID]
 def build_panel(rows: pd.DataFrame, as_of_end: pd.Timestamp | None, spec: DatasetSpec) -> pd.DataFrame:
     """One row per window known before `as_of_end`, with labels and features.
 
-    With decisions at `end_date` everything about a row is fixed at its decision time, and its label at its
-    label time, whatever becomes known later. With `run_date` this holds for whole panels, not for their rows:
-    two panels of the same `as_of_end` agree whatever came later, but a window run again stands in a later
-    panel as its latest run, so its earlier run is missing from the history of rows decided between the two.
+    With decisions at `end_date`, later rows never change a row after its decision time, nor a label after its label
+    time. With `run_date` this holds for panels of the same `as_of_end`, but not between panels: a later panel holds
+    only the latest run of a window, so the earlier run is missing from the history of rows decided between the two.
 
     Args:
         rows: canonical rows (dataset.schema) in any order; not mutated.
-        as_of_end: exclusive bound on the decision time, timezone-aware; None takes everything.
-        spec: decision time and return threshold are used here. The quality filter is not: it chooses examples
-            later, after labels and history have been taken from the full sequence.
+        as_of_end: exclusive bound on the decision time, timezone-aware; None takes every row.
+        spec: for the decision time and the return threshold. The quality filter is not applied here: it chooses
+            examples later, because labels and histories need the full sequence.
 
     Returns:
         A frame on a fresh index, sorted by (decision_time, strategy_id, start_date, id): the canonical
         columns, then `decision_time`, the outcome columns of `dataset.labels` and the features of
-        `dataset.features`. A label is known before `as_of_end` as well, since only rows known by then can be
-        a next window.
+        `dataset.features`. Every label was known before `as_of_end`, since only rows known by then can be a next
+        window.
 
     Raises:
         DataError: columns are missing, an id is repeated, or dates carry no timezone.
@@ -61,10 +60,10 @@ def build_panel(rows: pd.DataFrame, as_of_end: pd.Timestamp | None, spec: Datase
 
 
 def feature_frame(rows: pd.DataFrame, spec: DatasetSpec) -> pd.DataFrame:
-    """Features of raw rows, one row for each row given, on the same index.
+    """Features of raw rows, on the same index.
 
-    History and population are taken from `rows` alone: give all the rows a score may rest on, not only those
-    to be scored. Where a window was run more than once, each of its runs gets the features of the latest.
+    History and population come from `rows` alone: give the whole history, not only the rows to be scored. If a window
+    was run more than once, each of its runs gets the features of the latest.
 
     Returns:
         Frame of `feature_columns`, float64, on `rows.index`.
@@ -107,14 +106,14 @@ def _known_windows(rows: pd.DataFrame, as_of_end: pd.Timestamp | None) -> pd.Dat
 
 
 def _run_keys(rows: pd.DataFrame) -> pd.DataFrame:
-    """What orders the runs of a window: the later run counts, then the row written later."""
+    """Columns that order the runs of a window: the later run counts, then the row written later."""
     if CREATED_AT not in rows.columns:
         return rows[[RUN_DATE, ID]]
     return rows[[RUN_DATE, CREATED_AT, ID]].fillna({CREATED_AT: EARLIEST})
 
 
 def _sorted_positions(keys: pd.DataFrame) -> np.ndarray:
-    """Positions that sort the rows of `keys`. Arrow sorts: pandas takes 15 times as long over texts."""
+    """Positions that sort the rows of `keys`. With Arrow, since pandas takes 15 times as long for texts."""
     table = pa.Table.from_pandas(keys, preserve_index=False)
     return pc.sort_indices(table, sort_keys=[(column, "ascending") for column in keys.columns]).to_numpy()
 

@@ -1,7 +1,7 @@
 """The canonical rows: names, aliases, types, bounds and sentinels of every column. No I/O.
 
-One row is one backtest of one strategy over `[start_date, end_date]`, run on `run_date`. Every room speaks of
-these columns and no others; the store maps what a table or file calls them onto these names, at its door.
+One row is one backtest of one strategy over `[start_date, end_date]`, run on `run_date`. All packages use these column
+names; the store translates the names of a table or file when it reads it.
 """
 
 from collections.abc import Iterable, Mapping
@@ -35,29 +35,29 @@ MARKET_PREFIX = "ml_"
 TEXTS = (ID, STRATEGY, METHOD)
 DATES = (RUN_DATE, START_DATE, END_DATE)
 METRICS = (SHARPE_RATIO, ROI, MAX_DRAWDOWN, WIN_RATE, PROFIT_FACTOR, TOTAL_BETS)
-"""The six metrics the training guide takes from a row, in its order."""
+"""The six metrics that the training guide takes from a row, in its order."""
 
 REQUIRED = (*TEXTS, *DATES, *METRICS, COMPOSITE_SCORE)
-"""Columns every canonical frame has; once validated, none holds a missing value (a method may be "")."""
+"""Columns of every canonical frame. After validation none has a missing value (a method may be "")."""
 
 OPTIONAL = (INITIAL_CAPITAL, FINAL_CAPITAL, CREATED_AT)
-"""Columns a source may lack; missing values are allowed in them, and in market features."""
+"""Columns that a source may lack. They, and market features, may have missing values."""
 
 ALIASES: Mapping[str, tuple[str, ...]] = MappingProxyType({ROI: ("roi", "total_return")})
-"""Other names a source may use for a column, best first. A column not listed goes by its own name only."""
+"""Names that a source may use for a column, best first. Any other column has only its own name."""
 
 DEFAULT_METHOD = ""
-"""The method of a row that names none: all such rows share one sequence per strategy."""
+"""The method of a row without one. All such rows of a strategy are one sequence."""
 
 EARLIEST = pd.Timestamp("1990-01-01", tz="UTC")
-"""No exchange existed before; an earlier date is a parsing accident such as 1970-01-01 or 0001-01-01."""
+"""No exchange existed before. An earlier date is a parsing error, such as 1970-01-01 or 0001-01-01."""
 
 TIMESTAMP = pa.timestamp("us", tz="UTC")
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """Closed interval a finite value must lie in, and what the number means (for messages)."""
+    """Closed interval for a finite value, and what the number means (for messages)."""
 
     low: float
     high: float
@@ -78,23 +78,12 @@ BOUNDS: Mapping[str, Bounds] = MappingProxyType(
 )
 
 
-@dataclass(frozen=True)
-class Sentinel:
-    """A number that stands for a fact instead of a measurement: any value with `abs(value) >= magnitude`."""
-
-    magnitude: float
-    meaning: str
-
-
-SENTINELS: Mapping[str, Sentinel] = MappingProxyType(
-    {
-        PROFIT_FACTOR: Sentinel(999.0, "no losing bet, so the ratio has no denominator"),
-        SHARPE_RATIO: Sentinel(999.0, "no variation between the returns, so the ratio has no denominator"),
-    }
-)
+SENTINELS: Mapping[str, float] = MappingProxyType({PROFIT_FACTOR: 999.0, SHARPE_RATIO: 999.0})
+"""Magnitude from which a metric is no measurement: upstream writes such numbers where a ratio has no denominator,
+because no bet lost or no return differed."""
 
 MARKET_SENTINELS = (-999.0, -9999.0, -99999.0, -999999.0)
-"""Exact values that mean "not measured" in a market feature. Positive nines may be real (a volume of 999)."""
+"""Exact values that mean "not measured" in a market feature. Positive nines may be real, such as a volume of 999."""
 
 
 def market_columns(columns: Iterable[str]) -> list[str]:
@@ -109,16 +98,15 @@ def market_columns(columns: Iterable[str]) -> list[str]:
 def sentinel_mask(column: str, values: np.ndarray | pd.Series) -> np.ndarray:
     """True where a value of `column` is a sentinel and must not reach a model as a number. NaN is not one.
 
-    A market feature that is itself a ratio (`ml_mc_profit_factor`, `ml_sharpe_ratio`) follows the rule of the
-    metric its name ends with.
+    A market feature whose name ends with that of a metric (`ml_mc_profit_factor`) follows the rule of the metric.
 
     >>> sentinel_mask("profit_factor", np.array([1.2, 999.0, np.nan])).tolist()
     [False, True, False]
     """
     numbers = np.asarray(values, dtype=float)
-    for metric, sentinel in SENTINELS.items():
+    for metric, magnitude in SENTINELS.items():
         if column.endswith(metric):
-            return np.abs(numbers) >= sentinel.magnitude
+            return np.abs(numbers) >= magnitude
     if column.startswith(MARKET_PREFIX):
         return np.isin(numbers, MARKET_SENTINELS)
     return np.zeros(numbers.shape, dtype=bool)
@@ -133,11 +121,6 @@ def column_type(column: str) -> pa.DataType:
     return pa.float64()
 
 
-def rows_schema(market: Iterable[str] = (), optional: Iterable[str] = ()) -> pa.Schema:
-    """Arrow schema of canonical rows: `REQUIRED`, then the `optional` and `market` columns given."""
-    return pa.schema([(column, column_type(column)) for column in (*REQUIRED, *optional, *market)])
-
-
 def rows_frame(table: pa.Table) -> pd.DataFrame:
     """Canonical rows as pandas: texts as `object`, dates as `datetime64[us, UTC]`, numbers as `float64`.
 
@@ -146,8 +129,3 @@ def rows_frame(table: pa.Table) -> pd.DataFrame:
     """
     schema = pa.schema([(column, column_type(column)) for column in table.column_names])
     return table.cast(schema).to_pandas(date_as_object=False)
-
-
-def empty_rows(market: Iterable[str] = ()) -> pd.DataFrame:
-    """A canonical frame of no rows: what an empty month holds."""
-    return rows_frame(rows_schema(market).empty_table())

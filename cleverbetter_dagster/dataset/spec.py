@@ -1,4 +1,4 @@
-"""The choices that turn rows into examples, as one frozen value that can be hashed, stored and compared."""
+"""The options that turn rows into examples, and the minimums of the training guide."""
 
 from typing import Literal, Self
 
@@ -12,10 +12,7 @@ GUIDE_MIN_EXAMPLES = 1000
 
 
 class DatasetSpec(BaseModel):
-    """How rows become labelled, split examples.
-
-    The defaults are the training guide's where it names one.
-    """
+    """How rows become labelled, split examples. The defaults are those of the training guide if it names one."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -1,9 +1,9 @@
-"""Cutting examples in time: three parts for train, validation and test, folds within a part. Never at random.
+"""Splits in time, never at random: train, validation and test of a panel, and folds within a part.
 
-The rules, everywhere: a decision time is never cut in two; what is fitted on comes before what it is judged
-on; and a row is fitted on only if its label was known when the later part starts (purge), or some time before
-that (embargo). Lopez de Prado, Advances in Financial Machine Learning (2018), chapter 7; here only forward,
-so only one side is purged.
+The rules: rows of one decision time are never separated; a model is fitted on rows before those it is judged on; and
+it is fitted on a row only if the label was known when the later part starts (purge), or some time before that
+(embargo). Lopez de Prado, Advances in Financial Machine Learning (2018), chapter 7; here only forward, so only one side
+is purged. By hand, because scikit-learn's TimeSeriesSplit knows neither label times nor rows of one time.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
 from cleverbetter_dagster.dataset.as_of import AsOf
-from cleverbetter_dagster.dataset.examples import Examples
+from cleverbetter_dagster.dataset.examples import Examples, pooled
 from cleverbetter_dagster.dataset.labels import DECISION_TIME, LABEL, LABEL_TIME
 from cleverbetter_dagster.dataset.selection import is_usable
 from cleverbetter_dagster.dataset.spec import DatasetSpec
@@ -26,13 +26,15 @@ NO_EMBARGO = pd.Timedelta(0)
 
 
 class PartSummary(BaseModel):
-    """What one part of a split holds.
+    """Counts and times (UTC) of one part of a split.
 
     Attributes:
         rows: examples in the part.
-        purged: examples decided in its time but left out, since their labels reach into the next part.
+        purged: examples decided in its time but left out, since their labels were known too late for the next part.
         positives: examples labelled 1.
-        first_decision: earliest decision time, UTC; `last_decision`, `last_label` likewise the latest.
+        first_decision: earliest decision time.
+        last_decision: latest decision time.
+        last_label: latest label time.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -49,11 +51,11 @@ class Cuts(BaseModel):
     """Which rows are examples, and of which part. All times UTC.
 
     Attributes:
-        validation_start: also the end of train: the earlier part is decided strictly before, the later at or after.
-        test_start: likewise between validation and test.
+        validation_start: train is decided strictly before, validation at or after.
+        test_start: validation is decided strictly before, test at or after.
         embargo_days: how long before the next part starts a label must have been known.
         min_composite_score: the quality filter; None takes every row.
-        examples_from: nothing decided before is an example; None for an expanding window.
+        examples_from: rows decided before are no examples; None for an expanding window.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -66,7 +68,7 @@ class Cuts(BaseModel):
 
 
 class TemporalSplit(Cuts):
-    """Where a panel's examples were cut, and the resulting parts. Serialises to JSON; `apply_split` repeats it.
+    """The cuts of a panel and the resulting parts. It is stored as JSON; `apply_split` repeats it.
 
     `filtered_rows` have a label but failed the quality filter or lie before `examples_from`.
     """
@@ -84,7 +86,7 @@ class TemporalSplit(Cuts):
 
     @property
     def purged_rows(self) -> int:
-        """Examples dropped because their labels reach into the part after theirs."""
+        """Examples left out because their labels were known too late for the next part."""
         return self.train.purged + self.validation.purged
 
 
@@ -97,12 +99,16 @@ class Partition:
     test: Examples
     split: TemporalSplit
 
+    @property
+    def past(self) -> Examples:
+        """Train and validation as one: everything that a model learns from."""
+        return pooled(self.train, self.validation)
+
 
 def split_examples(panel: pd.DataFrame, spec: DatasetSpec) -> Partition:
-    """Cut the panel's examples by decision time.
+    """Split the panel's examples by decision time, so that the parts come closest to the fractions of `spec`.
 
-    Examples are the labelled rows that pass the quality filter and lie in the window of history. Borders lie where
-    the shares of examples decided before them come closest to the fractions of `spec`.
+    Examples are the labelled rows that pass the quality filter and lie in the window of history.
 
     Raises:
         NotEnoughRows: fewer than three distinct decision times, or a part left empty by the purge.
@@ -122,9 +128,9 @@ def split_examples(panel: pd.DataFrame, spec: DatasetSpec) -> Partition:
 
 
 def apply_split(panel: pd.DataFrame, split: Cuts) -> Partition:
-    """Cut a panel where `split` says: the same panel gives the same parts, whatever the spec says by now.
+    """Split a panel as `split` was: the same panel gives the same parts, whatever the current spec.
 
-    A panel of a later as_of has more labels: its test part goes on to its own end.
+    A panel of a later as_of has more labels, so its test part is longer.
 
     Raises:
         NotEnoughRows: a part is empty.
@@ -135,13 +141,13 @@ def apply_split(panel: pd.DataFrame, split: Cuts) -> Partition:
 def temporal_folds(
     decision_time: pd.Series, label_time: pd.Series, n_folds: int, embargo: pd.Timedelta = NO_EMBARGO
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Folds that only look forward: fit on what was known when the fold starts, score the fold.
+    """Forward folds: fit on the rows whose labels were known when the fold starts, score the fold.
 
-    The rows are cut, in time, into `n_folds + 1` blocks of about equal size; the first is only fitted on.
+    The rows are cut, in time, into `n_folds + 1` blocks of about equal size. The first block is only fitted on.
 
     Args:
         decision_time: of each example, in any order.
-        label_time: of each example; one later than a fold's start, less `embargo`, is not fitted on in it.
+        label_time: of each example. A fold does not fit on rows whose label time is after its start less `embargo`.
         n_folds: how many, at least 1.
         embargo: how long before a fold's start a label must have been known.
 
@@ -169,7 +175,7 @@ def temporal_folds(
 
 
 def _window_start(decision_time: pd.Series, months: int | None) -> pd.Timestamp | None:
-    """First instant of the `months` calendar months (UTC) that end with the newest decision's."""
+    """First instant of the `months` calendar months (UTC) up to that of the newest decision."""
     if months is None or decision_time.empty:
         return None
     return AsOf.of(decision_time.max()).plus(1 - months).start
@@ -180,12 +186,12 @@ def _known(label_time: pd.Series, start: pd.Timestamp, embargo: pd.Timedelta) ->
 
 
 def _borders(decision_time: pd.Series, shares: Sequence[float], parts: str) -> list[pd.Timestamp]:
-    """Distinct decision times at which to cut, so that about `shares` of the rows lie before each."""
+    """Distinct decision times to cut at, so that the shares of rows before them come closest to `shares`."""
     counts = decision_time.value_counts().sort_index()
     if len(counts) <= len(shares):
         raise NotEnoughRows(
             f"{len(counts)} distinct decision times among {len(decision_time)} examples, at least "
-            f"{len(shares) + 1} needed for {parts}: one moment is never cut in two. Load more history."
+            f"{len(shares) + 1} needed for {parts}: rows of one time are never separated. Load more history."
         )
     before = counts.cumsum().shift(fill_value=0).to_numpy()
     borders, lowest = [], 1

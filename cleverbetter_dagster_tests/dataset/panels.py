@@ -1,11 +1,14 @@
 """Random rows to try definitions on: gaps, overlaps, reruns, ties, several methods, microseconds, sentinels."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 import pandas as pd
+import pyarrow as pa
 from hypothesis import strategies as st
 
+from cleverbetter_dagster.dataset.schema import REQUIRED, column_type, rows_frame
 from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster_tests.dataset.oracle import Row
 
@@ -59,19 +62,29 @@ def row_lists(draw: st.DrawFn, min_size: int = 0, max_size: int = 20, longest_da
     return [{**row, "id": name} for name, row in zip(ids, rows, strict=True)]
 
 
+def rows_schema(market: Iterable[str] = ()) -> pa.Schema:
+    """Arrow schema of canonical rows with the required and these market columns."""
+    return pa.schema([(column, column_type(column)) for column in (*REQUIRED, *market)])
+
+
+def empty_rows() -> pd.DataFrame:
+    """A canonical frame without rows, such as an empty month has."""
+    return rows_frame(rows_schema().empty_table())
+
+
 def frame(rows: list[Row]) -> pd.DataFrame:
     """Canonical rows frame of the dictionaries."""
     names = list(rows[0]) if rows else [*example_row(), "created_at", "ml_avg_odds"]
     columns: dict[str, Any] = {name: [row.get(name) for row in rows] for name in names}
-    found = pd.DataFrame(columns, index=range(100, 100 + len(rows)))
-    for name in found.columns:
+    table = pd.DataFrame(columns, index=range(100, 100 + len(rows)))
+    for name in table.columns:
         if name in ("id", "strategy_id", "method"):
-            found[name] = found[name].astype(object)
+            table[name] = table[name].astype(object)
         elif name in ("run_date", "start_date", "end_date", "created_at"):
-            found[name] = pd.to_datetime(found[name], utc=True).dt.as_unit("us")
+            table[name] = pd.to_datetime(table[name], utc=True).dt.as_unit("us")
         else:
-            found[name] = found[name].astype(float)
-    return found
+            table[name] = table[name].astype(float)
+    return table
 
 
 def example_row(**values: Any) -> Row:
@@ -96,5 +109,5 @@ def example_row(**values: Any) -> Row:
 
 
 def spec(**values: Any) -> DatasetSpec:
-    """A spec that takes every row as an example unless told otherwise."""
+    """A spec that takes every row as an example by default."""
     return DatasetSpec(**({"min_composite_score": None, "min_examples": 1} | values))

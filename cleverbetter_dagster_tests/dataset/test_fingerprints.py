@@ -30,7 +30,7 @@ def examples(rows: pd.DataFrame) -> Examples:
 
 def test_only_learned_examples_are_contained(examples: Examples) -> None:
     first, rest = examples.take(np.arange(10)), examples.take(np.arange(10, len(examples)))
-    learned = Fingerprints.of([first])
+    learned = Fingerprints.of(first)
     assert learned.contains(first.take(np.arange(9, -1, -1))).all()
     assert not learned.contains(rest).any()
     assert learned.with_new(rest).contains(examples).all()
@@ -39,7 +39,7 @@ def test_only_learned_examples_are_contained(examples: Examples) -> None:
 
 @pytest.mark.parametrize("column", ["roi", "win_rate", "total_bets", "ml_avg_odds", "ml_spread"])
 def test_a_corrected_row_is_new(rows: pd.DataFrame, examples: Examples, column: str) -> None:
-    learned, corrected = Fingerprints.of([examples]), rows.copy()
+    learned, corrected = Fingerprints.of(examples), rows.copy()
     corrected.loc[3, column] = 0.777
     changed = examples_of(corrected)
     unknown = set(changed.ids[~learned.contains(changed)])
@@ -48,6 +48,6 @@ def test_a_corrected_row_is_new(rows: pd.DataFrame, examples: Examples, column: 
 
 
 def test_a_late_row_makes_only_the_one_before_it_new(rows: pd.DataFrame) -> None:
-    learned = Fingerprints.of([examples_of(rows.drop(index=3))])
+    learned = Fingerprints.of(examples_of(rows.drop(index=3)))
     whole = examples_of(rows)
     assert set(whole.ids[~learned.contains(whole)]) == {"row-00002", "row-00003"}

@@ -6,10 +6,9 @@ import pytest
 
 from cleverbetter_dagster.dataset.features import feature_columns
 from cleverbetter_dagster.dataset.panel import build_panel, feature_frame
-from cleverbetter_dagster.dataset.schema import empty_rows
 from cleverbetter_dagster.errors import DataError
 from cleverbetter_dagster_tests.dataset.oracle import Row
-from cleverbetter_dagster_tests.dataset.panels import EPOCH, example_row, frame, spec
+from cleverbetter_dagster_tests.dataset.panels import EPOCH, empty_rows, example_row, frame, spec
 
 
 def ids(rows: list[Row], as_of_day: int | None = None, **options: object) -> list[str]:

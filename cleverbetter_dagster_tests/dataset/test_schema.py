@@ -1,4 +1,4 @@
-"""The vocabulary every room shares."""
+"""Names, bounds and sentinels of the canonical columns."""
 
 import numpy as np
 import pandas as pd
@@ -10,12 +10,11 @@ from cleverbetter_dagster.dataset.schema import (
     METRICS,
     REQUIRED,
     SENTINELS,
-    empty_rows,
     market_columns,
     rows_frame,
-    rows_schema,
     sentinel_mask,
 )
+from cleverbetter_dagster_tests.dataset.panels import rows_schema
 
 
 def test_the_guides_six_metrics_are_required_columns() -> None:
@@ -23,7 +22,7 @@ def test_the_guides_six_metrics_are_required_columns() -> None:
     assert set(METRICS) < set(REQUIRED)
 
 
-def test_bounds_and_sentinels_are_of_columns_there_are() -> None:
+def test_bounds_and_sentinels_name_required_columns() -> None:
     assert {*BOUNDS, *SENTINELS} <= set(REQUIRED)
 
 
@@ -42,16 +41,17 @@ def test_bounds_and_sentinels_are_of_columns_there_are() -> None:
         ("profit_factor", np.nan, False),
     ],
 )
-def test_sentinels_are_told_from_measurements(column: str, value: float, is_sentinel: bool) -> None:
+def test_sentinels_are_recognised(column: str, value: float, is_sentinel: bool) -> None:
     assert sentinel_mask(column, np.array([value])).tolist() == [is_sentinel]
 
 
-def test_market_features_are_known_by_their_prefix_and_sorted() -> None:
+def test_market_features_are_sorted_by_name() -> None:
     assert market_columns(["roi", "ml_b", "ml_a", "html_c"]) == ["ml_a", "ml_b"]
 
 
 def test_an_empty_frame_has_the_types_of_a_full_one() -> None:
-    full = rows_frame(pa.Table.from_pylist([{"id": "r1", "roi": 1}], rows_schema(["ml_x"])))
-    pd.testing.assert_series_equal(empty_rows(["ml_x"]).dtypes, full.dtypes)
+    schema = rows_schema(["ml_x"])
+    full = rows_frame(pa.Table.from_pylist([{"id": "r1", "roi": 1}], schema))
+    pd.testing.assert_series_equal(rows_frame(schema.empty_table()).dtypes, full.dtypes)
     assert full["end_date"].dtype == "datetime64[us, UTC]"
     assert full["total_bets"].dtype == np.float64

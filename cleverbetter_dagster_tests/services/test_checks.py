@@ -11,7 +11,6 @@ import pytest
 
 from cleverbetter_dagster.dataset.as_of import AsOf
 from cleverbetter_dagster.dataset.examples import Examples
-from cleverbetter_dagster.dataset.schema import rows_schema
 from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.definitions import defs
 from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
@@ -29,6 +28,7 @@ from cleverbetter_dagster.services.records import ChampionRecord, PredictionsRec
 from cleverbetter_dagster.services.training.datasets import Dataset
 from cleverbetter_dagster.services.training.split_checks import SPLIT_CHECKS, newest_panel
 from cleverbetter_dagster.services.training.study_checks import STUDY_CHECKS
+from cleverbetter_dagster_tests.dataset.panels import rows_schema
 from cleverbetter_dagster_tests.services.evaluation import test_checks
 from cleverbetter_dagster_tests.services.training import test_study_checks
 

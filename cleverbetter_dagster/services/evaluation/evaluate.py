@@ -7,7 +7,7 @@ import pandas as pd
 import pyarrow as pa
 
 from cleverbetter_dagster.betting.staking import StakingSpec
-from cleverbetter_dagster.dataset.examples import Examples, pooled
+from cleverbetter_dagster.dataset.examples import Examples
 from cleverbetter_dagster.evaluation.charts.chart import png
 from cleverbetter_dagster.evaluation.charts.features import importance_chart
 from cleverbetter_dagster.evaluation.charts.money import bankroll_chart
@@ -101,7 +101,7 @@ def score_test_rows(models: dict[str, FittedModel], dataset: Dataset, staking: S
         scores = model.predict_frame(X)
         agents = agent_stakes(scores, model.agent_shares(X), rows, staking)
         frames.append(scored_frame(name, rows, scores, staking).assign(**agents))
-    return scored_table(frames + score_baselines(pooled(parts.train, parts.validation), rows, staking))
+    return scored_table(frames + score_baselines(parts.past, rows, staking))
 
 
 def score_baselines(

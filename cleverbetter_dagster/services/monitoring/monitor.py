@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 
 from cleverbetter_dagster.dataset.as_of import AsOf, months_of
-from cleverbetter_dagster.dataset.examples import pooled
 from cleverbetter_dagster.dataset.labels import DECISION_TIME, LABEL, NEXT_ROI
 from cleverbetter_dagster.dataset.panel import build_panel
 from cleverbetter_dagster.dataset.schema import COMPOSITE_SCORE
@@ -115,7 +114,7 @@ def _drift(model: StrategyModel, parts: Partition, new: pd.DataFrame, stood: AsO
         return {}
     score = drift_of("score", *(model.fitted.predict_frame(rows)["score"] for rows in (test, new)))
     names = list(model.fitted.feature_names)
-    learned = pooled(parts.train, parts.validation).frame.reindex(columns=names)
+    learned = parts.past.frame.reindex(columns=names)
     features = drift_of_columns(learned, new, GROWS_WITH_TIME)
     importance = model.fitted.feature_importance()
     moved = [one.column for one in features if one.is_large]
@@ -145,7 +144,7 @@ def _lead(own: pd.DataFrame, parts: Partition, evidence: Mapping[str, object]) -
         return {}
     found: dict[str, object] = {"promoted_lead": then.difference.point}
     if len(own):
-        rate = BASELINES[BASE_RATE].fit(pooled(parts.train, parts.validation)).predict_proba(parts.test.X[:1])[0, 1]
+        rate = BASELINES[BASE_RATE].fit(parts.past).predict_proba(parts.test.X[:1])[0, 1]
         ours, theirs = scored_rows(own), scored_rows(own.assign(probability=np.full(len(own), rate)))
         found["lead"] = compare(ours, theirs, BASE_RATE, PromotionPolicy(metric=then.metric)).difference
     return found

@@ -69,7 +69,7 @@ def fit(dataset: Dataset, family_name: str, params: Params, seed: int, threads: 
     family, parts = get_family(family_name), dataset.parts
     every_param = {**family.default_params(), **params}
     fitted = family.fit(parts.train, parts.validation, every_param, seed, threads)
-    provenance = TrainingProvenance(every_param, seed, 1, Fingerprints.of([parts.train, parts.validation]))
+    provenance = TrainingProvenance(every_param, seed, 1, Fingerprints.of(parts.past))
     return TrainedModel(fitted, provenance, UpdateInfo("full", None, len(provenance.learned), 0), dataset)
 
 

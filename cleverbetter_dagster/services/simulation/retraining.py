@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from cleverbetter_dagster.betting.staking import StakingSpec
 from cleverbetter_dagster.dataset.as_of import AsOf
-from cleverbetter_dagster.dataset.examples import Examples, check_enough, pooled
+from cleverbetter_dagster.dataset.examples import Examples, check_enough
 from cleverbetter_dagster.dataset.fingerprints import Fingerprints
 from cleverbetter_dagster.dataset.labels import DECISION_TIME
 from cleverbetter_dagster.dataset.panel import build_panel
@@ -182,7 +182,7 @@ class _MonthStep:
         return current, result
 
     def _new(self, current: _CurrentModel) -> NewExamples:
-        return new_examples(current.learned, pooled(self.parts.train, self.parts.validation))
+        return new_examples(current.learned, self.parts.past)
 
     @cached_property
     def _fit(self) -> tuple[_CurrentModel, float]:
@@ -192,7 +192,7 @@ class _MonthStep:
         model = family.fit(parts.train, parts.validation, spec.params, spec.seed, self.threads)
         seconds = process_time() - started
         reference = model.predict_frame(parts.test.X)[PROBABILITY].to_numpy()
-        return _CurrentModel(model, Fingerprints.of([parts.train, parts.validation]), reference), seconds
+        return _CurrentModel(model, Fingerprints.of(parts.past), reference), seconds
 
     def _has_drifted(self, current: _CurrentModel) -> bool:
         """Whether the probabilities of this month's rows have moved from the reference. Reads no label."""

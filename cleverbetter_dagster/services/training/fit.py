@@ -37,7 +37,7 @@ def train(
     """Fit a family on train and validation, and log the model in an MLflow run of its own."""
     family, parts = get_family(study.family), dataset.parts
     trials = study.trials + study.earlier_trials
-    learned = Fingerprints.of([parts.train, parts.validation])
+    learned = Fingerprints.of(parts.past)
     provenance = TrainingProvenance(study.params, study.seed, trials, learned, study.pruned, study.earlier_trials)
     with start_run(settings, run_spec(study.family, dataset, provenance, run_context)) as run:
         model = family.fit(parts.train, parts.validation, study.params, study.seed, settings.threads)

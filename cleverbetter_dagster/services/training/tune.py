@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from cleverbetter_dagster.dataset.examples import pooled
 from cleverbetter_dagster.errors import DatabaseUnavailable
 from cleverbetter_dagster.evaluation.charts.chart import png
 from cleverbetter_dagster.evaluation.charts.study import history_chart, parameter_chart
@@ -74,7 +73,7 @@ def tune(
         CleverBetterError: as `run_study` and `psycopg_connect`.
     """
     family, parts = get_family(family_name), dataset.parts
-    examples = pooled(parts.train, parts.validation)
+    examples = parts.past
     name = study_name(family_name, dataset, spec)
     if not spec.n_trials:
         return _tuned(family_name, dataset, spec, run_study(family, examples, spec, StudyContext(name)), None)

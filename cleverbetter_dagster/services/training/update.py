@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from cleverbetter_dagster.dataset.examples import Examples, pooled
+from cleverbetter_dagster.dataset.examples import Examples
 from cleverbetter_dagster.dataset.fingerprints import Fingerprints
 from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.errors import LearningError, ModelNotFound
@@ -113,7 +113,7 @@ def new_to_parent(parent: Parent, dataset: Dataset) -> NewExamples:
             f"{_name(parent.version)} has learned labels known until {known_until}, but the test rows of "
             f"{dataset.record.as_of} may only be judged by models that know none after {border}. {REMEDY}."
         )
-    return new_examples(parent.model.provenance.learned, pooled(dataset.parts.train, dataset.parts.validation))
+    return new_examples(parent.model.provenance.learned, dataset.parts.past)
 
 
 def new_examples(learned: Fingerprints, examples: Examples) -> NewExamples:

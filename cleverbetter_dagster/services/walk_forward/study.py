@@ -13,7 +13,7 @@ import pandas as pd
 
 from cleverbetter_dagster.betting.staking import StakingSpec
 from cleverbetter_dagster.dataset.as_of import AsOf, months_of
-from cleverbetter_dagster.dataset.examples import Examples, pooled
+from cleverbetter_dagster.dataset.examples import Examples
 from cleverbetter_dagster.dataset.labels import DECISION_TIME, LABEL
 from cleverbetter_dagster.dataset.panel import SEQUENCE, build_panel
 from cleverbetter_dagster.dataset.selection import passes_filter
@@ -161,7 +161,7 @@ def _month(as_of: AsOf, record: SplitRecord, panel: pd.DataFrame) -> _Month:
 
 
 def _seen(rows: pd.DataFrame, parts: Partition) -> np.ndarray:
-    learned = pd.MultiIndex.from_frame(pooled(parts.train, parts.validation).frame[SEQUENCE])
+    learned = pd.MultiIndex.from_frame(parts.past.frame[SEQUENCE])
     return pd.MultiIndex.from_frame(rows[SEQUENCE]).isin(learned)
 
 
@@ -200,7 +200,7 @@ def _score_following_rows(
     frames = {FAMILY: [scored(family, model, rows) for family, model in loaded.items()]}
     # As in a comparison of families, baselines stake within the bounds of the first.
     staking = next(iter(loaded.values())).staking
-    frames[BASELINE] = score_baselines(pooled(parts.train, parts.validation), next_rows, staking, next_rows[JUDGED])
+    frames[BASELINE] = score_baselines(parts.past, next_rows, staking, next_rows[JUDGED])
     frames[POLICY] = [scored(replay.name, replay.champion, next_rows) for replay in replays if replay.champion]
     flags = rows[[MONTH, AGE, UNSEEN, PASSES, JUDGED]].assign(**{AS_OF: month.as_of.key})
     for kind, scores in frames.items():

@@ -124,9 +124,8 @@ class PackedModel:
 def canonical_rows(rows: pd.DataFrame) -> pd.DataFrame:
     """Raw rows under their canonical names and types, on a fresh index.
 
-    >>> from cleverbetter_dagster.dataset.schema import empty_rows
-    >>> canonical_rows(empty_rows().rename(columns={"roi": "total_return"}))["roi"].dtype
-    dtype('float64')
+    >>> canonical_rows(pd.DataFrame({"total_return": [1]}))["roi"].tolist()
+    [1.0]
     """
     alias = next((name for name in ALIASES[ROI] if name in rows.columns), ROI)
     frame = rows.rename(columns={alias: ROI}).reset_index(drop=True)

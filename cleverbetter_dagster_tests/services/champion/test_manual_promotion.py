@@ -70,7 +70,7 @@ def as_stored(tracked: Settings, dataset: Dataset, rows: pd.DataFrame) -> Datase
 
 def registered(settings: Settings, dataset: Dataset, known_share: float) -> int:
     """The version of a model that knows so much, registered as a notebook registers one; judged by nobody."""
-    model, learned = foreseer(dataset, known_share), Fingerprints.of([dataset.parts.train, dataset.parts.validation])
+    model, learned = foreseer(dataset, known_share), Fingerprints.of(dataset.parts.past)
     provenance, update_info = TrainingProvenance({}, 0, 1, learned), UpdateInfo("full", None, len(learned), 0)
     return register_trained(settings, TrainedModel(model, provenance, update_info, dataset), "ensemble", {}, {})
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from cleverbetter_dagster.dataset.schema import empty_rows
 from cleverbetter_dagster.services.ingest.row_checks import repeated_windows, unmeasured_shares
+from cleverbetter_dagster_tests.dataset.panels import empty_rows
 
 ROWS = pd.DataFrame(
     {

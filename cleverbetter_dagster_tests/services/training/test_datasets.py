@@ -5,11 +5,11 @@ import pyarrow as pa
 import pytest
 
 from cleverbetter_dagster.dataset.as_of import AsOf
-from cleverbetter_dagster.dataset.schema import rows_schema
 from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.errors import DataError
 from cleverbetter_dagster.services.training.datasets import Dataset, data_hash, plan_split, rebuild, rows_until
 from cleverbetter_dagster.services.training.split_checks import bulk_share, late_labels, timeline
+from cleverbetter_dagster_tests.dataset.panels import rows_schema
 from cleverbetter_dagster_tests.services.conftest import AS_OF
 
 
