@@ -17,6 +17,7 @@ CleverBetterError
 └── RegistryError          the model registry refuses
     ├── ModelNotFound          no such model, version or champion
     ├── ModelTampered          a stored model differs from its recorded hash
+    ├── ModelOutdated          another release trained the model, and this one cannot load it
     └── GateRefused            a model may not become champion
 """
 
@@ -114,6 +115,10 @@ class ModelNotFound(RegistryError):
 
 class ModelTampered(RegistryError):
     """A stored model differs from its recorded hash."""
+
+
+class ModelOutdated(RegistryError):
+    """Another release trained the model, and this one cannot load it."""
 
 
 class GateRefused(RegistryError):

@@ -3,6 +3,7 @@
 import json
 
 import dagster as dg
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
 from cleverbetter_dagster.defs.jobs import RETRAIN, run_config
 from cleverbetter_dagster.defs.resources import Deployment
@@ -21,6 +22,9 @@ WATCHED = tuple(check.name for check in MONITORING_CHECKS)
 POLL_SECONDS = 60
 MAX_CAUSES = 100
 PARTITION = "dagster/partition"
+
+EVALUATED = {AssetCheckExecutionRecordStatus.SUCCEEDED, AssetCheckExecutionRecordStatus.FAILED}
+"""The latest record of all may be of a run that has not evaluated the check yet."""
 
 
 def failed_checks_sensor(settings: Settings) -> dg.SensorDefinition:
@@ -60,9 +64,9 @@ def failed_checks(instance: dg.DagsterInstance) -> dict[str, str]:
     """The watched checks whose latest evaluation failed, each with the month it evaluated."""
     failed = {}
     for check in WATCHED:
-        record = instance.get_latest_asset_check_evaluation_record(dg.AssetCheckKey(dg.AssetKey(MONITORED), check))
-        if record is None or record.evaluation is None or record.evaluation.passed:
-            continue
-        run = instance.get_run_by_id(record.run_id)
-        failed[check] = record.partition or (run.tags.get(PARTITION) if run else None) or record.run_id
+        key = dg.AssetCheckKey(dg.AssetKey(MONITORED), check)
+        for record in instance.event_log_storage.get_asset_check_execution_history(key, 1, status=EVALUATED):
+            if record.status == AssetCheckExecutionRecordStatus.FAILED:
+                run = instance.get_run_by_id(record.run_id)
+                failed[check] = record.partition or (run.tags.get(PARTITION) if run else None) or record.run_id
     return failed

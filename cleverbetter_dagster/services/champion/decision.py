@@ -43,13 +43,16 @@ class ModelScores:
 
     Attributes:
         dataset: the rows, and the split they come from.
+        champion: None if there is none, or if it could not be scored.
         baselines: every baseline, by name; more models may be in it.
+        not_scored: why the champion could not be scored.
     """
 
     dataset: Dataset
     challenger: ScoredRows
     champion: ScoredRows | None
     baselines: Mapping[str, ScoredRows]
+    not_scored: tuple[str, ...] = ()
 
 
 def decide_promotion(
@@ -80,6 +83,7 @@ def gate_verdict(scores: ModelScores, policy: PromotionPolicy, staking: Sequence
     """The gate's verdict on a model; a refusal where one of the model's own guarding checks fails."""
     baselines = {name: scores.baselines[name] for name in BASELINES}
     verdict = judge(scores.challenger, scores.champion, baselines, policy, staking)
+    verdict = verdict.model_copy(update={"reasons": (*scores.not_scored, *verdict.reasons)})
     broken = [*broken_guards(SPLIT_CHECKS, scores.dataset), *broken_guards(MODEL_CHECKS, scores.challenger)]
     return _refused_for(broken, verdict)
 

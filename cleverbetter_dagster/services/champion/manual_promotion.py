@@ -15,7 +15,7 @@ from cleverbetter_dagster.evaluation.gate import PromotionPolicy, Verdict
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.ledger import ledger
 from cleverbetter_dagster.store.ledger.ledger import Decision, LedgerEntry
-from cleverbetter_dagster.store.tracking.package import check_model
+from cleverbetter_dagster.store.tracking.package import check_model, require_loadable
 from cleverbetter_dagster.store.tracking.registry import ModelVersion, Registry
 from cleverbetter_dagster.store.tracking.runs import read_run_json
 
@@ -108,8 +108,10 @@ def review(settings: Settings, family: str, version: int, *, judge: bool = True)
     Raises:
         ModelNotFound: there is no such model, or its files are gone.
         ModelTampered: its files are not those that were logged.
+        ModelOutdated: another release trained it.
     """
     found = Registry(settings).get_version(family, version)
+    require_loadable(found)
     sha256 = check_model(settings, found.model_uri)
     standing = ledger.champion_at(settings, found.as_of)
     looked_at = Review(found, standing, ledger.champion(settings), None, "none", "it was not judged", sha256)
@@ -151,6 +153,7 @@ def plan_rollback(settings: Settings, to: tuple[str, int] | None = None) -> Roll
     Raises:
         NotStored: there is no champion, no predecessor, or the model never was champion.
         ModelTampered: the files of the model to return to are not those that were logged.
+        ModelOutdated: another release trained the model to return to.
     """
     champion = ledger.champion(settings)
     if champion is None:
@@ -163,7 +166,9 @@ def plan_rollback(settings: Settings, to: tuple[str, int] | None = None) -> Roll
         )
     if target is None:
         raise NotStored(f"{champion} is the first champion: it has no predecessor to return to.")
-    check_model(settings, f"models:/{target.family}/{target.version}")
+    version = Registry(settings).get_version(*target.model)
+    require_loadable(version)
+    check_model(settings, version.model_uri)
     return RollbackPlan(champion, target)
 
 

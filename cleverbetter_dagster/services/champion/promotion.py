@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from cleverbetter_dagster.betting.staking import StakingSpec
+from cleverbetter_dagster.errors import ModelOutdated
 from cleverbetter_dagster.evaluation.gate import PromotionPolicy, Verdict
 from cleverbetter_dagster.services.champion.decision import (
     IS_CHAMPION,
@@ -98,13 +99,20 @@ def judge_anew(
 def _score(
     settings: Settings, model_uri: str, incumbent: ledger.LedgerEntry | None, dataset: Dataset
 ) -> tuple[ModelScores, pd.DataFrame]:
-    """The test rows as the challenger, the champion and every baseline score them; and the challenger's own rows."""
-    models = {CHALLENGER: load_model(settings, model_uri).fitted}
+    """The test rows as the challenger, the champion and every baseline score them; and the challenger's own rows.
+
+    A champion that this release cannot load is not scored, or no other model could ever take its place.
+    """
+    models, not_scored = {CHALLENGER: load_model(settings, model_uri).fitted}, ()
     if incumbent is not None:
-        models[CHAMPION] = load_model(settings, f"models:/{incumbent.family}/{incumbent.version}").fitted
+        try:
+            models[CHAMPION] = load_model(settings, f"models:/{incumbent.family}/{incumbent.version}").fitted
+        except ModelOutdated as error:
+            not_scored = (f"The challenger was not compared with the champion {incumbent}: {error}",)
     table = score_test_rows(models, dataset, StakingSpec())
     scored = scored_by_model([table])
-    return ModelScores(dataset, scored[CHALLENGER], scored.get(CHAMPION), scored), rows_of(table, CHALLENGER)
+    scores = ModelScores(dataset, scored[CHALLENGER], scored.get(CHAMPION), scored, not_scored)
+    return scores, rows_of(table, CHALLENGER)
 
 
 def _record(

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import psycopg
 
-from cleverbetter_dagster.errors import RegistryError, SchemaError
+from cleverbetter_dagster.errors import ModelOutdated, RegistryError, SchemaError
 from cleverbetter_dagster.services.doctor.lines import DoctorLine, Level
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.ledger.table import LedgerEntry, ledger_exists, select_champion
@@ -20,7 +20,8 @@ from cleverbetter_dagster.store.postgres.url import rendered
 from cleverbetter_dagster.store.source.layout import resolve_source
 from cleverbetter_dagster.store.source.tables import find_relation
 from cleverbetter_dagster.store.tracking.client import mlflow_client, tracking_uri
-from cleverbetter_dagster.store.tracking.package import check_model
+from cleverbetter_dagster.store.tracking.package import check_model, require_loadable
+from cleverbetter_dagster.store.tracking.registry import Registry
 from cleverbetter_dagster.store.tracking.tables import table_revisions
 
 CLOCK_WARN_SECONDS, CLOCK_FAIL_SECONDS = 2.0, 60.0
@@ -139,7 +140,11 @@ def _tracking_server(settings: Settings, uri: str) -> DoctorLine:
 
 def _files_of(settings: Settings, champion: LedgerEntry) -> DoctorLine:
     try:
-        sha256 = check_model(settings, f"models:/{champion.family}/{champion.version}")
+        version = Registry(settings).get_version(*champion.model)
+        sha256 = check_model(settings, version.model_uri)
+        require_loadable(version)
+    except ModelOutdated as error:
+        return DoctorLine("champion", "fail", str(error), f"`cleverbetter train {champion.family}`, then promote it.")
     except RegistryError as error:
         remedy = "Restore its files from a backup, or return to its predecessor: `cleverbetter rollback --reason ...`."
         return DoctorLine("champion", "fail", str(error), remedy)

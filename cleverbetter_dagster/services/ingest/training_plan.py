@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.services.champion.staking_options import version_to_follow
 from cleverbetter_dagster.settings import Settings
+from cleverbetter_dagster.store.tracking.package import is_loadable
 from cleverbetter_dagster.store.tracking.registry import Registry, may_hold_versions
 
 
@@ -46,7 +47,9 @@ def plan_training(settings: Settings, families: Sequence[str], as_of: str) -> Tr
     example = version_to_follow(settings, as_of, list(known))
     spec = known[example] if example else DatasetSpec()
     with_parent = {
-        version.family for version, theirs in known.items() if theirs == spec and version.model_family == version.family
+        version.family
+        for version, theirs in known.items()
+        if theirs == spec and version.model_family == version.family and is_loadable(version)
     }
     without_parent = tuple(family for family in families if family not in with_parent)
     return TrainingPlan(spec, f"{example.family} v{example.version}" if example else None, without_parent)

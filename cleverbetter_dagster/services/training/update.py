@@ -20,7 +20,7 @@ from cleverbetter_dagster.services.records import ModelRecord
 from cleverbetter_dagster.services.training.datasets import Dataset
 from cleverbetter_dagster.services.training.fit import RunContext, UpdateInfo, log_model_run, run_spec
 from cleverbetter_dagster.settings import Settings
-from cleverbetter_dagster.store.tracking.package import StrategyModel, load_model
+from cleverbetter_dagster.store.tracking.package import StrategyModel, is_loadable, load_model
 from cleverbetter_dagster.store.tracking.registry import ModelVersion, Registry
 from cleverbetter_dagster.store.tracking.runs import start_run
 
@@ -93,7 +93,7 @@ def parent_of(settings: Settings, family: str, dataset: Dataset) -> Parent:
             f"there is nothing to update. {REMEDY} and evaluate it first."
         )
     spec = dataset.record.spec
-    same_spec = [version for version in versions if version.dataset_spec in (None, spec)]
+    same_spec = [version for version in versions if version.dataset_spec in (None, spec) and is_loadable(version)]
     newest = max(same_spec or versions, key=lambda version: (version.as_of, version.version))
     model = load_model(settings, newest.model_uri)
     _require_same_spec(newest, model.spec, spec)

@@ -32,7 +32,7 @@ from cleverbetter_dagster.dataset.schema import (
     market_columns,
 )
 from cleverbetter_dagster.dataset.spec import DatasetSpec
-from cleverbetter_dagster.errors import DataError, ModelTampered
+from cleverbetter_dagster.errors import DataError, ModelOutdated, ModelTampered
 from cleverbetter_dagster.learning.model import CONFIDENCE, PROBABILITY, SCORE, FittedModel, Params
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.tracking.client import mlflow_client
@@ -43,6 +43,7 @@ from cleverbetter_dagster.store.tracking.files import (
     files_of_model,
     verified_files,
 )
+from cleverbetter_dagster.store.tracking.registry import LOADER_TAG, ModelVersion
 from cleverbetter_dagster.store.tracking.runs import ModelRun
 
 if TYPE_CHECKING:
@@ -169,7 +170,7 @@ def log_model(run: ModelRun, model: StrategyModel) -> PackedModel:
         client.log_model_artifacts(logged.model_id, str(folder))
     client.set_logged_model_tags(logged.model_id, {SHA256_TAG: sha256})
     client.finalize_logged_model(logged.model_id, "READY")
-    run.set_tags({SHA256_TAG: sha256})
+    run.set_tags({SHA256_TAG: sha256, LOADER_TAG: __name__})
     run.log_json("features.json", {"features": list(model.feature_names), "dataset": model.spec.model_dump()})
     return PackedModel(f"models:/{logged.model_id}", sha256)
 
@@ -180,9 +181,25 @@ def load_model(settings: Settings, model_uri: str) -> StrategyModel:
     Raises:
         ModelNotFound: there is no such model, or its files are gone.
         ModelTampered: its files are not those that were logged, or no hash was recorded for them.
+        ModelOutdated: another release trained it, and this one cannot load it.
         RegistryError: it is registered by somebody else, or its files are elsewhere than our models' are.
     """
-    return _unpickled(verified_files(mlflow_client(settings), model_uri)[PICKLE_IN_PACKAGE])
+    return _unpickled(verified_files(mlflow_client(settings), model_uri)[PICKLE_IN_PACKAGE], model_uri)
+
+
+def is_loadable(version: ModelVersion) -> bool:
+    """Whether this release packed a version, as its tags say; the model itself is not opened."""
+    return version.tags.get(LOADER_TAG) == __name__
+
+
+def require_loadable(version: ModelVersion) -> None:
+    """Refuse a version that this release cannot load.
+
+    Raises:
+        ModelOutdated: another release packed it.
+    """
+    if not is_loadable(version):
+        raise ModelOutdated(_outdated(f"{version.family} v{version.version}"))
 
 
 def check_model(settings: Settings, model_uri: str) -> str:
@@ -230,14 +247,21 @@ def _load_pyfunc(data_path: str) -> StrategyModel:
             "recorded. Set MLFLOW_TRACKING_URI to the server it was logged to."
         )
     model_id = Model.load(str(folder)).model_id
-    return _unpickled(files_of_model(mlflow.MlflowClient(), str(model_id), folder)[PICKLE_IN_PACKAGE])
+    return _unpickled(files_of_model(mlflow.MlflowClient(), str(model_id), folder)[PICKLE_IN_PACKAGE], str(folder))
 
 
-def _unpickled(content: bytes) -> StrategyModel:
-    model = pickle.loads(content)
+def _unpickled(content: bytes, place: str) -> StrategyModel:
+    try:
+        model = pickle.loads(content)
+    except (ImportError, AttributeError) as error:  # a module, a class or a function that this release does not have
+        raise ModelOutdated(_outdated(place)) from error
     if not isinstance(model, StrategyModel):
         raise ModelTampered(f"The package holds a {type(model).__name__}, not a StrategyModel; train the model again.")
     return model
+
+
+def _outdated(name: str) -> str:
+    return f"The model {name} was trained by another release of this package and cannot be loaded; train it again."
 
 
 def _canonical(values: pd.Series) -> pd.Series:

@@ -19,6 +19,8 @@ DRIFTED, CALIBRATED, AS_GOOD = WATCHED
 @dg.asset(name=MONITORED, check_specs=[dg.AssetCheckSpec(check, asset=MONITORED) for check in WATCHED])
 def monitoring(context: dg.AssetExecutionContext) -> Any:
     failing = context.run.tags["failing"].split(",")
+    if "itself" in failing:
+        raise dg.Failure("It ends before its checks are evaluated.")
     yield dg.MaterializeResult()
     for check in WATCHED:
         yield dg.AssetCheckResult(check_name=check, passed=check not in failing)
@@ -97,3 +99,10 @@ def test_a_check_that_passes_again_is_no_cause(instance: dg.DagsterInstance, cha
     monitored(instance, "2023-05", DRIFTED)
     monitored(instance, "2023-06")
     assert not tick(instance).run_requests
+
+
+def test_a_check_not_yet_evaluated_again_is_still_failed(instance: dg.DagsterInstance, champion: list[str]) -> None:
+    monitored(instance, "2023-05", DRIFTED)
+    tags = {"dagster/partition": "2023-06", "failing": "itself"}
+    assert not dg.materialize([monitoring], instance=instance, tags=tags, raise_on_error=False).success
+    assert failed_checks(instance) == {DRIFTED: "2023-05"}

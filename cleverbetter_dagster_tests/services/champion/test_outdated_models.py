@@ -1,0 +1,96 @@
+"""A model of another release cannot be loaded: one sentence says so, nothing crashes, and its successor takes over."""
+
+import json
+import sys
+from types import ModuleType
+
+import pytest
+
+from cleverbetter_dagster.dataset.as_of import AsOf
+from cleverbetter_dagster.dataset.spec import DatasetSpec
+from cleverbetter_dagster.errors import ModelOutdated
+from cleverbetter_dagster.evaluation.gate import PromotionPolicy
+from cleverbetter_dagster.services.champion.manual_promotion import Grounds, plan_rollback, promote, review
+from cleverbetter_dagster.services.champion.predict import predict_and_write
+from cleverbetter_dagster.services.champion.promotion import judge_anew
+from cleverbetter_dagster.services.ingest.training_plan import plan_training
+from cleverbetter_dagster.services.stored_assets import stored_rows
+from cleverbetter_dagster.services.training.datasets import Dataset, rows_until
+from cleverbetter_dagster.settings import Settings
+from cleverbetter_dagster.store.ledger import ledger
+from cleverbetter_dagster.store.tracking.client import mlflow_client
+from cleverbetter_dagster.store.tracking.package import load_model
+from cleverbetter_dagster.store.tracking.registry import LOADER_TAG, Registry
+from cleverbetter_dagster_tests.cli.conftest import command_in
+from cleverbetter_dagster_tests.services.champion.conftest import KNOWN_SHARE, Foreseer, registered
+from cleverbetter_dagster_tests.services.conftest import AS_OF
+
+MODULE = "cleverbetter_dagster.learning.module_of_another_release"
+SENTENCE = "The model {} was trained by another release of this package and cannot be loaded; train it again."
+
+
+@pytest.fixture
+def outdated(empty_registry: Settings, as_stored: Dataset, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """A deployment whose champion is version 1 of the ensemble, pickled under a module path that is gone."""
+    module = ModuleType(MODULE)
+    module.Foreseer = Foreseer  # type: ignore[attr-defined]
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, MODULE, module)
+        patch.setattr(Foreseer, "__module__", MODULE)
+        version = registered(empty_registry, as_stored, KNOWN_SHARE)
+        grounds = Grounds("the first one", "a test", accept_unjudged=True)
+        promote(empty_registry, review(empty_registry, "ensemble", version, judge=False), grounds)
+    mlflow_client(empty_registry).delete_model_version_tag("ensemble", str(version), LOADER_TAG)
+    return empty_registry
+
+
+def test_loading_an_outdated_model_says_to_train_again(outdated: Settings) -> None:
+    with pytest.raises(ModelOutdated) as refusal:
+        load_model(outdated, "models:/ensemble/1")
+    assert str(refusal.value) == SENTENCE.format("models:/ensemble/1")
+
+
+def test_predicting_with_an_outdated_champion_says_to_train_again(outdated: Settings) -> None:
+    as_of = AsOf.parse(AS_OF.key)
+    with pytest.raises(ModelOutdated, match="train it again"):
+        predict_and_write(outdated, rows_until(stored_rows(outdated, as_of), as_of), as_of, {})
+
+
+def test_doctor_reports_an_outdated_champion(outdated: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = command_in(outdated, monkeypatch)("doctor", "--json")
+    (line,) = [line for line in json.loads(done.stdout) if line["name"] == "champion"]
+    assert line["level"] == "fail"
+    assert line["message"] == SENTENCE.format("ensemble v1")
+    assert "cleverbetter train ensemble" in line["remedy"]
+
+
+@pytest.mark.parametrize("command", ["status", "history"])
+def test_an_outdated_champion_is_still_named(command: str, outdated: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = command_in(outdated, monkeypatch)(command)
+    assert (done.returncode, "ensemble v1" in done.stdout) == (0, True)
+
+
+def test_an_outdated_model_is_not_promoted_by_hand(outdated: Settings, as_stored: Dataset) -> None:
+    newer = registered(outdated, as_stored, KNOWN_SHARE)
+    promote(outdated, review(outdated, "ensemble", newer, judge=False), Grounds("newer", "a test", override_gate=True))
+    with pytest.raises(ModelOutdated):
+        review(outdated, "ensemble", 1, judge=False)
+    with pytest.raises(ModelOutdated):
+        plan_rollback(outdated)
+
+
+def test_an_outdated_champion_does_not_block_the_gate(outdated: Settings, as_stored: Dataset) -> None:
+    version = registered(outdated, as_stored, KNOWN_SHARE)
+    uri = Registry(outdated).get_version("ensemble", version).model_uri
+    verdict = judge_anew(outdated, uri, ledger.champion(outdated), as_stored, PromotionPolicy())
+    assert verdict.promote
+    assert verdict.reasons[0].startswith("The challenger was not compared with the champion ensemble v1: ")
+    assert "champion" not in {comparison.against for comparison in verdict.comparisons}
+
+
+def test_a_training_does_not_go_on_from_an_outdated_version(outdated: Settings, as_stored: Dataset) -> None:
+    plan = plan_training(outdated, ["ensemble"], AS_OF.key)
+    assert plan.without_parent == ("ensemble",)
+    assert plan.spec == as_stored.record.spec != DatasetSpec()  # its options are still carried over
+    registered(outdated, as_stored, KNOWN_SHARE)
+    assert plan_training(outdated, ["ensemble"], AS_OF.key).without_parent == ()
