@@ -152,8 +152,10 @@ def _predict_again(settings: Settings, as_of: "AsOf | None", options: list[str],
     staking = parse_options(options)
     check_options(staking)
     month = as_of.key if as_of else newest_with_rows(read_load_log(settings))
-    if month is None or ledger.champion_at(settings, month) is None:
-        raise NotStored(f"There is no champion {f'as of {month}' if month else 'yet'} to predict with.")
+    if month is None:
+        raise NotStored("No rows are loaded yet. Run the job load_rows first, or name a month with --as-of.")
+    if ledger.champion_at(settings, month) is None:
+        raise NotStored(f"There is no champion as of {month} to predict with; `cleverbetter promote` makes one.")
     config = {"ops": {"strategy_predictions": {"config": staking}}}
     run_job(settings, Launch(PREDICT, (), (month, month), {}, config), quiet=quiet)
     return AsOf.parse(month)

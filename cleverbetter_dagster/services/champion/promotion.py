@@ -103,7 +103,8 @@ def _score(
 
     A champion that this release cannot load is not scored, or no other model could ever take its place.
     """
-    models, not_scored = {CHALLENGER: load_model(settings, model_uri).fitted}, ()
+    models = {CHALLENGER: load_model(settings, model_uri).fitted}
+    not_scored: tuple[str, ...] = ()
     if incumbent is not None:
         try:
             models[CHAMPION] = load_model(settings, f"models:/{incumbent.family}/{incumbent.version}").fitted
