@@ -21,9 +21,7 @@ from cleverbetter_dagster.betting.staking import StakingSpec
 from cleverbetter_dagster.errors import DataError
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.ledger.table import ensure_ledger
-from cleverbetter_dagster.store.postgres.database import advisory_lock, psycopg_connect
-
-TABLES_LOCK = "prediction tables"
+from cleverbetter_dagster.store.postgres.database import advisory_lock, ensure_table, psycopg_connect, table_exists
 
 KEY = ("strategy_id", "method")
 TYPES = {
@@ -148,7 +146,7 @@ def write_predictions(settings: Settings, predictions: pd.DataFrame, by: ScoredB
     table = _checked(predictions)
     values = {"as_of": by.as_of, "family": by.family, "version": by.version, "run_id": by.run_id}
     with closing(psycopg_connect(settings, "state", autocommit=True)) as connection:
-        _ensure_table(connection)
+        _ensure_tables(connection)
         # One writer at a time, or two that write the same month would delete each other's rows.
         with advisory_lock(connection, f"predictions {by.as_of}"), connection.transaction():
             _copy(connection, table)
@@ -191,7 +189,7 @@ def made_by(predictions: pd.DataFrame, model: tuple[str | None, int | None]) -> 
 
 def _selected(settings: Settings, query: str, values: dict[str, str | None]) -> pd.DataFrame:
     with closing(psycopg_connect(settings, "state", autocommit=True)) as connection:
-        _ensure_table(connection)
+        _ensure_tables(connection)
         cursor = connection.cursor(row_factory=dict_row)
         cursor.execute(f"{query} ORDER BY recommended_stake DESC, probability DESC, strategy_id", values)
         names = [column.name for column in cursor.description or ()]
@@ -203,18 +201,10 @@ def _selected(settings: Settings, query: str, values: dict[str, str | None]) -> 
     )
 
 
-def _ensure_table(connection: psycopg.Connection) -> None:
-    if _exists(connection):
-        return
-    ensure_ledger(connection)
-    with advisory_lock(connection, TABLES_LOCK), connection.transaction():
-        if not _exists(connection):
-            connection.execute(DDL)
-
-
-def _exists(connection: psycopg.Connection) -> bool:
-    found = connection.execute("SELECT to_regclass('staking_options') IS NOT NULL").fetchone()
-    return bool(found and found[0])
+def _ensure_tables(connection: psycopg.Connection) -> None:
+    if not table_exists(connection, "staking_options"):
+        ensure_ledger(connection)
+        ensure_table(connection, "staking_options", DDL)
 
 
 def _checked(predictions: pd.DataFrame) -> pa.Table:

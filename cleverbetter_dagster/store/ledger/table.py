@@ -13,11 +13,12 @@ from psycopg.rows import class_row
 from pydantic_core import to_json
 
 from cleverbetter_dagster.errors import DataError, RegistryError
-from cleverbetter_dagster.store.postgres.database import advisory_lock
+from cleverbetter_dagster.store.postgres.database import ensure_table, table_exists
 
 Action = Literal["promoted", "refused", "rolled_back"]
 
-TABLES_LOCK = "ledger tables"
+LAST_VIEW = "current_champion"
+"""The last view that the DDL creates, in one transaction."""
 
 DDL = """
 CREATE TABLE promotions (
@@ -121,18 +122,13 @@ class Reign:
 
 
 def ensure_ledger(connection: psycopg.Connection) -> None:
-    """Create the table and its views where they are missing, whoever else does so at the same time."""
-    if ledger_exists(connection):
-        return
-    with advisory_lock(connection, TABLES_LOCK), connection.transaction():
-        if not ledger_exists(connection):
-            connection.execute(DDL)
+    """Create the table and its views if they are missing."""
+    ensure_table(connection, LAST_VIEW, DDL)
 
 
 def ledger_exists(connection: psycopg.Connection) -> bool:
-    """Whether anything can have been decided. Asks for the last thing of the DDL, which is one transaction."""
-    found = connection.execute("SELECT to_regclass('current_champion') IS NOT NULL").fetchone()
-    return bool(found and found[0])
+    """Whether anything can have been decided."""
+    return table_exists(connection, LAST_VIEW)
 
 
 def select_champion(connection: psycopg.Connection, as_of: str | None = None) -> LedgerEntry | None:

@@ -171,16 +171,19 @@ def locked(settings: Settings, purpose: Purpose, name: str) -> Iterator[None]:
         yield
 
 
-def table_exists(connection: psycopg.Connection, table: str) -> bool:
-    """True if the connection's search path has the table."""
-    return connection.execute("SELECT to_regclass(%s) IS NOT NULL", [table]).fetchone() == (True,)
+def table_exists(connection: psycopg.Connection, name: str) -> bool:
+    """True if the connection's search path has the table or view."""
+    return connection.execute("SELECT to_regclass(%s) IS NOT NULL", [name]).fetchone() == (True,)
 
 
-def ensure_table(connection: psycopg.Connection, table: str, ddl: LiteralString) -> None:
-    """Create one of our own tables if it is missing. Looks first: a role may use a table that it may not create."""
-    if not table_exists(connection, table):
-        with advisory_lock(connection, f"table {table}"):
-            if not table_exists(connection, table):
+def ensure_table(connection: psycopg.Connection, name: str, ddl: LiteralString) -> None:
+    """Execute `ddl` in one transaction if the table or view `name`, which it creates, is missing.
+
+    Checks that first, because a role may use tables that it may not create. The connection is an autocommit one.
+    """
+    if not table_exists(connection, name):
+        with advisory_lock(connection, f"table {name}"), connection.transaction():
+            if not table_exists(connection, name):
                 connection.execute(ddl)
 
 

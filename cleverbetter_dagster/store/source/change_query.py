@@ -5,8 +5,11 @@ instead. `versions` reads all rows, much faster than their content; `recent` rea
 costs the same in a large table as in a small one.
 """
 
+from collections.abc import Collection, Iterator, Mapping
+
 from psycopg import sql
 
+from cleverbetter_dagster.dataset.as_of import AsOf
 from cleverbetter_dagster.dataset.schema import CREATED_AT, ID
 from cleverbetter_dagster.store.source.layout import Column, SourceLayout
 from cleverbetter_dagster.store.source.row_query import joined_on, window_end_utc
@@ -39,9 +42,8 @@ SELECT to_char(month, 'YYYY-MM'), count(DISTINCT id), sum(versions)::text
 FROM (SELECT date_trunc('month', {instant}) AS month, r.{id} AS id, {ages} AS age,
           hash_record_extended(ROW(r.{id}, {xmins}), 0) AS versions
       FROM {results} r {join} {where}) x
-LEFT JOIN unnest(%(months)s::text[], %(watermarks)s::text[]) AS known (key, own) ON key = to_char(month, 'YYYY-MM')
-WHERE isfinite(month)
-  AND (coalesce(own, %(default_watermark)s) IS NULL OR age <= age(coalesce(own, %(default_watermark)s)::xid))
+LEFT JOIN unnest({months}::text[], {watermarks}::text[]) AS known (key, own) ON key = to_char(month, 'YYYY-MM')
+WHERE isfinite(month) AND (coalesce(own, {default}::text) IS NULL OR age <= age(coalesce(own, {default}::text)::xid))
 GROUP BY month ORDER BY month"""
 
 _RECENT_MONTHS = """
@@ -49,14 +51,14 @@ SELECT DISTINCT to_char(month, 'YYYY-MM')
 FROM (SELECT date_trunc('month', {instant}) AS month FROM {results} r {where}) x WHERE isfinite(month) ORDER BY 1"""
 
 
-def digests(layout: SourceLayout, *, some_months: bool) -> sql.Composed:
-    """Month, rows, and sum of hashes of everything that is loaded of a row and its features.
-
-    With `some_months` the query takes `starts` and `ends`: arrays of instants in UTC.
-    """
-    within = _within(layout) if some_months else sql.SQL("")
+def digests(layout: SourceLayout, months: Collection[str] | None) -> sql.Composed:
+    """Month, rows, and sum of hashes of everything that is loaded of a row and its features; of `months`, or of all."""
     content = [_hashable("r", column) for column in (*layout.columns.values(), layout.embedded) if column]
-    common = {"instant": window_end_utc(layout), "results": layout.results.identifier, "within": within}
+    common = {
+        "instant": window_end_utc(layout),
+        "results": layout.results.identifier,
+        "within": _within(layout, months),
+    }
     parts = [sql.SQL(_RESULTS_PART).format(**common, content=sql.SQL(", ").join(content))]
     if features := layout.features:
         columns = (features.key, features.computed_at, features.json, *features.wide)
@@ -67,26 +69,26 @@ def digests(layout: SourceLayout, *, some_months: bool) -> sql.Composed:
     return sql.SQL(_DIGESTS).format(parts=sql.SQL(" UNION ALL ").join(parts))
 
 
-def versions(layout: SourceLayout, *, some_months: bool) -> sql.Composed:
-    """Month, and sum of hashes of the transactions that wrote its rows and features, and of their partitions.
-
-    Takes `starts` and `ends` as `digests` does.
-    """
+def versions(layout: SourceLayout, months: Collection[str] | None) -> sql.Composed:
+    """Month, and sum of hashes of the transactions that wrote its rows and features, and of their partitions."""
     return sql.SQL(_VERSIONS).format(
         instant=window_end_utc(layout),
         xmins=sql.SQL("r.tableoid, r.xmin, f.tableoid, f.xmin" if layout.features else "r.tableoid, r.xmin"),
         results=layout.results.identifier,
         join=_features_joined(layout),
-        within=_within(layout) if some_months else sql.SQL(""),
+        within=_within(layout, months),
     )
 
 
-def recent(layout: SourceLayout, *, some_months: bool) -> sql.Composed:
-    """Month, rows and sum of hashes of the recent rows written, or whose features were written, since a watermark.
+def recent(
+    layout: SourceLayout, watermarks: Mapping[str, int], default_watermark: int | None, days: int | None
+) -> sql.Composed:
+    """Month, rows and sum of hashes of the rows written, or whose features were written, since a watermark.
 
-    Takes `months` and `watermarks` (transaction ids as text, one for each month), the `default_watermark` of all other
-    months (null: every row counts), and `days`: how recent `created_at` must be. In a table without that column all
-    rows are recent. With `some_months` it takes `starts` and `ends` as `digests` does, instead of `days`.
+    Args:
+        watermarks: transaction id (64 bits) by month.
+        default_watermark: for all other months; None counts all their rows.
+        days: only rows that arrived in the last days; None: all rows of the months in `watermarks`.
     """
     ages, xmins = _age("r"), sql.SQL("r.xmin::text")
     if layout.features:
@@ -95,18 +97,26 @@ def recent(layout: SourceLayout, *, some_months: bool) -> sql.Composed:
         instant=window_end_utc(layout),
         id=_name(layout.columns[ID]),
         results=layout.results.identifier,
-        where=_within(layout) if some_months else _recently_created(layout),
+        where=_within(layout, watermarks) if days is None else _recently_created(layout, days),
         ages=ages,
         xmins=xmins,
         join=_features_joined(layout),
+        months=list(watermarks),
+        watermarks=[xid(watermark) for watermark in watermarks.values()],
+        default=None if default_watermark is None else xid(default_watermark),
     )
 
 
-def recent_months(layout: SourceLayout) -> sql.Composed:
+def recent_months(layout: SourceLayout, days: int) -> sql.Composed:
     """The months of the rows that arrived in the last `days`."""
     return sql.SQL(_RECENT_MONTHS).format(
-        instant=window_end_utc(layout), results=layout.results.identifier, where=_recently_created(layout)
+        instant=window_end_utc(layout), results=layout.results.identifier, where=_recently_created(layout, days)
     )
+
+
+def xid(transaction_id: int) -> str:
+    """The 32 bits that a row keeps of a transaction id; PostgreSQL never uses 0 to 2, and 3 follows them."""
+    return str(max(transaction_id % 2**32, 3))
 
 
 def _features_joined(layout: SourceLayout) -> sql.Composable:
@@ -121,20 +131,32 @@ def _age(alias: str) -> sql.Composable:
     return sql.SQL("CASE WHEN age({xmin}) >= 0 THEN age({xmin}) END").format(xmin=sql.Identifier(alias, "xmin"))
 
 
-def _recently_created(layout: SourceLayout) -> sql.Composable:
+def _recently_created(layout: SourceLayout, days: int) -> sql.Composable:
     created = layout.columns.get(CREATED_AT)
-    if created is None:
+    if created is None:  # every row may be recent
         return sql.SQL("")
-    return sql.SQL("WHERE r.{} >= now() - %(days)s * interval '1 day'").format(_name(created))
+    return sql.SQL("WHERE r.{} >= now() - {} * interval '1 day'").format(_name(created), days)
 
 
-def _within(layout: SourceLayout) -> sql.Composable:
+def _within(layout: SourceLayout, months: Collection[str] | None) -> sql.Composable:
+    if months is None:
+        return sql.SQL("")
     kind = sql.SQL("timestamptz" if layout.window_end.kind == "timestamptz" else "timestamp")
+    spans = [(start.start.to_pydatetime(), end.end.to_pydatetime()) for start, end in _spans(months)]
     # On the raw column, so that its index or a hypertable's chunks can be used; the session's time zone is UTC.
     return sql.SQL(
-        "JOIN unnest(%(starts)s::{kind}[], %(ends)s::{kind}[]) AS span (first, past) "
-        "ON r.{end} >= first AND r.{end} < past"
-    ).format(kind=kind, end=_name(layout.window_end))
+        "JOIN unnest({starts}::{kind}[], {ends}::{kind}[]) AS span (first, past) ON r.{end} >= first AND r.{end} < past"
+    ).format(
+        starts=[start for start, _ in spans], ends=[end for _, end in spans], kind=kind, end=_name(layout.window_end)
+    )
+
+
+def _spans(months: Collection[str]) -> Iterator[tuple[AsOf, AsOf]]:
+    """First and last month of each run of adjacent months."""
+    ordered = sorted(map(AsOf.parse, months))
+    starts = [month for month in ordered if month.plus(-1) not in ordered]
+    ends = [month for month in ordered if month.plus(1) not in ordered]
+    return zip(starts, ends, strict=True)
 
 
 def _hashable(alias: str, column: Column) -> sql.Composable:

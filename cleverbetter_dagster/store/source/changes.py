@@ -11,17 +11,14 @@ to see that nothing new arrived. Equal row versions also mean equal content, wit
 transaction never gains visible rows, so an equal count per transaction means the same rows.
 """
 
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import psycopg
 from psycopg import sql
 
-from cleverbetter_dagster.dataset.as_of import AsOf
 from cleverbetter_dagster.errors import DatabaseError, DatabaseUnavailable
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.postgres.database import psycopg_connect
@@ -46,12 +43,12 @@ _TABLES = """
 SELECT array_agg(DISTINCT attrelid::oid ORDER BY attrelid::oid),
     md5(string_agg(concat_ws(' ', attrelid, attnum, attname, atttypid, adbin::text), ', ' ORDER BY attrelid, attnum))
 FROM pg_attribute LEFT JOIN pg_attrdef ON (adrelid, adnum) = (attrelid, attnum)
-WHERE attrelid = ANY(%(tables)s::regclass[]) AND attnum > 0"""
+WHERE attrelid = ANY({tables}::regclass[]) AND attnum > 0"""
 
 # Row security can show other rows without a new version of any.
 _VERSIONED = """
 WITH RECURSIVE parts(oid) AS (
-    SELECT unnest(%(tables)s::regclass[])::oid
+    SELECT unnest({tables}::regclass[])::oid
     UNION SELECT inhrelid FROM pg_inherits JOIN parts ON inhparent = parts.oid)
 SELECT bool_and(relkind IN ('r', 'p') AND NOT row_security_active(oid)) FROM pg_class JOIN parts USING (oid)"""
 
@@ -102,12 +99,11 @@ class TableSnapshot:
         self._layout = layout
         self.id = self._read_id()
 
-    def digests(self, months: Sequence[str] | None = None) -> dict[str, Digest]:
+    def digests(self, months: Collection[str] | None = None) -> dict[str, Digest]:
         """The digest of each month that has rows: of all months, or of those in `months`."""
-        query = change_query.digests(self._layout, some_months=months is not None)
-        return {month: Digest(*digest) for month, *digest in self._rows(query, _spans(months or ()))}
+        return {month: Digest(*digest) for month, *digest in self._rows(change_query.digests(self._layout, months))}
 
-    def versions(self, months: Sequence[str] | None = None) -> dict[str, str] | None:
+    def versions(self, months: Collection[str] | None = None) -> dict[str, str] | None:
         """A hash of the row versions of each month that has rows: of all months, or of those in `months`.
 
         In tables of one identity equal hashes mean equal content. Different hashes say nothing about content.
@@ -115,8 +111,7 @@ class TableSnapshot:
         Returns:
             None where `xmin` cannot be read, as for `recent`.
         """
-        query = change_query.versions(self._layout, some_months=months is not None)
-        rows = self._rows_by_xmin(query, _spans(months or ()))
+        rows = self._rows_by_xmin(change_query.versions(self._layout, months))
         return None if rows is None else dict(rows)
 
     def recent(
@@ -125,14 +120,13 @@ class TableSnapshot:
         """Rows of each month that arrived in the last `days` and were written at or above the month's watermark.
 
         Args:
-            watermarks: transaction id (64 bits) by month.
-            default_watermark: for all other months; None counts all their rows.
+            watermarks, default_watermark: as `change_query.recent`.
 
         Returns:
             Only months that have such rows. None where `xmin` cannot be read or does not show every change: for a
             view, a foreign table, row security, and compressed chunks of a hypertable.
         """
-        rows = self._written_since(watermarks, default_watermark, {"days": days}, some_months=False)
+        rows = self._rows_by_xmin(change_query.recent(self._layout, watermarks, default_watermark, days))
         return None if rows is None else {month: InFlightRows(*counted) for month, *counted in rows}
 
     def written_since(self, watermarks: Mapping[str, int]) -> dict[str, int]:
@@ -141,12 +135,14 @@ class TableSnapshot:
         Returns:
             Only months that have such rows; empty where `xmin` cannot be read, as for `recent`.
         """
-        rows = self._written_since(watermarks, None, _spans(watermarks), some_months=True) if watermarks else None
+        if not watermarks:
+            return {}
+        rows = self._rows_by_xmin(change_query.recent(self._layout, watermarks, None, None))
         return {month: count for month, count, _ in rows or ()}
 
     def recent_months(self, days: int) -> list[str]:
         """The months of the rows that arrived in the last `days`."""
-        return [month for (month,) in self._rows(change_query.recent_months(self._layout), {"days": days})]
+        return [month for (month,) in self._rows(change_query.recent_months(self._layout, days))]
 
     def export(self) -> str:
         """The name under which the loader can read exactly the rows of this snapshot."""
@@ -154,32 +150,16 @@ class TableSnapshot:
 
     def _read_id(self) -> SnapshotId:
         *server, xmin, xmax = self._rows(sql.SQL(_SNAPSHOT_ID))[0]
-        tables, columns = self._rows(sql.SQL(_TABLES), {"tables": self._tables()})[0]
+        tables, columns = self._rows(sql.SQL(_TABLES).format(tables=self._tables()))[0]
         return SnapshotId("/".join(map(str, [*server, *tables, columns])), xmin, xmax)
 
-    def _written_since(
-        self,
-        watermarks: Mapping[str, int],
-        default_watermark: int | None,
-        bounds: Mapping[str, Any],
-        *,
-        some_months: bool,
-    ) -> list[tuple[Any, ...]] | None:
-        values = {
-            "months": list(watermarks),
-            "watermarks": [_xid(watermark) for watermark in watermarks.values()],
-            "default_watermark": None if default_watermark is None else _xid(default_watermark),
-            **bounds,
-        }
-        return self._rows_by_xmin(change_query.recent(self._layout, some_months=some_months), values)
-
-    def _rows_by_xmin(self, query: sql.Composed, values: Mapping[str, Any]) -> list[tuple[Any, ...]] | None:
+    def _rows_by_xmin(self, query: sql.Composed) -> list[tuple[Any, ...]] | None:
         """The result of a query that reads `xmin`; None where `xmin` cannot be read."""
-        if not self._rows(sql.SQL(_VERSIONED), {"tables": self._tables()})[0][0]:
+        if not self._rows(sql.SQL(_VERSIONED).format(tables=self._tables()))[0][0]:
             return None
         try:
             with self._connection.transaction():
-                return self._rows(query, values)
+                return self._rows(query)
         except _NO_XMIN:
             return None
         except psycopg.errors.InternalError_ as error:
@@ -190,11 +170,8 @@ class TableSnapshot:
     def _tables(self) -> list[str]:
         return [relation.identifier.as_string(self._connection) for relation in self._layout.relations]
 
-    def _rows(self, query: sql.SQL | sql.Composed, values: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
-        text = query.as_string(self._connection)
-        if values is not None:  # psycopg takes a per cent sign in the name of a table or column for a placeholder
-            text = re.sub(rf"%(?!\((?:{'|'.join(values)})\)s)", "%%", text)
-        return self._connection.execute(text.encode(), values).fetchall()
+    def _rows(self, query: sql.SQL | sql.Composed) -> list[tuple[Any, ...]]:
+        return self._connection.execute(query).fetchall()
 
 
 @contextmanager
@@ -214,22 +191,3 @@ def open_snapshot(settings: Settings, layout: SourceLayout) -> Iterator[TableSna
             raise DatabaseUnavailable(f"The database dropped the connection: {str(error).strip()}") from None
         except psycopg.Error as error:
             raise DatabaseError(f"Cannot read the changes in {layout.results}: {str(error).strip()}") from error
-
-
-def _spans(months: Iterable[str]) -> dict[str, list[datetime]]:
-    """First and last instants of the months; adjacent months are one span."""
-    starts: list[datetime] = []
-    ends: list[datetime] = []
-    for month in map(AsOf.parse, sorted(months)):
-        start, end = month.start.to_pydatetime(), month.end.to_pydatetime()
-        if ends and ends[-1] == start:
-            ends[-1] = end
-        else:
-            starts.append(start)
-            ends.append(end)
-    return {"starts": starts, "ends": ends}
-
-
-def _xid(transaction_id: int) -> str:
-    """The 32 bits that a row keeps of a transaction id; PostgreSQL never uses 0 to 2, and 3 follows them."""
-    return str(max(transaction_id % 2**32, 3))

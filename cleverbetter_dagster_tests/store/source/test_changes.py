@@ -18,7 +18,6 @@ from cleverbetter_dagster.store.source.changes import (
     Digest,
     InFlightRows,
     SnapshotId,
-    _xid,
     open_snapshot,
 )
 from cleverbetter_dagster.store.source.layout import resolve_source
@@ -380,7 +379,7 @@ def test_far_and_future_watermarks_cannot_be_compared() -> None:
 
 
 def test_xids_keep_their_order_past_a_wrap_around(connection: psycopg.Connection) -> None:
-    assert [_xid(number) for number in (755, 2**32 + 755, 2**32, 2**32 + 3)] == ["755", "755", "3", "3"]
+    assert [change_query.xid(number) for number in (755, 2**32 + 755, 2**32, 2**32 + 3)] == ["755", "755", "3", "3"]
     # PostgreSQL's own `age` counts across the wrap: the id just below 2^32 is a little older than 3.
     older = connection.execute("SELECT age('4294967295'::xid) - age('3'::xid)").fetchone()
     assert older == (4,)
