@@ -107,7 +107,7 @@ def cpu_seconds(server: int) -> float:
 
 def measure(databases: dict[int, Settings], server: int, repeats: int) -> Seconds:
     """Medians of seconds, by what is done and rows in the table."""
-    found: dict[str, dict[int, list[float]]] = {}
+    seconds_by_name: dict[str, dict[int, list[float]]] = {}
 
     def time_each(name: str, what: Callable[[Settings], object], repeats: int) -> None:
         for _ in range(repeats):
@@ -115,8 +115,8 @@ def measure(databases: dict[int, Settings], server: int, repeats: int) -> Second
                 cpu, started = cpu_seconds(server), perf_counter()
                 answer = what(settings)
                 seconds = answer if isinstance(answer, float) else perf_counter() - started
-                found.setdefault(name, {}).setdefault(rows, []).append(seconds)
-                found.setdefault(name + CPU, {}).setdefault(rows, []).append(cpu_seconds(server) - cpu)
+                seconds_by_name.setdefault(name, {}).setdefault(rows, []).append(seconds)
+                seconds_by_name.setdefault(name + CPU, {}).setdefault(rows, []).append(cpu_seconds(server) - cpu)
 
     time_each("query", query, repeats)
     time_each("recent changes, nothing new", recent_changes, repeats)
@@ -129,9 +129,11 @@ def measure(databases: dict[int, Settings], server: int, repeats: int) -> Second
         record_all(settings)
     time_each("all changes, nothing new", all_changes, seldom)
     time_each("all contents", all_contents, seldom)
-    for name in [name for name in found if name.startswith(("query", "recent")) and name.endswith(CPU)]:
-        del found[name]  # it is counted in hundredths of a second
-    return {name: {rows: statistics.median(times) for rows, times in by.items()} for name, by in found.items()}
+    for name in [name for name in seconds_by_name if name.startswith(("query", "recent")) and name.endswith(CPU)]:
+        del seconds_by_name[name]  # it is counted in hundredths of a second
+    return {
+        name: {rows: statistics.median(times) for rows, times in by.items()} for name, by in seconds_by_name.items()
+    }
 
 
 def shown(medians: Seconds) -> Table:

@@ -163,8 +163,8 @@ def _digests(
 ) -> dict[str, Digest]:
     same = {
         month: loaded[month].digest
-        for month, found in versions.items()
-        if month in loaded and loaded[month].versions == found and loaded[month].is_comparable(snapshot.id)
+        for month, written in versions.items()
+        if month in loaded and loaded[month].versions == written and loaded[month].is_comparable(snapshot.id)
     }
     others = sorted(versions.keys() - same.keys())
     return same | (snapshot.digests(others) if others else {})

@@ -27,7 +27,7 @@ from cleverbetter_dagster.store.quarantine import add, mark_repaired, open_quara
 from cleverbetter_dagster.store.source.changes import InFlightRows, open_snapshot
 from cleverbetter_dagster.store.source.layout import SourceLayout, resolve_source
 from cleverbetter_dagster.store.source.load_log import EMPTY, LoadedMonth, read_load_log
-from cleverbetter_dagster.store.source.loader import LoadedRows, load_rows, month_counts
+from cleverbetter_dagster.store.source.loader import load_rows, month_counts
 
 
 @dataclass(frozen=True)
@@ -127,17 +127,13 @@ def _outdated(
 
 
 def _load(settings: Settings, layout: SourceLayout, month: AsOf, now: pd.Timestamp, exported: str) -> MonthLoad:
-    loaded = load_rows(settings, layout, month.start, month.end, now, snapshot=exported)
-    _update_quarantine(settings, str(layout.results), loaded)
-    return MonthLoad(loaded.rows, int(loaded.violations["position"].nunique()), first_due(loaded.violations))
-
-
-def _update_quarantine(settings: Settings, source: str, loaded: LoadedRows) -> None:
+    rows, violations = load_rows(settings, layout, month.start, month.end, now, snapshot=exported)
+    source = str(layout.results)
     with open_quarantine(settings) as connection:
-        waiting = pending_ids(connection)
-        if waiting:
-            good = pc.filter(loaded.rows[ID], pc.is_in(loaded.rows[ID], pa.array(waiting, pa.string())))
+        if pending := pending_ids(connection):
+            good = pc.filter(rows[ID], pc.is_in(rows[ID], pa.array(pending, pa.string())))
             mark_repaired(connection, source, good.to_pylist())
-        if len(loaded.violations):
+        if len(violations):
             names = {"id": "row_id", "column": "column_name"}
-            add(connection, loaded.violations.rename(columns=names).assign(source=source, line=None, raw=None))
+            add(connection, violations.rename(columns=names).assign(source=source, line=None, raw=None))
+    return MonthLoad(rows, int(violations["position"].nunique()), first_due(violations))

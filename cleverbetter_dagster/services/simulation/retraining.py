@@ -100,7 +100,7 @@ class _CurrentModel:
 
 def database_rows(settings: Settings) -> pd.DataFrame:
     """Every plausible row of the database, as one canonical frame. Only reads."""
-    return rows_frame(load_rows(settings, resolve_source(settings), None, None, pd.Timestamp.now(tz="UTC")).rows)
+    return rows_frame(load_rows(settings, resolve_source(settings), None, None, pd.Timestamp.now(tz="UTC"))[0])
 
 
 def simulate(

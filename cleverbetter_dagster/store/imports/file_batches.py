@@ -9,7 +9,7 @@ import gzip
 import zlib
 from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
@@ -53,14 +53,14 @@ class FileBatch:
     Attributes:
         table: the rows as the file has them: CSV as texts, the others in their own types.
         lines: the line of each row, int64.
-        malformed: lines that are no row: a frame of `MALFORMED_COLUMNS`, with the id if it can be recognised.
         done: the fraction of the file that has been read.
+        malformed: lines that are no row: a frame of `MALFORMED_COLUMNS`, with the id if it can be recognised.
     """
 
     table: pa.Table
     lines: np.ndarray
-    malformed: pd.DataFrame
     done: float
+    malformed: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(MALFORMED_COLUMNS)))
 
 
 def read_batches(path: Path) -> Iterator[FileBatch]:
@@ -107,18 +107,14 @@ def _kind(path: Path) -> str:
 
 def _parquet(path: Path) -> Iterator[FileBatch]:
     with pq.ParquetFile(path) as file:
-        long = any(_may_be_long(field) for field in file.schema_arrow)
+        long = any(pa.types.is_nested(column.type) or column.name == "full_results" for column in file.schema_arrow)
         line, total = 1, file.metadata.num_rows
         if not total:
-            yield FileBatch(file.schema_arrow.empty_table(), np.zeros(0, dtype=np.int64), _no_malformed(), 1.0)
+            yield FileBatch(file.schema_arrow.empty_table(), np.zeros(0, dtype=np.int64), 1.0)
         for batch in file.iter_batches(NESTED_PARQUET_ROWS if long else PARQUET_ROWS):
             lines = np.arange(line, line + batch.num_rows)
             line += batch.num_rows
-            yield FileBatch(pa.table(batch), lines, _no_malformed(), (line - 1) / total)
-
-
-def _may_be_long(field: pa.Field) -> bool:
-    return pa.types.is_nested(field.type) or field.name == "full_results"
+            yield FileBatch(pa.table(batch), lines, (line - 1) / total)
 
 
 def _csv(path: Path) -> Iterator[FileBatch]:
@@ -136,7 +132,7 @@ def _csv(path: Path) -> Iterator[FileBatch]:
             numbers = np.array([row.number for row in skipped], dtype=np.int64)
             lines = _record_lines(read, batch.num_rows, numbers)
             read += batch.num_rows
-            yield FileBatch(pa.table(batch), lines, _wrong_width(skipped[reported:], header), source.done)
+            yield FileBatch(pa.table(batch), lines, source.done, _wrong_width(skipped[reported:], header))
             reported = len(numbers)
 
 
@@ -206,7 +202,7 @@ def _json_lines(path: Path) -> Iterator[FileBatch]:
                 names = parse_objects(texts[:SNIFFED_LINES])[0].column_names
                 types = {name: pa.string() for name in names if name in (*TEXTS, *FEATURE_KEYS)}
             table, parsed = parse_objects(texts, types)
-            yield FileBatch(table, lines[parsed], _not_objects(texts, lines, parsed), source.done)
+            yield FileBatch(table, lines[parsed], source.done, _not_objects(texts, lines, parsed))
 
 
 def _line_blocks(source: "_Source") -> Iterator[bytes]:
@@ -235,10 +231,6 @@ def _not_objects(texts: list[bytes], lines: np.ndarray, parsed: np.ndarray) -> p
             "reason": f"the line is {NOT_AN_OBJECT}",
         }
     )
-
-
-def _no_malformed() -> pd.DataFrame:
-    return pd.DataFrame(columns=list(MALFORMED_COLUMNS))
 
 
 def _shown(text: str) -> str:

@@ -24,13 +24,7 @@ from cleverbetter_dagster.dataset.schema import (
 )
 from cleverbetter_dagster.errors import ImportFileError, SchemaError
 from cleverbetter_dagster.settings import Settings
-from cleverbetter_dagster.store.imports.json_columns import (
-    finite_numbers,
-    invalid_json,
-    json_texts,
-    market_numbers,
-    objects_of,
-)
+from cleverbetter_dagster.store.imports import json_columns
 from cleverbetter_dagster.store.imports.staging import Target
 from cleverbetter_dagster.store.postgres.database import psycopg_connect
 from cleverbetter_dagster.store.source.layout import (
@@ -96,8 +90,8 @@ class ResultIntake:
             columns[name] = table[name]
             parts.append(_unstorable_texts(table, name))
             if self.target.columns[name].kind in JSON_KINDS:
-                columns[name] = json_texts(table[name])
-                parts.append(invalid_json(columns[name], rows[ID], name))
+                columns[name] = json_columns.json_texts(table[name])
+                parts.append(json_columns.invalid_json(columns[name], rows[ID], name))
         violations = gathered(parts)
         return pa.table(columns), violations.assign(column=violations["column"].replace(self._canonical))
 
@@ -164,17 +158,17 @@ class FeatureIntake:
     def _values(self, table: pa.Table, ids: pa.ChunkedArray) -> tuple[dict[str, pa.ChunkedArray], pd.DataFrame]:
         """The target's columns of features."""
         if self._json:
-            numbers, violations = market_numbers(table[self._json], ids, self._json)
+            numbers, violations = json_columns.market_numbers(table[self._json], ids, self._json)
         else:
             wide = {MARKET_PREFIX + name: table[name] for name in self._wide}
-            numbers, violations = finite_numbers(pa.table({ID: ids, **wide}))
+            numbers, violations = json_columns.finite_numbers(pa.table({ID: ids, **wide}))
         if self._features.json is None:
             missing = pa.chunked_array([pa.nulls(len(table), pa.float64())])
             there = {name.removeprefix(MARKET_PREFIX): numbers[name] for name in numbers.column_names}
             return {column.name: there.get(column.name, missing) for column in self._features.wide}, violations
         if self._json and not pa.types.is_nested(table[self._json].type):
-            return {self._features.json.name: json_texts(table[self._json])}, violations
-        return {self._features.json.name: objects_of(numbers)}, violations
+            return {self._features.json.name: json_columns.json_texts(table[self._json])}, violations
+        return {self._features.json.name: json_columns.objects_of(numbers)}, violations
 
 
 Intake = ResultIntake | FeatureIntake

@@ -71,8 +71,11 @@ def load_objects(
             for entries in staging.refused():
                 refused |= dict(zip(entries["line"].astype(int), entries["reason"], strict=True))
         connection.commit()
+    if table != str(layout.results):
+        return Loaded(violations, refused, ())
     loaded = staged.filter(pa.array([line not in refused for line in staged[LINE].to_pylist()], pa.bool_()))
-    return Loaded(violations, refused, _months(layout, table, loaded))
+    ends = pd.to_datetime(loaded[layout.window_end.name].to_pandas(), utc=True)
+    return Loaded(violations, refused, tuple(np.unique(months_of(ends)).astype(str).tolist()))
 
 
 def window_end_months(settings: Settings, layout: SourceLayout, ids: Collection[str]) -> list[str]:
@@ -97,10 +100,3 @@ def _intake(settings: Settings, layout: SourceLayout, table: str, path: Path, pa
         f"The rows were meant for {table}, which is no longer the table of backtests (now {layout.results}) or that of "
         "market features. Set CLEVERBETTER_RESULTS_TABLE and CLEVERBETTER_FEATURES_TABLE as they were then."
     )
-
-
-def _months(layout: SourceLayout, table: str, rows: pa.Table) -> tuple[str, ...]:
-    if table != str(layout.results):
-        return ()
-    ends = rows[layout.window_end.name].to_pandas()
-    return tuple(np.unique(months_of(pd.to_datetime(ends, utc=True))).astype(str).tolist())

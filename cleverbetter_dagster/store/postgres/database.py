@@ -25,9 +25,8 @@ from cleverbetter_dagster.store.postgres.url import (
     options,
     parsed,
     rendered,
-    searching,
     where,
-    without_disk_wait,
+    with_option,
     without_password,
 )
 
@@ -65,7 +64,8 @@ def database_url(settings: Settings, purpose: Purpose, *, wait_for_disk: bool = 
         CleverBetterError: as `psycopg_connect`.
     """
     url = _usable(settings, purpose).url
-    return rendered(url if wait_for_disk else without_disk_wait(url))
+    # Without waiting, a crash of the server may lose the last second of commits.
+    return rendered(url if wait_for_disk else with_option(url, "synchronous_commit", "off"))
 
 
 def psycopg_connect(settings: Settings, purpose: Purpose, *, autocommit: bool = False) -> psycopg.Connection:
@@ -237,4 +237,4 @@ def _embedded_target(server: ServerAddress, purpose: Purpose) -> Target:
 
 def _within(url: URL, variable: str, purpose: Purpose) -> Target:
     schema = SCHEMAS[purpose]
-    return Target(searching(url, schema) if schema else url, variable, schema)
+    return Target(with_option(url, "search_path", schema) if schema else url, variable, schema)

@@ -32,26 +32,13 @@ def parsed(text: str, variable: str) -> URL:
     raise SettingsError(not_postgres(variable, description))
 
 
-def searching(url: URL, schema: str) -> URL:
-    """`url` with `schema` as the search path; its other options stay.
+def with_option(url: URL, setting: str, value: str) -> URL:
+    """`url` with a server setting; its other options stay.
 
     >>> url = parsed("postgresql://db/racing?options=-cjit%3Doff", "DATABASE_URL")
-    >>> options(searching(url, "dagster"))
+    >>> options(with_option(url, "search_path", "dagster"))
     '-cjit=off -csearch_path=dagster'
     """
-    return _with_option(url, "search_path", schema)
-
-
-def without_disk_wait(url: URL) -> URL:
-    """`url` with commits that do not wait for the disk: a crash of the server may lose the last second of them.
-
-    >>> options(without_disk_wait(parsed("postgresql://db/racing", "DATABASE_URL")))
-    '-csynchronous_commit=off'
-    """
-    return _with_option(url, "synchronous_commit", "off")
-
-
-def _with_option(url: URL, setting: str, value: str) -> URL:
     # The last -c for a setting counts.
     return url.update_query_dict({"options": f"{options(url)} -c{setting}={value}".strip()})
 

@@ -90,13 +90,10 @@ class LoadedMonth:
 
 @dataclass(frozen=True)
 class TrainingSnapshot:
-    """A run that trains on the months up to `as_of`, whose rows have this hash."""
+    """A run that trains on loaded rows. Later ones have a larger id."""
 
     id: int
     run_id: str
-    as_of: str
-    content_hash: str
-    recorded_at: datetime
 
 
 _LOADED_MONTH = TypeAdapter(LoadedMonth)
@@ -130,7 +127,7 @@ def last_training_snapshot(
     settings: Settings, as_of: str | None = None, content: str | None = None
 ) -> TrainingSnapshot | None:
     """The latest run that trained: of all runs, or of those at a month whose rows had the content hash `content`."""
-    query = """SELECT * FROM training_snapshots
+    query = """SELECT id, run_id FROM training_snapshots
         WHERE as_of = coalesce(%s, as_of) AND content_hash = coalesce(%s, content_hash) ORDER BY id DESC LIMIT 1"""
     with psycopg_connect(settings, "state", autocommit=True) as connection:
         if not table_exists(connection, "training_snapshots"):

@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -47,19 +47,6 @@ SAMPLED_ROWS = 100
 """Rows whose JSON keys are read first; a key that only other rows have costs a second reading."""
 
 
-@dataclass(frozen=True)
-class LoadedRows:
-    """Rows read from the database.
-
-    Attributes:
-        rows: the good rows, canonical, in Arrow.
-        violations: `conversion.VIOLATION_COLUMNS`, why the other rows cannot be right.
-    """
-
-    rows: pa.Table
-    violations: pd.DataFrame
-
-
 def load_rows(
     settings: Settings,
     layout: SourceLayout,
@@ -67,8 +54,8 @@ def load_rows(
     end: pd.Timestamp | None,
     now: pd.Timestamp,
     snapshot: str | None = None,
-) -> LoadedRows:
-    """The rows whose window ends in `[start, end)`, examined.
+) -> tuple[pa.Table, pd.DataFrame]:
+    """The good rows whose window ends in `[start, end)`, canonical, and the violations of the others.
 
     Args:
         start, end: UTC instants; None leaves that side open.
@@ -79,7 +66,7 @@ def load_rows(
         DatabaseError: the server dropped the connection; `DatabaseUnavailable` if a new try may help.
     """
     rows, unreadable = read_rows(settings, layout, start, end, snapshot)
-    return LoadedRows(*examine(rows, now, unreadable))
+    return examine(rows, now, unreadable)
 
 
 def read_rows(

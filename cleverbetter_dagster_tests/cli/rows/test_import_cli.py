@@ -35,14 +35,14 @@ def run(*arguments: str) -> Result:
 def test_the_closing_table_shows_counts_reasons_and_the_remedy(files: tuple[str, str]) -> None:
     result = run("--results", files[0], "--features", files[1])
     assert result.exit_code == 0
-    told = " ".join(result.stdout.split())
-    assert "results.csv 5 3 0 0 2" in told
-    assert "features.parquet 5 5 0 0 0" in told
-    assert "features.parquet went into public.ml_features" in told
-    assert "win_rate must be within 0..1" in told
-    assert "2 2 of 10 rows were not loaded, the others were" in told  # the first 2 is the count of the reason
-    assert "cleverbetter quarantine list" in told
-    assert "results.csv went into public.backtest_results, which has no place for the columns colour" in told
+    output = " ".join(result.stdout.split())
+    assert "results.csv 5 3 0 0 2" in output
+    assert "features.parquet 5 5 0 0 0" in output
+    assert "features.parquet went into public.ml_features" in output
+    assert "win_rate must be within 0..1" in output
+    assert "2 2 of 10 rows were not loaded, the others were" in output  # the first 2 is the count of the reason
+    assert "cleverbetter quarantine list" in output
+    assert "results.csv went into public.backtest_results, which has no place for the columns colour" in output
 
 
 def test_names_and_headings_fit_a_terminal_of_80_columns() -> None:

@@ -39,8 +39,8 @@ def bad_file(database: Settings, tmp_path: Path) -> Path:
 def entries(command: Command, *filters: str) -> list[dict[str, Any]]:
     done = command("quarantine", "list", "--json", *filters)
     assert done.returncode == 0, done
-    found: list[dict[str, Any]] = json.loads(done.stdout)
-    return found
+    selected: list[dict[str, Any]] = json.loads(done.stdout)
+    return selected
 
 
 def table(settings: Settings) -> dict[str, tuple[float, float, float]]:
@@ -51,7 +51,7 @@ def table(settings: Settings) -> dict[str, tuple[float, float, float]]:
 
 def test_entries_are_filtered_and_shown_with_their_rows(bad_file: Path, command: Command) -> None:
     assert len(entries(command)) == 3
-    assert [found["row_id"] for found in entries(command, "--column", "total_return")] == ["r2"]
+    assert [entry["row_id"] for entry in entries(command, "--column", "total_return")] == ["r2"]
     assert len(entries(command, "--row", "r2", "--reason", "WITHIN 0..1", "--source", "results.parquet")) == 1
     assert entries(command, "--reason", "%") == []  # no pattern
     assert entries(command, "--table", "' OR '1'='1") == []
@@ -74,11 +74,11 @@ def test_a_row_is_loaded_once_all_of_it_is_right(bad_file: Path, database: Setti
     done = command(*both, "--yes", "--json")
     assert json.loads(done.stdout) == {"loaded": True, "still_wrong": [], "settled": 2, "months": ["2023-02"]}
     assert table(database)["r2"] == (0.5, -0.25, PRECISE)
-    assert [found["row_id"] for found in entries(command)] == ["r4"]
+    assert [entry["row_id"] for entry in entries(command)] == ["r4"]
     again = command(*both, "--yes")
     assert (again.returncode, "was repaired on" in again.stderr) == (1, True)
     import_files(database, bad_file, None)  # the file is as wrong as before, the correction stands
-    assert [found["row_id"] for found in entries(command)] == ["r4"]
+    assert [entry["row_id"] for entry in entries(command)] == ["r4"]
     settled = entries(command, "--status", "repaired", "--column", "win_rate")[0]
     assert settled["correction"] == {"win_rate": "0.5", "total_return": "-0.25"}
 
@@ -136,8 +136,8 @@ def test_a_wrong_row_in_the_table_is_corrected_there(database: Settings, command
         assert """UPDATE "public"."backtest_results" SET "win_rate" = '0.5''; --' WHERE "id" = 'r2'""" in refused.stderr
         assert json.loads(command("quarantine", "retry", "--json").stdout)["loaded"] == 0
         connection.execute("UPDATE backtest_results SET win_rate = 0.5 WHERE id = 'r2'")
-    found = json.loads(command("quarantine", "retry", "--json").stdout)
-    assert (found["loaded"], found["settled"], found["months"]) == (1, 1, ["2023-02"])
+    result = json.loads(command("quarantine", "retry", "--json").stdout)
+    assert (result["loaded"], result["settled"], result["months"]) == (1, 1, ["2023-02"])
     assert entries(command) == []
 
 
@@ -152,9 +152,9 @@ def test_malformed_lines_are_skipped_and_features_repaired(
         '{"backtest_result_id": "r2", "features": {"avg_odds": "many"}}\n'
     )
     import_files(database, results, features)
-    found = json.loads(command("quarantine", "retry", "--json").stdout)
-    assert found["skipped"] == {repairing.NO_ROW: 1}
-    assert found["loaded"] == 0
+    result = json.loads(command("quarantine", "retry", "--json").stdout)
+    assert result["skipped"] == {repairing.NO_ROW: 1}
+    assert result["loaded"] == 0
     number = str(entries(command, "--table", "ml_features")[0]["id"])
     done = command("quarantine", "repair", number, "--set", 'features={"avg_odds": 4.25}', "--yes", "--json")
     assert json.loads(done.stdout)["loaded"] is True, done

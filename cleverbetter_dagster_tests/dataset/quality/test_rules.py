@@ -1,4 +1,4 @@
-"""Which rows cannot be right, and what is said of them."""
+"""Which rows cannot be right, and the reason for each."""
 
 from typing import Any
 
@@ -61,10 +61,10 @@ def test_an_impossible_number_is_named_with_its_reason(column: str, bad: float |
     good, violations = examine(rows(**{column: pa.array([1.0, bad, 0.0], pa.float64())}), NOW)
     assert good.column("id").to_pylist() == ["r1", "r3"]
     assert len(violations) == 1
-    found = violations.iloc[0]
-    assert (found["position"], found["id"], found["column"]) == (1, "r2", column)
-    assert found["value"] is None if bad is None else float(found["value"]) == pytest.approx(bad, nan_ok=True)
-    assert because in found["reason"]
+    violation = violations.iloc[0]
+    assert (violation["position"], violation["id"], violation["column"]) == (1, "r2", column)
+    assert violation["value"] is None if bad is None else float(violation["value"]) == pytest.approx(bad, nan_ok=True)
+    assert because in violation["reason"]
 
 
 @pytest.mark.parametrize(

@@ -169,7 +169,7 @@ def test_a_failed_run_changes_nothing_and_another_follows(team: Team, monkeypatc
 
 def tamper(settings: Settings, family: str) -> None:
     """Change the files of the family's newest version."""
-    newest = max(Registry(settings).list_versions(family), key=lambda found: found.version)
+    newest = max(Registry(settings).list_versions(family), key=lambda version: version.version)
     model = mlflow_client(settings).get_model_version(family, str(newest.version))
     folder = Path(model.source.removeprefix("file://"))
     assert folder.is_relative_to(artefact_folder(settings))

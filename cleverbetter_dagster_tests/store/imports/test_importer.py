@@ -91,7 +91,7 @@ def pending(settings: Settings) -> pd.DataFrame:
 def test_every_kind_of_file_gives_the_same_rows(database: Settings, tmp_path: Path, write: Writer) -> None:
     results, features = write(upstream_results(), tmp_path / "r"), write(upstream_features(), tmp_path / "f")
     assert [counts(file) for file in import_files(database, results, features).files] == [(3, 0, 0, 0), (3, 0, 0, 0)]
-    loaded = load_rows(database, resolve_source(database), None, None, NOW).rows.sort_by("id").to_pandas()
+    loaded = load_rows(database, resolve_source(database), None, None, NOW)[0].sort_by("id").to_pandas()
     expected = upstream_results()
     assert loaded["id"].tolist() == ["r1", "r2", "r3"]
     assert loaded["roi"].tolist() == [0.0125] * 3
@@ -193,10 +193,10 @@ def test_malformed_lines_go_to_quarantine_with_their_text(database: Settings, tm
     lines = path.read_text().splitlines()
     path.write_text("\n".join([lines[0], "", '{"id": "r9", "strategy_id":', lines[1], "[1, 2]", lines[2]]))
     assert counts(import_results(database, path)) == (3, 0, 0, 2)
-    found = pending(database)
-    assert found[["line", "raw"]].to_numpy().tolist() == [[3, '{"id": "r9", "strategy_id":'], [5, "[1, 2]"]]
-    assert found["row_id"].tolist()[0] == "r9"
-    assert "not a JSON object" in found["reason"][0]
+    entries = pending(database)
+    assert entries[["line", "raw"]].to_numpy().tolist() == [[3, '{"id": "r9", "strategy_id":'], [5, "[1, 2]"]]
+    assert entries["row_id"].tolist()[0] == "r9"
+    assert "not a JSON object" in entries["reason"][0]
 
 
 def test_csv_lines_of_wrong_width_go_to_quarantine(
@@ -209,9 +209,9 @@ def test_csv_lines_of_wrong_width_go_to_quarantine(
     path.write_text("\n".join(broken) + "\n")
     report = import_results(database, path)
     assert counts(report) == (19, 0, 0, 3)
-    found = pending(database)
-    assert found["line"].tolist() == [broken.index("r98,torn") + 1, 17, len(broken)]
-    assert found["row_id"].tolist() == ["r98", "r15", "end"]
+    entries = pending(database)
+    assert entries["line"].tolist() == [broken.index("r98,torn") + 1, 17, len(broken)]
+    assert entries["row_id"].tolist() == ["r98", "r15", "end"]
 
 
 def test_line_numbers_count_malformed_lines(
@@ -223,8 +223,8 @@ def test_line_numbers_count_malformed_lines(
     lines = path.read_text().splitlines()
     path.write_text("\n".join([*lines[:5], "torn", *lines[5:9], "torn,again", *lines[9:]]))
     import_results(database, path)
-    found = pending(database).set_index("column_name")["line"]
-    assert found["win_rate"] == 16  # the header, 12 good rows and 2 malformed lines come before it
+    lines = pending(database).set_index("column_name")["line"]
+    assert lines["win_rate"] == 16  # the header, 12 good rows and 2 malformed lines come before it
 
 
 def test_an_id_with_two_contents_is_refused_everywhere(database: Settings, tmp_path: Path) -> None:
@@ -235,15 +235,15 @@ def test_an_id_with_two_contents_is_refused_everywhere(database: Settings, tmp_p
     changed = frame.assign(total_return=[0.0125, 0.5, 0.1, 0.2, 0.0125])
     report = import_results(database, csv(changed, tmp_path / "second"))
     assert counts(report) == (0, 0, 2, 3)
-    found = pending(database)
-    assert found[["line", "row_id", "column_name"]].to_numpy().tolist() == [
+    entries = pending(database)
+    assert entries[["line", "row_id", "column_name"]].to_numpy().tolist() == [
         [3, "r2", "id"],
         [4, "r3", "id"],
         [5, "r3", "id"],
     ]
-    assert "in the table already" in found["reason"][0]
-    assert "more than once in the file" in found["reason"][1]
-    assert json.loads(found["raw"][0])["total_return"] == 0.5
+    assert "in the table already" in entries["reason"][0]
+    assert "more than once in the file" in entries["reason"][1]
+    assert json.loads(entries["raw"][0])["total_return"] == 0.5
 
 
 @pytest.mark.parametrize("unique", [True, False])
@@ -374,10 +374,10 @@ def test_an_interrupted_import_leaves_nothing_and_can_be_repeated(
 
 
 def test_progress_is_reported_from_start_to_end(database: Settings, tmp_path: Path) -> None:
-    told: list[tuple[str, float]] = []
-    import_files(database, csv(upstream_results(), tmp_path / "r"), None, lambda *step: told.append(step))
-    assert told[-1] == ("Merging 3 rows of r.csv", 1.0)
-    assert {0.0 <= done <= 1.0 for _, done in told} == {True}
+    steps: list[tuple[str, float]] = []
+    import_files(database, csv(upstream_results(), tmp_path / "r"), None, lambda *step: steps.append(step))
+    assert steps[-1] == ("Merging 3 rows of r.csv", 1.0)
+    assert {0.0 <= done <= 1.0 for _, done in steps} == {True}
 
 
 def test_tables_with_other_column_types_are_filled(

@@ -328,7 +328,7 @@ def test_the_loader_reads_the_exported_snapshot(database: Settings, connection: 
         exported = snapshot.export()
         insert(connection, "r2")
         now = pd.Timestamp.now(tz="UTC")
-        assert load_rows(database, layout, None, None, now, snapshot=exported).rows["id"].to_pylist() == ["r1"]
+        assert load_rows(database, layout, None, None, now, snapshot=exported)[0]["id"].to_pylist() == ["r1"]
         assert snapshot.digests()["2023-01"].rows == 1
     assert digests(database)["2023-01"].rows == 2
 

@@ -2,9 +2,11 @@
 
 import json
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import pandas as pd
 import psycopg
+import pyarrow as pa
 import pytest
 from pydantic import SecretStr
 
@@ -14,7 +16,7 @@ from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.postgres.database import psycopg_connect
 from cleverbetter_dagster.store.source import loader
 from cleverbetter_dagster.store.source.layout import resolve_source
-from cleverbetter_dagster.store.source.loader import LoadedRows, load_rows, month_counts
+from cleverbetter_dagster.store.source.loader import load_rows, month_counts
 from cleverbetter_dagster.store.source.row_query import RowQuery
 from cleverbetter_dagster.store.source.tables import ensure_source_tables
 
@@ -52,9 +54,14 @@ def features(connection: psycopg.Connection, number: int, json: str, computed_at
     connection.execute("INSERT INTO ml_features VALUES (%s, %s, %s)", [f"r{number}", computed_at, json])
 
 
-def load(settings: Settings, start: str | None = None, end: str | None = None) -> LoadedRows:
+class Loaded(NamedTuple):
+    rows: pa.Table
+    violations: pd.DataFrame
+
+
+def load(settings: Settings, start: str | None = None, end: str | None = None) -> Loaded:
     instants = [pd.Timestamp(at, tz="UTC") if at else None for at in (start, end)]
-    return load_rows(settings, resolve_source(settings), *instants, NOW)
+    return Loaded(*load_rows(settings, resolve_source(settings), *instants, NOW))
 
 
 def test_rows_have_canonical_names_and_types(database: Settings, ours: psycopg.Connection) -> None:
@@ -114,8 +121,8 @@ def test_a_value_that_is_no_number_affects_only_its_row(database: Settings, ours
     good = loaded.rows.sort_by("id")
     assert good["id"].to_pylist() == ["r0", "r2", "r3", "r4"]
     assert good["ml_avg_odds"].to_pylist() == [4.5, 3.5, 1.0, None]
-    found = loaded.violations.sort_values("id")[["id", "column", "value"]].to_numpy().tolist()
-    assert found == [["r1", "ml_avg_odds", "high"], ["r5", "ml_avg_odds", '{"deep": 1}']]
+    cells = loaded.violations.sort_values("id")[["id", "column", "value"]].to_numpy().tolist()
+    assert cells == [["r1", "ml_avg_odds", "high"], ["r5", "ml_avg_odds", '{"deep": 1}']]
 
 
 def test_features_that_are_no_object_are_violations(database: Settings, ours: psycopg.Connection) -> None:

@@ -1,4 +1,4 @@
-"""The two source tables: created where missing, and otherwise found, mapped and left alone."""
+"""The two source tables: created if missing, otherwise mapped and never altered."""
 
 from collections.abc import Iterator
 from datetime import timedelta

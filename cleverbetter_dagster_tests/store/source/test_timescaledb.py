@@ -37,7 +37,7 @@ def hypertable(database: Settings, with_timescaledb: bool) -> Iterator[psycopg.C
 
 
 def loaded(settings: Settings) -> list[str]:
-    rows = load_rows(settings, resolve_source(settings), None, None, pd.Timestamp.now(tz="UTC")).rows
+    rows = load_rows(settings, resolve_source(settings), None, None, pd.Timestamp.now(tz="UTC"))[0]
     return sorted(rows["id"].to_pylist())
 
 
@@ -76,7 +76,7 @@ def test_a_row_in_a_new_chunk_is_above_the_watermark(database: Settings, hyperta
     hypertable.execute(INSERT, [[3]])
     with open_snapshot(database, resolve_source(database)) as snapshot:
         recent = snapshot.recent({}, watermark, DAYS) or {}
-        assert {month: found.rows for month, found in recent.items()} == {"2024-01": 1}
+        assert {month: in_flight.rows for month, in_flight in recent.items()} == {"2024-01": 1}
         assert snapshot.id.identity == identity
     assert hypertable.execute(CHUNKS).fetchone() == (4,)
 
