@@ -33,12 +33,12 @@ from cleverbetter_dagster.dataset.examples import Examples
 from cleverbetter_dagster.dataset.splits import temporal_folds
 from cleverbetter_dagster.learning.calibration import Calibrator, fit_calibrator
 from cleverbetter_dagster.learning.classifier.network import InputEncoder, Network, Rows
+from cleverbetter_dagster.learning.classifier.params import NetworkParams
 from cleverbetter_dagster.learning.classifier.training import (
-    NetworkParams,
     Trained,
     fine_tuned_network,
     train_by_schedule,
-    train_watching,
+    train_early_stopping,
 )
 from cleverbetter_dagster.learning.ensemble.base_learners import require_both_classes
 from cleverbetter_dagster.learning.family import (
@@ -141,7 +141,7 @@ class Classifier(Family):
         [(stopping, calibration)] = temporal_folds(validation.decision_time, validation.label_time, n_folds=1)
 
         encoder = InputEncoder.fit(known.values, chosen.bins)
-        past = train_watching(_encoded(encoder, known), _encoded(encoder, later.take(stopping)), chosen, seed)
+        past = train_early_stopping(_encoded(encoder, known), _encoded(encoder, later.take(stopping)), chosen, seed)
         judged = _encoded(encoder, later.take(calibration))
         score = past.network.head_probabilities(judged.values).mean(axis=1)
         calibrator = fit_calibrator(score, judged.y)
@@ -209,7 +209,7 @@ def _facts(past: Trained, stopping_rows: int) -> Report:
         "epochs": past.epochs,
         "best_epoch": len(past.rates),
         "last_learning_rate": past.rates[-1] if past.rates else 0.0,
-        "stopping_log_loss": past.watched_loss,
+        "stopping_log_loss": past.stopping_loss,
         "stopping_rows": stopping_rows,
         "prior_shift": past.network.prior_shift,
     }

@@ -1,23 +1,27 @@
-"""A fitted network: how features enter it, its weights, and its answers in exact arithmetic.
+"""A fitted network: how features enter it, and its probabilities in exact arithmetic, by numpy alone.
 
-Only numpy lives here; how weights are found is in `network_training.py`, so that scoring needs no torch.
-
-A matrix product of floats rounds a row differently by its position, by the library and by its threads. Here
-every number that is multiplied lies on a grid so coarse that float64 holds all partial sums exactly: no order of
-adding can change a bit. The grid costs about 1e-5 of log-odds.
+Torch trains the network (`module.py`, `training.py`) but does not score with it: its matrix products round a row by
+the rows beside it, and scoring would have to load torch. Here every number that is multiplied lies on a grid so coarse
+that float64 holds all partial sums exactly, so no order of adding changes a bit. The grid costs about 1e-5 of log-odds.
 """
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
 from scipy.special import expit
 
+from cleverbetter_dagster.learning.scaling import median_and_spread
+
 OUTLIER_CLIP = 4.0
-"""Interquartile ranges from the median beyond which a scaled feature says no more."""
+"""Interquartile ranges from the median at which a scaled feature is clipped."""
 
 VARIANCE_FLOOR = 1e-5
 """Added to a batch-normalised variance; torch's default."""
+
+LAYER_WEIGHTS = ("adapter", "weight", "norm.weight", "norm.bias", "norm.running_mean", "norm.running_var")
+"""What a hidden layer of the module consists of, under torch's names."""
 
 ACTIVATION_STEP = 2.0**-16
 ACTIVATION_BOUND = 2.0**7
@@ -45,22 +49,22 @@ class Rows:
         return Rows(np.vstack([self.values, other.values]), np.concatenate([self.y, other.y]))
 
     def sample(self, rows: int, rng: np.random.Generator) -> "Rows":
-        """At most so many of the rows, each as likely as any other, in the order they stand."""
+        """At most so many of the rows, each as likely as any other, in their order."""
         return self.take(np.sort(rng.permutation(len(self))[:rows]))
 
 
 @dataclass(frozen=True, eq=False)
 class InputEncoder:
-    """Features as the network takes them, by numbers of the rows it was fitted on.
+    """Features as the network takes them, scaled by the rows it was fitted on.
 
     A feature becomes its distance from the median in interquartile ranges, clipped, and its position within
     each bin between `edges`: 0 below, 1 above, a ramp within (piecewise-linear encoding; Gorishniy, Rubachev,
-    Babenko, NeurIPS 2022). A missing value is encoded as the median and, where the fit saw such, flagged.
+    Babenko, NeurIPS 2022). A missing value is encoded as the median and, if the fit saw one, flagged.
 
     Attributes:
         median: float[features].
         spread: float[features] > 0, interquartile ranges.
-        edges: for every feature its float[>= 2] strictly ascending edges, or none where it does not vary.
+        edges: for every feature its float[>= 2] strictly ascending edges, or none if it does not vary.
         flagged: positions of the features with a flag for missing.
     """
 
@@ -78,14 +82,12 @@ class InputEncoder:
             bins: quantile bins of a feature, 0 for none; ties leave fewer.
         """
         missing = np.isnan(values)
+        median, spread = median_and_spread(values)
         shown = np.where(missing.all(axis=0), 0.0, values)
-        low, median, high = np.nanquantile(shown, [0.25, 0.5, 0.75], axis=0)
-        spread = np.where(high > low, high - low, np.nanstd(shown, axis=0))
-        spread = np.where(spread > 0, spread, 1.0)
         shares = np.linspace(0.0, 1.0, bins + 1)
         edges = tuple(np.unique(column) for column in np.nanquantile(shown, shares, axis=0).T)
         edges = tuple(column if bins and len(column) > 2 else column[:0] for column in edges)
-        return cls(median, spread, edges, np.flatnonzero(missing.any(axis=0)))
+        return cls(median, np.where(spread > 0, spread, 1.0), edges, np.flatnonzero(missing.any(axis=0)))
 
     @property
     def feature_of(self) -> np.ndarray:
@@ -107,52 +109,24 @@ class InputEncoder:
 
 
 @dataclass(frozen=True, eq=False)
-class HiddenLayer:
-    """One layer of all heads: a shared matrix between adapters of each head, then batch norm (TabM).
-
-    With k heads: `adapter` float[k, inputs], `weight` float[inputs, width]; `gain`, `shift`, `mean` and
-    `variance` of the batch norm, each float[k, width].
-    """
-
-    adapter: np.ndarray
-    weight: np.ndarray
-    gain: np.ndarray
-    shift: np.ndarray
-    mean: np.ndarray
-    variance: np.ndarray
-
-    def per_head(self) -> tuple[np.ndarray, np.ndarray]:
-        """The same layer as plain matrices float[k, inputs, width] and biases float[k, width]."""
-        scale = self.gain / np.sqrt(self.variance + VARIANCE_FLOOR)
-        return self.adapter[:, :, None] * self.weight * scale[:, None, :], self.shift - self.mean * scale
-
-
-@dataclass(frozen=True, eq=False)
 class Network:
-    """k networks that share most of their weights; each answers for itself.
-
-    Parameter-efficient ensembling after Gorishniy, Kotelnikov, Babenko, "TabM" (ICLR 2025) and Wen, Tran, Ba,
-    "BatchEnsemble" (ICLR 2020).
+    """The weights of a trained `module.TabM`, and what it answers.
 
     Attributes:
-        hidden: layers from the inputs on.
-        out_weight: float[k, width].
-        out_bias: float[k].
-        prior_shift: taken from every log-odds, to undo the weight of the rarer class in the loss.
+        weights: the module's state as float64 arrays, under torch's names.
+        prior_shift: subtracted from every log-odds, to undo the weight of the rarer class in the loss.
     """
 
-    hidden: tuple[HiddenLayer, ...]
-    out_weight: np.ndarray
-    out_bias: np.ndarray
+    weights: Mapping[str, np.ndarray]
     prior_shift: float
 
     def head_probabilities(self, inputs: np.ndarray) -> np.ndarray:
-        """P(y = 1) by each head, float[n, k], for inputs float[n, inputs]; a row's bits depend on it alone."""
-        activation = np.broadcast_to(inputs, (len(self.out_bias), *inputs.shape))
-        for layer in self.hidden:
-            weight, bias = layer.per_head()
+        """P(y = 1) by each of k heads, float[n, k], for inputs float[n, inputs]; a row's bits depend on it alone."""
+        out_weight, out_bias = self.weights["out_weight"], self.weights["out_bias"]
+        activation = np.broadcast_to(inputs, (len(out_bias), *inputs.shape))
+        for weight, bias in self._hidden():
             activation = np.maximum(_exact_product(activation, weight) + bias[:, None, :], 0.0)
-        margin = _exact_product(activation, self.out_weight[:, :, None])[:, :, 0] + self.out_bias[:, None]
+        margin = _exact_product(activation, out_weight[:, :, None])[:, :, 0] + out_bias[:, None]
         return expit(np.ascontiguousarray(margin.T) - self.prior_shift)
 
     def contributions(self, inputs: np.ndarray) -> np.ndarray:
@@ -160,15 +134,24 @@ class Network:
 
         Gradient times deviation, float[n, inputs], for inputs float[n, inputs].
         """
-        layers = [layer.per_head() for layer in self.hidden]
-        activation, active = np.broadcast_to(inputs, (len(self.out_bias), *inputs.shape)), []
+        layers, out_weight = list(self._hidden()), self.weights["out_weight"]
+        activation, active = np.broadcast_to(inputs, (len(out_weight), *inputs.shape)), []
         for weight, bias in layers:
             activation = np.maximum(activation @ weight + bias[:, None, :], 0.0)
             active.append(activation > 0)
-        gradient = np.broadcast_to(self.out_weight[:, None, :], activation.shape)
+        gradient = np.broadcast_to(out_weight[:, None, :], activation.shape)
         for (weight, _), mask in zip(reversed(layers), reversed(active), strict=True):
             gradient = (gradient * mask) @ weight.swapaxes(1, 2)
         return gradient.mean(axis=0) * (inputs - inputs.mean(axis=0))
+
+    def _hidden(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Each hidden layer with its batch norm, as matrices float[k, inputs, width] and biases float[k, width]."""
+        for number in range(sum(name.endswith(".adapter") for name in self.weights)):
+            own = {name: self.weights[f"hidden.{number}.{name}"] for name in LAYER_WEIGHTS}
+            adapter, weight = own["adapter"], own["weight"]
+            gain, shift, mean, variance = (own[name].reshape(len(adapter), -1) for name in LAYER_WEIGHTS[2:])
+            scale = gain / np.sqrt(variance + VARIANCE_FLOOR)
+            yield adapter[:, :, None] * weight * scale[:, None, :], shift - mean * scale
 
 
 def _exact_product(activation: np.ndarray, weight: np.ndarray) -> np.ndarray:

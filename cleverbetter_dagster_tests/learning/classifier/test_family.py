@@ -17,7 +17,7 @@ from cleverbetter_dagster.dataset.splits import temporal_folds
 from cleverbetter_dagster.errors import NotEnoughRows
 from cleverbetter_dagster.learning.classifier import family
 from cleverbetter_dagster.learning.classifier.family import Classifier, FittedClassifier
-from cleverbetter_dagster.learning.classifier.training import NetworkParams
+from cleverbetter_dagster.learning.classifier.params import NetworkParams
 from cleverbetter_dagster_tests.learning.conftest import SMALL
 
 PARAMS = SMALL["classifier"]
@@ -72,16 +72,16 @@ def test_steps_see_exactly_the_rows_the_modules_table_says(partition, monkeypatc
 
         return wrapped
 
-    for name in ("train_watching", "train_by_schedule", "fit_calibrator"):
+    for name in ("train_early_stopping", "train_by_schedule", "fit_calibrator"):
         monkeypatch.setattr(family, name, spy(name, getattr(family, name)))
     monkeypatch.setattr(family.InputEncoder, "fit", spy("encoder", family.InputEncoder.fit))
     fitted(partition)
     train, validation = partition.train, partition.validation
     [(stopping, calibration)] = temporal_folds(validation.decision_time, validation.label_time, 1)
 
-    [(rows, watched, *_)] = seen["train_watching"]
+    [(rows, stopping_rows, *_)] = seen["train_early_stopping"]
     np.testing.assert_array_equal(rows.y, train.y)
-    np.testing.assert_array_equal(watched.y, validation.y[stopping])
+    np.testing.assert_array_equal(stopping_rows.y, validation.y[stopping])
     [(_, calibrated)] = seen["fit_calibrator"]
     np.testing.assert_array_equal(calibrated, validation.y[calibration])
     assert validation.label_time.iloc[stopping].max() <= validation.decision_time.iloc[calibration].min()
