@@ -61,6 +61,12 @@ class TabM(nn.Module):
                 activation = activation * mask / keep
         return (activation * self.out_weight).sum(dim=-1) + self.out_bias
 
+    def train_norms(self, follow: bool) -> None:
+        """Whether the batch norms' statistics follow the rows while training."""
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm1d):
+                module.train(follow)
+
     def network(self) -> Network:
         """A copy of the weights as they are."""
         return Network({name: value.double().numpy() for name, value in self.state_dict().items()}, self.prior_shift)

@@ -151,8 +151,7 @@ class _Session:
         from torch.nn.functional import binary_cross_entropy_with_logits
 
         self.model.train()
-        for layer in self.model.hidden:
-            layer.norm.train(self.norms_follow)
+        self.model.train_norms(self.norms_follow)
         order = torch.randperm(len(self.y), generator=self.generator)
         weight = torch.tensor(np.exp(self.model.prior_shift), dtype=torch.float32)
         for batch in torch.tensor_split(order, max(len(order) // self.params.batch_rows, 1)):

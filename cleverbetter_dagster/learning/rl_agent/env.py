@@ -1,8 +1,8 @@
-"""The betting world: many bankrolls played through the same history at once, in numpy alone.
+"""The betting environment: many bankrolls played through the same history at once, in numpy alone.
 
 A step is one decision about one strategy. The strategies of a decision time are decided one after the other and
 settled together: until the last of them is decided, nothing an agent sees depends on any of their next returns.
-`world_faces` shows this world to Stable-Baselines3 and to Gymnasium.
+`vec_env` makes it Stable-Baselines3's.
 """
 
 from collections.abc import Sequence
@@ -17,11 +17,11 @@ from cleverbetter_dagster.errors import LearningError
 from cleverbetter_dagster.learning.rl_agent.decisions import Decisions, bound_scale, fraction_of
 from cleverbetter_dagster.learning.rl_agent.reward import RewardSpec, drawdown, utility
 
-OWN_PLAY = ("log_bankroll", "last_return", "mean_return", "sharpe_ratio", "drawdown", "committed")
-"""What an agent sees of its own play, before the row's features."""
+OWN_STATE = ("log_bankroll", "last_return", "mean_return", "sharpe_ratio", "drawdown", "committed")
+"""What an agent sees of its own bankroll and stakes, before the row's features."""
 
-NEUTRAL_PLAY = np.zeros(len(OWN_PLAY), dtype=np.float32)
-"""Own play of an agent that has not begun: nothing won, nothing lost, nothing staked."""
+NEUTRAL_STATE = np.zeros(len(OWN_STATE), dtype=np.float32)
+"""Own state of an agent that has not begun: nothing won, lost or staked."""
 
 RECENT = 6
 """Decision times over which the agent sees its mean return and Sharpe ratio."""
@@ -33,7 +33,7 @@ _RETURN_SCALE = 10.0  # returns on the bankroll are a few percent; networks like
 _LEAST_DEVIATION = 1e-6
 
 
-class WorldSpec(BaseModel):
+class EnvSpec(BaseModel):
     """The rules of the game."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -46,7 +46,7 @@ class WorldSpec(BaseModel):
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What a step led to, one entry per world; the state is already that of the next decision."""
+    """What a step led to, one entry per environment; the state is already that of the next decision."""
 
     reward: FloatArray
     terminated: np.ndarray
@@ -55,52 +55,52 @@ class Outcome:
     """The episode is over but the bankroll is not, bool."""
 
 
-class BettingWorld:
-    """`worlds` bankrolls, each somewhere in the history.
+class BettingEnv:
+    """`n_envs` bankrolls, each somewhere in the history.
 
     Attributes:
-        bankroll: of each world, as a share of what its episode began with; moves at settlements only.
+        bankroll: of each environment, as a share of what its episode began with; moves at settlements only.
         peak: highest bankroll of the episode so far.
 
     Args:
         decisions: the history.
         spec: the rules.
-        seeds: one per world; a world's starts depend on its own seed alone.
+        seeds: one per environment, whose starts depend on it alone.
 
     Raises:
         LearningError: there is nothing to decide.
     """
 
-    def __init__(self, decisions: Decisions, spec: WorldSpec, seeds: Sequence[int | None]) -> None:
+    def __init__(self, decisions: Decisions, spec: EnvSpec, seeds: Sequence[int | None]) -> None:
         if not len(decisions):
-            raise LearningError("A betting world of 0 rows: give at least one decision.")
+            raise LearningError("A betting environment of 0 rows: give at least one decision.")
         self.decisions, self.spec = decisions, spec
-        self.worlds = len(seeds)
-        self.observation_size = len(OWN_PLAY) + decisions.features.shape[1]
+        self.n_envs = len(seeds)
+        self.observation_size = len(OWN_STATE) + decisions.features.shape[1]
         self._kelly, self._first = decisions.kelly(spec.staking), decisions.first
         self._ends, self._last_row = decisions.ends, np.zeros(len(decisions), dtype=bool)
         self._last_row[self._ends - 1] = True
-        self.bankroll, self.peak = np.ones(self.worlds), np.ones(self.worlds)
-        self._committed, self._profit, self._worth = (np.zeros(self.worlds) for _ in range(3))
-        self._recent = np.zeros((self.worlds, RECENT))
-        self._played = np.zeros(self.worlds, dtype=np.int64)
-        self._row, self._end = np.zeros(self.worlds, dtype=np.int64), np.zeros(self.worlds, dtype=np.int64)
-        self._own = np.zeros((self.worlds, len(OWN_PLAY)), dtype=np.float32)
+        self.bankroll, self.peak = np.ones(self.n_envs), np.ones(self.n_envs)
+        self._committed, self._profit, self._worth = (np.zeros(self.n_envs) for _ in range(3))
+        self._recent = np.zeros((self.n_envs, RECENT))
+        self._played = np.zeros(self.n_envs, dtype=np.int64)
+        self._row, self._end = np.zeros(self.n_envs, dtype=np.int64), np.zeros(self.n_envs, dtype=np.int64)
+        self._own = np.zeros((self.n_envs, len(OWN_STATE)), dtype=np.float32)
         self.reseed(seeds)
 
     def reseed(self, seeds: Sequence[int | None]) -> None:
-        """Give every world a generator of its own; None draws from the system's entropy."""
+        """Give every environment a generator of its own; None draws from the system's entropy."""
         self._seeds = seeds
         self._generators: list[np.random.Generator] = []
 
     def reset(self, which: IntArray | None = None) -> np.ndarray:
-        """Begin new episodes, in the worlds `which` or in all; observations of all worlds, float32[m, k]."""
+        """Begin new episodes, in the environments `which` or in all; observations of all, float32[m, k]."""
         if not self._generators:  # made when first needed: SB3 seeds its environments again before they begin
             self._generators = [np.random.default_rng(seed) for seed in self._seeds]
-        chosen = np.arange(self.worlds) if which is None else which
+        chosen = np.arange(self.n_envs) if which is None else which
         times = len(self._ends)
         length = min(self.spec.episode_times, times)
-        start = np.array([self._generators[world].integers(0, times - length + 1) for world in chosen])
+        start = np.array([self._generators[env].integers(0, times - length + 1) for env in chosen])
         self._row[chosen], self._end[chosen] = self._first[start], self._ends[start + length - 1]
         self.bankroll[chosen] = self.peak[chosen] = 1.0
         for state in (self._committed, self._profit, self._worth, self._recent, self._played, self._own):
@@ -108,13 +108,13 @@ class BettingWorld:
         return self.observe()
 
     def observe(self) -> np.ndarray:
-        """What every agent sees now: its own play, then the features of the row to be decided; float32[m, k]."""
+        """What every agent sees now: its own state, then the features of the row to be decided; float32[m, k]."""
         # At the end of history there is no further row; the last one stands in, and is never decided again.
         row = np.minimum(self._row, len(self.decisions) - 1)
         return np.concatenate([self._own, self.decisions.features[row]], axis=1)
 
     def step(self, steps: IntArray) -> Outcome:
-        """Decide one row in every world: stake that many tenths of its full Kelly stake.
+        """Decide one row in every environment: stake that many tenths of its full Kelly stake.
 
         Args:
             steps: 0..10, int[m].

@@ -5,7 +5,7 @@ What sees what, with validation later than train:
     step                            fitted or trained on                 judged or calibrated on
     1 probability, fold by fold     labels of train before the fold      folds before the fold
     2 scaling of features           rows of train seen in step 1         -
-    3 agents, several seeds         those with an edge, as a world       -
+    3 agents, several seeds         those with an edge, as an environment       -
     4 choice of one agent           -                                    validation, as predicted by train alone
     5 probability for later rows    train and validation                 validation, as predicted by train alone
 
@@ -20,7 +20,7 @@ knows was known:
                                                                          predicted before; as many times as in step 4
 
 An agent that is worth no more than doing nothing in step 4 is not used: it then stakes nothing. When a row is
-scored, the agent sees it as its first decision, with neutral own play: nothing won, lost or committed yet. That
+scored, the agent sees it as its first decision, with the neutral own state: nothing won, lost or committed yet. That
 keeps rows independent of each other. What it says is `kelly_share`; whoever stakes the rows of one decision time
 together gives it to `betting.staking.allocate`, as step 4 does.
 """
@@ -75,7 +75,7 @@ class FittedRlAgent(FittedModel):
     """A fitted agent. `score` is the probability before calibration.
 
     Attributes:
-        played: what the agents' worlds were made of.
+        played: what the agents' environments were made of.
         judged: the later rows they were chosen by.
         agents: of every seed what is worth most; none where no row had an edge.
         chosen: the one that stakes; None stakes nothing.
@@ -141,7 +141,7 @@ class RlAgent(Family):
     name = "rl_agent"
     title = "Reinforcement-learning staker"
     description = (
-        "Agents trained with PPO in a betting world made of past rows choose how much of the Kelly stake on a "
+        "Agents trained with PPO in betting environments made of past rows choose how much of the Kelly stake on a "
         "calibrated probability to place; later rows decide which agent is used, or that none is."
     )
 

@@ -11,6 +11,7 @@ from cleverbetter_dagster.dataset.estimates import SHRUNK_GAIN, SHRUNK_LOSS
 from cleverbetter_dagster.learning.model import feature_matrix
 from cleverbetter_dagster.learning.rl_agent.decisions import Decisions
 from cleverbetter_dagster.learning.rl_agent.probability import ForwardView
+from cleverbetter_dagster.learning.scaling import median_and_spread
 from cleverbetter_dagster.learning.shrunk_logistic import log_odds
 
 CLIP = 5.0
@@ -32,14 +33,8 @@ class AgentFeatures:
 
     @classmethod
     def fit(cls, values: FloatArray, names: tuple[str, ...], staking: StakingSpec) -> Self:
-        """Scale by past rows, float[n >= 1, k]; a feature that nobody has measured, or that never varies, is 0."""
-        measured = ~np.isnan(values).all(axis=0)
-        low, median, high = np.zeros((3, values.shape[1]))
-        low[measured], median[measured], high[measured] = np.nanquantile(values[:, measured], [0.25, 0.5, 0.75], axis=0)
-        # A feature that is the same in most rows, such as a rare flag, is scaled by its deviation instead.
-        deviation = np.zeros(values.shape[1])
-        deviation[measured] = np.nanstd(values[:, measured], axis=0)
-        return cls(names, median, np.where(high > low, high - low, deviation), staking)
+        """Scale by past rows, float[n >= 1, k]; a feature without a value, or that never varies, becomes 0."""
+        return cls(names, *median_and_spread(values), staking)
 
     def moments(self, values: FloatArray, probability: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Mean and variance of the next return, [n] each, of rows float[n, k] with their probabilities."""

@@ -4,7 +4,7 @@ from pydantic import Field
 
 from cleverbetter_dagster.betting.staking import StakingSpec
 from cleverbetter_dagster.learning.ensemble.params import BaseParams
-from cleverbetter_dagster.learning.rl_agent.env import WorldSpec
+from cleverbetter_dagster.learning.rl_agent.env import EnvSpec
 from cleverbetter_dagster.learning.rl_agent.reward import RewardSpec
 
 
@@ -14,8 +14,8 @@ class RlAgentParams(RewardSpec):
     agents: int = Field(5, ge=1, le=50, description="agents trained, each with a seed of its own")
     total_steps: int = Field(65_536, ge=1, description="decisions each agent is trained on")
     checkpoints: int = Field(4, ge=1, le=100, description="moments of training at which an agent is a candidate")
-    worlds: int = Field(64, ge=1, le=4096, description="bankrolls played in parallel")
-    rollout_steps: int = Field(64, ge=2, description="decisions of every world between two updates")
+    n_envs: int = Field(64, ge=1, le=4096, description="bankrolls played in parallel")
+    rollout_steps: int = Field(64, ge=2, description="decisions of every environment between two updates")
     batch_size: int = Field(1024, ge=2, description="decisions in a gradient step")
     epochs: int = Field(4, ge=1, description="passes over the decisions of an update")
     learning_rate: float = Field(1e-3, gt=0, le=1, description="step of the agent's optimiser")
@@ -36,9 +36,9 @@ class RlAgentParams(RewardSpec):
     logistic_c: float = Field(0.005, gt=0, description="inverse penalty of the linear model")
 
     @property
-    def world(self) -> WorldSpec:
+    def env_spec(self) -> EnvSpec:
         """The rules the agents are trained by."""
-        return WorldSpec(reward=self, staking=self.staking, episode_times=self.episode_times)
+        return EnvSpec(reward=self, staking=self.staking, episode_times=self.episode_times)
 
     @property
     def staking(self) -> StakingSpec:

@@ -1,39 +1,37 @@
 """A trained agent without torch: the weights of its networks, and the steps it takes.
 
-A policy answers each row by itself with the same bits wherever it stands, so it multiplies column by column instead
-of calling a matrix product, whose rounding depends on the position.
+Rows are multiplied column by column: a matrix product, also torch's, rounds a row by the rows beside it.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from cleverbetter_dagster.betting.arrays import FloatArray, IntArray
 
-Layer = tuple[np.ndarray, np.ndarray]
-"""Weights float32[inputs, outputs] and biases float32[outputs]."""
+ACTOR = ("mlp_extractor.policy_net.0", "mlp_extractor.policy_net.2", "action_net")
+"""The actor's layers, from observations to a preference for every step, with tanh between them."""
 
 
 @dataclass(frozen=True, eq=False)
 class AgentPolicy:
-    """Two multilayer perceptrons with tanh between their layers.
+    """The state of a Stable-Baselines3 `MlpPolicy`.
 
     Attributes:
-        actor: from observations to a preference for every step.
-        critic: from observations to what is still to be earned; only training asks it.
+        weights: float32 arrays under torch's names; those of the critic are needed only to train on.
     """
 
-    actor: tuple[Layer, ...]
-    critic: tuple[Layer, ...] = ()
+    weights: Mapping[str, np.ndarray]
 
     def preferences(self, observations: np.ndarray) -> FloatArray:
         """Logits of the steps, float[n, steps], of observations [n, inputs]."""
         values = observations.astype(np.float64)
-        for number, (weights, biases) in enumerate(self.actor):
+        for number, layer in enumerate(ACTOR):
             if number:
                 values = np.tanh(values)
-            total = np.tile(biases.astype(np.float64), (len(values), 1))
-            for column, row in zip(values.T, weights, strict=True):
+            total = np.tile(self.weights[f"{layer}.bias"].astype(np.float64), (len(values), 1))
+            for column, row in zip(values.T, self.weights[f"{layer}.weight"].T, strict=True):
                 total += column[:, None] * row
             values = total
         return values

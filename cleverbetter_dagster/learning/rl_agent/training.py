@@ -1,21 +1,22 @@
 """Training agents with Stable-Baselines3's PPO, and choosing one: by growth and drawdown on later rows, or none.
 
-Batch size and epochs decide PPO's speed here, the world is cheap: few, large batches of many worlds. An agent is a
-seed; its checkpoints are candidates like the other agents'. Doing nothing is a candidate too, worth 0.
+Batch size and epochs decide PPO's speed here, and the environment is cheap: few, large batches of many environments.
+An agent is a seed; its checkpoints are candidates like the other agents'. Doing nothing is a candidate too, worth 0.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cleverbetter_dagster.betting.arrays import FloatArray
 from cleverbetter_dagster.learning.rl_agent.decisions import Decisions, fraction_of
-from cleverbetter_dagster.learning.rl_agent.env import NEUTRAL_PLAY
+from cleverbetter_dagster.learning.rl_agent.env import NEUTRAL_STATE
 from cleverbetter_dagster.learning.rl_agent.params import RlAgentParams
-from cleverbetter_dagster.learning.rl_agent.policy import AgentPolicy, Layer
+from cleverbetter_dagster.learning.rl_agent.policy import AgentPolicy
 from cleverbetter_dagster.learning.rl_agent.reward import LEAST_WEALTH
+from cleverbetter_dagster.learning.torch_threads import one_torch_thread
 
 if TYPE_CHECKING:
     from stable_baselines3 import PPO
@@ -27,7 +28,7 @@ REFRESHED_RATE = 0.4
 """Its learning rate then, as a share of the first: at the full rate a network forgets what it knew."""
 
 WIDER = 4
-"""How many times as many worlds it plays then, for as many fewer steps: each step costs about the same."""
+"""How many times as many environments it plays then, for as many fewer steps: each step costs about the same."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +54,7 @@ def train_agents(played: Decisions, judged: Decisions, spec: RlAgentParams, seed
     """Train every agent on `played`; of each, the checkpoint that is worth most on `judged`.
 
     Args:
-        played: what the world is made of.
+        played: what the environments are made of.
         judged: later rows.
         spec: how to train.
         seed: every agent draws its own from it.
@@ -73,7 +74,7 @@ def train_agents(played: Decisions, judged: Decisions, spec: RlAgentParams, seed
 def refresh_agents(
     agents: Sequence[Agent], played: Decisions, judged: Decisions, spec: RlAgentParams, seed: int
 ) -> tuple[Agent, ...]:
-    """Let every agent go on, gently, with worlds made of older and newer rows; of each, what is worth most by now.
+    """Let every agent go on, gently, in environments made of older and newer rows; of each, what is worth most by now.
 
     An agent as it was is a candidate too, so on rows nobody has played going on never makes it worth less. Of equals
     the one that went on is taken: months of gentle steps add up.
@@ -89,14 +90,14 @@ def refresh_agents(
 
 
 def _gentle(spec: RlAgentParams) -> RlAgentParams:
-    """How an agent goes on: for a few steps in many worlds, from which it learns once, and slowly."""
+    """How an agent goes on: for a few steps in many environments, from which it learns once, and slowly."""
     return spec.model_copy(
         update={
             "learning_rate": REFRESHED_RATE * spec.learning_rate,
             "total_steps": max(round(REFRESHED_SHARE * spec.total_steps), 1),
             "checkpoints": 1,
             "epochs": 1,
-            "worlds": WIDER * spec.worlds,
+            "n_envs": WIDER * spec.n_envs,
             "rollout_steps": max(spec.rollout_steps // WIDER, 2),
         }
     )
@@ -109,8 +110,8 @@ def best_agent(agents: Sequence[Agent]) -> Agent | None:
 
 
 def shares_of(policy: AgentPolicy, features: np.ndarray) -> FloatArray:
-    """Share of the full Kelly stake of each row float32[n, k], 0, 0.1, ..., 1, decided with neutral own play."""
-    own = np.broadcast_to(NEUTRAL_PLAY, (len(features), len(NEUTRAL_PLAY)))
+    """Share of the full Kelly stake of each row float32[n, k], 0, 0.1, ..., 1, decided with the neutral own state."""
+    own = np.broadcast_to(NEUTRAL_STATE, (len(features), len(NEUTRAL_STATE)))
     return fraction_of(policy.steps(np.concatenate([own, features], axis=1)))
 
 
@@ -139,19 +140,15 @@ def checkpoints(
     """Train one agent on one thread, from `start` or anew; (steps trained, policy) at every checkpoint, in order."""
     import torch
 
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # small networks: a second thread costs more than it brings, and changes bits
-    try:
+    with one_torch_thread():
         model = _new_model(played, spec, seed)
         if start is not None:
-            _take_over(model, start)
-        found: list[tuple[int, AgentPolicy]] = []
+            model.policy.load_state_dict({name: torch.from_numpy(value) for name, value in start.weights.items()})
+        policies: list[tuple[int, AgentPolicy]] = []
         for _ in range(spec.checkpoints):
-            model.learn(-(-spec.total_steps // spec.checkpoints), reset_num_timesteps=not found)
-            found.append((int(model.num_timesteps), policy_of(model)))
-        return found
-    finally:
-        torch.set_num_threads(threads)
+            model.learn(-(-spec.total_steps // spec.checkpoints), reset_num_timesteps=not policies)
+            policies.append((int(model.num_timesteps), policy_of(model)))
+        return policies
 
 
 def _worthiest(candidates: list[Agent]) -> Agent:
@@ -168,9 +165,9 @@ def _new_model(played: Decisions, spec: RlAgentParams, seed: int) -> "PPO":
     layers = [spec.hidden_units, spec.hidden_units]
     model = PPO(
         "MlpPolicy",
-        BettingVecEnv(played, spec.world, spec.worlds),
+        BettingVecEnv(played, spec.env_spec, spec.n_envs),
         n_steps=spec.rollout_steps,
-        batch_size=min(spec.batch_size, spec.rollout_steps * spec.worlds),
+        batch_size=min(spec.batch_size, spec.rollout_steps * spec.n_envs),
         n_epochs=spec.epochs,
         learning_rate=spec.learning_rate,
         gamma=spec.discount,
@@ -184,30 +181,5 @@ def _new_model(played: Decisions, spec: RlAgentParams, seed: int) -> "PPO":
 
 
 def policy_of(model: "PPO") -> AgentPolicy:
-    """The weights of a model as they are now."""
-    actor, critic = (tuple(_numbers(layer) for layer in layers) for layers in _layers_of(model))
-    return AgentPolicy(actor, critic)
-
-
-def _take_over(model: "PPO", policy: AgentPolicy) -> None:
-    import torch
-
-    with torch.no_grad():
-        for layers, known in zip(_layers_of(model), (policy.actor, policy.critic), strict=True):
-            for layer, (weights, biases) in zip(layers, known, strict=True):
-                layer.weight.copy_(torch.from_numpy(weights.T.copy()))
-                layer.bias.copy_(torch.from_numpy(biases.copy()))
-
-
-def _layers_of(model: "PPO") -> tuple[list[Any], list[Any]]:
-    """Linear layers of the actor and of the critic, in order."""
-    network: Any = model.policy
-    body = network.mlp_extractor
-    actor, critic = (
-        [layer for layer in part if hasattr(layer, "weight")] for part in (body.policy_net, body.value_net)
-    )
-    return [*actor, network.action_net], [*critic, network.value_net]
-
-
-def _numbers(layer: Any) -> Layer:
-    return layer.weight.detach().numpy().T.copy(), layer.bias.detach().numpy().copy()
+    """A copy of the weights of a model as they are now."""
+    return AgentPolicy({name: value.numpy().copy() for name, value in model.policy.state_dict().items()})

@@ -1,15 +1,15 @@
-"""The betting world as one would first write it: one bankroll, plain Python; the oracle and the yardstick of speed."""
+"""The betting environment in plain Python, with one bankroll: the oracle, and what speed is compared with."""
 
 import math
 
 from cleverbetter_dagster.learning.rl_agent.decisions import Decisions
-from cleverbetter_dagster.learning.rl_agent.env import WorldSpec
+from cleverbetter_dagster.learning.rl_agent.env import EnvSpec
 
 
-class PlainWorld:
-    """One world that starts at the first decision time and plays to the end of its episode."""
+class PlainEnv:
+    """One environment that starts at the first decision time and plays to the end of its episode."""
 
-    def __init__(self, decisions: Decisions, spec: WorldSpec, start: int = 0) -> None:
+    def __init__(self, decisions: Decisions, spec: EnvSpec, start: int = 0) -> None:
         self.decisions, self.spec, self.start = decisions, spec, start
         self.kelly = [float(kelly) for kelly in decisions.kelly(spec.staking)]
         self.ends = [int(end) for end in decisions.ends]

@@ -8,10 +8,11 @@ import stable_baselines3.common.env_checker
 from cleverbetter_dagster.betting.staking import StakingSpec
 from cleverbetter_dagster.errors import InvalidInput, LearningError
 from cleverbetter_dagster.learning.rl_agent.decisions import Decisions
-from cleverbetter_dagster.learning.rl_agent.env import OWN_PLAY, BettingWorld, WorldSpec
+from cleverbetter_dagster.learning.rl_agent.env import OWN_STATE, BettingEnv, EnvSpec
 from cleverbetter_dagster.learning.rl_agent.reward import RewardSpec, utility
-from cleverbetter_dagster.learning.rl_agent.vec_env import BettingEnv, BettingVecEnv
-from cleverbetter_dagster_tests.learning.rl_agent.plain_env import PlainWorld
+from cleverbetter_dagster.learning.rl_agent.vec_env import BettingVecEnv
+from cleverbetter_dagster_tests.learning.rl_agent.gym_env import GymBettingEnv
+from cleverbetter_dagster_tests.learning.rl_agent.plain_env import PlainEnv
 
 GROWTH_ONLY = RewardSpec(drawdown_weight=0.0, ruin_cost=0.0)
 UNCAPPED = StakingSpec(kelly_fraction=1.0, max_stake_fraction=1.0)
@@ -47,49 +48,49 @@ def test_the_terms_of_the_reward_worked_by_hand():
 
 def test_a_settlement_worked_by_hand():
     decisions = decided([0.5, 0.4], [0.2, -0.1], [0, 0])
-    world = BettingWorld(decisions, WorldSpec(reward=GROWTH_ONLY, reward_scale=1.0, staking=UNCAPPED), [0])
-    world.reset()
-    first = world.step(np.array([10]))  # 0.5 x 0.2 = 0.1
+    env = BettingEnv(decisions, EnvSpec(reward=GROWTH_ONLY, reward_scale=1.0, staking=UNCAPPED), [0])
+    env.reset()
+    first = env.step(np.array([10]))  # 0.5 x 0.2 = 0.1
     assert first.reward[0] == pytest.approx(np.log(1.1))
-    assert world.bankroll[0] == 1.0
-    second = world.step(np.array([5]))  # and 0.2 x -0.1 = -0.02
+    assert env.bankroll[0] == 1.0
+    second = env.step(np.array([5]))  # and 0.2 x -0.1 = -0.02
     assert first.reward[0] + second.reward[0] == pytest.approx(np.log(1.08))
-    assert world.bankroll[0] == pytest.approx(1.08)
+    assert env.bankroll[0] == pytest.approx(1.08)
     assert second.truncated[0] and not second.terminated[0]
 
 
 def test_stakes_of_one_time_are_scaled_to_the_bound_together():
     decisions = decided([1.0, 1.0], [0.2, 0.1], [0, 0])
-    world = BettingWorld(decisions, WorldSpec(staking=UNCAPPED.model_copy(update={"max_total_fraction": 0.5})), [0])
-    world.reset()
+    env = BettingEnv(decisions, EnvSpec(staking=UNCAPPED.model_copy(update={"max_total_fraction": 0.5})), [0])
+    env.reset()
     for _ in range(2):
-        world.step(np.array([10]))
-    assert world.bankroll[0] == pytest.approx(1 + 0.25 * 0.2 + 0.25 * 0.1)
+        env.step(np.array([10]))
+    assert env.bankroll[0] == pytest.approx(1 + 0.25 * 0.2 + 0.25 * 0.1)
 
 
 @pytest.mark.parametrize("scale", [0.1, 1.5])
 def test_the_world_and_plain_python_agree_step_by_step(scale):
     decisions, rng = history(scale=scale), np.random.default_rng(1)
-    spec = WorldSpec(reward=RewardSpec(drawdown_weight=0.3, risk_weight=2.0), episode_times=8, staking=UNCAPPED)
-    world, plain = BettingWorld(decisions, spec, [0]), PlainWorld(decisions, spec)
-    np.testing.assert_allclose(world.reset()[0], plain.reset(), rtol=1e-5, atol=1e-6)
+    spec = EnvSpec(reward=RewardSpec(drawdown_weight=0.3, risk_weight=2.0), episode_times=8, staking=UNCAPPED)
+    env, plain = BettingEnv(decisions, spec, [0]), PlainEnv(decisions, spec)
+    np.testing.assert_allclose(env.reset()[0], plain.reset(), rtol=1e-5, atol=1e-6)
     done = False
     while not done:
         action = int(rng.integers(11))
-        outcome = world.step(np.array([action]))
+        outcome = env.step(np.array([action]))
         seen, reward, done = plain.step(action)
         assert outcome.reward[0] == pytest.approx(reward, rel=1e-9, abs=1e-9)
-        np.testing.assert_allclose(world.observe()[0], seen, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(env.observe()[0], seen, rtol=1e-5, atol=1e-5)
         assert bool(outcome.terminated[0] or outcome.truncated[0]) == done
-        assert world.bankroll[0] == pytest.approx(plain.bankroll)
+        assert env.bankroll[0] == pytest.approx(plain.bankroll)
 
 
-def test_the_two_faces_agree_step_by_step_and_over_episodes():
-    decisions, spec, rng = history(), WorldSpec(episode_times=3, staking=UNCAPPED), np.random.default_rng(2)
+def test_many_environments_step_as_single_ones_do():
+    decisions, spec, rng = history(), EnvSpec(episode_times=3, staking=UNCAPPED), np.random.default_rng(2)
     many = BettingVecEnv(decisions, spec, 4)
     many.seed(11)
     seen = many.reset()
-    single = [BettingEnv(decisions, spec) for _ in range(4)]
+    single = [GymBettingEnv(decisions, spec) for _ in range(4)]
     for i, env in enumerate(single):
         np.testing.assert_array_equal(env.reset(seed=11 + i)[0], seen[i])
     for _ in range(60):
@@ -106,64 +107,64 @@ def test_the_two_faces_agree_step_by_step_and_over_episodes():
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-def test_the_gymnasium_face_passes_both_checkers():
-    env = BettingEnv(history(), WorldSpec())
+def test_a_single_environment_passes_both_checkers():
+    env = GymBettingEnv(history(), EnvSpec())
     gymnasium.utils.env_checker.check_env(env, skip_render_check=True)
     stable_baselines3.common.env_checker.check_env(env)
 
 
-def test_worlds_of_equal_seeds_begin_their_episodes_alike():
-    world = BettingWorld(history(), WorldSpec(episode_times=1), range(40))
-    starts = [world.reset(), world.reset()]
+def test_equal_seeds_begin_their_episodes_alike():
+    env = BettingEnv(history(), EnvSpec(episode_times=1), range(40))
+    starts = [env.reset(), env.reset()]
     assert not np.array_equal(*starts)
-    world.reseed(range(40))
-    np.testing.assert_array_equal([world.reset(), world.reset()], starts)
+    env.reseed(range(40))
+    np.testing.assert_array_equal([env.reset(), env.reset()], starts)
 
 
 def test_rewards_add_up_to_the_log_growth_of_the_bankroll():
-    world = BettingWorld(history(), WorldSpec(reward=GROWTH_ONLY, reward_scale=1.0, staking=UNCAPPED), range(6))
+    env = BettingEnv(history(), EnvSpec(reward=GROWTH_ONLY, reward_scale=1.0, staking=UNCAPPED), range(6))
     rng, paid = np.random.default_rng(3), np.zeros(6)
-    world.reset()
+    env.reset()
     for _ in range(40):
-        paid += world.step(rng.integers(0, 11, 6)).reward
-    np.testing.assert_allclose(np.exp(paid), world.bankroll)
+        paid += env.step(rng.integers(0, 11, 6)).reward
+    np.testing.assert_allclose(np.exp(paid), env.bankroll)
 
 
 @pytest.mark.parametrize("row", [0, 7, 14])
 def test_no_observation_before_settlement_depends_on_the_next_return(row):
-    spec = WorldSpec(episode_times=8, reward=RewardSpec(ruin_level=0.0))
+    spec = EnvSpec(episode_times=8, reward=RewardSpec(ruin_level=0.0))
     decisions = history()
     altered = decisions.next_roi.copy()
     altered[row] += 0.4
     other = replace(decisions, next_roi=altered)
     settled = decisions.ends[decisions.ends > row][0]
-    left, right = BettingWorld(decisions, spec, [0]), BettingWorld(other, spec, [0])
+    left, right = BettingEnv(decisions, spec, [0]), BettingEnv(other, spec, [0])
     np.testing.assert_array_equal(left.reset(), right.reset())
     for step in range(1, 40):
-        for world in (left, right):
-            world.step(np.array([5]))
-        same = np.array_equal(left.observe()[:, : len(OWN_PLAY)], right.observe()[:, : len(OWN_PLAY)])
+        for env in (left, right):
+            env.step(np.array([5]))
+        same = np.array_equal(left.observe()[:, : len(OWN_STATE)], right.observe()[:, : len(OWN_STATE)])
         assert same == (step < settled)
 
 
 def test_staking_nothing_keeps_the_bankroll():
-    world = BettingWorld(history(scale=1.0), WorldSpec(), [0, 1])
-    world.reset()
-    assert all((world.step(np.zeros(2, dtype=int)).reward == 0).all() for _ in range(40))
-    assert (world.bankroll == 1.0).all()
+    env = BettingEnv(history(scale=1.0), EnvSpec(), [0, 1])
+    env.reset()
+    assert all((env.step(np.zeros(2, dtype=int)).reward == 0).all() for _ in range(40))
+    assert (env.bankroll == 1.0).all()
 
 
 def test_ruin_ends_the_episode():
     decisions = decided(np.ones(3), [-0.95, 0.1, 0.1], np.arange(3))
-    world = BettingWorld(decisions, WorldSpec(reward=RewardSpec(ruin_level=0.1), staking=UNCAPPED), [0])
-    world.reset()
-    outcome = world.step(np.array([10]))
+    env = BettingEnv(decisions, EnvSpec(reward=RewardSpec(ruin_level=0.1), staking=UNCAPPED), [0])
+    env.reset()
+    outcome = env.step(np.array([10]))
     assert outcome.terminated[0] and not outcome.truncated[0]
 
 
 def test_a_world_without_rows_is_refused():
     with pytest.raises(LearningError, match="0 rows"):
-        BettingWorld(history().take(np.empty(0, dtype=int)), WorldSpec(), [0])
+        BettingEnv(history().take(np.empty(0, dtype=int)), EnvSpec(), [0])
 
 
 def test_decisions_name_what_is_wrong_with_them():
