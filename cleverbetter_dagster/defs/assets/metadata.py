@@ -8,6 +8,7 @@ from typing import Any
 import dagster as dg
 
 from cleverbetter_dagster.evaluation.intervals.bootstrap import Interval
+from cleverbetter_dagster.evaluation.report.view import Number, Table
 from cleverbetter_dagster.evaluation.staking_comparison import StakingVerdict
 from cleverbetter_dagster.services.records import ReportRecord
 from cleverbetter_dagster.settings import Settings
@@ -66,7 +67,15 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def report_table(shown: Table) -> str:
+    """A table of a report as Markdown, below its title."""
+    rows = [dict(zip(shown.headings, row, strict=True)) for row in shown.rows]
+    return f"**{shown.title}**\n\n{table(rows)}"
+
+
 def _cell(value: Any) -> str:
+    if isinstance(value, Number):
+        return f"{value.value} ({value.detail})"
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 

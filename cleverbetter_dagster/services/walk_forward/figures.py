@@ -1,18 +1,17 @@
-"""The walk-forward study in figures: from scored rows to a record, a monthly frame and pictures."""
+"""The figures of a walk-forward: from scored rows to a monthly frame and a record."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
-from cleverbetter_dagster.dataset.as_of import months_of
 from cleverbetter_dagster.dataset.schema import ID, METHOD, STRATEGY
 from cleverbetter_dagster.evaluation.filter_effect import FilterEffect, filter_effect
 from cleverbetter_dagster.evaluation.gate import PromotionPolicy, compare
 from cleverbetter_dagster.evaluation.intervals.bootstrap import BlockBootstrap, BootstrapSpec, Interval
 from cleverbetter_dagster.evaluation.intervals.month_statistics import auc_statistic, mean_statistic, ratio_statistic
 from cleverbetter_dagster.evaluation.leaderboard import leaderboard, leaderboard_row
-from cleverbetter_dagster.evaluation.metrics.allocation import AllocationResult, allocation_of, monthly_returns
+from cleverbetter_dagster.evaluation.metrics.allocation import allocation_of
 from cleverbetter_dagster.evaluation.metrics.classification import brier_terms
 from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
 from cleverbetter_dagster.evaluation.significance.backtest_overfitting import backtest_overfitting, most_blocks
@@ -40,36 +39,39 @@ from cleverbetter_dagster.services.walk_forward.study import (
 )
 
 MOST_BLOCKS_A_MONTH = 100
-"""Blocks of strategies resampled within one month; more than so many strategies share blocks, at bounded cost."""
+"""Most blocks of strategies resampled within one month: it bounds the cost."""
 
 
-def figures_of(walk: Walk, models: Mapping[str, Mapping[str, ModelRecord]], data_hash: str) -> WalkForwardRecord:
+def figures_of(
+    walk: Walk, monthly: pd.DataFrame, models: Mapping[str, Mapping[str, ModelRecord]], data_hash: str
+) -> WalkForwardRecord:
     """Every figure of a walk-forward.
 
     Args:
         walk: what was scored and decided.
+        monthly: `monthly_scores` of it.
         models: by family, then by as_of: their numbers of tuning trials.
         data_hash: of the rows it was made from.
     """
-    young = walk.fresh
-    contenders = by_model(young[young[KIND] != POLICY])
-    families = [str(name) for name in young.loc[young[KIND] == FAMILY, MODEL].unique()]
-    monthly = returns_by_month(young[young[KIND] != POLICY])
-    board = leaderboard(contenders)
+    fresh, contenders = walk.fresh, monthly[monthly[KIND] != POLICY]
+    scored = by_model(fresh[fresh[KIND] != POLICY])
+    families = [str(name) for name in fresh.loc[fresh[KIND] == FAMILY, MODEL].unique()]
+    board = leaderboard(scored)
+    returns = contenders.pivot_table(index=MONTH, columns=MODEL, values="month_return").dropna()
     return WalkForwardRecord(
         as_ofs=tuple(walk.splits),
-        windows={month: window_of(split) for month, split in walk.splits.items()},
+        windows={month: _window_of(split) for month, split in walk.splits.items()},
         data_hash=data_hash,
         board=tuple(board),
-        decay=tuple(step for family in families for step in decay_of(walk.scores, family)),
-        stability=tuple(stability_of(walk.scores, family, monthly[family]) for family in families),
-        familiarity=tuple(part for family in families for part in familiarity_of(young, family)),
-        replays=tuple(replay_of(name, walk) for name in walk.decisions),
-        significance={family: _significance(young, family, models[family]) for family in families},
+        decay=tuple(step for family in families for step in _decay_of(walk.scores, family)),
+        stability=tuple(_stability_of(walk, contenders, family) for family in families),
+        familiarity=tuple(part for family in families for part in _familiarity_of(fresh, family)),
+        replays=tuple(_replay_of(name, walk) for name in walk.decisions),
+        significance={family: _significance(fresh, family, models[family]) for family in families},
         filter_effects={family: _filter(walk.scores, family) for family in families},
-        overfitting_of_models=overfitting(monthly.dropna().to_numpy()),
-        overfitting_of_strategies=overfitting(strategy_returns(young[young[MODEL] == families[0]])),
-        lead=_lead([row.name for row in board], families, contenders),
+        overfitting_of_models=_overfitting(returns.to_numpy()),
+        overfitting_of_strategies=_overfitting(strategy_returns(fresh[fresh[MODEL] == families[0]])),
+        lead=_lead([row.name for row in board], families, scored),
     )
 
 
@@ -82,10 +84,10 @@ def by_model(frame: pd.DataFrame) -> dict[str, ScoredRows]:
 
 
 def monthly_scores(walk: Walk, spec: BootstrapSpec | None = None) -> pd.DataFrame:
-    """One line a family, baseline or policy and month: what the models of the month before were worth in it.
+    """One line per family, baseline or policy and month: how the models of the month before did in it.
 
-    Intervals resample the strategies of the month. They share its races, so take them as the least uncertainty there
-    is; between months see the record.
+    Intervals resample the strategies of the month. Those share its races, so the true uncertainty is larger; the
+    intervals of the record resample months.
 
     Returns:
         `model`, `kind`, `as_of`, `month`, `rows`, `strategies`, `base_rate`, `unseen_rows`, `month_return` (on the
@@ -99,90 +101,55 @@ def monthly_scores(walk: Walk, spec: BootstrapSpec | None = None) -> pd.DataFram
     return pd.DataFrame(lines)
 
 
-def returns_by_month(young: pd.DataFrame) -> pd.DataFrame:
-    """Return on the bankroll, months by models; NaN where a model was not judged in a month."""
-    return pd.DataFrame({name: _returns(allocation_of(rows)) for name, rows in by_model(young).items()})
+def _month(rows: pd.DataFrame, spec: BootstrapSpec | None) -> dict[str, float]:
+    """The figures of one model in one month."""
+    scored, strategy = scored_rows(rows), _strategies(rows)
+    bootstrap = BlockBootstrap.over(strategy % MOST_BLOCKS_A_MONTH, spec)
+    intervals = {
+        "roc_auc": bootstrap.interval(auc_statistic(bootstrap, scored.label, scored.probability)),
+        "brier": bootstrap.interval(mean_statistic(bootstrap, brier_terms(scored.label, scored.probability))),
+        "roi": bootstrap.interval(ratio_statistic(bootstrap, scored.stake * scored.next_roi, scored.stake)),
+    }
+    figures = {
+        "rows": len(rows),
+        "strategies": int(strategy.max()) + 1,
+        "base_rate": float(scored.label.mean()),
+        "unseen_rows": int(rows[UNSEEN].sum()),
+        "month_return": allocation_of(scored).growth,
+        "staked": float(scored.stake.sum()),
+    }
+    for name, interval in intervals.items():
+        for suffix, end in (("", "point"), ("_low", "low"), ("_high", "high")):
+            figures[name + suffix] = getattr(interval, end, float("nan"))
+    return figures
 
 
-def window_of(split: SplitRecord) -> str:
-    """The window of history an as_of learned from, for people."""
+def _strategies(rows: pd.DataFrame) -> np.ndarray:
+    """Number of each row's strategy, 0.."""
+    return rows.groupby([STRATEGY, METHOD], sort=False).ngroup().to_numpy()
+
+
+def _window_of(split: SplitRecord) -> str:
+    """The history an as_of learned from, for people."""
     months = split.spec.max_history_months
     return "expanding" if months is None else f"rolling {months} months"
 
 
-def decay_of(scores: pd.DataFrame, family: str) -> list[DecayStep]:
-    """What becomes of a family's models as they age, against fresh ones on the same rows."""
+def _decay_of(scores: pd.DataFrame, family: str) -> list[DecayStep]:
+    """How a family's models do as they age, against models of age 1 on the same rows."""
     rows = scores[(scores[MODEL] == family) & (scores[KIND] == FAMILY) & scores[JUDGED]]
-    young = rows[rows[AGE] == 1]
-    return [_decay_step(family, int(str(age)), old, young) for age, old in rows.groupby(AGE)]
+    fresh = rows[rows[AGE] == 1]
+    return [_decay_step(family, int(str(age)), old, fresh) for age, old in rows.groupby(AGE)]
 
 
-def stability_of(scores: pd.DataFrame, family: str, returns: pd.Series) -> Stability:
-    """How alike a family's months are; `returns` are those of its months."""
-    judged = scores[scores[JUDGED] & (scores[KIND] != POLICY)]
-    young = judged[judged[AGE] == 1]
-    auc = np.array([_auc(month) for _, month in young[young[MODEL] == family].groupby(MONTH)])
-    known = auc[np.isfinite(auc)]
-    losses = young.assign(loss=brier_terms(young["label"], young["probability"]))
-    brier = losses.pivot_table(index=MONTH, columns=MODEL, values="loss", aggfunc="mean")
-    baselines = losses.loc[losses[KIND] == BASELINE, MODEL].unique()
-    ours = brier[family].dropna()
-    months = returns.dropna()
-    return Stability(
-        family=family,
-        months=len(ours),
-        auc_deviation=float(known.std(ddof=1)) if len(known) > 1 else None,
-        above_chance=float(np.mean(known > 0.5)) if len(known) else None,
-        beating_baselines=float((brier.loc[ours.index, baselines].gt(ours, axis="index")).all(axis=1).mean()),
-        worst_month=str(months.idxmin()),
-        worst_return=float(months.min()),
-        rank_agreement=_rank_agreement(judged[(judged[MODEL] == family) & (judged[AGE] <= 2)]),
-    )
-
-
-def familiarity_of(young: pd.DataFrame, family: str) -> list[Familiarity]:
-    """A family on strategies it had learned from, and on those it had not."""
-    rows = young[young[MODEL] == family]
-    return [
-        Familiarity(
-            family=family,
-            unseen=unseen,
-            strategies=part[[STRATEGY, METHOD]].drop_duplicates().shape[0],
-            board=leaderboard_row(family, scored_rows(part)) if len(part) else None,
-        )
-        for unseen in (False, True)
-        for part in [rows[rows[UNSEEN] == unseen]]
-    ]
-
-
-def replay_of(name: str, walk: Walk) -> ReplayRecord:
-    """The decisions of a policy and what its champions' stakes earned."""
-    rows = walk.scores[(walk.scores[KIND] == POLICY) & (walk.scores[MODEL] == name) & walk.scores[JUDGED]]
-    board = leaderboard_row(name, scored_rows(rows)) if len(rows) else None
-    return ReplayRecord(policy=name, decisions=tuple(walk.decisions[name]), board=board)
-
-
-def overfitting(returns: np.ndarray) -> float | None:
-    """Probability of backtest overfitting of (periods, alternatives); None with too few of either."""
-    blocks = most_blocks(len(returns))
-    return backtest_overfitting(returns, blocks).probability if blocks and returns.shape[1] > 1 else None
-
-
-def _lead(ranked: Sequence[str], families: Sequence[str], scored: Mapping[str, ScoredRows]) -> Interval | None:
-    """Of the best family over the best baseline, the best first in `ranked`."""
-    ours = next(scored[name] for name in ranked if name in families)
-    baseline = next(name for name in ranked if name not in families)
-    return compare(ours, scored[baseline], baseline).difference if ours.same_rows_as(scored[baseline]) else None
-
-
-def _decay_step(family: str, age: int, old: pd.DataFrame, young: pd.DataFrame) -> DecayStep:
-    both = old.merge(young[[ID, "probability"]], on=ID, suffixes=("", "_young")).sort_values(["decision_time", ID])
+def _decay_step(family: str, age: int, old: pd.DataFrame, fresh: pd.DataFrame) -> DecayStep:
+    both = old.merge(fresh[[ID, "probability"]], on=ID, suffixes=("", "_fresh")).sort_values(["decision_time", ID])
     board = leaderboard_row(family, scored_rows(old))
     brier = auc = None
     if age > 1 and len(both):
-        aged, fresh = scored_rows(both), scored_rows(both.assign(probability=both["probability_young"]))
-        brier = compare(aged, fresh, "age 1").difference
-        loss = compare(aged, fresh, "age 1", PromotionPolicy(metric="roc_auc")).difference
+        aged, same = scored_rows(both), scored_rows(both.assign(probability=both["probability_fresh"]))
+        brier = compare(aged, same, "age 1").difference
+        loss = compare(aged, same, "age 1", PromotionPolicy(metric="roc_auc")).difference
         auc = loss and Interval(point=-loss.point, low=-loss.high, high=-loss.low, level=loss.level)
     return DecayStep(
         family=family,
@@ -195,58 +162,75 @@ def _decay_step(family: str, age: int, old: pd.DataFrame, young: pd.DataFrame) -
     )
 
 
-def _month(rows: pd.DataFrame, spec: BootstrapSpec | None) -> dict[str, float]:
-    """The figures of one model in one month."""
-    scored = scored_rows(rows)
-    strategy = rows.groupby([STRATEGY, METHOD], sort=False).ngroup().to_numpy()
-    bootstrap = BlockBootstrap.over(strategy % MOST_BLOCKS_A_MONTH, spec)
-    intervals = {
-        "roc_auc": bootstrap.interval(auc_statistic(bootstrap, scored.label, scored.probability)),
-        "brier": bootstrap.interval(mean_statistic(bootstrap, brier_terms(scored.label, scored.probability))),
-        "roi": bootstrap.interval(ratio_statistic(bootstrap, scored.stake * scored.next_roi, scored.stake)),
-    }
-    found = {
-        "rows": len(rows),
-        "strategies": int(strategy.max()) + 1,
-        "base_rate": float(scored.label.mean()),
-        "unseen_rows": int(rows[UNSEEN].sum()),
-        "month_return": float(_returns(allocation_of(scored)).iloc[0]),
-        "staked": float(scored.stake.sum()),
-    }
-    for name, interval in intervals.items():
-        for suffix, end in (("", "point"), ("_low", "low"), ("_high", "high")):
-            found[name + suffix] = getattr(interval, end, float("nan"))
-    return found
-
-
-def _returns(allocation: AllocationResult) -> pd.Series:
-    """Compounded return of every month in which anything was decided, by `2023-12`."""
-    months = np.unique(months_of(allocation.decision_time)).astype(str)
-    return pd.Series(monthly_returns(allocation.decision_time, allocation.period_return), index=months)
-
-
-def _auc(rows: pd.DataFrame) -> float:
-    scored = scored_rows(rows)
-    bootstrap = BlockBootstrap(scored.decision_time)
-    return float(auc_statistic(bootstrap, scored.label, scored.probability)(np.ones((1, bootstrap.n_months)))[0])
+def _stability_of(walk: Walk, monthly: pd.DataFrame, family: str) -> Stability:
+    """How alike a family's months are."""
+    own = monthly[monthly[MODEL] == family].set_index(MONTH)
+    auc, returns = own["roc_auc"].dropna(), own["month_return"]
+    baselines = monthly[monthly[KIND] == BASELINE].pivot_table(index=MONTH, columns=MODEL, values="brier")
+    beaten = baselines.loc[own.index].gt(own["brier"], axis="index").all(axis="columns")
+    scores = walk.scores
+    return Stability(
+        family=family,
+        months=len(own),
+        auc_deviation=float(auc.std()) if len(auc) > 1 else None,
+        above_chance=float((auc > 0.5).mean()) if len(auc) else None,
+        beating_baselines=float(beaten.mean()),
+        worst_month=str(returns.idxmin()),
+        worst_return=float(returns.min()),
+        rank_agreement=_rank_agreement(scores[(scores[MODEL] == family) & scores[JUDGED] & (scores[AGE] <= 2)]),
+    )
 
 
 def _rank_agreement(rows: pd.DataFrame) -> float | None:
     """Mean over months of the rank correlation of the models of age 1 and 2 on the same rows."""
-    said = rows.pivot_table(index=[MONTH, ID], columns=AGE, values="probability").dropna()
-    if said.shape[1] < 2:
+    pairs = rows.pivot_table(index=[MONTH, ID], columns=AGE, values="probability").dropna()
+    if pairs.shape[1] < 2:
         return None
-    found = [part[1].corr(part[2], method="spearman") for _, part in said.groupby(level=MONTH)]
-    known = [value for value in found if np.isfinite(value)]
+    agreement = [month[1].corr(month[2], method="spearman") for _, month in pairs.groupby(level=MONTH)]
+    known = [value for value in agreement if np.isfinite(value)]
     return float(np.mean(known)) if known else None
 
 
-def _significance(young: pd.DataFrame, family: str, models: Mapping[str, ModelRecord]) -> SignificanceRecord:
+def _familiarity_of(fresh: pd.DataFrame, family: str) -> list[Familiarity]:
+    """A family on strategies it had learned from, and on those it had not."""
+    rows = fresh[fresh[MODEL] == family]
+    return [
+        Familiarity(
+            family=family,
+            unseen=unseen,
+            strategies=part[[STRATEGY, METHOD]].drop_duplicates().shape[0],
+            board=leaderboard_row(family, scored_rows(part)) if len(part) else None,
+        )
+        for unseen in (False, True)
+        for part in [rows[rows[UNSEEN] == unseen]]
+    ]
+
+
+def _replay_of(name: str, walk: Walk) -> ReplayRecord:
+    """The decisions of a policy, and what its champions' stakes earned."""
+    rows = walk.fresh[walk.fresh[MODEL] == name]
+    board = leaderboard_row(name, scored_rows(rows)) if len(rows) else None
+    return ReplayRecord(policy=name, decisions=tuple(walk.decisions[name]), board=board)
+
+
+def _significance(fresh: pd.DataFrame, family: str, models: Mapping[str, ModelRecord]) -> SignificanceRecord:
     trials = max(model.trials for model in models.values())
-    return significance_of(scored_table([young[young[MODEL] == family]]), family, trials)
+    return significance_of(scored_table([fresh[fresh[MODEL] == family]]), family, trials)
 
 
 def _filter(scores: pd.DataFrame, family: str) -> FilterEffect:
     rows = scores[(scores[MODEL] == family) & (scores[KIND] == FAMILY) & (scores[AGE] == 1)]
-    strategy = rows.groupby([STRATEGY, METHOD], sort=False).ngroup()
-    return filter_effect(scored_rows(rows), rows[PASSES], strategy.tolist())
+    return filter_effect(scored_rows(rows), rows[PASSES], _strategies(rows).tolist())
+
+
+def _overfitting(returns: np.ndarray) -> float | None:
+    """Probability of backtest overfitting of (periods, alternatives); None with too few of either."""
+    blocks = most_blocks(len(returns))
+    return backtest_overfitting(returns, blocks).probability if blocks and returns.shape[1] > 1 else None
+
+
+def _lead(ranked: Sequence[str], families: Sequence[str], scored: Mapping[str, ScoredRows]) -> Interval | None:
+    """Brier score of the best family minus that of the best baseline; `ranked` has the best first."""
+    ours = next(scored[name] for name in ranked if name in families)
+    baseline = next(name for name in ranked if name not in families)
+    return compare(ours, scored[baseline], baseline).difference if ours.same_rows_as(scored[baseline]) else None

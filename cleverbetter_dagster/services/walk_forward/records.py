@@ -106,3 +106,13 @@ class WalkForwardRecord(Record):
     overfitting_of_models: float | None
     overfitting_of_strategies: float | None
     lead: Interval | None = None
+
+    @property
+    def families(self) -> list[str]:
+        """Families, best Brier score first."""
+        return [row.name for row in self.board if row.name in self.significance]
+
+    @property
+    def baselines(self) -> list[str]:
+        """Baselines, best Brier score first."""
+        return [row.name for row in self.board if row.name not in self.significance]

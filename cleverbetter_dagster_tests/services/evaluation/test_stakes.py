@@ -102,7 +102,7 @@ def test_filtered_rows_get_no_part_of_the_bound(rows: pd.DataFrame) -> None:
     assert (few["recommended_stake"] > 0).sum() < (every["recommended_stake"] > 0).sum()
 
 
-def test_the_stake_of_a_probability_is_the_one_betting_gives() -> None:
+def test_a_probability_is_staked_as_betting_stakes_it() -> None:
     probability = np.array([0.52, 0.6, 0.7])
     expected = allocate(*return_moments(probability, np.full(3, 0.2), np.full(3, 0.2)), WIDE)
     np.testing.assert_array_equal(stakes_of(pd.DataFrame({"probability": probability}), panel(3), WIDE), expected)
@@ -209,7 +209,7 @@ def test_one_family_too_good_to_be_true_stops_all_promotion(
     assert decided.reasons[0].startswith("rl_agent: The check model_is_not_too_good_to_be_true failed.")
 
 
-def test_the_gate_refuses_an_agent_whose_stakes_do_not_earn_their_place(world: World) -> None:
+def test_the_gate_refuses_an_agent_with_worthless_stakes(world: World) -> None:
     tables = {name: world.table("rl_agent", 0.6, share) for name, share in self_and_nothing(world).items()}
     for name, table in tables.items():
         scored = scored_by_model([table])
@@ -233,7 +233,7 @@ def test_every_seeds_stakes_are_columns_of_the_table(world: World) -> None:
     assert scored_rows(own).stake.sum() > 0
 
 
-def test_other_rows_cannot_be_compared(world: World) -> None:
+def test_stakes_on_different_rows_cannot_be_compared(world: World) -> None:
     own = rows_of(world.table("rl_agent", 0.6, world.gains.astype(float)), "rl_agent")
     with pytest.raises(DataError, match="differ"):
         judge_staking(own, own.assign(model="ensemble", id=own["id"][::-1].to_numpy()), StakingSpec())

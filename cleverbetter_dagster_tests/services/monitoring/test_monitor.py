@@ -86,7 +86,7 @@ def told(record: MonitoringRecord) -> dict[str, str]:
     return {check.name: check.run(record).message for check in MONITORING_CHECKS}
 
 
-def test_a_good_champion_passes_every_check_and_its_predictions_meet_their_outcomes(world: World) -> None:
+def test_a_good_champion_passes_every_check(world: World) -> None:
     world.predict()
     record = world.watch()
     assert failed(record) == {}
@@ -105,7 +105,7 @@ def test_a_good_champion_passes_every_check_and_its_predictions_meet_their_outco
     assert MonitoringRecord.model_validate_json(record.model_dump_json()) == record
 
 
-def test_a_champion_that_calls_everything_likely_is_seen_not_to_be_calibrated_nor_as_good(world: World) -> None:
+def test_an_overconfident_champion_fails_calibration_and_lead(world: World) -> None:
     world.predict(lambda made: made.assign(probability=0.9))
     found = failed(world.watch())
     assert set(found) == {"champion_is_calibrated", "champion_as_good_as_when_promoted"}
@@ -113,13 +113,13 @@ def test_a_champion_that_calls_everything_likely_is_seen_not_to_be_calibrated_no
     assert "train again" in found["champion_as_good_as_when_promoted"]
 
 
-def test_a_champion_that_knows_nothing_any_more_is_seen_not_to_be_as_good(world: World) -> None:
+def test_a_champion_without_skill_fails_its_lead(world: World) -> None:
     rng = np.random.default_rng(0)
     world.predict(lambda made: made.assign(probability=rng.permutation(made["probability"])))
     assert "champion_as_good_as_when_promoted" in failed(world.watch())
 
 
-def test_rows_that_moved_are_seen_as_drift_of_the_score_and_of_its_features(world: World) -> None:
+def test_moved_rows_are_drift_of_score_and_features(world: World) -> None:
     world.predict()
     rows = world.until(NOW)
     # For half a year every window loses, as where commission doubles: the shares the champion goes by collapse.
@@ -138,7 +138,7 @@ def test_rows_that_moved_are_seen_as_drift_of_the_score_and_of_its_features(worl
         pytest.param(0.0, 0.5, set(), id="neither"),
     ],
 )
-def test_features_or_the_score_alone_that_moved_are_enough(
+def test_moved_features_or_a_moved_score_fail_alone(
     world: World, distance: float, importance: float, found: set[str]
 ) -> None:
     record = world.watch()
@@ -148,7 +148,7 @@ def test_features_or_the_score_alone_that_moved_are_enough(
 
 
 @pytest.mark.parametrize("few", [{"n_rows": 499}, {"n_months": 2}])
-def test_a_poor_champion_is_not_judged_by_few_predictions_or_months(world: World, few: dict[str, int]) -> None:
+def test_few_predictions_or_months_judge_no_champion(world: World, few: dict[str, int]) -> None:
     world.predict(lambda made: made.assign(probability=0.9))
     record = world.watch()
     assert record.own is not None and failed(record)
@@ -161,7 +161,7 @@ def test_too_little_to_judge_by_passes_and_says_so(world: World) -> None:
     assert "0 closed predictions of 0 months; 500 of 3 are needed" in told(record)["champion_is_calibrated"]
 
 
-def test_predictions_of_an_earlier_champion_count_for_the_team_but_not_for_this_one(world: World) -> None:
+def test_an_earlier_champions_predictions_are_not_its_own(world: World) -> None:
     world.predict(version=7)
     record = world.watch()
     assert record.closed is not None and record.own is None
@@ -178,15 +178,13 @@ def test_a_row_predicted_again_a_month_later_counts_once(world: World) -> None:
     assert after.own.n_rows == before.own.n_rows - len(again)
 
 
-def test_without_a_champion_the_scores_of_the_rows_are_watched_all_the_same(
-    database: Settings, rows: pd.DataFrame
-) -> None:
+def test_rows_are_monitored_without_a_champion(database: Settings, rows: pd.DataFrame) -> None:
     record = monitor(database, rows[rows["end_date"] < NOW.end], {}, NOW).record
     assert record.family is None and record.rows > 0 and record.composite_median is not None
     assert failed(record) == {}
     assert all(text.startswith("No champion stands.") for text in told(record).values())
 
 
-def test_a_champion_whose_split_is_gone_is_an_error_with_the_remedy(world: World) -> None:
+def test_a_champion_without_its_split_is_an_error(world: World) -> None:
     with pytest.raises(DataError, match="Materialise temporal_split of 2022-06"):
         monitor(world.settings, world.until(NOW), {}, NOW)

@@ -9,17 +9,17 @@ from cleverbetter_dagster.betting.staking import StakingSpec
 from cleverbetter_dagster.dataset.as_of import AsOf
 from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.errors import DataError
+from cleverbetter_dagster.evaluation.charts.chart import png
 from cleverbetter_dagster.evaluation.gate import PromotionPolicy
 from cleverbetter_dagster.evaluation.report import render
-from cleverbetter_dagster.evaluation.report.walk_forward import walk_forward_report
+from cleverbetter_dagster.evaluation.report.walk_forward import walk_forward_charts, walk_forward_report
 from cleverbetter_dagster.evaluation.texts import decimal
 from cleverbetter_dagster.services.records import ModelRecord, SplitRecord
 from cleverbetter_dagster.services.training.datasets import plan_split
 from cleverbetter_dagster.services.walk_forward.figures import figures_of, monthly_scores
-from cleverbetter_dagster.services.walk_forward.page import walk_forward_view
 from cleverbetter_dagster.services.walk_forward.promotion_replay import LoadedModel
 from cleverbetter_dagster.services.walk_forward.records import WalkForwardRecord
-from cleverbetter_dagster.services.walk_forward.report import pictures_of
+from cleverbetter_dagster.services.walk_forward.report import summary_of, walk_forward_view
 from cleverbetter_dagster.services.walk_forward.study import (
     AGE,
     AS_OF,
@@ -35,7 +35,6 @@ from cleverbetter_dagster.services.walk_forward.study import (
     Walk,
     walk_forward,
 )
-from cleverbetter_dagster.services.walk_forward.summary import summary_of
 from cleverbetter_dagster_tests.services.ingest.followers import Follower
 
 SPEC = DatasetSpec(min_composite_score=None, min_examples=1)
@@ -82,12 +81,16 @@ def walk(rows: pd.DataFrame, splits: dict[str, SplitRecord], models: dict[str, d
     return walk_forward(rows, splits, models, load, EASY)
 
 
+def all_figures(walk: Walk, models: dict[str, dict[str, ModelRecord]]) -> WalkForwardRecord:
+    return figures_of(walk, monthly_scores(walk, EASY), models, "hash")
+
+
 @pytest.fixture(scope="module")
 def figures(walk: Walk, models: dict[str, dict[str, ModelRecord]]) -> WalkForwardRecord:
-    return figures_of(walk, models, "hash")
+    return all_figures(walk, models)
 
 
-def test_a_model_is_judged_only_on_rows_decided_after_its_month_and_at_the_age_that_gives(walk: Walk) -> None:
+def test_models_are_judged_only_on_rows_after_their_month(walk: Walk) -> None:
     ends = pd.to_datetime(walk.scores[AS_OF]).dt.tz_localize("UTC") + pd.offsets.MonthBegin(1)
     assert (walk.scores["decision_time"] >= ends).all()
     months = pd.PeriodIndex(walk.scores[MONTH], freq="M")
@@ -106,7 +109,7 @@ def test_every_model_is_loaded_once(rows, splits, models) -> None:
     assert sorted(loaded) == sorted(f"{family}/{month}" for family in ("good", "poor") for month in MONTHS)
 
 
-def test_what_a_month_returned_is_the_sum_of_stakes_times_next_returns(walk: Walk) -> None:
+def test_a_months_return_sums_stakes_times_next_returns(walk: Walk) -> None:
     monthly = monthly_scores(walk, EASY).set_index(["model", "month"])
     chosen = walk.scores[(walk.scores["model"] == "good") & (walk.scores[AGE] == 1) & (walk.scores[MONTH] == "2022-09")]
     assert set(chosen[AS_OF]) == {"2022-08"}
@@ -127,7 +130,7 @@ def test_each_figure_is_of_one_model_alone(walk: Walk, figures: WalkForwardRecor
     assert figures.significance["good"].tuning_trials == 7
 
 
-def test_the_better_family_leads_the_poor_one_and_the_policy_never_promotes_the_poor_one(
+def test_the_policy_never_promotes_the_poor_family(
     figures: WalkForwardRecord,
 ) -> None:
     order = [row.name for row in figures.board]
@@ -139,7 +142,7 @@ def test_the_better_family_leads_the_poor_one_and_the_policy_never_promotes_the_
     assert poor.promotions == 0 and poor.board is None
 
 
-def test_a_model_that_never_changes_does_not_decay_and_agrees_with_itself(figures: WalkForwardRecord) -> None:
+def test_a_model_that_never_changes_does_not_decay(figures: WalkForwardRecord) -> None:
     steps = [step for step in figures.decay if step.family == "good"]
     assert [step.age for step in steps] == list(range(1, len(steps) + 1)) and len(steps) > 6
     for step in steps[1:]:
@@ -148,26 +151,26 @@ def test_a_model_that_never_changes_does_not_decay_and_agrees_with_itself(figure
     assert figures.stability[0].rank_agreement == pytest.approx(1)
 
 
-def test_a_model_that_forgets_with_age_is_seen_to_decay(rows, splits, models) -> None:
+def test_a_model_that_ages_is_seen_to_decay(rows, splits, models) -> None:
     def ageing(model: ModelRecord) -> LoadedModel:
         newest = model.as_of == MONTHS[-1]
         return LoadedModel(model, Follower(0.0 if newest else 0.5), StakingSpec())
 
-    found = figures_of(walk_forward(rows, splits, {"good": models["good"]}, ageing, EASY), models, "hash")
-    fresh = next(row for row in found.board if row.name == "good")
-    old = max((step for step in found.decay if step.brier_change), key=lambda step: step.age)
+    record = all_figures(walk_forward(rows, splits, {"good": models["good"]}, ageing, EASY), models)
+    fresh = next(row for row in record.board if row.name == "good")
+    old = max((step for step in record.decay if step.brier_change), key=lambda step: step.age)
     assert fresh.brier is not None and old.brier_change is not None
-    assert found.stability[0].rank_agreement is not None and found.stability[0].rank_agreement < 1
+    assert record.stability[0].rank_agreement is not None and record.stability[0].rank_agreement < 1
 
 
-def test_strategies_that_were_not_learned_from_are_reported_apart(rows, splits, models) -> None:
+def test_unseen_strategies_are_reported_apart(rows, splits, models) -> None:
     late = rows["strategy_id"].unique()[:5]
     later = rows[~rows["strategy_id"].isin(late) | (rows["start_date"] >= pd.Timestamp("2022-12-01", tz="UTC"))]
     walk = walk_forward(later, {MONTHS[-1]: splits[MONTHS[-1]]}, {"good": models["good"]}, load, EASY)
     unseen = set(walk.scores.loc[walk.scores[UNSEEN], "strategy_id"])
     learned = later[later["end_date"] < pd.Timestamp(splits[MONTHS[-1]].split.test_start)]["strategy_id"]
     assert set(late) <= unseen and not unseen & set(learned)
-    parts = figures_of(walk, models, "hash").familiarity
+    parts = all_figures(walk, models).familiarity
     assert [(part.unseen, part.strategies) for part in parts][1] == (True, len(unseen))
 
 
@@ -177,25 +180,25 @@ def test_missing_months_and_missing_families_leave_the_rest(rows, splits, models
     walk = walk_forward(rows, some, only, load, EASY)
     assert list(walk.splits) == [MONTHS[0], MONTHS[3]]
     families = walk.scores[walk.scores[KIND] == FAMILY].groupby("model")[AS_OF].unique()
-    assert {name: sorted(found) for name, found in families.items()} == {
+    assert {name: sorted(months) for name, months in families.items()} == {
         "good": [MONTHS[0], MONTHS[3]],
         "poor": [MONTHS[3]],
     }
-    record = figures_of(walk, models, "hash")
+    record = all_figures(walk, models)
     assert record.overfitting_of_models is None
     assert WalkForwardRecord.model_validate_json(record.model_dump_json()) == record
 
 
-def test_a_filter_leaves_its_rows_out_of_every_figure_but_its_own(rows, splits, models) -> None:
+def test_filtered_rows_count_only_in_the_filters_figures(rows, splits, models) -> None:
     minimum = float(rows["composite_score"].median())
-    record = plan_split(
+    split = plan_split(
         rows[rows["end_date"] < pd.Timestamp("2023-01-01", tz="UTC")],
         AsOf.parse("2022-12"),
         SPEC.model_copy(update={"min_composite_score": minimum}),
     ).record
-    walk = walk_forward(rows, {"2022-12": record}, {"good": models["good"]}, load, EASY)
-    found = figures_of(walk, models, "hash")
-    effect, board = found.filter_effects["good"], {row.name: row for row in found.board}
+    walk = walk_forward(rows, {"2022-12": split}, {"good": models["good"]}, load, EASY)
+    record = all_figures(walk, models)
+    effect, board = record.filter_effects["good"], {row.name: row for row in record.board}
     assert 0 < effect.removed < effect.rows
     assert board["good"].n_rows == effect.rows - effect.removed
     assert (walk.scores.loc[~walk.scores[JUDGED], "stake"] == 0).all()
@@ -206,10 +209,10 @@ def test_nothing_to_judge_is_an_error_with_the_remedy(rows, splits, models) -> N
         walk_forward(rows, {}, models, load, EASY)
 
 
-def test_the_report_is_drawn_and_told_in_three_sentences(walk: Walk, figures: WalkForwardRecord, models) -> None:
-    pictures = pictures_of(walk_forward_view(walk, figures, monthly_scores(walk, EASY), models, EASY))
-    assert set(pictures) == {"AUC by month", "Brier score by month", "bankroll", "drawdown", "decay with age"}
-    assert all(png.startswith(b"\x89PNG") for png in pictures.values())
+def test_the_report_has_charts_and_a_summary(walk: Walk, figures: WalkForwardRecord, models) -> None:
+    charts = walk_forward_charts(walk_forward_view(walk, figures, monthly_scores(walk, EASY), models, EASY))
+    assert set(charts) == {"AUC by month", "Brier score by month", "bankroll", "drawdown", "decay with age"}
+    assert all(png(chart).startswith(b"\x89PNG") for chart in charts.values())
     summary = summary_of(figures)
     assert "7 months after 2022-06 to 2022-12" in summary and "7 challengers" in summary
     # The lead is paired: narrower than either score's own interval, and their difference.
@@ -223,7 +226,7 @@ def test_the_report_is_drawn_and_told_in_three_sentences(walk: Walk, figures: Wa
     assert policy is not None and f"in the {policy.n_months} months in which a champion stood" in summary
 
 
-def test_the_page_tells_the_record_and_the_monthly_frame(walk: Walk, figures: WalkForwardRecord, models) -> None:
+def test_the_page_shows_the_record_and_the_months(walk: Walk, figures: WalkForwardRecord, models) -> None:
     monthly = monthly_scores(walk, EASY)
     view = walk_forward_view(walk, figures, monthly, {**models, "absent": {}}, EASY)
     assert list(view.models)[:3] == ["good", "poor", OVERALL_POLICY]
@@ -249,5 +252,5 @@ def test_rolling_and_expanding_windows_are_told_apart(rows, splits, models) -> N
         SPEC.model_copy(update={"max_history_months": 12}),
     ).record
     walk = walk_forward(rows, {"2022-06": splits["2022-06"], "2022-07": rolling}, models, load, EASY)
-    windows = figures_of(walk, models, "hash").windows
+    windows = all_figures(walk, models).windows
     assert windows == {"2022-06": "expanding", "2022-07": "rolling 12 months"}
