@@ -1,24 +1,25 @@
-"""The error tree. Every message names the value, the bound and the remedy.
+"""The error tree. Each message says what is wrong, with the value and the bound, and what to do.
 
 CleverBetterError
-├── SettingsError          an environment variable cannot be used
-├── InvalidRequest         a request that cannot be carried out, with the fields at fault
-├── DatabaseError          the database cannot serve us
-│   ├── DatabaseUnavailable    not reachable (worth trying again)
-│   ├── EmbeddedServerError    the embedded PostgreSQL cannot be started or used
-│   └── SchemaError            a table or column is missing or of the wrong kind
-├── DataError              rows that cannot be used
-│   ├── ImportFileError        a file cannot be read at all
-│   ├── NotEnoughRows          fewer examples than a model needs
-│   ├── NotStored              what was asked for was never stored
-│   └── InvalidInput           numbers handed to a calculation that it cannot use
-├── LearningError          a model cannot be fitted or applied
-│   └── UnknownFamily          no such model family in the catalogue
-└── RegistryError          the model registry refuses
-    ├── ModelNotFound          no such model, version or champion
-    ├── ModelTampered          a stored model differs from its recorded hash
-    ├── ModelOutdated          another release trained the model, and this one cannot load it
-    └── GateRefused            a model may not become champion
+├── SettingsError
+├── InvalidRequest
+├── DatabaseError
+│   ├── DatabaseUnavailable
+│   ├── EmbeddedServerError
+│   └── SchemaError
+├── DataError
+│   ├── ImportFileError
+│   ├── NothingToJudge
+│   ├── NotEnoughRows
+│   ├── NotStored
+│   └── InvalidInput
+├── LearningError
+│   └── UnknownFamily
+└── RegistryError
+    ├── ModelNotFound
+    ├── ModelTampered
+    ├── ModelOutdated
+    └── GateRefused
 """
 
 from collections.abc import Sequence
@@ -26,7 +27,7 @@ from dataclasses import dataclass
 
 
 class CleverBetterError(Exception):
-    """Root of every error this package raises on purpose."""
+    """Root of all errors that this package raises on purpose."""
 
 
 class SettingsError(CleverBetterError):
@@ -35,7 +36,7 @@ class SettingsError(CleverBetterError):
 
 @dataclass(frozen=True)
 class Problem:
-    """What is wrong with one field of a request, and what to do about it."""
+    """What is wrong with one field of a request, and the remedy."""
 
     field: str
     message: str
@@ -46,23 +47,23 @@ class Problem:
 
 
 class InvalidRequest(CleverBetterError, ValueError):
-    """A request that cannot be carried out. `problems` has every field at fault.
+    """A request that cannot be carried out. `problems` lists every wrong field.
 
-    A `ValueError` as well, so that Pydantic gathers it with what else is wrong.
+    It is also a `ValueError`, so that Pydantic reports it together with other errors.
     """
 
     def __init__(self, problems: Sequence[Problem]) -> None:
-        # A name that was given may hold half of a surrogate pair, on which printing fails, and Pydantic as well.
+        # A name in a request may contain half of a surrogate pair. Printing it fails, and so does Pydantic.
         super().__init__("\n".join(map(str, problems)).encode(errors="replace").decode())
         self.problems = tuple(problems)
 
 
 class DatabaseError(CleverBetterError):
-    """The database cannot serve us."""
+    """The database cannot be used."""
 
 
 class DatabaseUnavailable(DatabaseError):
-    """The database does not answer; trying again later may help."""
+    """The database does not answer. It may help to try again later."""
 
 
 class EmbeddedServerError(DatabaseError):
@@ -82,7 +83,7 @@ class ImportFileError(DataError):
 
 
 class NothingToJudge(DataError):
-    """No model has rows after it whose outcomes are known yet; there will be some by waiting, or for earlier models."""
+    """No outcome is known yet of rows after any model. Wait for more rows, or train models of earlier months."""
 
 
 class NotEnoughRows(DataError):
@@ -90,11 +91,11 @@ class NotEnoughRows(DataError):
 
 
 class NotStored(DataError):
-    """What was asked for was never stored: an evaluation, predictions, an entry of the quarantine."""
+    """The requested evaluation, predictions or quarantine entry was never stored."""
 
 
 class InvalidInput(DataError):
-    """Numbers handed to a calculation that it cannot use: wrong length, not finite, out of bounds."""
+    """A calculation cannot use its input: wrong length, not finite, or out of bounds."""
 
 
 class LearningError(CleverBetterError):
@@ -102,15 +103,15 @@ class LearningError(CleverBetterError):
 
 
 class UnknownFamily(LearningError):
-    """No such model family in the catalogue."""
+    """The catalogue has no such model family."""
 
 
 class RegistryError(CleverBetterError):
-    """The model registry refuses."""
+    """The model registry cannot do what was requested."""
 
 
 class ModelNotFound(RegistryError):
-    """No such model, version or champion."""
+    """There is no such model, version or champion."""
 
 
 class ModelTampered(RegistryError):
@@ -122,4 +123,4 @@ class ModelOutdated(RegistryError):
 
 
 class GateRefused(RegistryError):
-    """A model may not become champion: the gate, or a decision made meanwhile, stands against it."""
+    """A model may not become champion: the gate refuses it, or another decision was made meanwhile."""

@@ -67,8 +67,8 @@ def test_neither_table_nor_repr_shows_a_secret(monkeypatch: pytest.MonkeyPatch) 
     settings = load_settings()
     assert SECRET not in repr(settings) + str(settings) + repr(rows(settings))
     shown = {row.variable: row.value for row in rows(settings)}
-    given = (*map(variable_of, DATABASE_URLS), "MLFLOW_TRACKING_URI", "CLEVERBETTER_ARTEFACTS_URL")
-    assert {shown[variable] for variable in given} == {"(hidden)"}
+    secrets = (*map(variable_of, DATABASE_URLS), "MLFLOW_TRACKING_URI", "CLEVERBETTER_ARTEFACTS_URL")
+    assert {shown[variable] for variable in secrets} == {"(hidden)"}
 
 
 def test_an_unread_variable_is_named_with_the_one_meant(monkeypatch: pytest.MonkeyPatch) -> None:

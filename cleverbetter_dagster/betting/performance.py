@@ -1,13 +1,9 @@
-"""What a sequence of bets, or a series of period returns, was worth.
+"""Performance of a sequence of bets or of a series of period returns. Nothing here knows strategies, models or times.
 
-Plain numbers in, plain numbers out: nothing here knows strategies, models or times. Conventions, held by
-every function below:
-
-- A *stake* is the money (or fraction of the bankroll) risked on one bet, >= 0. Its *profit* is what the bet
-  added to the bankroll, negative when lost, in the unit of the stake. A bet with a stake of 0 was not
-  placed.
-- A ratio that is not defined is `None`: ROI and win rate without a bet, profit factor without a losing bet,
-  Sharpe ratio with fewer than two returns or without variation. Never a sentinel such as 999.
+- A *stake* is the money (or fraction of the bankroll) risked on one bet, >= 0. Its *profit* is what the bet added to
+  the bankroll, in the unit of the stake; it is negative if the bet lost. A bet with a stake of 0 was not placed.
+- A ratio that is not defined is `None`, never a sentinel such as 999: ROI and win rate without a bet, profit factor
+  without a losing bet, Sharpe ratio with fewer than two returns or without variation.
 - NaN or infinite input raises `InvalidInput`.
 """
 
@@ -26,13 +22,13 @@ Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
 class BettingMetrics(BaseModel):
-    """A sequence of bets in figures. Money is in the unit of the stakes; `None` where not defined."""
+    """Metrics of a sequence of bets. Money is in the unit of the stakes; `None` if a metric is not defined."""
 
     model_config = ConfigDict(frozen=True)
 
     n_bets: int = Field(ge=0, description="bets with a stake above 0")
     total_stake: float = Field(ge=0)
-    total_return: float = Field(description="sum of the profits, losses counted negative")
+    total_return: float = Field(description="sum of the profits; losses are negative")
     roi: float | None = Field(description="total_return / total_stake")
     win_rate: Fraction | None = Field(description="share of the bets with a profit above 0")
     profit_factor: float | None = Field(description="gross profit / gross loss")
@@ -41,13 +37,13 @@ class BettingMetrics(BaseModel):
 
 
 def betting_metrics(stakes: ArrayLike, profits: ArrayLike, initial_bankroll: float | None = None) -> BettingMetrics:
-    """Metrics of bets settled one after the other, stakes not reinvested.
+    """Metrics of bets that are settled one after the other, without reinvesting profits.
 
     Args:
         stakes: shape (n,), >= 0.
         profits: shape (n,), in the unit of the stakes; 0 where the stake is 0.
-        initial_bankroll: what the drawdown is measured against, > 0, in the unit of the stakes. By default
-            the sum of the stakes: the smallest bankroll sure to survive losing every one of them.
+        initial_bankroll: bankroll before the first bet, > 0, in the unit of the stakes; the drawdown needs it. Default:
+            the sum of the stakes, the smallest bankroll that can lose all of them.
 
     Raises:
         InvalidInput: shapes differ, a number is not finite, a stake is negative, or a profit has no stake.
@@ -60,7 +56,7 @@ def betting_metrics(stakes: ArrayLike, profits: ArrayLike, initial_bankroll: flo
     total_stake, total_return = float(stake.sum()), float(profit.sum())
     bankroll = initial_bankroll if initial_bankroll is not None else (total_stake or 1.0)
     if not bankroll > 0:
-        raise InvalidInput(f"initial_bankroll is {bankroll}, must be > 0: give the money the bets are made from.")
+        raise InvalidInput(f"initial_bankroll is {bankroll}, must be > 0: give the money available for the bets.")
     return BettingMetrics(
         n_bets=len(stake),
         total_stake=total_stake,
@@ -74,7 +70,7 @@ def betting_metrics(stakes: ArrayLike, profits: ArrayLike, initial_bankroll: flo
 
 
 def placed_bets(stakes: ArrayLike, profits: ArrayLike) -> tuple[FloatArray, FloatArray]:
-    """Stakes and profits of the bets with a stake above 0, checked (see `betting_metrics`)."""
+    """Checked stakes and profits of the bets with a stake above 0 (see `betting_metrics`)."""
     stake, profit = finite_vector(stakes, "stakes"), finite_vector(profits, "profits")
     if len(stake) != len(profit):
         raise InvalidInput(f"{len(stake)} stakes but {len(profit)} profits: give one profit for every stake.")
@@ -87,16 +83,16 @@ def placed_bets(stakes: ArrayLike, profits: ArrayLike) -> tuple[FloatArray, Floa
 
 
 def win_rate(profits: ArrayLike) -> float | None:
-    """Share of bets with a profit above 0; a stake returned in full is a bet but no win. None without a bet."""
+    """Share of bets with a profit above 0; a bet whose stake was returned is no win. None without a bet."""
     profit = finite_vector(profits, "profits")
     return float((profit > 0).mean()) if len(profit) else None
 
 
 def profit_factor(profits: ArrayLike) -> float | None:
-    """Gross profit over gross loss, >= 0; None where no bet lost."""
+    """Gross profit over gross loss, >= 0; None if no bet lost."""
     profit = finite_vector(profits, "profits")
     gain, loss = np.maximum(profit, 0.0).sum(), np.maximum(-profit, 0.0).sum()
-    # A loss that vanishes beside the gain is rounding error, and the ratio would be astronomical.
+    # A loss that is tiny beside the gain is a rounding error; the ratio would be astronomical.
     return float(gain / loss) if loss > 1e-12 * gain else None
 
 
@@ -111,14 +107,14 @@ def sharpe_ratio(returns: ArrayLike, periods_per_year: float) -> float | None:
     """
     values = finite_vector(returns, "returns")
     deviation = values.std(ddof=1) if len(values) > 1 else 0.0
-    # Equal returns leave a deviation of rounding error, and the ratio would be astronomical.
+    # The deviation of equal returns is a rounding error; the ratio would be astronomical.
     if deviation <= 1e-12 * np.abs(values).max(initial=0.0):
         return None
     return float(values.mean() / deviation * np.sqrt(periods_per_year))
 
 
 def bankroll_curve(returns: ArrayLike, initial_bankroll: float = 1.0) -> FloatArray:
-    """The bankroll before the first and after every period, shape (n + 1,), profits reinvested.
+    """The bankroll before the first and after every period, shape (n + 1,), with profits reinvested.
 
     A return of -1 or less is ruin: the bankroll is 0 from then on.
 

@@ -1,8 +1,8 @@
-"""How much of the bankroll each strategy gets for its next window.
+"""Stakes: how much of the bankroll each strategy gets for its next window.
 
-A strategy's next return is continuous and many strategies are staked at once, so a probability alone is not
-a stake: the mean and the variance of the return are needed, each stake is capped, and their sum is bounded.
-Stakes are fractions of the bankroll at the decision time.
+A strategy's next return is continuous and many strategies are staked at once, so a probability is not enough: a stake
+needs the mean and the variance of the return, each stake is capped, and their sum is bounded. Stakes are fractions of
+the bankroll at the decision time.
 """
 
 from collections.abc import Callable
@@ -16,13 +16,13 @@ from cleverbetter_dagster.errors import InvalidInput
 
 # For a normal return around 0, E[R^2] is pi/2 times the square of its mean absolute value.
 _NORMAL_DISPERSION = np.pi / 2
-# A return of a billionth is as good as none; below, the square of a float would vanish.
+# Returns below a billionth count as this: the square of a smaller number could underflow.
 _LEAST_SECOND_MOMENT = 1e-18
-_BISECTIONS = 60  # to the last bit of a price
+_BISECTIONS = 60  # a price is then exact to the last bit
 
 
 class StakingSpec(BaseModel):
-    """The bounds on what may be staked."""
+    """Bounds on the stakes."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -51,16 +51,15 @@ class StakingSpec(BaseModel):
 def return_moments(probability: ArrayLike, gain: ArrayLike, loss: ArrayLike) -> tuple[FloatArray, FloatArray]:
     """Mean and variance of the next window's return.
 
-    The return is positive with `probability`, then `gain` on average; otherwise `-loss` on average. Within
-    both sides it scatters as a normal return does, whose second moment is pi/2 times its squared mean
-    magnitude.
+    The return is positive with `probability` and then `gain` on average; otherwise it is `-loss` on average. On either
+    side it scatters as a normal return does: its second moment is pi/2 times its squared mean magnitude.
 
     Args:
         probability: of a positive return, 0..1, shape (n,).
         gain: mean size of positive returns, >= 0, as a fraction of the stake, shape (n,).
         loss: mean size of negative returns, >= 0 (a magnitude, not a negative return), shape (n,).
 
-    NaN in gives NaN out: nothing is known of that strategy.
+    NaN means unknown and gives NaN.
 
     >>> mean, variance = return_moments([0.6], [0.1], [0.05])
     >>> mean.round(6).tolist()
@@ -78,9 +77,9 @@ def return_moments(probability: ArrayLike, gain: ArrayLike, loss: ArrayLike) -> 
 def kelly_fraction(mean: ArrayLike, variance: ArrayLike) -> FloatArray:
     """Fraction of the bankroll that maximises expected log growth: mean / (variance + mean^2), >= 0.
 
-    Maximises the second-order expansion of E[log(1 + f R)], f E[R] - f^2 E[R^2] / 2. Source: Thorp (2006),
-    "The Kelly Criterion in Blackjack, Sports Betting, and the Stock Market", section 7 (where m^2 is dropped
-    beside the variance). 0 where the mean is <= 0, or where either is NaN. It is unbounded: cap it.
+    Maximises f E[R] - f^2 E[R^2] / 2, the second-order expansion of E[log(1 + f R)]. Source: Thorp (2006), "The Kelly
+    Criterion in Blackjack, Sports Betting, and the Stock Market", section 7 (which drops mean^2 beside the variance).
+    0 if the mean is <= 0, or if either is NaN. The fraction has no upper bound: cap it.
 
     >>> kelly_fraction([0.02, -0.02], [0.0096, 0.0096]).round(9).tolist()
     [2.0, 0.0]
@@ -99,24 +98,24 @@ def allocate(
     group: ArrayLike | None = None,
     share: ArrayLike | None = None,
 ) -> FloatArray:
-    """Fractional Kelly stakes of many strategies at once, each capped, together bounded.
+    """Fractional Kelly stakes of many strategies at once: each is capped, and their sum is bounded.
 
-    Where the bound does not bind, a stake is `kelly_fraction` times full Kelly, up to the cap. Where it does, the
-    bankroll is scarce and has a price: every mean is reduced by the same amount, just enough for the sum to meet the
-    bound, so that it goes to the best edges first instead of being spread thinly over all. That maximises
-    sum(k f m - f^2 E[R^2] / 2) under both bounds (its Karush-Kuhn-Tucker conditions), returns taken as uncorrelated.
+    A stake is `kelly_fraction` times full Kelly, up to the cap. If the sum would exceed its bound, every mean is
+    reduced by the same amount, the price of the bankroll, just enough for the sum to meet the bound: the best edges are
+    staked first. For uncorrelated returns this maximises sum(k f m - f^2 E[R^2] / 2) under both bounds (it satisfies
+    the Karush-Kuhn-Tucker conditions).
 
     Args:
         mean: expected return of each strategy's next window, shape (n,).
         variance: of that return, >= 0, shape (n,).
         spec: the bounds.
-        group: decision time of each strategy, shape (n,); stakes are bounded together within a group. By default all
-            belong to one.
-        share: how much of its capped stake each strategy gets, 0..1, shape (n,); by default all of it. What is left
-            of one strategy goes to the next best edge where the bound binds.
+        group: decision time of each strategy, shape (n,). The bound on the sum holds within a group; by default all
+            strategies are one group.
+        share: how much of its capped stake each strategy gets, 0..1, shape (n,); by default all of it. Under the bound
+            on the sum, the rest goes to the next best edges.
 
     Returns:
-        Fractions of the bankroll, shape (n,), >= 0; 0 where the mean is <= 0 or either is unknown (NaN).
+        Fractions of the bankroll, shape (n,), >= 0; 0 if the mean is <= 0 or either is unknown (NaN).
 
     >>> spec = StakingSpec(kelly_fraction=1.0, max_stake_fraction=0.8)
     >>> allocate([0.2, 0.1], [0.16, 0.19], spec).round(9).tolist()
@@ -143,7 +142,10 @@ def allocate(
 def _price_of_bankroll(
     priced: Callable[[FloatArray], FloatArray], edge: FloatArray, index: IntArray, bound: float
 ) -> FloatArray:
-    """The lowest price in every group at which its stakes stay within the bound, by bisection; near 0 where free."""
+    """The lowest price per group at which its stakes stay within the bound; near 0 if the bound is not reached.
+
+    By bisection of all groups at once, which keeps the stakes within the bound to the last bit.
+    """
     low = np.zeros(index.max(initial=-1) + 1)
     high = np.full(len(low), edge.max(initial=0.0))
     for _ in range(_BISECTIONS):
@@ -154,7 +156,14 @@ def _price_of_bankroll(
 
 
 def equal_stakes(group: ArrayLike, spec: StakingSpec | None = None) -> FloatArray:
-    """The largest stake for every strategy, shape (n,), or an equal share of the bound on the sum where that is less.
+    """The largest allowed stake for every strategy, or an equal share of the bound on the sum if that is less.
+
+    Args:
+        group: decision time of each strategy, shape (n,).
+        spec: the bounds.
+
+    Returns:
+        Fractions of the bankroll, shape (n,).
 
     >>> equal_stakes(["may", "may", "june"], StakingSpec(max_stake_fraction=0.8)).tolist()
     [0.5, 0.5, 0.8]

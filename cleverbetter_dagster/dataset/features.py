@@ -29,7 +29,7 @@ from cleverbetter_dagster.dataset.schema import (
 )
 
 BOUNDED = {PROFIT_FACTOR: 10.0, SHARPE_RATIO: 20.0}
-"""Largest magnitude a metric keeps as a feature. A sentinel lies beyond it and so becomes it, sign kept."""
+"""Largest magnitude of a metric as a feature. A sentinel is larger, so it becomes this number with the same sign."""
 
 LAST_WINDOWS = (3, 6, 12)
 
@@ -97,11 +97,11 @@ FEATURES: dict[str, Callable[[FeatureInputs], np.ndarray]] = {
     SHRUNK_GAIN: lambda of: of.next_window.gain,
     SHRUNK_LOSS: lambda of: of.next_window.loss,
 }
-"""Every feature but the market's, by name: its values, float64[n], finite. Models are given them in this order."""
+"""Every feature but the market's: its name and its computation, finite float64[n]. Models see them in this order."""
 
 
 def feature_columns(panel: pd.DataFrame) -> list[str]:
-    """Names of the feature columns of a panel, in the order models are given them.
+    """Names of the feature columns of a panel, in the order that models see.
 
     The market's part varies with the data: a feature nobody has measured by then has no column.
     """

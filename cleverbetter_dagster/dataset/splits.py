@@ -64,7 +64,7 @@ class Cuts(BaseModel):
     test_start: datetime
     embargo_days: float
     min_composite_score: float | None
-    examples_from: datetime | None = None
+    examples_from: datetime | None
 
 
 class TemporalSplit(Cuts):

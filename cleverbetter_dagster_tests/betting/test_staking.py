@@ -1,3 +1,5 @@
+"""Stakes: worked by hand, optimal under their bounds, and never above them."""
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -56,14 +58,14 @@ def test_nothing_is_staked_without_an_edge_or_without_knowledge():
     assert stakes.tolist() == [0, 0, 0, 0, 0.05]
 
 
-def test_each_stake_is_a_quarter_of_kelly_up_to_the_cap():
+def test_a_stake_is_quarter_kelly_up_to_the_cap():
     # Full Kelly is 0.1 and 10; a quarter of the first is below the cap of 0.05, of the second above it.
     stakes = allocate([0.1, 0.1], [0.99, 0.0])
 
     assert stakes.tolist() == pytest.approx([0.025, 0.05])
 
 
-def test_equal_stakes_of_one_decision_time_are_scaled_down_together():
+def test_equal_stakes_share_the_bound_on_their_sum():
     spec = StakingSpec(kelly_fraction=1, max_stake_fraction=0.5, max_total_fraction=0.6)
     stakes = equal_stakes(["a", "a", "b", "a"], spec)
 
@@ -124,14 +126,14 @@ def test_no_bound_is_ever_exceeded(rows, spec):
 
 
 @given(strategies, specs)
-def test_the_bankroll_is_either_staked_or_kept(rows, spec):
+def test_losing_every_stake_leaves_the_rest_of_the_bankroll(rows, spec):
     mean, variance, group = map(np.array, zip(*rows, strict=True))
     stakes = allocate(mean, variance, spec, group)
-    kept = 1 - np.bincount(group, stakes)
+    unstaked = 1 - np.bincount(group, stakes)
 
-    assert (kept >= 1 - spec.max_total_fraction - 1e-9).all()
-    # Losing every stake in full leaves exactly what was kept: never less than nothing.
-    assert (1 + np.bincount(group, stakes * -1.0)).tolist() == pytest.approx(kept.tolist())
+    assert (unstaked >= 1 - spec.max_total_fraction - 1e-9).all()
+    # Losing every stake in full leaves exactly what was unstaked: never less than nothing.
+    assert (1 + np.bincount(group, stakes * -1.0)).tolist() == pytest.approx(unstaked.tolist())
 
 
 @given(strategies, specs, st.randoms(use_true_random=False))
@@ -157,7 +159,7 @@ def test_a_higher_probability_never_gets_a_lower_stake(probability, gain, loss):
     ("probability", "gain", "loss", "named"),
     [([1.1], [0.1], [0.1], "probability is 1.1"), ([0.5], [-0.1], [0.1], "gain"), ([0.5], [0.1], [-0.1], "loss")],
 )
-def test_impossible_moments_are_named(probability, gain, loss, named):
+def test_impossible_moments_are_refused_by_name(probability, gain, loss, named):
     with pytest.raises(InvalidInput, match=named):
         return_moments(probability, gain, loss)
 

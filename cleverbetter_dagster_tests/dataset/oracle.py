@@ -1,6 +1,6 @@
-"""The definitions of the dataset room, spelled out row by row: slow, obvious, and sharing no code with what they judge.
+"""The definitions of the package dataset, row by row: slow, simple, and without code of the package.
 
-A row is a plain dictionary. Nothing here sorts what need not be sorted, sums cumulatively or remembers anything.
+A row is a plain dictionary. Nothing is sorted without need, summed cumulatively or cached.
 """
 
 import math
@@ -18,8 +18,8 @@ def latest_runs(rows: list[Row], decision: str, as_of_end: datetime | None) -> l
     def run(row: Row) -> tuple[Any, ...]:
         return row["run_date"], row.get("created_at") or datetime.min.replace(tzinfo=row["run_date"].tzinfo), row["id"]
 
-    kept = [row for row in known if not any(_same_window(row, other) and run(other) > run(row) for other in known)]
-    return sorted(kept, key=lambda row: (row[decision], row["strategy_id"], row["start_date"], row["id"]))
+    latest = [row for row in known if not any(_same_window(row, other) and run(other) > run(row) for other in known)]
+    return sorted(latest, key=lambda row: (row[decision], row["strategy_id"], row["start_date"], row["id"]))
 
 
 def next_window(row: Row, rows: list[Row], decision: str) -> Row | None:
@@ -55,7 +55,7 @@ def features(row: Row, rows: list[Row], decision: str) -> dict[str, float]:
     sharpe = [min(max(past["sharpe_ratio"], -20.0), 20.0) for past in seen]
     weights = [0.5 ** (age / 6) for age in range(24)]
     risk = math.sqrt(fmean(value**2 for value in roi[:12]))
-    found = {
+    computed = {
         "sharpe_ratio": sharpe[0],
         "profit_factor": min(row["profit_factor"], 10.0),
         "no_losing_bet": float(row["profit_factor"] >= 999),
@@ -70,11 +70,11 @@ def features(row: Row, rows: list[Row], decision: str) -> dict[str, float]:
         "ewm_roi": sum(w * v for w, v in zip(weights, roi, strict=False)) / sum(weights[: len(roi)]),
     }
     for name in ("roi", "max_drawdown", "win_rate", "total_bets"):
-        found[name] = row[name]
+        computed[name] = row[name]
     for k in (3, 6, 12):
-        found[f"mean_roi_{k}"] = fmean(roi[:k])
-        found[f"profitable_share_{k}"] = fmean(profitable[:k])
-    return found | _estimates(seen, everybody, rows, decision)
+        computed[f"mean_roi_{k}"] = fmean(roi[:k])
+        computed[f"profitable_share_{k}"] = fmean(profitable[:k])
+    return computed | _estimates(seen, everybody, rows, decision)
 
 
 def cut_times(times: list[datetime], shares: list[float]) -> list[datetime]:

@@ -1,4 +1,4 @@
-"""Random rows to try definitions on: gaps, overlaps, reruns, ties, several methods, microseconds, sentinels."""
+"""Random rows for tests: gaps, overlaps, repeated runs, ties, several methods, microseconds, sentinels."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta

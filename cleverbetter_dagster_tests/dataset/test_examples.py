@@ -44,7 +44,7 @@ def test_an_unlabelled_row_is_no_example() -> None:
         Examples(panel_of(0.1, 0.2))
 
 
-def test_too_few_examples_are_refused_with_both_numbers_and_the_way_around() -> None:
+def test_too_few_examples_are_refused_with_the_remedy() -> None:
     with pytest.raises(NotEnoughRows, match=r"999 usable examples, 1000 needed.*min_composite_score.*min_examples"):
         check_enough(999, spec(min_examples=1000, min_composite_score=0.3))
     check_enough(1000, spec(min_examples=1000))

@@ -1,4 +1,4 @@
-"""Features say what was known at the decision, no more; the oracle spells each one out."""
+"""Features contain only what was known at the decision time; an oracle computes each one the slow way."""
 
 import numpy as np
 import pandas as pd
@@ -113,9 +113,9 @@ def test_a_feature_added_in_one_place_reaches_the_models(monkeypatch: pytest.Mon
 @given(row_lists(min_size=1), st.sampled_from(["end_date", "run_date"]))
 def test_features_agree_with_the_oracle(rows: list[Row], decision: DecisionTime) -> None:
     panel = build_panel(frame(rows), None, spec(decision_time=decision)).set_index("id")
-    kept = oracle.latest_runs(rows, decision, None)
-    for row in kept:
-        expected = oracle.features(row, kept, decision)
+    latest = oracle.latest_runs(rows, decision, None)
+    for row in latest:
+        expected = oracle.features(row, latest, decision)
         computed = panel.loc[row["id"], list(FEATURES)].astype(float)
         assert set(expected) == set(computed.index)
         assert np.isfinite(computed).all()

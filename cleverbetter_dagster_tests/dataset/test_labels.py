@@ -15,7 +15,7 @@ def labels(*rows: Row, **options: object) -> pd.DataFrame:
     return build_panel(frame(list(rows)), None, spec(**options)).set_index("id")
 
 
-def test_label_is_one_where_the_next_window_beats_the_threshold_and_zero_where_it_only_meets_it() -> None:
+def test_a_label_is_one_only_above_the_threshold() -> None:
     rows = [
         example_row(id="a", start_day=0, end_day=10),
         example_row(id="b", start_day=10, end_day=20, roi=0.05),
@@ -43,7 +43,7 @@ def test_a_window_that_overlaps_this_one_is_not_the_next() -> None:
     assert panel.loc["a", "next_id"] == "follows"
 
 
-def test_of_two_following_windows_the_one_known_first_counts_though_it_starts_later() -> None:
+def test_the_next_window_is_the_one_known_first() -> None:
     panel = labels(
         example_row(id="a", start_day=0, end_day=10),
         example_row(id="starts_first", start_day=10, end_day=40),
@@ -58,7 +58,7 @@ def test_another_strategy_or_method_is_never_the_next_window(other: dict[str, st
     assert panel["label"].isna().all()
 
 
-def test_a_window_of_no_length_at_this_very_end_is_not_later() -> None:
+def test_a_zero_length_window_is_not_the_next() -> None:
     panel = labels(
         example_row(id="a", start_day=0, end_day=10),
         example_row(id="instant", start_day=10, end_day=10),
@@ -67,7 +67,7 @@ def test_a_window_of_no_length_at_this_very_end_is_not_later() -> None:
     assert panel.loc[["a", "instant"], "next_id"].tolist() == ["b", "b"]
 
 
-def test_a_gap_of_one_microsecond_is_a_next_window_and_an_overlap_of_one_is_not() -> None:
+def test_an_overlap_of_one_microsecond_is_no_next_window() -> None:
     end = example_row()["end_date"] + pd.Timedelta(microseconds=1)
     panel = labels(example_row(id="a"), example_row(id="b", start_date=end, end_day=20))
     assert panel.loc["a", "next_id"] == "b"
@@ -75,7 +75,7 @@ def test_a_gap_of_one_microsecond_is_a_next_window_and_an_overlap_of_one_is_not(
     assert panel.loc["a", "next_id"] is None
 
 
-def test_an_outcome_known_before_the_decision_makes_no_example_when_decisions_are_made_at_run_date() -> None:
+def test_an_outcome_known_before_the_decision_is_no_label() -> None:
     rows = [
         example_row(id="a", start_day=0, end_day=10, run_day=50),
         example_row(id="b", start_day=10, end_day=20, run_day=50),
@@ -91,15 +91,15 @@ def test_an_outcome_known_before_the_decision_makes_no_example_when_decisions_ar
 @given(row_lists(), st.sampled_from(["end_date", "run_date"]))
 def test_labels_agree_with_the_oracle_on_random_rows(rows: list[Row], decision: DecisionTime) -> None:
     panel = build_panel(frame(rows), None, spec(decision_time=decision)).set_index("id")
-    kept = oracle.latest_runs(rows, decision, None)
-    assert panel.index.tolist() == [row["id"] for row in kept]
-    for row in kept:
-        expected = oracle.next_window(row, kept, decision)
-        found = panel.loc[row["id"]]
+    latest = oracle.latest_runs(rows, decision, None)
+    assert panel.index.tolist() == [row["id"] for row in latest]
+    for row in latest:
+        expected = oracle.next_window(row, latest, decision)
+        labelled = panel.loc[row["id"]]
         if expected is None:
-            assert pd.isna(found["label"]) and pd.isna(found["label_time"]) and found["next_id"] is None
+            assert pd.isna(labelled["label"]) and pd.isna(labelled["label_time"]) and labelled["next_id"] is None
         else:
-            assert found["next_id"] == expected["id"]
-            assert found["label_time"] == expected[decision] and found["label_time"] > found["decision_time"]
-            assert found["next_roi"] == expected["roi"]
-            assert found["label"] == float(expected["roi"] > 0)
+            assert labelled["next_id"] == expected["id"]
+            assert labelled["label_time"] == expected[decision] and labelled["label_time"] > labelled["decision_time"]
+            assert labelled["next_roi"] == expected["roi"]
+            assert labelled["label"] == float(expected["roi"] > 0)

@@ -1,4 +1,4 @@
-"""The law: what becomes known after a moment changes nothing that was available at that moment, to the last bit.
+"""The rule: rows that become known after a moment change nothing that was available then, to the last bit.
 
 Available at T are the features of every row decided by T, every label known by T, and, at the end of an as_of month,
 the whole panel, its split and its folds. The order in which rows are stored never matters.
@@ -42,9 +42,7 @@ def parts_of(panel: pd.DataFrame) -> Partition | None:
 
 @settings(max_examples=30, deadline=None)
 @given(row_lists(min_size=6), row_lists(), moments)
-def test_another_future_changes_no_feature_and_no_label_that_was_available(
-    rows: list[Row], others: list[Row], moment: pd.Timestamp
-) -> None:
+def test_later_rows_change_no_known_feature_or_label(rows: list[Row], others: list[Row], moment: pd.Timestamp) -> None:
     panel = build_panel(frame(rows), None, spec())
     changed = build_panel(frame(with_another_future(rows, others, "end_date", moment)), None, spec())
     for before, after in zip(available(panel, moment), available(changed, moment), strict=True):
@@ -53,7 +51,7 @@ def test_another_future_changes_no_feature_and_no_label_that_was_available(
 
 @settings(max_examples=30, deadline=None)
 @given(row_lists(min_size=12, max_size=30, longest_days=2), row_lists(), moments, decisions)
-def test_another_future_changes_nothing_of_an_as_of(
+def test_later_rows_change_nothing_of_an_as_of(
     rows: list[Row], others: list[Row], moment: pd.Timestamp, decision: DecisionTime
 ) -> None:
     end = moment + pd.Timedelta(microseconds=1)
@@ -83,9 +81,7 @@ def test_the_order_of_the_rows_changes_nothing(rows: list[Row], decision: Decisi
 
 @settings(max_examples=16, deadline=None)
 @given(row_lists(min_size=16, max_size=30, longest_days=1), row_lists())
-def test_what_is_fitted_on_is_untouched_by_whatever_is_known_after_the_part_that_judges_it_began(
-    rows: list[Row], others: list[Row]
-) -> None:
+def test_later_rows_never_change_the_rows_fitted_on(rows: list[Row], others: list[Row]) -> None:
     panel = build_panel(frame(rows), None, spec())
     parts = parts_of(panel)
     if parts is None:
@@ -95,8 +91,8 @@ def test_what_is_fitted_on_is_untouched_by_whatever_is_known_after_the_part_that
         fitted = getattr(parts, name).frame.set_index("id")
         changed = build_panel(frame(with_another_future(rows, others, "end_date", pd.Timestamp(border))), None, spec())
         columns = [*feature_columns(fitted), "label", "next_roi"]
-        found = changed.set_index("id").reindex(index=fitted.index, columns=columns)
-        pd.testing.assert_frame_equal(found, fitted[columns], check_exact=True)
+        after = changed.set_index("id").reindex(index=fitted.index, columns=columns)
+        pd.testing.assert_frame_equal(after, fitted[columns], check_exact=True)
 
 
 @settings(max_examples=16, deadline=None)

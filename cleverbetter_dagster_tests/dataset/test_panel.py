@@ -1,4 +1,4 @@
-"""The panel holds the latest run of every window known, in one order, whatever order the rows came in."""
+"""The panel holds the latest known run of every window; its order does not depend on the order of the rows."""
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,7 @@ def ids(rows: list[Row], as_of_day: int | None = None, **options: object) -> lis
     return build_panel(frame(rows), end, spec(**options))["id"].tolist()
 
 
-def test_a_row_decided_at_the_end_of_as_of_is_not_known_yet() -> None:
+def test_a_row_decided_at_the_end_is_not_known() -> None:
     rows = [example_row(id="a", end_day=9), example_row(id="b", end_day=10)]
     assert ids(rows, as_of_day=10) == ["a"]
     assert ids(rows, as_of_day=11) == ["a", "b"]
@@ -31,7 +31,7 @@ def test_of_a_windows_runs_the_latest_counts() -> None:
     assert ids(rows) == ["b"]
 
 
-def test_runs_of_one_moment_are_told_apart_by_when_they_were_written_then_by_id() -> None:
+def test_of_two_equal_runs_the_one_written_later_counts() -> None:
     noon, one = EPOCH + pd.Timedelta(hours=12), EPOCH + pd.Timedelta(hours=13)
     assert ids([example_row(id="a", created_at=one), example_row(id="b", created_at=noon)]) == ["a"]
     assert ids([example_row(id="a", created_at=None), example_row(id="b", created_at=noon)]) == ["b"]
@@ -43,13 +43,13 @@ def test_another_method_is_another_window_not_another_run() -> None:
     assert ids([example_row(id="a", method="monte_carlo"), example_row(id="b", run_day=30)]) == ["a", "b"]
 
 
-def test_a_run_not_yet_made_supersedes_nothing_when_decisions_are_made_at_run_date() -> None:
+def test_a_later_run_does_not_replace_a_known_one() -> None:
     rows = [example_row(id="first", run_day=20), example_row(id="again", run_day=40)]
     assert ids(rows, as_of_day=30, decision_time="run_date") == ["first"]
     assert ids(rows, as_of_day=50, decision_time="run_date") == ["again"]
 
 
-def test_rows_stand_in_order_of_decision_strategy_start_and_id_on_a_fresh_index() -> None:
+def test_rows_are_sorted_on_a_fresh_index() -> None:
     rows = [
         example_row(id="d", strategy_id="lure"),
         example_row(id="c", start_day=2),
@@ -90,7 +90,7 @@ def test_dates_of_another_zone_and_precision_mean_the_same_moments() -> None:
     assert feature_frame(zoned, spec())["windows_seen"].tolist() == [1.0, 2.0]
 
 
-def test_rows_that_are_not_canonical_are_refused_with_what_is_wrong() -> None:
+def test_rows_that_are_not_canonical_are_refused() -> None:
     rows = frame([example_row(id="a"), example_row(id="b", end_day=20)])
     with pytest.raises(DataError, match=r"lack roi, total_bets"):
         build_panel(rows.drop(columns=["roi", "total_bets"]), None, spec())
@@ -100,7 +100,7 @@ def test_rows_that_are_not_canonical_are_refused_with_what_is_wrong() -> None:
         build_panel(rows.assign(end_date=rows["end_date"].dt.tz_localize(None)), None, spec())
 
 
-def test_every_run_of_a_window_gets_the_features_of_its_latest() -> None:
+def test_all_runs_of_a_window_get_the_latest_features() -> None:
     rows = frame([example_row(id="again", run_day=30, roi=0.2), example_row(id="first", roi=0.1)])
     features = feature_frame(rows, spec())
     assert features["roi"].tolist() == [0.2, 0.2]

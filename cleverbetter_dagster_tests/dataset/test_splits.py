@@ -1,4 +1,4 @@
-"""Parts and folds are cut between moments, and nothing fitted on was labelled after the part that judges it began."""
+"""Parts and folds never separate rows of one time, and labels of fitted rows were known when the next part started."""
 
 import numpy as np
 import pandas as pd
@@ -41,7 +41,7 @@ def test_ten_decision_times_are_cut_six_two_two() -> None:
     assert parts.split.unlabelled_rows == 1 and parts.split.purged_rows == 0
 
 
-def test_a_label_known_exactly_when_the_next_part_starts_is_kept_and_one_known_later_is_purged() -> None:
+def test_a_label_known_after_the_next_part_starts_is_purged() -> None:
     rows = [
         *months(11),
         example_row(id="in_time", strategy_id="lure", start_day=2, end_day=3),
@@ -70,7 +70,7 @@ def test_the_quality_filter_chooses_examples_and_is_counted() -> None:
     assert not any(parts.train.ids.str.startswith("lure"))
 
 
-def test_a_rolling_window_takes_examples_of_whole_calendar_months_and_leaves_histories_alone() -> None:
+def test_a_rolling_window_limits_examples_but_not_histories() -> None:
     rows = months(
         120
     )  # decided on days 1 to 120 of 2021: 31 - 1 in January, 28 in February, ...; the last has no label
@@ -91,20 +91,14 @@ def test_a_stored_rolling_split_stays_where_it_was_cut() -> None:
     assert later.split.train == split.train and later.split.validation == split.validation
 
 
-def test_a_split_stored_before_there_were_rolling_windows_takes_all_history() -> None:
-    split = split_examples(panel_of(months(11)), spec()).split
-    older = split.model_dump(mode="json", exclude={"examples_from"})
-    assert TemporalSplit.model_validate(older) == split
-
-
-def test_a_split_is_told_in_counts_and_dates() -> None:
+def test_a_split_has_counts_and_dates() -> None:
     split = split_examples(panel_of(months(11, roi=0.1)), spec()).split
     assert (split.train.rows, split.train.positives) == (6, 6)
     assert (split.train.first_decision, split.train.last_decision, split.train.last_label) == (day(1), day(6), day(7))
     assert (split.test.first_decision, split.test.last_decision, split.test.last_label) == (day(9), day(10), day(11))
 
 
-def test_a_stored_split_cuts_the_same_panel_into_the_same_parts() -> None:
+def test_a_stored_split_gives_the_same_parts_again() -> None:
     panel = panel_of(months(30) + months(25, "lure", first=3))
     parts = split_examples(panel, spec(embargo_days=0.5, min_composite_score=0.2))
     again = apply_split(panel, TemporalSplit.model_validate_json(parts.split.model_dump_json()))
@@ -113,7 +107,7 @@ def test_a_stored_split_cuts_the_same_panel_into_the_same_parts() -> None:
         pd.testing.assert_frame_equal(getattr(again, name).frame, getattr(parts, name).frame)
 
 
-def test_a_stored_split_keeps_its_borders_when_more_rows_are_known() -> None:
+def test_a_stored_split_keeps_its_borders_with_more_rows() -> None:
     split = split_examples(panel_of(months(11)), spec()).split
     later = apply_split(panel_of(months(15)), split)
     assert later.split.test_start == split.test_start
@@ -127,7 +121,7 @@ def test_too_few_decision_times_are_refused_with_both_numbers() -> None:
         split_examples(panel_of([]), spec())
 
 
-def test_a_part_left_empty_by_the_embargo_is_refused_by_name() -> None:
+def test_a_part_emptied_by_the_embargo_is_refused() -> None:
     with pytest.raises(NotEnoughRows, match=r"train part is empty: of 6 rows"):
         split_examples(panel_of(months(11)), spec(embargo_days=50))
 
@@ -144,7 +138,7 @@ def test_a_part_left_empty_by_the_embargo_is_refused_by_name() -> None:
         {"minimum": 3},
     ],
 )
-def test_a_spec_that_cannot_be_meant_is_refused(values: dict[str, object]) -> None:
+def test_an_impossible_spec_is_refused(values: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         DatasetSpec(**values)
 
@@ -155,7 +149,7 @@ def test_folds_expand_and_only_look_forward() -> None:
     assert [(fit.tolist(), score.tolist()) for fit, score in folds] == [([0, 1], [2, 3]), ([0, 1, 2, 3], [4, 5])]
 
 
-def test_folds_refer_to_the_order_given_and_never_cut_a_moment() -> None:
+def test_folds_never_separate_rows_of_one_time() -> None:
     decided = pd.Series([day(n) for n in (2, 0, 1, 0, 2, 1)])
     folds = temporal_folds(decided, decided + pd.Timedelta(days=1), 2)
     assert [(fit.tolist(), score.tolist()) for fit, score in folds] == [([1, 3], [2, 5]), ([1, 2, 3, 5], [0, 4])]
@@ -170,7 +164,7 @@ def test_folds_leave_out_labels_not_known_when_the_fold_starts() -> None:
         temporal_folds(decided, labelled, 1, embargo=pd.Timedelta(days=1))
 
 
-def test_too_few_moments_for_the_folds_are_refused_with_both_numbers() -> None:
+def test_too_few_times_for_the_folds_are_refused() -> None:
     decided = pd.Series([day(0), day(1), day(1)])
     with pytest.raises(
         NotEnoughRows, match=r"2 distinct decision times among 3 examples, at least 4 needed for 3 folds"
@@ -191,7 +185,7 @@ _specs = st.builds(
 
 @settings(max_examples=40, deadline=None)
 @given(row_lists(min_size=20, max_size=35, longest_days=1), _specs)
-def test_parts_agree_with_the_oracle_and_purge_holds_for_every_row(rows: list[Row], chosen: DatasetSpec) -> None:
+def test_parts_agree_with_the_oracle(rows: list[Row], chosen: DatasetSpec) -> None:
     panel = build_panel(frame(rows), None, chosen)
     minimum = chosen.min_composite_score
     usable = panel[panel["label"].notna() & (panel["composite_score"] >= (minimum or 0))]

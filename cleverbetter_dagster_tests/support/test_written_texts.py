@@ -43,7 +43,7 @@ FILES = {
 }
 
 
-def test_it_is_found_in_every_kind_of_file(tmp_path: Path) -> None:
+def test_a_secret_is_seen_in_every_kind_of_file(tmp_path: Path) -> None:
     for name, content in (FILES | {"clean.log": b"all is well"}).items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(content)
@@ -61,7 +61,7 @@ def test_it_is_found_in_every_kind_of_file(tmp_path: Path) -> None:
         ("text[]", [SECRET]),
     ],
 )
-def test_it_is_found_in_every_schema(database: Settings, kind: str, value: object) -> None:
+def test_a_secret_is_seen_in_every_schema(database: Settings, kind: str, value: object) -> None:
     with closing(psycopg_connect(database, "rows", autocommit=True)) as connection:
         connection.execute("CREATE SCHEMA elsewhere")
         connection.execute(f"CREATE TABLE elsewhere.kept (id int, value {kind})")

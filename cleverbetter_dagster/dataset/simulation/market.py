@@ -1,10 +1,9 @@
-"""A simulated market of races: what the crowd believes, what it charges, and what is true.
+"""A simulated market of races: the crowd's beliefs, its prices, and the results.
 
-Every runner falls into a *cell* by what a strategy can see before the race: odds band, rank in the betting,
-region, whether the price shortened or drifted, and how liquid the race is. The crowd is wrong in three ways:
-longshots are overbet everywhere (favourite-longshot bias), whole groups of cells are mispriced by an amount
-that differs between groups and drifts from month to month, and every single price has noise. Strategies earn
-or lose through these alone: no edge is ever drawn for a strategy.
+Every runner belongs to a *cell* by what a strategy can see before the race: odds band, rank in the betting, region,
+price movement and liquidity of the race. The crowd makes three mistakes: it bets too much on longshots
+(favourite-longshot bias), it misprices whole groups of cells by an amount that changes from month to month, and every
+single price has noise. Strategies earn or lose through these mistakes only: no strategy is given an edge.
 """
 
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 from cleverbetter_dagster.betting.arrays import FloatArray, IntArray
 
@@ -24,7 +24,7 @@ CELL_SHAPE = (7, 5, 8, 3, 2)
 RACES_PER_MONTH = 1_300
 FEWEST_RUNNERS, MOST_RUNNERS = 6, 12
 LEAST_ODDS = 1.01
-"""The lowest odds an exchange takes."""
+"""The lowest odds that an exchange accepts."""
 
 _TRUE_EXPONENT = 1.04  # above 1: favourites win more often than the crowd believes
 _PRICE_NOISE = 0.10
@@ -33,16 +33,15 @@ _MEAN_VOLUME = 35_000.0
 
 
 class _Effect(NamedTuple):
-    """Log-odds by which the crowd misprices the groups spanned by some of a cell's coordinates."""
+    """Log-odds by which the crowd misprices groups of cells. A group shares the cell's coordinates on `axes`."""
 
     axes: tuple[int, ...]
     lasting: float
-    """Standard deviation between groups of the part that stays."""
+    """Standard deviation between groups of the constant part."""
     drifting: float
-    """Standard deviation of the part that reverts to 0 as an AR(1)."""
+    """Standard deviation of the part that follows an AR(1) around 0."""
     fleeting: float
-    """Standard deviation of a part drawn anew every month, shared by all who bet there: nobody can learn
-    it."""
+    """Standard deviation of the part that is drawn again every month, so that nobody can learn it."""
 
 
 _EFFECTS = (
@@ -56,21 +55,21 @@ _EFFECTS = (
 
 @dataclass(frozen=True, eq=False)
 class Runners:
-    """Every runner of one month, races in order of time. All fields have shape (n_runners,)."""
+    """All runners of one month, races in order of time. Every field has shape (n_runners,)."""
 
     cell: IntArray
     day: IntArray
     """Day of the month, 0 for the first."""
     belief: FloatArray
-    """The crowd's win probability; sums to 1 over a race."""
+    """Win probability that the crowd believes in; sums to 1 over a race."""
     back_odds: FloatArray
     lay_odds: FloatArray
     rank: IntArray
-    """In the betting, 1 for the favourite."""
+    """Rank in the betting, 1 for the favourite."""
     drift: FloatArray
-    """Log change of the odds before the off, negative where they shortened."""
+    """Log change of the odds before the race, negative if they shortened."""
     volume: FloatArray
-    """Matched on the runner, in money."""
+    """Money matched on the runner."""
     overround: FloatArray
     """Of the race: sum of 1 / back odds over its runners."""
     field_size: IntArray
@@ -78,7 +77,7 @@ class Runners:
 
 
 def mispricing(rng: np.random.Generator, months: int) -> FloatArray:
-    """Log-odds by which the runners of a cell are better than believed, shape (months, cells)."""
+    """Log-odds by which the runners of each cell are better than believed, shape (months, cells)."""
     total = np.zeros((months, *CELL_SHAPE))
     for effect, source in zip(_EFFECTS, rng.spawn(len(_EFFECTS)), strict=True):
         shape = tuple(size if axis in effect.axes else 1 for axis, size in enumerate(CELL_SHAPE))
@@ -92,10 +91,16 @@ def mispricing(rng: np.random.Generator, months: int) -> FloatArray:
 
 
 def race_month(rng: np.random.Generator, mispriced: FloatArray, days: int) -> Runners:
-    """Simulate the races of a month of `days`; `mispriced`: one month of `mispricing`, shape (cells,)."""
+    """Simulate the races of a month.
+
+    Args:
+        rng: source of randomness.
+        mispriced: one month of `mispricing`, shape (cells,).
+        days: length of the month.
+    """
     size = rng.integers(FEWEST_RUNNERS, MOST_RUNNERS + 1, RACES_PER_MONTH)
     runs = np.arange(MOST_RUNNERS) < size[:, None]
-    belief = _softmax(np.where(runs, rng.normal(0.0, 1.0, runs.shape), -np.inf))
+    belief = softmax(np.where(runs, rng.normal(0.0, 1.0, runs.shape), -np.inf), axis=1)
     race, seat = np.nonzero(runs)
     liquidity = rng.normal(0.0, 0.6, RACES_PER_MONTH)
     overround = 1.012 + 0.012 * np.exp(-liquidity) * rng.uniform(0.5, 1.5, RACES_PER_MONTH)
@@ -129,12 +134,7 @@ def race_month(rng: np.random.Generator, mispriced: FloatArray, days: int) -> Ru
 
 
 def _winners(rng: np.random.Generator, ability: FloatArray, runs: NDArray[np.bool_]) -> IntArray:
-    """Seat of each race's winner, drawn with probability proportional to exp(ability) (Gumbel-max trick)."""
-    luck = np.full(runs.shape, -np.inf)
-    luck[runs] = ability + rng.gumbel(size=len(ability))
-    return np.argmax(luck, axis=1)
-
-
-def _softmax(log_weight: FloatArray) -> FloatArray:
-    weight = np.exp(log_weight - log_weight.max(axis=1, keepdims=True))
-    return weight / weight.sum(axis=1, keepdims=True)
+    """Seat of the winner of each race, drawn with a probability proportional to exp(ability) (Gumbel-max trick)."""
+    performance = np.full(runs.shape, -np.inf)
+    performance[runs] = ability + rng.gumbel(size=len(ability))
+    return np.argmax(performance, axis=1)

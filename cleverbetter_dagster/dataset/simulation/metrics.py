@@ -1,4 +1,4 @@
-"""Simulated bets of one month, and the numbers of its rows, measured as an evaluation measures them."""
+"""The bets of one simulated month, and the numbers of its rows, measured by the functions that evaluations use."""
 
 import numpy as np
 import pandas as pd
@@ -22,7 +22,7 @@ UNDEFINED = {"sharpe_ratio": 0.0, "profit_factor": 999.0}
 def place_bets(strategies: Strategies, runners: Runners, month: int) -> pd.DataFrame:
     """Bet a flat stake on every runner in a strategy's cells, while the capital covers the liability.
 
-    Strategies not yet begun, or with fewer than `LEAST_BETS` runners to bet on, have no bets.
+    A strategy has no bets before its first month, or with fewer than `LEAST_BETS` runners to bet on.
 
     Returns:
         One line per bet, by strategy and then in order of time: `strategy`, its number; `runner`, a position among the
@@ -39,7 +39,7 @@ def place_bets(strategies: Strategies, runners: Runners, month: int) -> pd.DataF
 
 
 def _settle(lays: NDArray[np.bool_], runners: Runners, runner: IntArray) -> tuple[FloatArray, FloatArray]:
-    """Profit after commission on winnings, and what the bet could lose."""
+    """Profit of each bet after commission on winnings, and the most that it could lose."""
     won, lay_loss = runners.won[runner], STAKE * (runners.lay_odds[runner] - 1.0)
     backed = np.where(won, STAKE * (runners.back_odds[runner] - 1.0) * (1.0 - COMMISSION), -STAKE)
     laid = np.where(won, -lay_loss, STAKE * (1.0 - COMMISSION))
@@ -47,7 +47,7 @@ def _settle(lays: NDArray[np.bool_], runners: Runners, runner: IntArray) -> tupl
 
 
 def row_metrics(bets: pd.DataFrame, days: int) -> pd.DataFrame:
-    """One line per strategy that bet: its number as `strategy`, and the metrics of its row upstream."""
+    """One line per strategy that bet: its number as `strategy`, and the metrics of its row."""
     numbers, first = np.unique(bets["strategy"], return_index=True)
     profits = np.split(bets["profit"].to_numpy(), first)[1:]
     capital = [INITIAL_CAPITAL + np.append(0.0, np.cumsum(own)) for own in profits]
@@ -68,13 +68,12 @@ def row_metrics(bets: pd.DataFrame, days: int) -> pd.DataFrame:
 
 
 def composite_score(metrics: pd.DataFrame) -> pd.Series:
-    """The upstream service's mark of backtests, 0..1; it agrees with its rows to about 0.01.
+    """The upstream service's score of backtests, 0..1; it agrees with real rows to about 0.01.
 
     Half of it is a quality score: Sharpe ratio (30%, scaled from -2..3), return on capital (20%, -0.5..1),
-    profit factor (20%, 0..3), drawdown (15%, 0.5..0) and win rate (15%, 0..1), each clipped to 0..1. The
-    other half is the return again on the same scale: upstream takes the mean of its Monte Carlo and
-    walk-forward returns there, two more estimates of the row's own return. Arithmetic on the row, so never a
-    label.
+    profit factor (20%, 0..3), drawdown (15%, 0.5..0) and win rate (15%, 0..1), each clipped to 0..1. The other half is
+    the return again on the same scale; upstream takes the mean of two more estimates of the return there, by Monte
+    Carlo and walk-forward.
     """
     gain = _scaled(metrics["total_return"], -0.5, 1.0)
     quality = (
@@ -90,9 +89,9 @@ def composite_score(metrics: pd.DataFrame) -> pd.Series:
 def row_features(bets: pd.DataFrame, runners: Runners, days: int) -> pd.DataFrame:
     """Market features of every row, in the order of `row_metrics`.
 
-    `consistency_score` is the share of the month's thirds that made money, `overfit_score` the profit per
-    bet of the first two thirds minus that of the last, `monte_carlo_var..` the return that resampling the
-    bets falls below in 5% (1%) of draws, in its normal limit.
+    `consistency_score` is the share of the month's thirds that made money. `overfit_score` is the profit per bet of the
+    first two thirds minus that of the last. `monte_carlo_var95` (`99`) is the return that resampled bets fall below in
+    5% (1%) of draws, by the normal approximation.
     """
     seen = pd.DataFrame(
         {

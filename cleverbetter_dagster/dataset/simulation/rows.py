@@ -1,8 +1,8 @@
-"""Simulated rows in the layout of the upstream tables, for trying the program without a backtesting service.
+"""Simulated rows in the layout of the upstream tables, to try the program without a backtesting service.
 
-Strategies bet on simulated races bet by bet (`sample_market`, `sample_strategies`), and every number of a
-row is measured from those bets (`sample_metrics`): skill is hidden in noise that shrinks with the number of
-bets, as it is in real rows, and is lost again as the market's mistakes drift.
+Strategies (`strategies`) bet on simulated races (`market`), and every number of a row is measured from these bets
+(`metrics`). As in real rows, skill is hidden in noise that shrinks with the number of bets, and it is lost when the
+mistakes of the market change.
 """
 
 from typing import Annotated
@@ -17,6 +17,7 @@ from cleverbetter_dagster.dataset.as_of import AsOf, months_of
 from cleverbetter_dagster.dataset.simulation.market import CELL_SHAPE, mispricing, race_month
 from cleverbetter_dagster.dataset.simulation.metrics import place_bets, row_features, row_metrics
 from cleverbetter_dagster.dataset.simulation.strategies import Strategies, draw_strategies
+from cleverbetter_dagster.settings import Month
 
 METHOD = "historical_replay"
 
@@ -42,12 +43,12 @@ RESULT_COLUMNS = (
 
 
 class SimulationSpec(BaseModel):
-    """What to simulate. The same spec always gives the same rows, ids included; more months only add rows."""
+    """What to simulate. The same spec always gives the same rows and ids; more months only add rows."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     n_strategies: Annotated[int, Field(ge=1, le=5_000)] = 400
-    first_month: Annotated[str, Field(pattern=r"^\d{4}-(0[1-9]|1[0-2])$")] = "2020-01"
+    first_month: Month = "2020-01"
     months: Annotated[int, Field(ge=1, le=600)] = 48
     seed: Annotated[int, Field(ge=0)] = 8
 
@@ -57,8 +58,8 @@ def simulate_rows(spec: SimulationSpec | None = None) -> tuple[pd.DataFrame, pd.
 
     Returns:
         Backtest rows (columns `RESULT_COLUMNS`) and market features (`backtest_result_id`, `computed_at`,
-        and `features`, a JSON object as text), one line of each per strategy and month with at least ten
-        bets, in order of month. No value is missing.
+        and `features`, a JSON object as text): one line of each per strategy and month with at least ten
+        bets, in order of months. No value is missing.
     """
     spec = spec or SimulationSpec()
     world, *monthly = np.random.default_rng(spec.seed).spawn(spec.months + 1)
@@ -76,7 +77,7 @@ def simulate_rows(spec: SimulationSpec | None = None) -> tuple[pd.DataFrame, pd.
 
 
 def _cell_share(rng: np.random.Generator, mispriced: FloatArray) -> FloatArray:
-    """Share of all runners in every cell, from a month of races nobody bets on."""
+    """Share of all runners in each cell, from a month of races without bets."""
     cells = race_month(rng, mispriced[0], days=30).cell
     return np.bincount(cells, minlength=int(np.prod(CELL_SHAPE))) / len(cells)
 
@@ -98,7 +99,7 @@ def _rows_of_month(
 
 
 def _recommendation(results: pd.DataFrame, consistency: pd.Series) -> np.ndarray:
-    """Upstream's verdict on a row, from its own numbers."""
+    """Upstream's recommendation for each row, from its own numbers."""
     score, profit = results["composite_score"], results["total_return"]
     accept = (score > 0.7) & (profit > 0) & (consistency > 0.6)
     reject = (score < 0.4) | (profit < 0) | (consistency < 0.4)
@@ -106,7 +107,7 @@ def _recommendation(results: pd.DataFrame, consistency: pd.Series) -> np.ndarray
 
 
 def _ids(spec: SimulationSpec, strategy: pd.Series, start: pd.Series) -> tuple[np.ndarray, list[str]]:
-    """Ids of strategies and rows: functions of what they name and of the spec, but for its length."""
+    """Ids of strategies and rows. They depend on the spec except for its number of months."""
     world = uuid5(NAMESPACE_URL, f"sample-rows/{spec.seed}/{spec.n_strategies}/{spec.first_month}")
     names = np.array([str(uuid5(world, f"strategy/{number}")) for number in range(spec.n_strategies)], dtype=object)
     windows = zip(strategy.tolist(), months_of(start).astype(str).tolist(), strict=True)
@@ -114,6 +115,6 @@ def _ids(spec: SimulationSpec, strategy: pd.Series, start: pd.Series) -> tuple[n
 
 
 def _feature_table(results: pd.DataFrame, features: pd.DataFrame) -> pd.DataFrame:
-    # No key or number holds a space, so that each word is one line's object; no lines, no words.
+    # No key or number contains a space, so each word of the text is the object of one line.
     lines = features.round(6).to_json(orient="records", lines=True).split()
     return pd.DataFrame({"backtest_result_id": results["id"], "computed_at": results["created_at"], "features": lines})

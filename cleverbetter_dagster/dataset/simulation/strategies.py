@@ -1,4 +1,4 @@
-"""Simulated strategies: a side of the market, and the cells whose runners it bets on."""
+"""Simulated strategies: each backs or lays the runners of some cells."""
 
 from dataclasses import dataclass
 
@@ -9,25 +9,25 @@ from cleverbetter_dagster.betting.arrays import FloatArray, IntArray
 from cleverbetter_dagster.dataset.simulation.market import CELL_SHAPE
 
 LEAST_SHARE, MOST_SHARE = 0.001, 0.25
-"""Of all runners: what a strategy must at least, and may at most, bet on."""
+"""Smallest and largest share of all runners that a strategy bets on."""
 
 LATE_SHARE, LATEST_START = 0.25, 24
-"""Share of the strategies that begin later than the first month, and the last month in which one may."""
+"""Share of the strategies that begin after the first month, and the last month in which one may begin."""
 
 _OPEN = (0.15, 0.5, 0.4, 0.4, 0.6)
-"""Chance that a rule leaves an axis of the cell open."""
+"""Probability that a rule leaves an axis of the cell open."""
 
 
 @dataclass(frozen=True, eq=False)
 class Strategies:
-    """n strategies."""
+    """A set of strategies, n in number."""
 
     lays: NDArray[np.bool_]
-    """Bets against its runners instead of on them, shape (n,)."""
+    """True for strategies that bet against their runners, shape (n,)."""
     cells: NDArray[np.bool_]
-    """Cells it bets in, shape (n, cells)."""
+    """Cells that each strategy bets in, shape (n, cells)."""
     first_month: IntArray
-    """Month of its first backtest, shape (n,)."""
+    """Number of the month of the first backtest, shape (n,)."""
 
     def __len__(self) -> int:
         return len(self.lays)
@@ -37,25 +37,25 @@ def draw_strategies(rng: np.random.Generator, count: int, cell_share: FloatArray
     """Draw `count` strategies that bet often enough.
 
     Args:
-        rng: source of chance.
-        count: how many.
+        rng: source of randomness.
+        count: number of strategies.
         cell_share: share of all runners in each cell, shape (cells,).
     """
-    kept: list[NDArray[np.bool_]] = []
-    while sum(map(len, kept)) < count:
+    accepted: list[NDArray[np.bool_]] = []
+    while sum(map(len, accepted)) < count:
         cells = _rules(rng, count)
         share = cells @ cell_share
-        kept.append(cells[(share >= LEAST_SHARE) & (share <= MOST_SHARE)])
+        accepted.append(cells[(share >= LEAST_SHARE) & (share <= MOST_SHARE)])
     late = rng.random(count) < LATE_SHARE
     return Strategies(
         lays=rng.random(count) < 0.5,
-        cells=np.concatenate(kept)[:count],
+        cells=np.concatenate(accepted)[:count],
         first_month=np.where(late, rng.integers(1, LATEST_START + 1, count), 0),
     )
 
 
 def _rules(rng: np.random.Generator, count: int) -> NDArray[np.bool_]:
-    """Cells of random rules: a run of neighbouring groups on each axis, often all of them."""
+    """Cells of random rules: on each axis some neighbouring groups, often all of them."""
     allowed = np.ones((count, *CELL_SHAPE), dtype=bool)
     for axis, groups in enumerate(CELL_SHAPE):
         width = np.where(rng.random(count) < _OPEN[axis], groups, rng.integers(1, groups // 2 + 1, count))

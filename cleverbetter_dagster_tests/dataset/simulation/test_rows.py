@@ -1,3 +1,5 @@
+"""Simulated rows: their layout, the bets behind them, and the skill hidden in them."""
+
 import json
 
 import numpy as np
@@ -26,7 +28,7 @@ CELLS = int(np.prod(CELL_SHAPE))
 
 
 @pytest.fixture(scope="module")
-def sample():
+def simulated():
     return simulate_rows(SPEC)
 
 
@@ -39,8 +41,8 @@ def everything(lays: bool) -> Strategies:
     return Strategies(np.array([lays]), np.ones((1, CELLS), dtype=bool), np.array([0]))
 
 
-def test_columns_are_those_of_the_upstream_tables(sample):
-    results, features = sample
+def test_columns_are_those_of_the_upstream_tables(simulated):
+    results, features = simulated
 
     assert tuple(results.columns) == RESULT_COLUMNS
     assert list(features.columns) == ["backtest_result_id", "computed_at", "features"]
@@ -50,8 +52,8 @@ def test_columns_are_those_of_the_upstream_tables(sample):
     )
 
 
-def test_every_row_is_one_strategy_and_month(sample):
-    results, _ = sample
+def test_every_row_is_one_strategy_and_month(simulated):
+    results, _ = simulated
 
     assert results["id"].is_unique
     assert not results.duplicated(["strategy_id", "start_date"]).any()
@@ -61,8 +63,8 @@ def test_every_row_is_one_strategy_and_month(sample):
     assert str(results["start_date"].dt.tz) == "UTC"
 
 
-def test_no_value_breaks_a_rule_of_the_schema(sample):
-    results, features = sample
+def test_no_value_breaks_a_rule_of_the_schema(simulated):
+    results, features = simulated
     metrics = results.rename(columns={"total_return": "roi"})
 
     assert not results.isna().any().any()
@@ -74,8 +76,8 @@ def test_no_value_breaks_a_rule_of_the_schema(sample):
     assert np.isfinite(numbers.to_numpy(dtype=float)).all()
 
 
-def test_the_return_is_the_change_of_the_capital(sample):
-    results, _ = sample
+def test_the_return_is_the_change_of_the_capital(simulated):
+    results, _ = simulated
     change = results["final_capital"] / results["initial_capital"] - 1
 
     np.testing.assert_allclose(results["total_return"], change, atol=1e-12)
@@ -84,24 +86,24 @@ def test_the_return_is_the_change_of_the_capital(sample):
     assert ((results["profit_factor"] > 1) == (results["total_return"] > 0))[results["total_return"].abs() > 1e-4].all()
 
 
-def test_the_same_spec_gives_the_same_rows_and_another_seed_others(sample):
+def test_only_the_same_seed_gives_the_same_rows(simulated):
     again = simulate_rows(SPEC)
 
-    pd.testing.assert_frame_equal(again[0], sample[0])
-    pd.testing.assert_frame_equal(again[1], sample[1])
+    pd.testing.assert_frame_equal(again[0], simulated[0])
+    pd.testing.assert_frame_equal(again[1], simulated[1])
     other, _ = simulate_rows(SPEC.model_copy(update={"seed": SPEC.seed + 1, "months": 2}))
-    assert not set(other["id"]) & set(sample[0]["id"])
-    assert not set(other["strategy_id"]) & set(sample[0]["strategy_id"])
+    assert not set(other["id"]) & set(simulated[0]["id"])
+    assert not set(other["strategy_id"]) & set(simulated[0]["strategy_id"])
 
 
-def test_more_months_only_add_rows(sample):
+def test_more_months_only_add_rows(simulated):
     shorter, shorter_features = simulate_rows(SPEC.model_copy(update={"months": 3}))
 
-    pd.testing.assert_frame_equal(shorter, sample[0].head(len(shorter)))
-    pd.testing.assert_frame_equal(shorter_features, sample[1].head(len(shorter)))
+    pd.testing.assert_frame_equal(shorter, simulated[0].head(len(shorter)))
+    pd.testing.assert_frame_equal(shorter_features, simulated[1].head(len(shorter)))
 
 
-def test_a_sample_too_small_to_bet_is_empty_with_all_its_columns():
+def test_a_simulation_without_bets_has_all_columns():
     results, features = simulate_rows(SimulationSpec(n_strategies=1, months=1, seed=_seed_without_a_bet()))
 
     assert (len(results), tuple(results.columns)) == (0, RESULT_COLUMNS)
@@ -115,7 +117,7 @@ def _seed_without_a_bet() -> int:
     )
 
 
-def test_beliefs_of_a_race_are_a_book_and_one_runner_wins(runners):
+def test_beliefs_of_a_race_sum_to_one(runners):
     first = _race_starts(runners)
     race = np.repeat(np.arange(len(first)), runners.field_size[first])
 
@@ -167,7 +169,7 @@ def test_mispricing_differs_between_cells_lasts_and_drifts():
 
 
 @pytest.mark.parametrize("lays", [False, True])
-def test_row_metrics_are_those_of_the_bets_one_by_one(runners, lays):
+def test_row_metrics_agree_with_single_bets(runners, lays):
     bets = place_bets(everything(lays), runners, month=0)
     row = row_metrics(bets, days=30).iloc[0]
     won, odds = runners.won, (runners.lay_odds if lays else runners.back_odds)
@@ -209,7 +211,7 @@ def test_market_features_are_means_over_the_bets(runners):
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_a_strategy_stops_when_its_capital_no_longer_covers_a_bet(seed):
+def test_a_strategy_stops_when_its_capital_is_too_small(seed):
     # Laying every runner of a world where longshots win far more often than believed.
     mispriced = np.zeros(CELL_SHAPE)
     mispriced[-1] = 3.0
@@ -223,7 +225,7 @@ def test_a_strategy_stops_when_its_capital_no_longer_covers_a_bet(seed):
     assert capital[-1] < liability[placed]
 
 
-def test_strategies_bet_neither_hardly_ever_nor_on_everything():
+def test_strategies_bet_on_a_bounded_share_of_runners():
     share = np.full(CELLS, 1 / CELLS)
     strategies = draw_strategies(np.random.default_rng(5), 200, share)
 
@@ -234,8 +236,8 @@ def test_strategies_bet_neither_hardly_ever_nor_on_everything():
     assert 0.6 < (strategies.first_month == 0).mean() < 0.9
 
 
-def test_skill_persists_but_hides_in_noise_that_shrinks_with_the_bets(sample):
-    results, _ = sample
+def test_skill_persists_and_noise_shrinks_with_bets(simulated):
+    results, _ = simulated
     ordered = results.sort_values(["strategy_id", "start_date"])
     by_strategy = ordered.groupby("strategy_id")
     following = by_strategy["total_return"].shift(-1)
@@ -259,7 +261,7 @@ def test_the_spec_is_bounded(field, value):
         SimulationSpec(**{field: value})
 
 
-def test_the_first_month_and_the_number_of_months_are_those_asked_for():
+def test_the_spec_sets_first_month_and_number_of_months():
     results, _ = simulate_rows(SimulationSpec(n_strategies=20, months=2, first_month="2021-12"))
 
     assert sorted(results["start_date"].dt.strftime("%Y-%m").unique()) == ["2021-12", "2022-01"]
