@@ -7,11 +7,12 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from cleverbetter_dagster.errors import InvalidInput
+from cleverbetter_dagster.evaluation.checks import CheckOutcome
 from cleverbetter_dagster.evaluation.intervals.bootstrap import BlockBootstrap, BootstrapSpec, Interval, Statistic
 from cleverbetter_dagster.evaluation.intervals.month_statistics import auc_statistic, mean_statistic
 from cleverbetter_dagster.evaluation.metrics.classification import brier_terms, log_loss_terms
 from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
-from cleverbetter_dagster.evaluation.staking_comparison import StakingVerdict
+from cleverbetter_dagster.evaluation.staking_comparison import StakingComparison
 
 GateMetric = Literal["brier", "log_loss", "roc_auc"]
 
@@ -57,7 +58,7 @@ class Verdict(BaseModel):
 
     promote: bool
     reasons: tuple[str, ...]
-    """One sentence a finding, with its numbers."""
+    """One sentence for each rule, with its numbers."""
     comparisons: tuple[PairedComparison, ...]
     n_rows: int
     n_months: int
@@ -68,37 +69,37 @@ def judge(
     champion: ScoredRows | None,
     baselines: Mapping[str, ScoredRows],
     policy: PromotionPolicy | None = None,
-    staking: Sequence[StakingVerdict] = (),
+    staking: Sequence[StakingComparison] = (),
 ) -> Verdict:
     """Judge a challenger against the champion and every baseline on the same test rows.
 
     It is promoted only where there are at least `min_months` of rows, the interval of its loss minus the
     champion's ends at or below `tolerance` (it is not worse), and the interval of its loss minus each
     baseline's lies wholly below 0 (it is better). Without a champion the baselines decide; without a baseline
-    nothing is promoted. A challenger that stakes by itself must also earn its place in every verdict of `staking`.
+    nothing is promoted. A challenger that stakes by itself must also earn its place in every comparison of `staking`.
 
     Raises:
         InvalidInput: the models were not scored on the same rows.
     """
     policy = policy or PromotionPolicy()
     n_months = BlockBootstrap(challenger.decision_time, policy).n_months
-    findings = [_enough_months(n_months, policy)]
+    outcomes = [_enough_months(n_months, policy)]
     comparisons: list[PairedComparison] = []
     if champion is not None:
         comparison = compare(challenger, champion, "champion", policy)
         comparisons.append(comparison)
-        findings.append(_not_worse(comparison, policy.tolerance))
+        outcomes.append(_not_worse(comparison, policy.tolerance))
     if not baselines:
-        findings.append((False, "There is no baseline to beat; give at least one."))
+        outcomes.append(CheckOutcome(passed=False, message="There is no baseline to beat; give at least one."))
     for name, rows in baselines.items():
         comparison = compare(challenger, rows, name, policy)
         comparisons.append(comparison)
-        findings.append(_better(comparison))
-    for verdict in staking:
-        findings.extend(verdict.findings())
+        outcomes.append(_better(comparison))
+    for own_stakes in staking:
+        outcomes.extend(own_stakes.outcomes())
     return Verdict(
-        promote=all(passed for passed, _ in findings),
-        reasons=tuple(reason for _, reason in findings),
+        promote=all(outcome.passed for outcome in outcomes),
+        reasons=tuple(outcome.message for outcome in outcomes),
         comparisons=tuple(comparisons),
         n_rows=len(challenger),
         n_months=n_months,
@@ -140,25 +141,26 @@ def _loss(bootstrap: BlockBootstrap, rows: ScoredRows, metric: GateMetric) -> St
     return lambda weights: 1.0 - auc(weights)
 
 
-def _enough_months(n_months: int, policy: PromotionPolicy) -> tuple[bool, str]:
-    enough = n_months >= policy.min_months
-    return enough, f"The test rows span {n_months} months; at least {policy.min_months} are needed."
+def _enough_months(n_months: int, policy: PromotionPolicy) -> CheckOutcome:
+    message = f"The test rows span {n_months} months; at least {policy.min_months} are needed."
+    return CheckOutcome(passed=n_months >= policy.min_months, message=message)
 
 
-def _not_worse(comparison: PairedComparison, tolerance: float) -> tuple[bool, str]:
+def _not_worse(comparison: PairedComparison, tolerance: float) -> CheckOutcome:
     if comparison.difference is None:
-        return False, _undefined(comparison)
+        return _undefined(comparison)
     passed = comparison.difference.high <= tolerance
-    verdict = "not worse than the champion" if passed else "not shown to be as good as the champion"
-    return passed, f"{_losses(comparison)}: {verdict} (the upper end must be at most {tolerance:g})."
+    result = "not worse than the champion" if passed else "not shown to be as good as the champion"
+    message = f"{_losses(comparison)}: {result} (the upper end must be at most {tolerance:g})."
+    return CheckOutcome(passed=passed, message=message)
 
 
-def _better(comparison: PairedComparison) -> tuple[bool, str]:
+def _better(comparison: PairedComparison) -> CheckOutcome:
     if comparison.difference is None:
-        return False, _undefined(comparison)
+        return _undefined(comparison)
     passed = comparison.difference.high < 0
-    verdict = f"beats {comparison.against}" if passed else f"not shown to beat {comparison.against}"
-    return passed, f"{_losses(comparison)}: {verdict} (the upper end must be below 0)."
+    result = f"beats {comparison.against}" if passed else f"not shown to beat {comparison.against}"
+    return CheckOutcome(passed=passed, message=f"{_losses(comparison)}: {result} (the upper end must be below 0).")
 
 
 def _losses(comparison: PairedComparison) -> str:
@@ -168,6 +170,6 @@ def _losses(comparison: PairedComparison) -> str:
     )
 
 
-def _undefined(comparison: PairedComparison) -> str:
-    title = METRIC_TITLES[comparison.metric]
-    return f"{title} cannot be compared with {comparison.against}: a single month, or labels all alike."
+def _undefined(comparison: PairedComparison) -> CheckOutcome:
+    message = f"{METRIC_TITLES[comparison.metric]} cannot be compared with {comparison.against}: a single month, or "
+    return CheckOutcome(passed=False, message=message + "labels all alike.")

@@ -16,6 +16,7 @@ from cleverbetter_dagster.betting.arrays import FloatArray
 from cleverbetter_dagster.betting.performance import finite_vector
 from cleverbetter_dagster.betting.staking import StakingSpec, allocate, equal_stakes, return_moments
 from cleverbetter_dagster.errors import InvalidInput
+from cleverbetter_dagster.evaluation.checks import CheckOutcome
 from cleverbetter_dagster.evaluation.intervals.bootstrap import BlockBootstrap, BootstrapSpec, Interval, Statistic
 from cleverbetter_dagster.evaluation.intervals.month_statistics import growth_of, max_drawdown_of
 from cleverbetter_dagster.evaluation.metrics.allocation import monthly_returns, simulate_allocation
@@ -49,8 +50,8 @@ class StakingRow(BaseModel):
     risk_of_ruin: float = Field(ge=0, le=1, description="share of resampled histories that fall to the ruin level")
 
 
-class StakingVerdict(BaseModel):
-    """The comparison, and whether the agent earns its place."""
+class StakingComparison(BaseModel):
+    """An agent's stakes beside those of rules, and whether the agent earns its place."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -64,22 +65,24 @@ class StakingVerdict(BaseModel):
     @property
     def earns_its_place(self) -> bool:
         """Whether the agent beats every rule of `TO_BEAT`."""
-        return all(passed for passed, _ in self.findings())
+        return all(outcome.passed for outcome in self.outcomes())
 
-    def findings(self) -> tuple[tuple[bool, str], ...]:
-        """For every rule of `TO_BEAT`, whether the agent beats it, and a sentence with the numbers."""
-        return tuple(self._finding(rule) for rule in TO_BEAT)
+    def outcomes(self) -> tuple[CheckOutcome, ...]:
+        """For every rule of `TO_BEAT`, whether the agent beats it."""
+        return tuple(self._outcome(rule) for rule in TO_BEAT)
 
-    def _finding(self, rule: str) -> tuple[bool, str]:
-        found = self.advantages[rule]
+    def _outcome(self, rule: str) -> CheckOutcome:
+        advantage = self.advantages[rule]
         against = f"{rule.replace('_', ' ')} on the probability of {self.probability_of}"
-        if found is None:
-            return False, f"The agent's stakes cannot be compared with {against}: the test rows span a single month."
-        passed = found.low > 0
-        verdict = f"beats {against}" if passed else f"not shown to beat {against}"
-        return passed, (
-            f"The agent's stakes add {found} of log growth a month to it over {self.seeds} seeds: {verdict} "
-            "(the lower end must be above 0)."
+        if advantage is None:
+            message = f"The agent's stakes cannot be compared with {against}: the test rows span a single month."
+            return CheckOutcome(passed=False, message=message)
+        passed = advantage.low > 0
+        result = f"beats {against}" if passed else f"not shown to beat {against}"
+        return CheckOutcome(
+            passed=passed,
+            message=f"The agent's stakes add {advantage} of log growth a month to it over {self.seeds} seeds: {result} "
+            "(the lower end must be above 0).",
         )
 
 
@@ -125,7 +128,7 @@ def compare_staking(
     rules: Mapping[str, FloatArray],
     probability_of: str,
     spec: ComparisonSpec | None = None,
-) -> StakingVerdict:
+) -> StakingComparison:
     """Judge an agent's stakes beside `rules`.
 
     Args:
@@ -144,7 +147,7 @@ def compare_staking(
     bootstrap = BlockBootstrap(rows.decision_time, spec)
     seeds = np.stack([_monthly(rows, stake) for stake in np.atleast_2d(np.asarray(agent_stakes))])
     monthly = {name: _monthly(rows, stake)[None, :] for name, stake in rules.items()}
-    return StakingVerdict(
+    return StakingComparison(
         probability_of=probability_of,
         seeds=len(seeds),
         rows=tuple(_row(name, values, bootstrap, spec) for name, values in ({AGENT: seeds} | monthly).items()),

@@ -13,7 +13,7 @@ from cleverbetter_dagster.errors import DataError
 from cleverbetter_dagster.evaluation.drift import Drift
 from cleverbetter_dagster.evaluation.intervals.bootstrap import Interval
 from cleverbetter_dagster.evaluation.leaderboard import LeaderboardRow
-from cleverbetter_dagster.evaluation.staking_comparison import StakingVerdict
+from cleverbetter_dagster.evaluation.staking_comparison import StakingComparison
 
 Action = Literal["promoted", "refused", "kept"]
 Training = Literal["full", "incremental"]
@@ -132,13 +132,13 @@ class EvaluatedModel(ModelRecord):
 
     Attributes:
         staking: bounds on the stakes it was judged with.
-        staking_verdict: its own stakes beside rules on its own probability; None where it does not stake by itself.
+        staking_comparison: its own stakes beside rules on its own probability; None where it does not stake by itself.
     """
 
     version: int
     headline: dict[str, float | None]
     staking: StakingSpec = StakingSpec()
-    staking_verdict: StakingVerdict | None = None
+    staking_comparison: StakingComparison | None = None
 
 
 class ComparisonRecord(Record):
@@ -155,14 +155,14 @@ class ComparisonRecord(Record):
     leaderboard: list[LeaderboardRow]
     models: dict[str, EvaluatedModel]
     challenger: str
-    staking: dict[str, StakingVerdict] = {}
+    staking: dict[str, StakingComparison] = {}
     passed_over: dict[str, list[str]] = {}
     broken_guards: dict[str, list[str]] = {}
 
-    def staking_verdicts(self, family: str) -> list[StakingVerdict]:
-        """Every verdict on the stakes a family places by itself; none where it leaves them to Kelly."""
-        found = (self.models[family].staking_verdict, self.staking.get(family))
-        return [verdict for verdict in found if verdict is not None]
+    def staking_comparisons(self, family: str) -> list[StakingComparison]:
+        """Every comparison of the stakes a family places by itself; none where it leaves them to Kelly."""
+        found = (self.models[family].staking_comparison, self.staking.get(family))
+        return [comparison for comparison in found if comparison is not None]
 
 
 class ChampionRecord(Record):

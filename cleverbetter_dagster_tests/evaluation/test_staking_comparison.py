@@ -7,7 +7,7 @@ from cleverbetter_dagster.errors import InvalidInput
 from cleverbetter_dagster.evaluation.staking_comparison import (
     ComparisonSpec,
     StakedRows,
-    StakingVerdict,
+    StakingComparison,
     compare_staking,
     rule_stakes,
 )
@@ -21,21 +21,21 @@ def rows(roi: np.ndarray) -> StakedRows:
     return StakedRows(TIMES[: len(roi)], half, half, half, roi)
 
 
-def judged(agent: np.ndarray, roi: np.ndarray, shrunken: float = 0.1, half: float = 0.1) -> StakingVerdict:
+def judged(agent: np.ndarray, roi: np.ndarray, shrunken: float = 0.1, half: float = 0.1) -> StakingComparison:
     n = len(roi)
     rules = {"shrunken_kelly": np.full(n, shrunken), "half_kelly": np.full(n, half), "nothing": np.zeros(n)}
     return compare_staking(rows(roi), agent, rules, "itself", SPEC)
 
 
 def test_figures_worked_by_hand():
-    verdict = judged(np.full((5, 12), 0.5), np.full(12, 0.02))
-    agent, _, _, nothing = verdict.rows
+    comparison = judged(np.full((5, 12), 0.5), np.full(12, 0.02))
+    agent, _, _, nothing = comparison.rows
     assert agent.final_bankroll == pytest.approx(1.01**12)
     assert agent.growth.point == pytest.approx(1.01**12 - 1)
     assert (nothing.final_bankroll, nothing.risk_of_ruin, nothing.max_drawdown.point) == (1.0, 0.0, 0.0)
-    assert verdict.advantages["shrunken_kelly"].point == pytest.approx(np.log(1.01 / 1.002))
-    assert verdict.seeds == 5
-    assert verdict.earns_its_place
+    assert comparison.advantages["shrunken_kelly"].point == pytest.approx(np.log(1.01 / 1.002))
+    assert comparison.seeds == 5
+    assert comparison.earns_its_place
 
 
 def test_an_equal_or_worse_agent_does_not_earn_its_place():
@@ -43,28 +43,28 @@ def test_an_equal_or_worse_agent_does_not_earn_its_place():
     assert not judged(np.zeros((5, 12)), np.full(12, 0.02)).earns_its_place
 
 
-def test_both_rules_must_be_beaten_and_the_findings_say_which_is_not():
-    verdict = judged(np.full((5, 12), 0.5), np.full(12, 0.02), half=0.6)
-    assert not verdict.earns_its_place
-    (beats, first), (loses, second) = verdict.findings()
-    assert (beats, loses) == (True, False)
-    assert "beats shrunken kelly on the probability of itself" in first
-    assert "not shown to beat half kelly" in second
-    assert "5 seeds" in second
+def test_both_rules_must_be_beaten():
+    comparison = judged(np.full((5, 12), 0.5), np.full(12, 0.02), half=0.6)
+    assert not comparison.earns_its_place
+    first, second = comparison.outcomes()
+    assert (first.passed, second.passed) == (True, False)
+    assert "beats shrunken kelly on the probability of itself" in first.message
+    assert "not shown to beat half kelly" in second.message
+    assert "5 seeds" in second.message
 
 
 def test_one_lucky_seed_of_five_is_not_enough():
     agents = np.zeros((5, 12))
     agents[0] = 1.0
-    verdict = judged(agents, np.full(12, 0.02), shrunken=0.05)
-    assert verdict.advantages["shrunken_kelly"].low < 0 < verdict.advantages["shrunken_kelly"].point
-    assert not verdict.earns_its_place
+    comparison = judged(agents, np.full(12, 0.02), shrunken=0.05)
+    assert comparison.advantages["shrunken_kelly"].low < 0 < comparison.advantages["shrunken_kelly"].point
+    assert not comparison.earns_its_place
 
 
 def test_a_single_month_proves_nothing():
-    verdict = judged(np.full((5, 1), 0.5), np.full(1, 0.02))
-    assert not verdict.earns_its_place
-    assert "single month" in verdict.findings()[0][1]
+    comparison = judged(np.full((5, 1), 0.5), np.full(1, 0.02))
+    assert not comparison.earns_its_place
+    assert "single month" in comparison.outcomes()[0].message
 
 
 def test_losing_half_of_everything_is_ruin_in_every_history():

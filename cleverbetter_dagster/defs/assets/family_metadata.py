@@ -58,10 +58,10 @@ def evaluation_metadata(evaluation: Evaluation) -> Metadata:
     row = next(row for row in evaluation.board if row.name == model.family)
     estimates = {name: getattr(row, name) for name in HEADLINE}
     pictures = [picture(png, name) for name, png in evaluation.pictures.items()]
-    verdict = model.staking_verdict
+    comparison = model.staking_comparison
     staking: Metadata = {}
-    if verdict is not None:
-        staking = {"staking": staking_tables([verdict]), "stakes_earn_their_place": str(verdict.earns_its_place)}
+    if comparison is not None:
+        staking = {"staking": staking_tables([comparison]), "stakes_earn_their_place": str(comparison.earns_its_place)}
     return rounded(
         {
             "report": markdown(leaderboard_table(evaluation.board), significance_table(significance), *pictures),

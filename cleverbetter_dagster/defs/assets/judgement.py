@@ -47,7 +47,7 @@ def _metadata(comparison: Comparison) -> Metadata:
     return {
         "challenger": record.challenger,
         **{name: markdown(_reason_list(families)) for name, families in reasons.items() if families},
-        **{f"staking_of_{family}": staking_tables(record.staking_verdicts(family)) for family in record.staking},
+        **{f"staking_of_{family}": staking_tables(record.staking_comparisons(family)) for family in record.staking},
         "leaderboard": markdown(leaderboard_table(comparison.board), *pictures),
     }
 

@@ -9,7 +9,7 @@ import dagster as dg
 
 from cleverbetter_dagster.evaluation.intervals.bootstrap import Interval
 from cleverbetter_dagster.evaluation.report.view import Number, Table
-from cleverbetter_dagster.evaluation.staking_comparison import StakingVerdict
+from cleverbetter_dagster.evaluation.staking_comparison import StakingComparison
 from cleverbetter_dagster.services.records import ReportRecord
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.tracking.client import run_page
@@ -79,11 +79,12 @@ def _cell(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def staking_tables(verdicts: Sequence[StakingVerdict]) -> dg.MetadataValue:
-    """An agent's stakes beside rules of thumb: a table for each probability that the rules use, and the findings."""
+def staking_tables(comparisons: Sequence[StakingComparison]) -> dg.MetadataValue:
+    """An agent's stakes beside rules of thumb: a table for each probability that the rules use, and what they show."""
     parts: list[str] = []
-    for verdict in verdicts:
-        parts.append(f"Rules with the probability of **{verdict.probability_of}**, agent over {verdict.seeds} seeds:")
+    for comparison in comparisons:
+        seeds = f"agent over {comparison.seeds} seeds"
+        parts.append(f"Rules with the probability of **{comparison.probability_of}**, {seeds}:")
         parts.append(
             table(
                 [
@@ -93,13 +94,13 @@ def staking_tables(verdicts: Sequence[StakingVerdict]) -> dg.MetadataValue:
                         "growth": interval(row.growth),
                         "max drawdown": interval(row.max_drawdown),
                         "risk of ruin": number(row.risk_of_ruin),
-                        "agent's monthly log growth above": interval(verdict.advantages.get(row.name)),
+                        "agent's monthly log growth above": interval(comparison.advantages.get(row.name)),
                     }
-                    for row in verdict.rows
+                    for row in comparison.rows
                 ]
             )
         )
-        parts.append("\n".join(f"- {sentence}" for _, sentence in verdict.findings()))
+        parts.append("\n".join(f"- {outcome.message}" for outcome in comparison.outcomes()))
     return markdown(*parts)
 
 

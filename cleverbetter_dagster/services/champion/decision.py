@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from cleverbetter_dagster.evaluation.gate import PromotionPolicy, Verdict, judge
 from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
-from cleverbetter_dagster.evaluation.staking_comparison import StakingVerdict
+from cleverbetter_dagster.evaluation.staking_comparison import StakingComparison
 from cleverbetter_dagster.learning.baselines import BASELINES
 from cleverbetter_dagster.services.checks import broken_guards
 from cleverbetter_dagster.services.evaluation.checks import MODEL_CHECKS
@@ -27,13 +27,13 @@ class Contest:
     Attributes:
         family: of the challenger.
         is_champion: whether the challenger is the champion already.
-        staking: verdicts on the stakes it places by itself; none where it leaves them to Kelly.
+        staking: comparisons of the stakes it places by itself; none where it leaves them to Kelly.
         broken_guards: by family of the same month, what its failed checks say.
     """
 
     family: str
     is_champion: bool
-    staking: Sequence[StakingVerdict]
+    staking: Sequence[StakingComparison]
     broken_guards: Mapping[str, Sequence[str]]
 
 
@@ -79,7 +79,7 @@ def decide_promotion(
     return ("promoted" if verdict.promote else "refused"), verdict
 
 
-def gate_verdict(scores: ModelScores, policy: PromotionPolicy, staking: Sequence[StakingVerdict]) -> Verdict:
+def gate_verdict(scores: ModelScores, policy: PromotionPolicy, staking: Sequence[StakingComparison]) -> Verdict:
     """The gate's verdict on a model; a refusal where one of the model's own guarding checks fails."""
     baselines = {name: scores.baselines[name] for name in BASELINES}
     verdict = judge(scores.challenger, scores.champion, baselines, policy, staking)

@@ -54,7 +54,7 @@ def promote_or_refuse(
     contest = Contest(
         family=challenger.family,
         is_champion=incumbent is not None and incumbent.model == (challenger.family, challenger.version),
-        staking=comparison.staking_verdicts(challenger.family),
+        staking=comparison.staking_comparisons(challenger.family),
         broken_guards=comparison.broken_guards,
     )
     action, verdict = decide_promotion(

@@ -16,7 +16,7 @@ from cleverbetter_dagster.evaluation.leaderboard import LeaderboardRow, leaderbo
 from cleverbetter_dagster.evaluation.metrics.allocation import allocation_of
 from cleverbetter_dagster.evaluation.metrics.classification import brier_terms
 from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
-from cleverbetter_dagster.evaluation.staking_comparison import StakingVerdict
+from cleverbetter_dagster.evaluation.staking_comparison import StakingComparison
 from cleverbetter_dagster.learning.catalogue import FAMILIES
 from cleverbetter_dagster.services.checks import broken_guards
 from cleverbetter_dagster.services.evaluation.checks import MODEL_CHECKS
@@ -32,12 +32,12 @@ class Candidate:
     Attributes:
         rows: as it scored them, with its stakes: its part of a scored table.
         staking: bounds on the stakes.
-        verdict: its own stakes beside rules on its own probability; None where it does not stake by itself.
+        comparison: its own stakes beside rules on its own probability; None where it does not stake by itself.
     """
 
     rows: pd.DataFrame
     staking: StakingSpec
-    verdict: StakingVerdict | None
+    comparison: StakingComparison | None
 
 
 @dataclass(frozen=True)
@@ -45,12 +45,12 @@ class ChallengerChoice:
     """The family that challenges, and why; see `ComparisonRecord` for `staking`, `passed_over` and `broken_guards`.
 
     Attributes:
-        verdicts: by family, every verdict on the stakes it places by itself.
+        comparisons: by family, every comparison of the stakes it places by itself.
     """
 
     challenger: str
-    staking: dict[str, StakingVerdict]
-    verdicts: dict[str, list[StakingVerdict]]
+    staking: dict[str, StakingComparison]
+    comparisons: dict[str, list[StakingComparison]]
     passed_over: dict[str, list[str]]
     broken_guards: dict[str, list[str]]
 
@@ -75,7 +75,7 @@ def compare_families(evaluations: Mapping[str, pa.Table], spec: BootstrapSpec | 
     models = {family: evaluated_model(table) for family, table in evaluations.items()}
     choice = choose_challenger(
         {
-            family: Candidate(rows_of(evaluations[family], family), model.staking, model.staking_verdict)
+            family: Candidate(rows_of(evaluations[family], family), model.staking, model.staking_comparison)
             for family, model in models.items()
         }
     )
@@ -103,17 +103,17 @@ def choose_challenger(candidates: Mapping[str, Candidate]) -> ChallengerChoice:
     scored = {family: scored_rows(candidate.rows) for family, candidate in candidates.items()}
     ranked = sorted(candidates, key=lambda family: (_brier(scored[family]), family))
     staking = _beside_yardstick(candidates)
-    verdicts = {
-        family: [verdict for verdict in (candidates[family].verdict, staking.get(family)) if verdict is not None]
+    comparisons = {
+        family: [one for one in (candidates[family].comparison, staking.get(family)) if one is not None]
         for family in ranked
     }
-    lacks = {family: _lacks(verdicts[family]) for family in ranked}
+    lacks = {family: _lacks(comparisons[family]) for family in ranked}
     challenger = next((family for family in ranked if not lacks[family]), ranked[0])
     broken = {family: broken_guards(MODEL_CHECKS, scored[family]) for family in ranked}
     return ChallengerChoice(
         challenger=challenger,
         staking=staking,
-        verdicts=verdicts,
+        comparisons=comparisons,
         passed_over={family: lacks[family] for family in ranked[: ranked.index(challenger)]},
         broken_guards={family: sentences for family, sentences in broken.items() if sentences},
     )
@@ -123,19 +123,20 @@ def _brier(rows: ScoredRows) -> float:
     return float(np.mean(brier_terms(rows.label, rows.probability)))
 
 
-def _beside_yardstick(candidates: Mapping[str, Candidate]) -> dict[str, StakingVerdict]:
+def _beside_yardstick(candidates: Mapping[str, Candidate]) -> dict[str, StakingComparison]:
     """Families that stake by themselves beside rules on the probability of the catalogue's first that does not."""
-    yardstick = next((name for name in FAMILIES if name in candidates and candidates[name].verdict is None), None)
+    yardstick = next((name for name in FAMILIES if name in candidates and candidates[name].comparison is None), None)
     if yardstick is None:
         return {}
-    verdicts = {
+    comparisons = {
         family: judge_staking(candidate.rows, candidates[yardstick].rows, candidate.staking)
         for family, candidate in candidates.items()
-        if candidate.verdict is not None
+        if candidate.comparison is not None
     }
-    return {family: verdict for family, verdict in verdicts.items() if verdict is not None}
+    return {family: comparison for family, comparison in comparisons.items() if comparison is not None}
 
 
-def _lacks(verdicts: Sequence[StakingVerdict]) -> list[str]:
+def _lacks(comparisons: Sequence[StakingComparison]) -> list[str]:
     """What a family's own stakes have not been shown to do, one sentence each."""
-    return [sentence for verdict in verdicts for passed, sentence in verdict.findings() if not passed]
+    outcomes = [outcome for comparison in comparisons for outcome in comparison.outcomes()]
+    return [outcome.message for outcome in outcomes if not outcome.passed]

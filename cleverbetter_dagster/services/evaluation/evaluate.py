@@ -24,7 +24,7 @@ from cleverbetter_dagster.evaluation.leaderboard import METRICS, LeaderboardRow,
 from cleverbetter_dagster.evaluation.metrics.allocation import allocation_of
 from cleverbetter_dagster.evaluation.metrics.classification import classification_metrics
 from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
-from cleverbetter_dagster.evaluation.staking_comparison import StakingVerdict
+from cleverbetter_dagster.evaluation.staking_comparison import StakingComparison
 from cleverbetter_dagster.learning.baselines import BASELINES
 from cleverbetter_dagster.learning.model import PROBABILITY, SCORE, FittedModel
 from cleverbetter_dagster.services.evaluation.scored_table import scored_by_model, scored_frame, scored_table, signed
@@ -74,7 +74,7 @@ def evaluate(
     significance = significance_of(table, record.family, record.trials)
     metrics = metrics_of(scored[record.family], next(row for row in board if row.name == record.family))
     own = rows_of(table, record.family)
-    verdict = judge_staking(own, own, staking)
+    comparison = judge_staking(own, own, staking)
     metrics |= significance.metrics()
     if not record.is_parents_own:
         with reopen_run(settings, record.run_id) as run:
@@ -82,12 +82,12 @@ def evaluate(
             for name, picture in pictures.items():
                 run.log_file(f"plots/{name}.png", picture)
             run.log_json("leaderboard.json", {"rows": [row.model_dump(mode="json") for row in board]})
-            if verdict is not None:
-                run.log_metrics(staking_metrics(verdict))
-                run.log_json("staking.json", verdict)
+            if comparison is not None:
+                run.log_metrics(staking_metrics(comparison))
+                run.log_json("staking.json", comparison)
     version = Registry(settings).register(record.run_id, record.family, {STAKING_TAG: staking.model_dump_json()})
     evaluated = EvaluatedModel(
-        **record.model_dump(), version=version, headline=metrics, staking=staking, staking_verdict=verdict
+        **record.model_dump(), version=version, headline=metrics, staking=staking, staking_comparison=comparison
     )
     return Evaluation(evaluated, signed(table, evaluated), board, pictures, significance, score_drift(model, dataset))
 
@@ -138,15 +138,15 @@ def _ends(name: str, interval: Interval | None) -> dict[str, float | None]:
     return {name: interval.point, f"{name}_low": interval.low, f"{name}_high": interval.high}
 
 
-def staking_metrics(verdict: StakingVerdict) -> dict[str, float | None]:
+def staking_metrics(comparison: StakingComparison) -> dict[str, float | None]:
     """The figures of a staking comparison under the names they have in MLflow."""
-    found: dict[str, float | None] = {"staking_earns_its_place": float(verdict.earns_its_place)}
-    for row in verdict.rows:
+    found: dict[str, float | None] = {"staking_earns_its_place": float(comparison.earns_its_place)}
+    for row in comparison.rows:
         found[f"staking_{row.name}_final_bankroll"] = row.final_bankroll
         found[f"staking_{row.name}_risk_of_ruin"] = row.risk_of_ruin
         found |= _ends(f"staking_{row.name}_growth", row.growth)
         found |= _ends(f"staking_{row.name}_max_drawdown", row.max_drawdown)
-    for rule, advantage in verdict.advantages.items():
+    for rule, advantage in comparison.advantages.items():
         found |= _ends(f"staking_monthly_log_growth_over_{rule}", advantage)
     return found
 

@@ -15,7 +15,7 @@ from cleverbetter_dagster.errors import DataError
 from cleverbetter_dagster.evaluation.staking_comparison import (
     ComparisonSpec,
     StakedRows,
-    StakingVerdict,
+    StakingComparison,
     compare_staking,
     rule_stakes,
 )
@@ -63,7 +63,7 @@ def agent_stakes(
     }
 
 
-def judge_staking(scored: pd.DataFrame, forecast: pd.DataFrame, staking: StakingSpec) -> StakingVerdict | None:
+def judge_staking(scored: pd.DataFrame, forecast: pd.DataFrame, staking: StakingSpec) -> StakingComparison | None:
     """Whether the stakes of a model's agents beat rules of thumb; None where the model does not stake by itself.
 
     Args:

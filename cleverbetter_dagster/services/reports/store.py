@@ -41,7 +41,7 @@ def report_on_family(
     packed = load_model(settings, model.model_uri)
     outlook = predict(rows, AsOf.parse(model.as_of), packed, model.staking)
     judged = Judged(model, packed.fitted, dataset, scored_by_model([table]), outlook, decision)
-    return keep(settings, model.family, model.as_of, family_report(judged, BootstrapSpec()), model.run_id)
+    return save_report(settings, model.family, model.as_of, family_report(judged, BootstrapSpec()), model.run_id)
 
 
 def report_on_comparison(
@@ -55,15 +55,15 @@ def report_on_comparison(
     scored = scored_by_model(list(evaluations.values()))
     report = comparison_report(comparison, scored, decision, split, BootstrapSpec())
     run_id = comparison.models[comparison.challenger].run_id
-    return keep(settings, COMPARISON, comparison.as_of, report, run_id)
+    return save_report(settings, COMPARISON, comparison.as_of, report, run_id)
 
 
 def report_on_split(settings: Settings, dataset: Dataset) -> ReportRecord:
     """Make and keep the report on the rows of an as_of; no MLflow run is about them."""
-    return keep(settings, SPLIT, dataset.record.as_of, split_report(dataset), None)
+    return save_report(settings, SPLIT, dataset.record.as_of, split_report(dataset), None)
 
 
-def keep(settings: Settings, kind: str, as_of: str, report: Report, run_id: str | None) -> ReportRecord:
+def save_report(settings: Settings, kind: str, as_of: str, report: Report, run_id: str | None) -> ReportRecord:
     """Render a report, store it as an artefact and log it to the MLflow run, if one is about the same."""
     html, path, store = render(report), report_path(kind, as_of), ArtefactStore(settings.artefacts_base)
     store.write_text(path, html)

@@ -67,7 +67,7 @@ class PromotionReplay:
         contest = Contest(
             family=choice.challenger,
             is_champion=champion is not None and champion.run == challenger.run,
-            staking=choice.verdicts[choice.challenger],
+            staking=choice.comparisons[choice.challenger],
             broken_guards=choice.broken_guards,
         )
         scores = ModelScores(dataset, scored[choice.challenger], scored.get(self.name), scored)

@@ -25,7 +25,7 @@ from cleverbetter_dagster.evaluation.report.walk_forward import (
 from cleverbetter_dagster.evaluation.texts import percent
 from cleverbetter_dagster.services.evaluation.scored_table import MODEL
 from cleverbetter_dagster.services.records import ModelRecord, ReportRecord, SplitRecord
-from cleverbetter_dagster.services.reports.store import WALK_FORWARD, keep
+from cleverbetter_dagster.services.reports.store import WALK_FORWARD, save_report
 from cleverbetter_dagster.services.training.datasets import data_hash, rows_until
 from cleverbetter_dagster.services.walk_forward.figures import by_model, figures_of, monthly_scores
 from cleverbetter_dagster.services.walk_forward.promotion_replay import LoadedModel
@@ -95,7 +95,7 @@ def make_report(
     signed = table.replace_schema_metadata({**(table.schema.metadata or {}), RECORD_METADATA: record.model_dump_json()})
     view = walk_forward_view(walk, record, monthly, models, policy)
     best = present[record.families[0]]
-    page = keep(settings, WALK_FORWARD, record.as_ofs[-1], walk_forward_report(view), best[max(best)].run_id)
+    page = save_report(settings, WALK_FORWARD, record.as_ofs[-1], walk_forward_report(view), best[max(best)].run_id)
     pictures = {name: png(chart) for name, chart in walk_forward_charts(view).items()}
     return WalkForwardReport(signed, record, view.tables, pictures, view.summary, page)
 

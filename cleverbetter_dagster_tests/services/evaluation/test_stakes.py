@@ -1,4 +1,4 @@
-"""Stakes from scores; and a family that stakes by itself, from its verdicts to the gate."""
+"""Stakes from scores; and a family that stakes by itself, from its comparisons to the gate."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -150,7 +150,7 @@ class World:
         return signed(table, evaluated(family, judge_staking(own, own, spec)))
 
 
-def evaluated(family: str, verdict: Any) -> EvaluatedModel:
+def evaluated(family: str, comparison: Any) -> EvaluatedModel:
     return EvaluatedModel(
         family=family,
         as_of="2023-06",
@@ -164,7 +164,7 @@ def evaluated(family: str, verdict: Any) -> EvaluatedModel:
         fitted_rows=1,
         version=1,
         headline={},
-        staking_verdict=verdict,
+        staking_comparison=comparison,
     )
 
 
@@ -177,12 +177,12 @@ def test_an_agent_that_beats_the_rules_challenges(world: World) -> None:
     good = world.table("rl_agent", 0.6, world.gains.astype(float))
     record = compare_families({"ensemble": world.table("ensemble", 0.57), "rl_agent": good}).record
     assert (record.challenger, record.passed_over) == ("rl_agent", {})
-    own, ensembles = record.staking_verdicts("rl_agent")
+    own, ensembles = record.staking_comparisons("rl_agent")
     assert (own.probability_of, ensembles.probability_of) == ("rl_agent", "ensemble")
     assert own.earns_its_place
     assert ensembles.earns_its_place
     assert own.seeds == 5
-    assert record.staking_verdicts("ensemble") == []
+    assert record.staking_comparisons("ensemble") == []
 
 
 def test_an_agent_that_loses_to_rules_is_passed_over(world: World) -> None:
@@ -214,9 +214,9 @@ def test_the_gate_refuses_an_agent_with_worthless_stakes(world: World) -> None:
     for name, table in tables.items():
         scored = scored_by_model([table])
         own = rows_of(table, "rl_agent")
-        verdict = judge_staking(own, own, StakingSpec())
-        assert verdict is not None
-        decision = judge(scored["rl_agent"], None, {"base_rate": scored["base_rate"]}, staking=[verdict])
+        comparison = judge_staking(own, own, StakingSpec())
+        assert comparison is not None
+        decision = judge(scored["rl_agent"], None, {"base_rate": scored["base_rate"]}, staking=[comparison])
         assert decision.promote == (name == "good")
         assert sum("log growth a month" in reason for reason in decision.reasons) == 2
 
@@ -241,9 +241,9 @@ def test_stakes_on_different_rows_cannot_be_compared(world: World) -> None:
 
 def test_logged_figures_have_the_ends_of_their_intervals(world: World) -> None:
     own = rows_of(world.table("rl_agent", 0.6, world.gains.astype(float)), "rl_agent")
-    verdict = judge_staking(own, own, StakingSpec())
-    assert verdict is not None
-    figures = staking_metrics(verdict)
+    comparison = judge_staking(own, own, StakingSpec())
+    assert comparison is not None
+    figures = staking_metrics(comparison)
     assert figures["staking_earns_its_place"] == 1.0
     assert figures["staking_nothing_final_bankroll"] == 1.0
     name = "staking_monthly_log_growth_over_half_kelly"

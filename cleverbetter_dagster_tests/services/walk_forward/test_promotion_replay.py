@@ -139,7 +139,7 @@ def decided_by_the_asset(
                 version=model.parent_version or MONTHS.index(month) + 1,
                 headline={},
                 staking=BOUNDS[family],
-                staking_verdict=judge_staking(own, own, BOUNDS[family]),
+                staking_comparison=judge_staking(own, own, BOUNDS[family]),
             )
             tables[family] = signed(table, evaluated)
         comparison = compare_families(tables).record
