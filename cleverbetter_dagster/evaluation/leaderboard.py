@@ -44,7 +44,7 @@ class LeaderboardRow(BaseModel):
 METRICS = tuple(name for name, field in LeaderboardRow.model_fields.items() if field.annotation == Interval | None)
 
 
-def leaderboard(scored: Mapping[str, ScoredRows], spec: BootstrapSpec | None = None) -> list[LeaderboardRow]:
+def rank_models(scored: Mapping[str, ScoredRows], spec: BootstrapSpec | None = None) -> list[LeaderboardRow]:
     """One row per model, lowest Brier score first.
 
     Models scored on the same rows see the same resamples. `roi` is profit over stake, `growth` the bankroll's

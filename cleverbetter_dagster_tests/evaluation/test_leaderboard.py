@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from cleverbetter_dagster.evaluation.intervals.bootstrap import BootstrapSpec
-from cleverbetter_dagster.evaluation.leaderboard import METRICS, leaderboard, leaderboard_frame, leaderboard_row
+from cleverbetter_dagster.evaluation.leaderboard import METRICS, leaderboard_frame, leaderboard_row, rank_models
 from cleverbetter_dagster.evaluation.metrics.allocation import allocation_of
 from cleverbetter_dagster.evaluation.metrics.classification import classification_metrics
 from cleverbetter_dagster_tests.evaluation.scored import decision_months, scored_rows, simulated_models
@@ -12,7 +12,7 @@ MODELS = simulated_models()
 
 
 def test_the_best_brier_score_leads():
-    assert [row.name for row in leaderboard(MODELS)] == ["good", "fair", "blind"]
+    assert [row.name for row in rank_models(MODELS)] == ["good", "fair", "blind"]
 
 
 def test_points_are_the_metrics_of_the_rows_themselves():
@@ -28,7 +28,7 @@ def test_points_are_the_metrics_of_the_rows_themselves():
 
 
 def test_every_interval_holds_its_point():
-    for row in leaderboard(MODELS):
+    for row in rank_models(MODELS):
         for metric in METRICS:
             interval = getattr(row, metric)
             assert interval is None or interval.low <= interval.point <= interval.high, (row.name, metric)
@@ -62,7 +62,7 @@ def test_the_level_of_the_spec_reaches_the_intervals():
 
 
 def test_the_frame_has_three_columns_a_metric_and_nan_where_not_defined():
-    frame = leaderboard_frame(leaderboard(MODELS))
+    frame = leaderboard_frame(rank_models(MODELS))
 
     assert frame["name"].tolist() == ["good", "fair", "blind"]
     for metric in METRICS:

@@ -24,7 +24,7 @@ def evaluate(
 ) -> None:
     """How a family's model of a month did on its test rows, beside every baseline. Judges it first where nobody did."""
     from cleverbetter_dagster.evaluation.intervals.bootstrap import BootstrapSpec
-    from cleverbetter_dagster.evaluation.leaderboard import leaderboard
+    from cleverbetter_dagster.evaluation.leaderboard import rank_models
     from cleverbetter_dagster.learning.catalogue import get_family
     from cleverbetter_dagster.services.evaluation.scored_table import evaluated_model, scored_by_model
     from cleverbetter_dagster.services.stored_assets import stored_evaluation
@@ -33,13 +33,13 @@ def evaluate(
     month = _month(as_of) or _newest_model(settings, family)
     _judge_where_missing(settings, family, month, quiet=as_json)
     table = stored_evaluation(settings, family, month)
-    model, board = evaluated_model(table), leaderboard(scored_by_model([table]), BootstrapSpec())
+    model, leaderboard = evaluated_model(table), rank_models(scored_by_model([table]), BootstrapSpec())
     if as_json:
-        rows = [row.model_dump(mode="json") for row in board]
+        rows = [row.model_dump(mode="json") for row in leaderboard]
         print_json({**model.model_dump(mode="json"), "leaderboard": rows})
         return
     shown = result_console()
-    shown.print(_board(f"{family} v{model.version} as of {month}", board, {family}))
+    shown.print(_leaderboard_table(f"{family} v{model.version} as of {month}", leaderboard, {family}))
     chosen = f"{model.training} training, {model.fitted_rows:,} rows, chosen from {model.trials} settings"
     shown.print(f"{chosen}. More: cleverbetter report --family {family}", highlight=False)
 
@@ -53,7 +53,7 @@ def compare(as_of: AsOfMonth = None, as_json: AsJson = False) -> None:
         print_json(record.model_dump(mode="json"))
         return
     shown = result_console()
-    shown.print(_board(f"Leaderboard as of {record.as_of}", record.leaderboard, set(record.models)))
+    shown.print(_leaderboard_table(f"Leaderboard as of {record.as_of}", record.leaderboard, set(record.models)))
     shown.print(f"Challenger: {record.challenger} v{record.models[record.challenger].version}")
 
 
@@ -161,9 +161,9 @@ def _predict_again(settings: Settings, as_of: "AsOf | None", options: list[str],
     return AsOf.parse(month)
 
 
-def _board(title: str, board: list["LeaderboardRow"], own: set[str]) -> Table:
+def _leaderboard_table(title: str, rows: list["LeaderboardRow"], own: set[str]) -> Table:
     table = plain_table(title, ("model",), ("rows", "bets", *FIGURES))
-    for row in board:
+    for row in rows:
         figures = [str(value) if (value := getattr(row, name)) is not None else "–" for name in FIGURES]
         cells = (row.name, f"{row.n_rows:,}", f"{row.n_bets:,}", *figures)
         table.add_row(*map(Text, cells), style="bold" if row.name in own else "")

@@ -55,7 +55,7 @@ def model_metadata(model: ModelRecord, report: dict) -> Metadata:
 
 def evaluation_metadata(evaluation: Evaluation) -> Metadata:
     model, significance = evaluation.model, evaluation.significance
-    row = next(row for row in evaluation.board if row.name == model.family)
+    row = next(row for row in evaluation.leaderboard if row.name == model.family)
     estimates = {name: getattr(row, name) for name in HEADLINE}
     pictures = [picture(png, name) for name, png in evaluation.pictures.items()]
     comparison = model.staking_comparison
@@ -64,7 +64,7 @@ def evaluation_metadata(evaluation: Evaluation) -> Metadata:
         staking = {"staking": staking_tables([comparison]), "stakes_earn_their_place": str(comparison.earns_its_place)}
     return rounded(
         {
-            "report": markdown(leaderboard_table(evaluation.board), significance_table(significance), *pictures),
+            "report": markdown(leaderboard_table(evaluation.leaderboard), significance_table(significance), *pictures),
             **staking,
             **{name: estimate.point for name, estimate in estimates.items() if estimate is not None},
             **{f"{name}_95%": interval(estimate) for name, estimate in estimates.items()},
@@ -77,12 +77,12 @@ def evaluation_metadata(evaluation: Evaluation) -> Metadata:
     )
 
 
-def leaderboard_table(board: list[LeaderboardRow]) -> str:
+def leaderboard_table(rows: list[LeaderboardRow]) -> str:
     """The leaderboard with its intervals, as a Markdown table."""
     return table(
         [
             {"model": row.name, "bets": row.n_bets} | {name: interval(getattr(row, name), 3) for name in METRICS}
-            for row in board
+            for row in rows
         ]
     )
 

@@ -57,7 +57,7 @@ def monitoring_assets(partitions: dg.MonthlyPartitionsDefinition) -> list[dg.Ass
 
 def _metadata(monitoring: Monitoring) -> Metadata:
     record = monitoring.record
-    boards = [board for board in (record.own, record.closed) if board is not None]
+    rows = [row for row in (record.own, record.closed) if row is not None]
     figures = {
         "composite_median": record.composite_median,
         "composite_below_0.3": record.composite_below,
@@ -80,7 +80,7 @@ def _metadata(monitoring: Monitoring) -> Metadata:
     ]
     return {
         "report": markdown(
-            leaderboard_table(boards) if boards else "No prediction's window has closed yet.",
+            leaderboard_table(rows) if rows else "No prediction's window has closed yet.",
             table(drift),
             table(decay),
             *(picture(png, name) for name, png in monitoring.pictures.items()),

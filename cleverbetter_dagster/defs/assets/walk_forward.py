@@ -71,7 +71,7 @@ def _metadata(report: WalkForwardReport) -> dict[str, dg.MetadataValue | float |
     record = report.record
     facts: dict[str, dg.MetadataValue | float | int | str] = {
         "figures": markdown(
-            leaderboard_table(list(record.board)),
+            leaderboard_table(list(record.leaderboard)),
             *(report_table(table) for table in report.tables),
             *(picture(png, name) for name, png in report.pictures.items()),
         ),
@@ -80,7 +80,7 @@ def _metadata(report: WalkForwardReport) -> dict[str, dg.MetadataValue | float |
         "first_as_of": record.as_ofs[0],
         "last_as_of": record.as_ofs[-1],
         "window_of_history": ", ".join(sorted(set(record.windows.values()))),
-        "best": record.board[0].name,
+        "best": record.leaderboard[0].name,
         "summary": report.summary,
     }
     overfitting = {

@@ -12,7 +12,7 @@ from cleverbetter_dagster.evaluation.charts.chart import png
 from cleverbetter_dagster.evaluation.charts.money import bankroll_chart
 from cleverbetter_dagster.evaluation.charts.probabilities import roc_chart
 from cleverbetter_dagster.evaluation.intervals.bootstrap import BootstrapSpec
-from cleverbetter_dagster.evaluation.leaderboard import LeaderboardRow, leaderboard, with_first
+from cleverbetter_dagster.evaluation.leaderboard import LeaderboardRow, rank_models, with_first
 from cleverbetter_dagster.evaluation.metrics.allocation import allocation_of
 from cleverbetter_dagster.evaluation.metrics.classification import brier_terms
 from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
@@ -60,7 +60,7 @@ class Comparison:
     """A leaderboard with its pictures."""
 
     record: ComparisonRecord
-    board: list[LeaderboardRow]
+    leaderboard: list[LeaderboardRow]
     pictures: dict[str, bytes]
 
 
@@ -71,7 +71,7 @@ def compare_families(evaluations: Mapping[str, pa.Table], spec: BootstrapSpec | 
         evaluations: scored rows by family, all of one as_of.
     """
     scored = scored_by_model(list(evaluations.values()))
-    board = leaderboard(scored, spec)
+    leaderboard = rank_models(scored, spec)
     models = {family: evaluated_model(table) for family, table in evaluations.items()}
     choice = choose_challenger(
         {
@@ -81,16 +81,16 @@ def compare_families(evaluations: Mapping[str, pa.Table], spec: BootstrapSpec | 
     )
     record = ComparisonRecord(
         as_of=next(iter(models.values())).as_of,
-        leaderboard=board,
+        leaderboard=leaderboard,
         models=models,
         challenger=choice.challenger,
         staking=choice.staking,
         passed_over=choice.passed_over,
         broken_guards=choice.broken_guards,
     )
-    drawn = {row.name: scored[row.name] for row in with_first(board, choice.challenger)}
+    drawn = {row.name: scored[row.name] for row in with_first(leaderboard, choice.challenger)}
     bankrolls = {name: allocation_of(rows) for name, rows in drawn.items()}
-    return Comparison(record, board, {"roc": png(roc_chart(drawn)), "bankroll": png(bankroll_chart(bankrolls))})
+    return Comparison(record, leaderboard, {"roc": png(roc_chart(drawn)), "bankroll": png(bankroll_chart(bankrolls))})
 
 
 def choose_challenger(candidates: Mapping[str, Candidate]) -> ChallengerChoice:

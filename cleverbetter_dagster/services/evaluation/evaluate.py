@@ -20,7 +20,7 @@ from cleverbetter_dagster.evaluation.charts.probabilities import (
 from cleverbetter_dagster.evaluation.checks import CheckOutcome
 from cleverbetter_dagster.evaluation.drift import values_stay
 from cleverbetter_dagster.evaluation.intervals.bootstrap import BootstrapSpec, Interval
-from cleverbetter_dagster.evaluation.leaderboard import METRICS, LeaderboardRow, leaderboard
+from cleverbetter_dagster.evaluation.leaderboard import METRICS, LeaderboardRow, rank_models
 from cleverbetter_dagster.evaluation.metrics.allocation import allocation_of
 from cleverbetter_dagster.evaluation.metrics.classification import classification_metrics
 from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
@@ -45,7 +45,7 @@ class Evaluation:
 
     model: EvaluatedModel
     table: pa.Table
-    board: list[LeaderboardRow]
+    leaderboard: list[LeaderboardRow]
     pictures: dict[str, bytes]
     significance: SignificanceRecord
     score_drift: CheckOutcome
@@ -69,10 +69,10 @@ def evaluate(
     model = load_model(settings, record.model_uri).fitted
     table = score_test_rows({record.family: model}, dataset, staking)
     scored = scored_by_model([table])
-    board = leaderboard(scored, bootstrap)
+    leaderboard = rank_models(scored, bootstrap)
     pictures = draw(model, scored, record.family)
     significance = significance_of(table, record.family, record.trials)
-    metrics = metrics_of(scored[record.family], next(row for row in board if row.name == record.family))
+    metrics = metrics_of(scored[record.family], next(row for row in leaderboard if row.name == record.family))
     own = rows_of(table, record.family)
     comparison = judge_staking(own, own, staking)
     metrics |= significance.metrics()
@@ -81,7 +81,7 @@ def evaluate(
             run.log_metrics(metrics)
             for name, picture in pictures.items():
                 run.log_file(f"plots/{name}.png", picture)
-            run.log_json("leaderboard.json", {"rows": [row.model_dump(mode="json") for row in board]})
+            run.log_json("leaderboard.json", {"rows": [row.model_dump(mode="json") for row in leaderboard]})
             if comparison is not None:
                 run.log_metrics(staking_metrics(comparison))
                 run.log_json("staking.json", comparison)
@@ -89,7 +89,9 @@ def evaluate(
     evaluated = EvaluatedModel(
         **record.model_dump(), version=version, headline=metrics, staking=staking, staking_comparison=comparison
     )
-    return Evaluation(evaluated, signed(table, evaluated), board, pictures, significance, score_drift(model, dataset))
+    return Evaluation(
+        evaluated, signed(table, evaluated), leaderboard, pictures, significance, score_drift(model, dataset)
+    )
 
 
 def score_test_rows(models: dict[str, FittedModel], dataset: Dataset, staking: StakingSpec) -> pa.Table:

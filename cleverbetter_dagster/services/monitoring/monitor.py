@@ -74,8 +74,8 @@ def monitor(settings: Settings, rows: pd.DataFrame, splits: Mapping[str, SplitRe
         family=standing.family,
         version=standing.version,
         champion_as_of=standing.as_of,
-        closed=_board("all champions", closed),
-        own=_board(str(standing), own),
+        closed=_leaderboard_row("all champions", closed),
+        own=_leaderboard_row(str(standing), own),
         decay=_mean_decay(closed),
         decayed=most_decayed(closed),
         **_composite(panel, as_of),
@@ -126,7 +126,7 @@ def _drift(model: StrategyModel, parts: Partition, new: pd.DataFrame, stood: AsO
     }
 
 
-def _board(name: str, closed: pd.DataFrame) -> LeaderboardRow | None:
+def _leaderboard_row(name: str, closed: pd.DataFrame) -> LeaderboardRow | None:
     return leaderboard_row(name, scored_rows(closed)) if len(closed) else None
 
 

@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from cleverbetter_dagster.evaluation.charts.money import bankroll_chart
 from cleverbetter_dagster.evaluation.charts.probabilities import precision_recall_chart, roc_chart
 from cleverbetter_dagster.evaluation.intervals.bootstrap import BootstrapSpec
-from cleverbetter_dagster.evaluation.leaderboard import leaderboard, with_first
+from cleverbetter_dagster.evaluation.leaderboard import rank_models, with_first
 from cleverbetter_dagster.evaluation.metrics.allocation import allocation_of
 from cleverbetter_dagster.evaluation.report.view import Report, Section
 from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
 from cleverbetter_dagster.services.records import ChampionRecord, ComparisonRecord, SplitRecord
-from cleverbetter_dagster.services.reports.parts import board_section, decision_of, provenance, reproduction
+from cleverbetter_dagster.services.reports.parts import decision_of, leaderboard_section, provenance, reproduction
 
 
 def comparison_report(
@@ -26,10 +26,10 @@ def comparison_report(
         scored: the test rows as every family and baseline scored them, by name.
     """
     challenger = comparison.models[comparison.challenger]
-    board = leaderboard(scored, bootstrap)
-    first = {row.name: scored[row.name] for row in with_first(board, challenger.family)}
+    leaderboard = rank_models(scored, bootstrap)
+    first = {row.name: scored[row.name] for row in with_first(leaderboard, challenger.family)}
     broken = [f"{family}: {told}" for family, found in comparison.broken_guards.items() for told in found]
-    said = decision_of(decision, challenger, board, broken)
+    said = decision_of(decision, challenger, leaderboard, broken)
     return Report(
         title="Comparison of the families",
         subtitle=f"As of {comparison.as_of}",
@@ -38,7 +38,7 @@ def comparison_report(
         summary=said.summary,
         reasons=said.reasons,
         sections=(
-            board_section(board, challenger.family),
+            leaderboard_section(leaderboard, challenger.family),
             Section("Probabilities", charts=(roc_chart(first), precision_recall_chart(first))),
             Section(
                 "Money",

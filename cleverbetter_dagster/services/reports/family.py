@@ -15,7 +15,7 @@ from cleverbetter_dagster.evaluation.charts.probabilities import (
     roc_chart,
 )
 from cleverbetter_dagster.evaluation.intervals.bootstrap import BootstrapSpec
-from cleverbetter_dagster.evaluation.leaderboard import LeaderboardRow, leaderboard
+from cleverbetter_dagster.evaluation.leaderboard import LeaderboardRow, rank_models
 from cleverbetter_dagster.evaluation.metrics.allocation import allocation_of
 from cleverbetter_dagster.evaluation.metrics.shapley import shapley_values
 from cleverbetter_dagster.evaluation.report.view import Number, Report, Section, Table, with_interval
@@ -26,7 +26,7 @@ from cleverbetter_dagster.learning.model import PROBABILITY, FittedModel
 from cleverbetter_dagster.services.checks import broken_guards
 from cleverbetter_dagster.services.evaluation.checks import MODEL_CHECKS
 from cleverbetter_dagster.services.records import ChampionRecord, EvaluatedModel
-from cleverbetter_dagster.services.reports.parts import board_section, decision_of, provenance, reproduction
+from cleverbetter_dagster.services.reports.parts import decision_of, leaderboard_section, provenance, reproduction
 from cleverbetter_dagster.services.training.datasets import Dataset
 
 SLICE_RESAMPLES = 400
@@ -59,10 +59,10 @@ class Judged:
 def family_report(judged: Judged, bootstrap: BootstrapSpec) -> Report:
     """The report on a judged model."""
     model = judged.model
-    board = leaderboard(judged.scored, bootstrap)
-    own = next(row for row in board if row.name == model.family)
+    leaderboard = rank_models(judged.scored, bootstrap)
+    own = next(row for row in leaderboard if row.name == model.family)
     broken = broken_guards(MODEL_CHECKS, judged.scored[model.family])
-    said = decision_of(judged.decision, model, board, broken)
+    said = decision_of(judged.decision, model, leaderboard, broken)
     return Report(
         title=f"{model.family} v{model.version}",
         subtitle=f"Evaluation as of {model.as_of}",
@@ -72,7 +72,7 @@ def family_report(judged: Judged, bootstrap: BootstrapSpec) -> Report:
         reasons=said.reasons,
         sections=(
             _figures(own),
-            board_section(board, model.family),
+            leaderboard_section(leaderboard, model.family),
             _probabilities(judged),
             _money(judged),
             _importance(judged),

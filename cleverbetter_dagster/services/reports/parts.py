@@ -36,7 +36,10 @@ class Said:
 
 
 def decision_of(
-    decision: ChampionRecord | None, model: EvaluatedModel, board: Sequence[LeaderboardRow], broken: Sequence[str] = ()
+    decision: ChampionRecord | None,
+    model: EvaluatedModel,
+    leaderboard: Sequence[LeaderboardRow],
+    broken: Sequence[str] = (),
 ) -> Said:
     """What was decided about a model and why. Of one that did not challenge: which did, and how it compares.
 
@@ -44,8 +47,8 @@ def decision_of(
         decision: of its as_of; None where there is none yet.
         broken: what the guards of promotion found against it.
     """
-    own = next(row for row in board if row.name == model.family)
-    facts = f"{_judged_on(own)} {_compared(own, board, model.family)} {_earned(own)}"
+    own = next(row for row in leaderboard if row.name == model.family)
+    facts = f"{_judged_on(own)} {_compared(own, leaderboard, model.family)} {_earned(own)}"
     if decision is None or _is_of_another_version(decision, model):
         summary = f"Nothing was decided about it; the asset champion of {model.as_of} does so. {facts}"
         return Said("Not decided", "bad" if broken else "plain", summary, tuple(broken))
@@ -73,9 +76,9 @@ def said_of_challenger(decision: ChampionRecord, facts: str) -> Said:
     return Said("Refused", "bad", f"{challenger} was refused, and {stays}. {facts}", reasons)
 
 
-def board_section(board: Sequence[LeaderboardRow], first: str) -> Section:
+def leaderboard_section(leaderboard: Sequence[LeaderboardRow], first: str) -> Section:
     """All models side by side, `first` on top and in colour."""
-    rows = with_first(board, first)
+    rows = with_first(leaderboard, first)
     drawn = tuple(
         forest_chart(
             title, f"{caption}; 95% intervals", [(row.name, getattr(row, metric)) for row in rows], _shown(metric)
@@ -91,7 +94,7 @@ def board_section(board: Sequence[LeaderboardRow], first: str) -> Section:
             with_interval("", row.growth, as_percent=True),
             f"{row.n_bets:,}",
         )
-        for row in board
+        for row in leaderboard
     )
     table = Table("All figures", ("model", "AUC", "Brier score", "return on stakes", "growth", "stakes"), lines)
     text = "The same test rows, scored by every model. A model that does not beat its baselines has learned nothing."
@@ -155,10 +158,10 @@ def _judged_on(row: LeaderboardRow) -> str:
     return f"On {row.n_rows:,} test rows of {row.n_months} months its AUC is {auc}."
 
 
-def _compared(row: LeaderboardRow, board: Sequence[LeaderboardRow], name: str) -> str:
+def _compared(row: LeaderboardRow, leaderboard: Sequence[LeaderboardRow], name: str) -> str:
     if row.brier is None:
         return ""
-    others = {other.name: other.brier.point for other in board if other.brier and other.name != name}
+    others = {other.name: other.brier.point for other in leaderboard if other.brier and other.name != name}
     better = [other for other, brier in others.items() if brier < row.brier.point]
     if better:
         return f"Its Brier score of {decimal(row.brier.point, 4)} is above that of {sentence_list(better)}."

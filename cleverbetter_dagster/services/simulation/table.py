@@ -51,7 +51,7 @@ def way_rows(results: Sequence[SimulatedWay], spec: BootstrapSpec | None = None)
 
 def _row(result: SimulatedWay, scored: dict[Way, ScoredRows], spec: BootstrapSpec) -> WayRow:
     rows, reference = scored[result.way], scored.get(REFERENCE)
-    board = leaderboard_row(result.way, rows, spec)
+    row = leaderboard_row(result.way, rows, spec)
     auc_lost = brier_lost = None
     if reference is not None and result.way != REFERENCE:
         auc, brier = (PromotionPolicy(**spec.model_dump(), metric=metric) for metric in ("roc_auc", "brier"))
@@ -62,10 +62,10 @@ def _row(result: SimulatedWay, scored: dict[Way, ScoredRows], spec: BootstrapSpe
         fits=result.fits,
         updates=result.updates,
         cpu_seconds=result.cpu_seconds,
-        rows=board.n_rows,
-        months=board.n_months,
-        roc_auc=board.roc_auc,
-        brier=board.brier,
+        rows=row.n_rows,
+        months=row.n_months,
+        roc_auc=row.roc_auc,
+        brier=row.brier,
         log_growth=_log_growth(rows, spec),
         auc_lost=auc_lost,
         brier_lost=brier_lost,

@@ -10,7 +10,7 @@ from cleverbetter_dagster.evaluation.filter_effect import FilterEffect, filter_e
 from cleverbetter_dagster.evaluation.gate import PromotionPolicy, compare
 from cleverbetter_dagster.evaluation.intervals.bootstrap import BlockBootstrap, BootstrapSpec, Interval
 from cleverbetter_dagster.evaluation.intervals.month_statistics import auc_statistic, mean_statistic, ratio_statistic
-from cleverbetter_dagster.evaluation.leaderboard import leaderboard, leaderboard_row
+from cleverbetter_dagster.evaluation.leaderboard import leaderboard_row, rank_models
 from cleverbetter_dagster.evaluation.metrics.allocation import allocation_of
 from cleverbetter_dagster.evaluation.metrics.classification import brier_terms
 from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
@@ -56,13 +56,13 @@ def figures_of(
     fresh, contenders = walk.fresh, monthly[monthly[KIND] != POLICY]
     scored = by_model(fresh[fresh[KIND] != POLICY])
     families = [str(name) for name in fresh.loc[fresh[KIND] == FAMILY, MODEL].unique()]
-    board = leaderboard(scored)
+    leaderboard = rank_models(scored)
     returns = contenders.pivot_table(index=MONTH, columns=MODEL, values="month_return").dropna()
     return WalkForwardRecord(
         as_ofs=tuple(walk.splits),
         windows={month: _window_of(split) for month, split in walk.splits.items()},
         data_hash=data_hash,
-        board=tuple(board),
+        leaderboard=tuple(leaderboard),
         decay=tuple(step for family in families for step in _decay_of(walk.scores, family)),
         stability=tuple(_stability_of(walk, contenders, family) for family in families),
         familiarity=tuple(part for family in families for part in _familiarity_of(fresh, family)),
@@ -71,7 +71,7 @@ def figures_of(
         filter_effects={family: _filter(walk.scores, family) for family in families},
         overfitting_of_models=_overfitting(returns.to_numpy()),
         overfitting_of_strategies=_overfitting(strategy_returns(fresh[fresh[MODEL] == families[0]])),
-        lead=_lead([row.name for row in board], families, scored),
+        lead=_lead([row.name for row in leaderboard], families, scored),
     )
 
 
@@ -144,7 +144,7 @@ def _decay_of(scores: pd.DataFrame, family: str) -> list[DecayStep]:
 
 def _decay_step(family: str, age: int, old: pd.DataFrame, fresh: pd.DataFrame) -> DecayStep:
     both = old.merge(fresh[[ID, "probability"]], on=ID, suffixes=("", "_fresh")).sort_values(["decision_time", ID])
-    board = leaderboard_row(family, scored_rows(old))
+    row = leaderboard_row(family, scored_rows(old))
     brier = auc = None
     if age > 1 and len(both):
         aged, same = scored_rows(both), scored_rows(both.assign(probability=both["probability_fresh"]))
@@ -154,9 +154,9 @@ def _decay_step(family: str, age: int, old: pd.DataFrame, fresh: pd.DataFrame) -
     return DecayStep(
         family=family,
         age=age,
-        months=board.n_months,
-        rows=board.n_rows,
-        roc_auc=board.roc_auc,
+        months=row.n_months,
+        rows=row.n_rows,
+        roc_auc=row.roc_auc,
         brier_change=brier,
         auc_change=auc,
     )
@@ -199,7 +199,7 @@ def _familiarity_of(fresh: pd.DataFrame, family: str) -> list[Familiarity]:
             family=family,
             unseen=unseen,
             strategies=part[[STRATEGY, METHOD]].drop_duplicates().shape[0],
-            board=leaderboard_row(family, scored_rows(part)) if len(part) else None,
+            row=leaderboard_row(family, scored_rows(part)) if len(part) else None,
         )
         for unseen in (False, True)
         for part in [rows[rows[UNSEEN] == unseen]]
@@ -209,8 +209,8 @@ def _familiarity_of(fresh: pd.DataFrame, family: str) -> list[Familiarity]:
 def _replay_of(name: str, walk: Walk) -> ReplayRecord:
     """The decisions of a policy, and what its champions' stakes earned."""
     rows = walk.fresh[walk.fresh[MODEL] == name]
-    board = leaderboard_row(name, scored_rows(rows)) if len(rows) else None
-    return ReplayRecord(policy=name, decisions=tuple(walk.decisions[name]), board=board)
+    row = leaderboard_row(name, scored_rows(rows)) if len(rows) else None
+    return ReplayRecord(policy=name, decisions=tuple(walk.decisions[name]), row=row)
 
 
 def _significance(fresh: pd.DataFrame, family: str, models: Mapping[str, ModelRecord]) -> SignificanceRecord:

@@ -63,7 +63,7 @@ class Familiarity(Record):
     family: str
     unseen: bool
     strategies: int
-    board: LeaderboardRow | None
+    row: LeaderboardRow | None
 
 
 class ReplayRecord(Record):
@@ -71,7 +71,7 @@ class ReplayRecord(Record):
 
     policy: str
     decisions: tuple[ReplayedDecision, ...]
-    board: LeaderboardRow | None
+    row: LeaderboardRow | None
 
     @property
     def promotions(self) -> int:
@@ -85,7 +85,7 @@ class WalkForwardRecord(Record):
     Attributes:
         as_ofs: months whose models were judged on the month after; `windows` names their window of history, as
             `expanding` or `rolling 24 months`.
-        board: families and baselines over all months, best Brier score first, intervals by resampling months.
+        leaderleaderboard: families and baselines over all months, best Brier score first, intervals by resampling months.
         lead: Brier score of the best family minus the best baseline's on the same rows; None where they were not judged
             on the same ones.
         significance: by family; `trials` of its tuning are those of the as_of with most.
@@ -96,7 +96,7 @@ class WalkForwardRecord(Record):
     as_ofs: tuple[str, ...]
     windows: dict[str, str]
     data_hash: str
-    board: tuple[LeaderboardRow, ...]
+    leaderleaderboard: tuple[LeaderboardRow, ...]
     decay: tuple[DecayStep, ...]
     stability: tuple[Stability, ...]
     familiarity: tuple[Familiarity, ...]
@@ -110,9 +110,9 @@ class WalkForwardRecord(Record):
     @property
     def families(self) -> list[str]:
         """Families, best Brier score first."""
-        return [row.name for row in self.board if row.name in self.significance]
+        return [row.name for row in self.leaderboard if row.name in self.significance]
 
     @property
     def baselines(self) -> list[str]:
         """Baselines, best Brier score first."""
-        return [row.name for row in self.board if row.name not in self.significance]
+        return [row.name for row in self.leaderboard if row.name not in self.significance]

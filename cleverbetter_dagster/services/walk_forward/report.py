@@ -134,8 +134,8 @@ def walk_forward_view(
 
 def summary_of(record: WalkForwardRecord) -> str:
     """What the walk-forward says, in three sentences."""
-    board = {row.name: row for row in record.board}
-    family, baseline, equal = board[record.families[0]], board[record.baselines[0]], board[EQUAL_STAKES]
+    by_name = {row.name: row for row in record.leaderboard}
+    family, baseline, equal = by_name[record.families[0]], by_name[record.baselines[0]], by_name[EQUAL_STAKES]
     skill, policy = record.significance[family.name], record.replays[0]
     oldest = max((step for step in record.decay if step.family == family.name), key=lambda step: step.age)
     lead = f" (a paired difference of {record.lead})" if record.lead else ""
@@ -148,7 +148,7 @@ def summary_of(record: WalkForwardRecord) -> str:
         f"its Sharpe ratio is above zero is {_number(skill.probabilistic_sharpe)}, above the luckiest of all trials "
         f"{_number(skill.deflated_sharpe)}. "
         f"The promotion policy would have promoted {policy.promotions} of {len(policy.decisions)} challengers and "
-        f"{_growth(policy.board)}; choosing the best strategy by its past is overfitted with "
+        f"{_growth(policy.row)}; choosing the best strategy by its past is overfitted with "
         f"probability {_number(record.overfitting_of_strategies)}."
     )
 
@@ -182,8 +182,8 @@ def _walked(
 
 
 def _numbers(record: WalkForwardRecord, family: str) -> tuple[Number, ...]:
-    board = {row.name: row for row in record.board}
-    own, skill, equal = board[family], record.significance[family], board[EQUAL_STAKES]
+    by_name = {row.name: row for row in record.leaderboard}
+    own, skill, equal = by_name[family], record.significance[family], by_name[EQUAL_STAKES]
     policy = record.replays[0]
     return (
         with_interval(f"AUC of {family}", own.roc_auc),
@@ -191,7 +191,7 @@ def _numbers(record: WalkForwardRecord, family: str) -> tuple[Number, ...]:
         with_interval("Return on stakes", own.roi, as_percent=True),
         with_interval("Growth of the bankroll", own.growth, as_percent=True),
         with_interval("Growth with equal stakes", equal.growth, as_percent=True),
-        with_interval("Growth by the policy", policy.board.growth if policy.board else None, as_percent=True),
+        with_interval("Growth by the policy", policy.row.growth if policy.row else None, as_percent=True),
         Number("Sharpe ratio above 0", percent(skill.probabilistic_sharpe), "probability"),
         Number("Above the luckiest trial", percent(skill.deflated_sharpe),
                f"settings tried: {skill.tuning_trials}, independent strategies: {skill.independent_strategies:.0f}"),
@@ -200,10 +200,10 @@ def _numbers(record: WalkForwardRecord, family: str) -> tuple[Number, ...]:
     )  # fmt: skip
 
 
-def _growth(board: LeaderboardRow | None) -> str:
-    if board is None:
+def _growth(row: LeaderboardRow | None) -> str:
+    if row is None:
         return "earned nothing, having promoted nobody"
-    return f"grown the bankroll by {board.growth} in the {board.n_months} months in which a champion stood"
+    return f"grown the bankroll by {row.growth} in the {row.n_months} months in which a champion stood"
 
 
 def _number(value: float | None) -> str:

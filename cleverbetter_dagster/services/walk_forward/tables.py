@@ -50,10 +50,10 @@ def _unseen_strategies(record: WalkForwardRecord) -> Table:
         (
             f"{part.family}, {'never seen' if part.unseen else 'learned from'}",
             f"{part.strategies:,}",
-            f"{part.board.n_rows if part.board else 0:,}",
-            with_interval("", part.board.roc_auc) if part.board else DASH,
-            with_interval("", part.board.brier, 4) if part.board else DASH,
-            with_interval("", part.board.roi, as_percent=True) if part.board else DASH,
+            f"{part.row.n_rows if part.row else 0:,}",
+            with_interval("", part.row.roc_auc) if part.row else DASH,
+            with_interval("", part.row.brier, 4) if part.row else DASH,
+            with_interval("", part.row.roi, as_percent=True) if part.row else DASH,
         )
         for part in record.familiarity
     ]
@@ -118,9 +118,9 @@ def _policies(record: WalkForwardRecord) -> Table:
         (
             one.policy,
             f"{one.promotions} of {len(one.decisions)}",
-            f"{one.board.n_months if one.board else 0}",
-            with_interval("", one.board.growth, as_percent=True) if one.board else DASH,
-            with_interval("", one.board.roi, as_percent=True) if one.board else DASH,
+            f"{one.row.n_months if one.row else 0}",
+            with_interval("", one.row.growth, as_percent=True) if one.row else DASH,
+            with_interval("", one.row.roi, as_percent=True) if one.row else DASH,
         )
         for one in record.replays
     ]

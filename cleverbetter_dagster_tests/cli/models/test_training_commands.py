@@ -179,11 +179,11 @@ def test_an_incremental_training_goes_on_from_the_version_before_and_says_when_n
 def test_evaluate_shows_what_is_there_and_judges_what_is_not(place: Place, trained: Trained, command: Command) -> None:
     before = len(place.runs())
     shown = json.loads(command("evaluate", "ensemble", "--as-of", AS_OF, "--json").stdout)
-    board = {row["name"]: row for row in shown["leaderboard"]}
+    by_name = {row["name"]: row for row in shown["leaderboard"]}
     metrics = json.loads(trained.done.stdout)["metrics"]
     assert (shown["version"], shown["as_of"]) == (1, AS_OF)
-    assert board["ensemble"]["roc_auc"]["point"] == pytest.approx(metrics["roc_auc"])
-    assert "persistence" in board
+    assert by_name["ensemble"]["roc_auc"]["point"] == pytest.approx(metrics["roc_auc"])
+    assert "persistence" in by_name
     assert len(place.runs()) == before
     file = Path(place.settings.artefacts_base) / "ensemble_evaluation" / f"{AS_OF}.parquet"
     kept = stored_evaluation(place.settings, "ensemble", AsOf.parse(AS_OF))

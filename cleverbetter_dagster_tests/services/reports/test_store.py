@@ -15,7 +15,7 @@ from cleverbetter_dagster.dataset.examples import Examples
 from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.definitions import defs
 from cleverbetter_dagster.errors import DataError
-from cleverbetter_dagster.evaluation.leaderboard import leaderboard
+from cleverbetter_dagster.evaluation.leaderboard import rank_models
 from cleverbetter_dagster.services.records import ChampionRecord, EvaluatedModel
 from cleverbetter_dagster.services.reports.parts import decision_of, reproduction
 from cleverbetter_dagster.services.reports.split import split_report
@@ -39,7 +39,7 @@ MODEL = EvaluatedModel(
     headline={},
     staking=StakingSpec(kelly_fraction=0.4, max_stake_fraction=0.02, max_total_fraction=0.3),
 )
-BOARD = leaderboard({"ensemble": simulated_models()["good"], "base_rate": simulated_models()["blind"]})
+LEADERBOARD = rank_models({"ensemble": simulated_models()["good"], "base_rate": simulated_models()["blind"]})
 DECIDED = ChampionRecord(
     as_of="2023-06",
     action="promoted",
@@ -100,14 +100,14 @@ def test_of_a_model_that_went_on_from_another_the_command_says_that_it_trains_in
     ],
 )
 def test_the_verdict_is_what_became_of_this_very_version(change: dict[str, Any], verdict: str) -> None:
-    assert decision_of(DECIDED.model_copy(update=change), MODEL, BOARD).verdict == verdict
+    assert decision_of(DECIDED.model_copy(update=change), MODEL, LEADERBOARD).verdict == verdict
 
 
 @pytest.mark.parametrize("decision", [None, DECIDED.model_copy(update={"challenger_family": "classifier"})])
 def test_where_it_was_not_decided_on_a_broken_guard_is_told_all_the_same(decision: ChampionRecord | None) -> None:
-    said = decision_of(decision, MODEL, BOARD, ["The check model_is_not_too_good_to_be_true failed."])
+    said = decision_of(decision, MODEL, LEADERBOARD, ["The check model_is_not_too_good_to_be_true failed."])
     assert (said.tone, len(said.reasons)) == ("bad", 1)
-    assert decision_of(decision, MODEL, BOARD).tone == "plain"
+    assert decision_of(decision, MODEL, LEADERBOARD).tone == "plain"
 
 
 # --- rows that let nothing be made

@@ -124,22 +124,22 @@ def test_each_figure_is_of_one_model_alone(walk: Walk, figures: WalkForwardRecor
     names = {kind: set(young.loc[young[KIND] == kind, "model"]) for kind in (FAMILY, BASELINE, POLICY)}
     assert names[FAMILY] == {"good", "poor"} and not names[FAMILY] & names[POLICY]
     rows = len(young[young["model"] == "good"])
-    board = {row.name: row for row in figures.board}
-    assert board["good"].n_rows == figures.significance["good"].rows == figures.filter_effects["good"].rows == rows
-    assert sum(part.board.n_rows for part in figures.familiarity if part.family == "good" and part.board) == rows
+    by_name = {row.name: row for row in figures.leaderboard}
+    assert by_name["good"].n_rows == figures.significance["good"].rows == figures.filter_effects["good"].rows == rows
+    assert sum(part.row.n_rows for part in figures.familiarity if part.family == "good" and part.row) == rows
     assert figures.significance["good"].tuning_trials == 7
 
 
 def test_the_policy_never_promotes_the_poor_family(
     figures: WalkForwardRecord,
 ) -> None:
-    order = [row.name for row in figures.board]
+    order = [row.name for row in figures.leaderboard]
     assert order.index("good") < order.index("poor")
     replay = figures.replays[0]
     assert replay.policy == OVERALL_POLICY
     assert len(replay.decisions) == len(MONTHS) and {decision.challenger for decision in replay.decisions} == {"good"}
     poor = next(replay for replay in figures.replays if replay.policy == "poor alone")
-    assert poor.promotions == 0 and poor.board is None
+    assert poor.promotions == 0 and poor.row is None
 
 
 def test_a_model_that_never_changes_does_not_decay(figures: WalkForwardRecord) -> None:
@@ -157,7 +157,7 @@ def test_a_model_that_ages_is_seen_to_decay(rows, splits, models) -> None:
         return LoadedModel(model, Follower(0.0 if newest else 0.5), StakingSpec())
 
     record = all_figures(walk_forward(rows, splits, {"good": models["good"]}, ageing, EASY), models)
-    fresh = next(row for row in record.board if row.name == "good")
+    fresh = next(row for row in record.leaderboard if row.name == "good")
     old = max((step for step in record.decay if step.brier_change), key=lambda step: step.age)
     assert fresh.brier is not None and old.brier_change is not None
     assert record.stability[0].rank_agreement is not None and record.stability[0].rank_agreement < 1
@@ -198,9 +198,9 @@ def test_filtered_rows_count_only_in_the_filters_figures(rows, splits, models) -
     ).record
     walk = walk_forward(rows, {"2022-12": split}, {"good": models["good"]}, load, EASY)
     record = all_figures(walk, models)
-    effect, board = record.filter_effects["good"], {row.name: row for row in record.board}
+    effect, by_name = record.filter_effects["good"], {row.name: row for row in record.leaderboard}
     assert 0 < effect.removed < effect.rows
-    assert board["good"].n_rows == effect.rows - effect.removed
+    assert by_name["good"].n_rows == effect.rows - effect.removed
     assert (walk.scores.loc[~walk.scores[JUDGED], "stake"] == 0).all()
 
 
@@ -216,13 +216,13 @@ def test_the_report_has_charts_and_a_summary(walk: Walk, figures: WalkForwardRec
     summary = summary_of(figures)
     assert "7 months after 2022-06 to 2022-12" in summary and "7 challengers" in summary
     # The lead is paired: narrower than either score's own interval, and their difference.
-    board = {row.name: row.brier for row in figures.board}
-    good = board.pop("good")
-    baseline = next(brier for name, brier in board.items() if name != "poor")
+    by_name = {row.name: row.brier for row in figures.leaderboard}
+    good = by_name.pop("good")
+    baseline = next(brier for name, brier in by_name.items() if name != "poor")
     assert figures.lead is not None and good is not None and baseline is not None
     assert figures.lead.point == pytest.approx(good.point - baseline.point)
     assert figures.lead.high < 0 and f"a paired difference of {figures.lead}" in summary
-    policy = figures.replays[0].board
+    policy = figures.replays[0].row
     assert policy is not None and f"in the {policy.n_months} months in which a champion stood" in summary
 
 
@@ -235,7 +235,7 @@ def test_the_page_shows_the_record_and_the_months(walk: Walk, figures: WalkForwa
     assert good.promoted == next(one.promotions for one in figures.replays if one.policy == "good alone") > 0
     own = monthly[monthly["model"] == "good"].set_index("month")
     assert list(good.months) == list(own.index)
-    growth = next(row.growth for row in figures.board if row.name == "good")
+    growth = next(row.growth for row in figures.leaderboard if row.name == "good")
     assert growth is not None and good.allocation.growth == pytest.approx(growth.point)
     html = render(walk_forward_report(view))
     assert all(f"good, {month}: {decimal(brier, 2)} (" in html for month, brier in own["brier"].items())
