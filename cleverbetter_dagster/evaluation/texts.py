@@ -28,6 +28,11 @@ def percent(value: float | None, digits: int = 1, *, signed: bool = False) -> st
     return _with_minus(f"{value:{sign}.{digits}%}")
 
 
+def whole_percent(value: float) -> str:
+    """A fraction as a percentage without decimals."""
+    return percent(value, 0)
+
+
 def sentence_list(names: Sequence[str]) -> str:
     """Names joined for a sentence.
 

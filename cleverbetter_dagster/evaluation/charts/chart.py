@@ -1,4 +1,4 @@
-"""What a chart is, how all charts look, and the one place that turns a chart into PNG (UI) or inline SVG (page).
+"""How charts look, and the one place that turns a chart into PNG (UI) or inline SVG (page).
 
 Figures are drawn without pyplot: no window opens and no global state changes.
 """
@@ -6,21 +6,19 @@ Figures are drawn without pyplot: no window opens and no global state changes.
 import re
 import textwrap
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO, StringIO
-from typing import Any
+from typing import Any, Literal
 from xml.etree import ElementTree
 
 import matplotlib
 from markupsafe import Markup
-from matplotlib.axes import Axes
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.text import Text
-from matplotlib.ticker import PercentFormatter
 
 WIDTH, HEIGHT = 400.0, 270.0
 """Of a chart on a page, in points; a page scales it to its column."""
@@ -39,6 +37,8 @@ MODEL, LOSS, PALE = SERIES[0], SERIES[5], "#b8c0c8"
 SMALL, USUAL = 10.0, 10.5
 DASHED: dict[str, Any] = {"color": MUTED, "linewidth": 1, "linestyle": (0, (4, 3)), "zorder": 1.5}
 
+Format = Callable[[float], str]
+
 
 @dataclass(frozen=True, eq=False)
 class Chart:
@@ -49,57 +49,68 @@ class Chart:
     figure: Figure
 
 
-def new_axes(x_label: str = "", y_label: str = "", height: float = HEIGHT) -> tuple[Figure, Axes]:
-    """A new figure, so many points high, and its axes in the style of all charts."""
-    figure = Figure(figsize=(WIDTH / 72, height / 72), facecolor="none", layout="constrained")
-    axes = figure.subplots()
-    axes.set_facecolor("none")
-    axes.set_xlabel(x_label, fontsize=USUAL, color=MUTED)
-    axes.set_ylabel(y_label, fontsize=USUAL, color=MUTED)
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.spines["bottom"].set_color(RULE)
-    axes.tick_params(colors=MUTED, labelsize=SMALL, length=0, pad=5)
-    axes.grid(axis="y", color=RULE, linewidth=0.8)
-    axes.set_axisbelow(True)
-    return figure, axes
+class Drawing:
+    """A chart in the making: axes in the style of all charts.
+
+    Models are drawn by position: it gives the colour, and the first one stands out.
+    """
+
+    def __init__(self, x_label: str = "", y_label: str = "", height: float = HEIGHT) -> None:
+        self.figure = Figure(figsize=(WIDTH / 72, height / 72), facecolor="none", layout="constrained")
+        self.axes = axes = self.figure.subplots()
+        axes.set_facecolor("none")
+        axes.set_xlabel(x_label, fontsize=USUAL, color=MUTED)
+        axes.set_ylabel(y_label, fontsize=USUAL, color=MUTED)
+        axes.spines[["top", "right", "left"]].set_visible(False)
+        axes.spines["bottom"].set_color(RULE)
+        axes.tick_params(colors=MUTED, labelsize=SMALL, length=0, pad=5)
+        axes.grid(axis="y", color=RULE, linewidth=0.8)
+        axes.set_axisbelow(True)
+
+    def line(self, x: Any, y: Any, position: int = 0, label: str | None = None) -> None:
+        """The line of a model."""
+        width, layer = (1.3, 2) if position else (2.2, 3)
+        self.axes.plot(x, y, label=label, color=colour(position), linewidth=width, zorder=layer)
+
+    def points(self, x: Any, y: Any, notes: Iterable[str], radius: float = 3.0, **style: Any) -> None:
+        """Dots, each with a note that a page shows on hover."""
+        dots = self.axes.scatter(x, y, s=(2 * radius) ** 2, linewidths=0, clip_on=False, **{"zorder": 4, **style})
+        dots.set_urls(list(notes))
+
+    def ticks(self, shown: Format, axes: Literal["x", "y", "xy"]) -> None:
+        """How values beside these axes are written."""
+        for axis in axes:
+            getattr(self.axes, f"{axis}axis").set_major_formatter(lambda value, _: shown(value))
+
+    def dates(self) -> None:
+        """Dates below the axes, no more words than needed."""
+        locator = AutoDateLocator(minticks=3, maxticks=8)
+        self.axes.xaxis.set_major_locator(locator)
+        self.axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+
+    def rows(self, names: list[str]) -> None:
+        """Names down the left side, the first on top at height `len(names) - 1`, and nothing else beside the data."""
+        self.axes.grid(visible=False)
+        self.axes.set_ylim(-0.6, len(names) - 0.4)
+        self.axes.set_yticks(range(len(names)), names[::-1])
+        self.axes.tick_params(axis="y", labelcolor=INK)
+
+    def chart(self, title: str, caption: str) -> Chart:
+        """The finished chart. A legend goes below the axes, in as many columns as fit."""
+        handles, labels = self.axes.get_legend_handles_labels()
+        if labels:
+            columns = max(1, int(WIDTH // (34 + 6.4 * max(map(len, labels)))))
+            self.figure.set_figheight(self.figure.get_figheight() + -(-len(labels) // columns) * 15 / 72)
+            self.figure.legend(
+                handles, labels, loc="outside lower left", ncols=columns, frameon=False, fontsize=SMALL,
+                labelcolor=INK, handlelength=1.2, handletextpad=0.5, columnspacing=1.2, labelspacing=0.3,
+            )  # fmt: skip
+        return Chart(title, caption, self.figure)
 
 
-def line_style(position: int) -> dict[str, Any]:
-    """Colour and width of a model's line: the first stands out in front of the others."""
-    weight = {"linewidth": 2.2, "zorder": 3} if position == 0 else {"linewidth": 1.3, "zorder": 2}
-    return {"color": SERIES[position % len(SERIES)], **weight}
-
-
-def points(axes: Axes, x: Any, y: Any, notes: Sequence[str], radius: float = 3.0, **style: Any) -> None:
-    """Dots, each with a note that a page shows on hover."""
-    dots = axes.scatter(x, y, s=(2 * radius) ** 2, linewidths=0, clip_on=False, **{"zorder": 4, **style})
-    dots.set_urls(notes)
-
-
-def legend_below(figure: Figure) -> None:
-    """The legend below the axes, in as many columns as fit; the figure grows by its lines."""
-    handles, labels = figure.axes[0].get_legend_handles_labels()
-    if not labels:
-        return
-    columns = max(1, int(WIDTH // (34 + 6.4 * max(map(len, labels)))))
-    figure.set_figheight(figure.get_figheight() + -(-len(labels) // columns) * 15 / 72)
-    figure.legend(
-        handles, labels, loc="outside lower left", ncols=columns, frameon=False, fontsize=SMALL, labelcolor=INK,
-        handlelength=1.2, handletextpad=0.5, columnspacing=1.2, labelspacing=0.3,
-    )  # fmt: skip
-
-
-def whole_percents(*of: Any) -> None:
-    """Ticks of these axes (`axes.xaxis`, `axes.yaxis`) as percentages."""
-    for axis in of:
-        axis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-
-
-def date_axis(axes: Axes) -> None:
-    """Dates below the axes, no more words than needed."""
-    locator = AutoDateLocator(minticks=3, maxticks=8)
-    axes.xaxis.set_major_locator(locator)
-    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+def colour(position: int) -> str:
+    """Of the model at a position."""
+    return SERIES[position % len(SERIES)]
 
 
 def png(chart: Chart) -> bytes:

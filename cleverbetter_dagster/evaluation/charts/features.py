@@ -6,21 +6,9 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.ticker import MaxNLocator
 
 from cleverbetter_dagster.betting.arrays import FloatArray
-from cleverbetter_dagster.evaluation.charts.chart import (
-    INK,
-    LOSS,
-    MODEL,
-    MUTED,
-    PALE,
-    SMALL,
-    Chart,
-    legend_below,
-    new_axes,
-    points,
-)
+from cleverbetter_dagster.evaluation.charts.chart import LOSS, MODEL, MUTED, PALE, SMALL, Chart, Drawing
 from cleverbetter_dagster.evaluation.texts import percent
 
-ROW_HEIGHT = 22.0
 LOW_TO_HIGH = LinearSegmentedColormap.from_list("low_to_high", [MODEL, LOSS])
 
 
@@ -33,16 +21,14 @@ def importance_chart(importance: pd.Series, top: int = 20) -> Chart:
 
 def bar_chart(title: str, caption: str, shares: pd.Series) -> Chart:
     """Shares by name, each with its percentage, the first on top."""
-    names, values = shares.index[::-1].astype(str).tolist(), shares.to_numpy(dtype=float)[::-1]
-    figure, axes = new_axes(height=16 * len(names) + 16)
-    axes.barh(names, values, color=MODEL, height=0.66)
-    for position, value in enumerate(values):
-        axes.text(value, position, f" {percent(value)}", va="center", fontsize=SMALL, color=MUTED)
-    axes.grid(visible=False)
-    axes.set(xlim=(0, 1.15 * max(values.max(), 1e-9)), xticks=[], ylim=(-0.6, len(names) - 0.4))
-    axes.spines["bottom"].set_visible(False)
-    axes.tick_params(axis="y", labelcolor=INK)
-    return Chart(title, caption, figure)
+    drawing, heights = Drawing(height=16 * len(shares) + 16), range(len(shares))[::-1]
+    drawing.axes.barh(heights, shares, color=MODEL, height=0.66)
+    for height, share in zip(heights, shares, strict=True):
+        drawing.axes.text(share, height, f" {percent(share)}", va="center", fontsize=SMALL, color=MUTED)
+    drawing.rows(shares.index.astype(str).tolist())
+    drawing.axes.set(xlim=(0, 1.15 * max(shares.max(), 1e-9)), xticks=[])
+    drawing.axes.spines["bottom"].set_visible(False)
+    return drawing.chart(title, caption)
 
 
 def impact_chart(values: pd.DataFrame, features: pd.DataFrame, top: int = 12) -> Chart:
@@ -55,27 +41,24 @@ def impact_chart(values: pd.DataFrame, features: pd.DataFrame, top: int = 12) ->
     """
     strength = values.abs().mean().nlargest(top)
     reach = 1.05 * float(values[strength.index].abs().to_numpy().max(initial=1e-6))
-    figure, axes = new_axes("change of the probability", height=ROW_HEIGHT * len(strength) + 40)
-    axes.axvline(0.0, color=PALE, linewidth=1.6)
+    drawing = Drawing("change of the probability", height=22 * len(strength) + 40)
+    drawing.axes.axvline(0.0, color=PALE, linewidth=1.6)
     for row, name in enumerate(reversed(strength.index)):
         notes = [
             f"{name} = {feature:.4g}: {percent(value, signed=True)}"
             for feature, value in zip(features[name], values[name], strict=True)
         ]
-        rank = features[name].rank(pct=True).fillna(0.5)
+        colours = LOW_TO_HIGH(features[name].rank(pct=True).fillna(0.5).to_numpy())
         heights = row + _swarm(values[name].to_numpy(), reach)
-        points(axes, values[name], heights, notes, 2.0, c=LOW_TO_HIGH(rank.to_numpy()), alpha=0.75)
+        drawing.points(values[name], heights, notes, 2.0, c=colours, alpha=0.75)
     for colour, label in ((MODEL, "low value of the feature"), (LOSS, "high value")):
-        axes.scatter([], [], color=colour, label=label)
-    axes.grid(visible=False)
-    axes.set(xlim=(-reach, reach), ylim=(-0.6, len(strength) - 0.4))
-    axes.set_yticks(range(len(strength)), [f"{name} {percent(strength[name])}" for name in reversed(strength.index)])
-    axes.tick_params(axis="y", labelcolor=INK)
-    axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
-    axes.xaxis.set_major_formatter(lambda value, _: percent(value, 0, signed=True))
-    legend_below(figure)
+        drawing.axes.scatter([], [], color=colour, label=label)
+    drawing.rows([f"{name} {percent(strength[name])}" for name in strength.index])
+    drawing.axes.set_xlim(-reach, reach)
+    drawing.axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+    drawing.ticks(lambda value: percent(value, 0, signed=True), "x")
     caption = f"SHAP values of {len(values)} test rows, a dot each; beside a name the mean size of its effect."
-    return Chart("What moves the probability", caption, figure)
+    return drawing.chart("What moves the probability", caption)
 
 
 def _swarm(values: FloatArray, reach: float) -> FloatArray:
@@ -83,5 +66,4 @@ def _swarm(values: FloatArray, reach: float) -> FloatArray:
     column = pd.Series(np.round((values + reach) / (2 * reach) * 60))
     turn = column.groupby(column).cumcount().to_numpy()
     most = column.groupby(column).transform("size").to_numpy()
-    step = np.minimum(0.16, 0.76 / np.maximum(most, 1))
-    return np.where(turn % 2 == 0, 1.0, -1.0) * ((turn + 1) // 2) * step
+    return np.where(turn % 2 == 0, 1.0, -1.0) * ((turn + 1) // 2) * np.minimum(0.16, 0.76 / most)

@@ -4,55 +4,43 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from cleverbetter_dagster.evaluation.charts.chart import (
-    DASHED,
-    LOSS,
-    SERIES,
-    Chart,
-    date_axis,
-    legend_below,
-    line_style,
-    new_axes,
-    points,
-)
+from cleverbetter_dagster.evaluation.charts.chart import DASHED, LOSS, Chart, Drawing, colour
 from cleverbetter_dagster.evaluation.metrics.allocation import AllocationResult
 from cleverbetter_dagster.evaluation.texts import decimal, percent
 
 
 def bankroll_chart(allocations: Mapping[str, AllocationResult]) -> Chart:
     """Bankroll over decision times, the first as the model."""
-    figure, axes = new_axes("", "bankroll, start = 1")
-    axes.axhline(1.0, **DASHED)
+    drawing = Drawing("", "bankroll, start = 1")
+    drawing.axes.axhline(1.0, **DASHED)
     for position, (name, allocation) in enumerate(allocations.items()):
         times, curve = _times(allocation), allocation.bankroll / allocation.bankroll[0]
-        axes.plot(times, curve, label=f"{name} {percent(allocation.growth, signed=True)}", **line_style(position))
+        drawing.line(times, curve, position, f"{name} {percent(allocation.growth, signed=True)}")
         notes = [
             f"{name}, {np.datetime_as_string(time, 'D')}: {decimal(value)} ({percent(value - 1, signed=True)})"
             for time, value in zip(times, curve, strict=True)
         ]
-        points(axes, times, curve, notes, 1.6 if position else 2.8, color=SERIES[position % len(SERIES)])
-    date_axis(axes)
-    legend_below(figure)
+        drawing.points(times, curve, notes, 1.6 if position else 2.8, color=colour(position))
+    drawing.dates()
     caption = "Stakes of every decision time settled together, gains reinvested; growth beside each name."
-    return Chart("Bankroll", caption, figure)
+    return drawing.chart("Bankroll", caption)
 
 
 def drawdown_chart(name: str, allocation: AllocationResult) -> Chart:
     """How far the bankroll was below its highest so far."""
     times, below = _times(allocation), allocation.bankroll / np.maximum.accumulate(allocation.bankroll) - 1.0
-    deepest = float(below.min())
-    figure, axes = new_axes("", "below the peak")
-    axes.fill_between(times, below, color=LOSS, alpha=0.18, linewidth=0)
-    axes.plot(times, below, color=LOSS, linewidth=1.5)
+    drawing = Drawing("", "below the peak")
+    drawing.axes.fill_between(times, below, color=LOSS, alpha=0.18, linewidth=0)
+    drawing.axes.plot(times, below, color=LOSS, linewidth=1.5)
     notes = [
         f"{np.datetime_as_string(time, 'D')}: {percent(depth)} below the peak"
         for time, depth in zip(times, below, strict=True)
     ]
-    points(axes, times, below, notes, 2.8, color=LOSS)
-    axes.set_ylim(min(1.1 * deepest, -0.01), 0)
-    axes.yaxis.set_major_formatter(lambda value, _: percent(value))
-    date_axis(axes)
-    return Chart("Drawdown", f"Of the bankroll staked by {name}; deepest {percent(deepest)}.", figure)
+    drawing.points(times, below, notes, 2.8, color=LOSS)
+    drawing.axes.set_ylim(min(1.1 * below.min(), -0.01), 0)
+    drawing.ticks(percent, "y")
+    drawing.dates()
+    return drawing.chart("Drawdown", f"Of the bankroll staked by {name}; deepest {percent(below.min())}.")
 
 
 def _times(allocation: AllocationResult) -> np.ndarray:

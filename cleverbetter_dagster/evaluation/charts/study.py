@@ -10,15 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
-from cleverbetter_dagster.evaluation.charts.chart import (
-    DASHED,
-    MODEL,
-    MUTED,
-    Chart,
-    legend_below,
-    line_style,
-    new_axes,
-)
+from cleverbetter_dagster.evaluation.charts.chart import DASHED, MODEL, MUTED, Chart, Drawing
 from cleverbetter_dagster.evaluation.charts.features import bar_chart
 
 METRIC_TITLES = {"auc": "AUC", "brier": "Brier score", "log_loss": "log loss", "growth": "log growth per decision time"}
@@ -36,19 +28,20 @@ def history_chart(values: Sequence[float | None], default: float, metric: str, *
     value = np.array(values, dtype=float)
     trial, pruned = np.arange(1, len(value) + 1), np.isnan(value)
     title = METRIC_TITLES.get(metric, metric)
-    figure, axes = new_axes("trial", title)
-    axes.axhline(default, **DASHED, label=f"defaults {default:.4f}")
-    axes.scatter(trial[~pruned], value[~pruned], s=16, color=MODEL, alpha=0.45, linewidth=0, label="trial")
+    drawing = Drawing("trial", title)
+    drawing.axes.axhline(default, **DASHED, label=f"defaults {default:.4f}")
+    drawing.axes.scatter(trial[~pruned], value[~pruned], s=16, color=MODEL, alpha=0.45, linewidth=0, label="trial")
     if not pruned.all():
         best = (np.fmax if maximise else np.fmin).accumulate(value)
-        axes.plot(trial, best, label=f"best so far {best[-1]:.4f}", **line_style(0))
+        drawing.line(trial, best, 0, f"best so far {best[-1]:.4f}")
     if pruned.any():
-        bottom = np.full(pruned.sum(), 0.02)
-        axes.plot(trial[pruned], bottom, "|", color=MUTED, transform=axes.get_xaxis_transform(), label="pruned")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    legend_below(figure)
+        at_the_bottom = drawing.axes.get_xaxis_transform()
+        drawing.axes.plot(
+            trial[pruned], 0.02 * pruned[pruned], "|", color=MUTED, transform=at_the_bottom, label="pruned"
+        )
+    drawing.axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     caption = f"Mean {title} over the folds; {len(value)} trials, {pruned.sum()} pruned."
-    return Chart("Optimisation history", caption, figure)
+    return drawing.chart("Optimisation history", caption)
 
 
 def parameter_chart(importances: Mapping[str, float], metric: str) -> Chart:

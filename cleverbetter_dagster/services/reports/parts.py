@@ -5,7 +5,8 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cleverbetter_dagster.evaluation.charts.estimates import Format, forest_chart
+from cleverbetter_dagster.evaluation.charts.chart import Format
+from cleverbetter_dagster.evaluation.charts.estimates import forest_chart
 from cleverbetter_dagster.evaluation.leaderboard import LeaderboardRow, with_first
 from cleverbetter_dagster.evaluation.report.view import (
     Section,
