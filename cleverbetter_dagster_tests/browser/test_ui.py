@@ -197,7 +197,7 @@ def test_a_report_is_one_click_away_from_its_asset(trained: Dagster, page: Any) 
     keep(page, "report_link")
     page.goto(link.get_attribute("href"))
     frame = page.frame_locator("iframe").first
-    frame.get_by_text("What it goes by").first.wait_for(timeout=30_000)
+    frame.get_by_text("Which features count").first.wait_for(timeout=30_000)
     keep(page, "report_in_mlflow")
 
 

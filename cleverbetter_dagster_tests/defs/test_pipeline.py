@@ -273,7 +273,7 @@ def test_the_reports_are_kept_linked_and_logged_to_the_models_run(deployment: Se
     html = Path(made.url).read_text()
     assert made.size_bytes == len(html.encode()) < 1_500_000
     assert "Refused" in html or "Did not challenge" in html
-    assert "The ten it would back" in html
+    assert "The ten to back" in html
     logged = {file.path for file in mlflow.MlflowClient().list_artifacts(made.run_id, "reports")}
     assert "reports/ensemble.html" in logged
     (event,) = [m for m in result.get_asset_materialization_events() if m.asset_key.path == ["ensemble_report"]]

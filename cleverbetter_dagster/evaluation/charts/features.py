@@ -66,4 +66,5 @@ def _swarm(values: FloatArray, reach: float) -> FloatArray:
     column = pd.Series(np.round((values + reach) / (2 * reach) * 60))
     turn = column.groupby(column).cumcount().to_numpy()
     most = column.groupby(column).transform("size").to_numpy()
-    return np.where(turn % 2 == 0, 1.0, -1.0) * ((turn + 1) // 2) * np.minimum(0.16, 0.76 / most)
+    side = np.where(turn % 2 == 0, 1.0, -1.0)
+    return np.asarray(side * ((turn + 1) // 2) * np.minimum(0.16, 0.76 / most), dtype=np.float64)

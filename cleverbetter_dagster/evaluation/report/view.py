@@ -48,7 +48,7 @@ class Report:
     """One report.
 
     Attributes:
-        verdict: a word or two beside the title, in the colour of `tone`.
+        headline: a word or two above the summary, in the colour of `tone`.
         summary: the one paragraph: what was decided and why.
         reasons: the findings it rests on, a sentence each.
         provenance: names and values of what the report was made from.
@@ -57,7 +57,7 @@ class Report:
 
     title: str
     subtitle: str
-    verdict: str
+    headline: str
     tone: Tone
     summary: str
     reasons: tuple[str, ...] = ()

@@ -76,7 +76,7 @@ def walk_forward_report(view: WalkForwardView) -> Report:
     return Report(
         title="Walk-forward",
         subtitle=f"{span}, {len(months)} months",
-        verdict="What it says",
+        headline="Summary",
         tone="plain",
         summary=view.summary,
         sections=(

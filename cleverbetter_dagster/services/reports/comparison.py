@@ -1,4 +1,4 @@
-"""What the report on the comparison of one as_of says: the families side by side, and what became of the challenger."""
+"""The report on the comparison of one as_of: the families side by side, and the decision about the challenger."""
 
 from collections.abc import Mapping
 
@@ -10,7 +10,7 @@ from cleverbetter_dagster.evaluation.metrics.allocation import allocation_of
 from cleverbetter_dagster.evaluation.report.view import Report, Section
 from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
 from cleverbetter_dagster.services.records import ChampionRecord, ComparisonRecord, SplitRecord
-from cleverbetter_dagster.services.reports.parts import decision_of, leaderboard_section, provenance, reproduction
+from cleverbetter_dagster.services.reports.parts import decision_summary, leaderboard_section, provenance, reproduction
 
 
 def comparison_report(
@@ -27,23 +27,20 @@ def comparison_report(
     """
     challenger = comparison.models[comparison.challenger]
     leaderboard = rank_models(scored, bootstrap)
-    first = {row.name: scored[row.name] for row in with_first(leaderboard, challenger.family)}
-    broken = [f"{family}: {told}" for family, found in comparison.broken_guards.items() for told in found]
-    said = decision_of(decision, challenger, leaderboard, broken)
+    drawn = {row.name: scored[row.name] for row in with_first(leaderboard, challenger.family)}
+    broken = [f"{family}: {message}" for family, messages in comparison.broken_guards.items() for message in messages]
+    summary = decision_summary(decision, challenger, leaderboard, broken)
     return Report(
         title="Comparison of the families",
         subtitle=f"As of {comparison.as_of}",
-        verdict=f"{challenger.family} v{challenger.version}: {said.verdict.lower()}",
-        tone=said.tone,
-        summary=said.summary,
-        reasons=said.reasons,
+        headline=f"{challenger.family} v{challenger.version}: {summary.headline.lower()}",
+        tone=summary.tone,
+        summary=summary.text,
+        reasons=summary.reasons,
         sections=(
             leaderboard_section(leaderboard, challenger.family),
-            Section("Probabilities", charts=(roc_chart(first), precision_recall_chart(first))),
-            Section(
-                "Money",
-                charts=(bankroll_chart({name: allocation_of(rows) for name, rows in first.items()}),),
-            ),
+            Section("Probabilities", charts=(roc_chart(drawn), precision_recall_chart(drawn))),
+            Section("Money", charts=(bankroll_chart({name: allocation_of(rows) for name, rows in drawn.items()}),)),
         ),
         provenance=provenance(challenger, split),
         command=reproduction(list(comparison.models.values()), split),

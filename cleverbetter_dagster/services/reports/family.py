@@ -1,5 +1,6 @@
-"""What the report on one family at one as_of says."""
+"""The report on one family at one as_of."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pandas as pd
@@ -20,75 +21,74 @@ from cleverbetter_dagster.evaluation.metrics.allocation import allocation_of
 from cleverbetter_dagster.evaluation.metrics.shapley import shapley_values
 from cleverbetter_dagster.evaluation.report.view import Number, Report, Section, Table, with_interval
 from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
-from cleverbetter_dagster.evaluation.slices import SEASONS, Slice, quartile_names, sliced
+from cleverbetter_dagster.evaluation.slices import FEWEST_ROWS, SEASONS, quartile_names, sliced
 from cleverbetter_dagster.evaluation.texts import decimal, percent
 from cleverbetter_dagster.learning.model import PROBABILITY, FittedModel
 from cleverbetter_dagster.services.checks import broken_guards
 from cleverbetter_dagster.services.evaluation.checks import MODEL_CHECKS
 from cleverbetter_dagster.services.records import ChampionRecord, EvaluatedModel
-from cleverbetter_dagster.services.reports.parts import decision_of, leaderboard_section, provenance, reproduction
+from cleverbetter_dagster.services.reports.parts import decision_summary, leaderboard_section, provenance, reproduction
 from cleverbetter_dagster.services.training.datasets import Dataset
 
 SLICE_RESAMPLES = 400
 SHOWN_STRATEGIES = 10
-
-_SLICED = (
-    "The test rows cut by what was known when they were decided. Slices of fewer than 30 rows are left out; of a "
-    "single month there is no interval, and so no figure."
-)
+STAKE = "recommended_stake"
 
 
 @dataclass(frozen=True)
-class Judged:
-    """A judged model with everything its report is made from.
+class FamilyResults:
+    """An evaluated model with everything its report is made from.
 
     Attributes:
         scored: the test rows as the model, first, and every baseline scored them.
-        outlook: what the model says of every live strategy (`services.scoring.predict`).
-        decision: what became of the challenger of its as_of; None where nobody decided.
+        predictions: of the model for every live strategy (`services.champion.predict`).
+        decision: about the challenger of its as_of; None if there is none yet.
     """
 
     model: EvaluatedModel
     fitted: FittedModel
     dataset: Dataset
     scored: dict[str, ScoredRows]
-    outlook: pd.DataFrame
+    predictions: pd.DataFrame
     decision: ChampionRecord | None
 
+    @property
+    def own(self) -> ScoredRows:
+        """The test rows as the model scored them."""
+        return self.scored[self.model.family]
 
-def family_report(judged: Judged, bootstrap: BootstrapSpec) -> Report:
-    """The report on a judged model."""
-    model = judged.model
-    leaderboard = rank_models(judged.scored, bootstrap)
-    own = next(row for row in leaderboard if row.name == model.family)
-    broken = broken_guards(MODEL_CHECKS, judged.scored[model.family])
-    said = decision_of(judged.decision, model, leaderboard, broken)
+
+def family_report(results: FamilyResults, bootstrap: BootstrapSpec) -> Report:
+    """The report on an evaluated model."""
+    model = results.model
+    leaderboard = rank_models(results.scored, bootstrap)
+    summary = decision_summary(results.decision, model, leaderboard, broken_guards(MODEL_CHECKS, results.own))
     return Report(
         title=f"{model.family} v{model.version}",
         subtitle=f"Evaluation as of {model.as_of}",
-        verdict=said.verdict,
-        tone=said.tone,
-        summary=said.summary,
-        reasons=said.reasons,
+        headline=summary.headline,
+        tone=summary.tone,
+        summary=summary.text,
+        reasons=summary.reasons,
         sections=(
-            _figures(own),
+            _figures(next(row for row in leaderboard if row.name == model.family)),
             leaderboard_section(leaderboard, model.family),
-            _probabilities(judged),
-            _money(judged),
-            _importance(judged),
-            _slices(judged, bootstrap),
-            _strategies(judged),
+            _probabilities(results),
+            _money(results),
+            _importance(results),
+            _slices(results, bootstrap),
+            _strategies(results),
         ),
-        provenance=provenance(model, judged.dataset.record),
-        command=reproduction([model], judged.dataset.record),
+        provenance=provenance(model, results.dataset.record),
+        command=reproduction([model], results.dataset.record),
     )
 
 
 def _figures(row: LeaderboardRow) -> Section:
     return Section(
         "The figures",
-        f"On {row.n_rows:,} test rows of {row.n_months} months, which the model never saw. Below each figure its 95% "
-        "interval, by resampling whole months, since strategies bet on the same races.",
+        f"On {row.n_rows:,} test rows of {row.n_months} months, which the model never saw. Below each figure is its "
+        "95% interval, from resampling whole months, because strategies bet on the same races.",
         numbers=(
             with_interval("ROC AUC", row.roc_auc),
             with_interval("Brier score", row.brier, 4),
@@ -102,130 +102,111 @@ def _figures(row: LeaderboardRow) -> Section:
     )
 
 
-def _probabilities(judged: Judged) -> Section:
-    rows = judged.scored[judged.model.family]
-    text = "Whether a stated probability can be taken at its word, and how well it tells profitable windows apart."
+def _probabilities(results: FamilyResults) -> Section:
+    label, probability = results.own.label, results.own.probability
     return Section(
         "Probabilities",
-        text,
+        "Whether the stated probabilities come true, and how well they tell profitable windows from others.",
         charts=(
-            reliability_chart(rows.label, rows.probability),
-            probability_chart(rows.label, rows.probability),
-            roc_chart(judged.scored),
-            precision_recall_chart(judged.scored),
+            reliability_chart(label, probability),
+            probability_chart(label, probability),
+            roc_chart(results.scored),
+            precision_recall_chart(results.scored),
         ),
     )
 
 
-def _money(judged: Judged) -> Section:
-    allocations = {name: allocation_of(rows) for name, rows in judged.scored.items()}
-    own = allocations[judged.model.family]
+def _money(results: FamilyResults) -> Section:
+    allocations = {name: allocation_of(rows) for name, rows in results.scored.items()}
+    own = allocations[results.model.family]
     metrics = own.metrics
     return Section(
         "Money",
-        "What the stakes would have earned on the test rows. The returns are those of the backtests, commission "
-        "deducted; nothing is assumed about how large a bet the market would have taken.",
+        "What the stakes would have earned on the test rows. The returns are those of the backtests, after commission; "
+        "they do not show how large a bet the market would have taken.",
         numbers=(
             Number("Stakes placed", f"{metrics.n_bets:,}", "windows with a stake above 0"),
             Number("Windows won", percent(metrics.win_rate), "of those staked"),
             Number("Profit factor", decimal(metrics.profit_factor, 2), "gains over losses"),
             Number("Final bankroll", decimal(own.final_bankroll), "start = 1"),
         ),
-        charts=(bankroll_chart(allocations), drawdown_chart(judged.model.family, own)),
+        charts=(bankroll_chart(allocations), drawdown_chart(results.model.family, own)),
     )
 
 
-def _importance(judged: Judged) -> Section:
-    parts = judged.dataset.parts
-    values, asked = shapley_values(
-        lambda X: judged.fitted.predict_frame(X)[PROBABILITY].to_numpy(),
-        parts.train.X,
-        parts.test.X,
-        judged.model.seed,
-    )
+def _importance(results: FamilyResults) -> Section:
+    parts = results.dataset.parts
+    values, explained = shapley_values(
+        lambda X: results.fitted.predict_frame(X)[PROBABILITY].to_numpy(), parts.train.X, parts.test.X,
+        results.model.seed,
+    )  # fmt: skip
     text = (
         "How far each feature moves the probability of single rows away from the average. It describes the model, not "
-        "the world: of two features that say the same, either may get the credit."
+        "the world: if two features carry the same information, either may get the credit."
     )
-    return Section("What it goes by", text, charts=(impact_chart(values, asked),))
+    return Section("Which features count", text, charts=(impact_chart(values, explained),))
 
 
-def _slices(judged: Judged, bootstrap: BootstrapSpec) -> Section:
-    rows = judged.scored[judged.model.family]
+def _slices(results: FamilyResults, bootstrap: BootstrapSpec) -> Section:
     spec = bootstrap.model_copy(update={"resamples": min(SLICE_RESAMPLES, bootstrap.resamples)})
-    tables = tuple(
-        _slice_table(title, sliced(rows, names.tolist(), _in_order(names, by), spec))
-        for title, names, by in _cuts(judged.dataset.parts.test)
-    )
-    return Section("Where it is good, and where not", _SLICED, tables=tables)
-
-
-def _cuts(test: Examples) -> list[tuple[str, pd.Series, pd.Series]]:
-    """Title, name of each row's slice, and the value that orders the slices."""
-    frame = test.frame
-    quarters = {
-        "By average odds": ("ml_avg_odds", 1),
-        "By volume traded": ("ml_avg_volume", 0),
-        "By age of the strategy, in windows seen": ("windows_seen", 0),
-    }
-    cuts = [
-        (title, quartile_names(frame[column], digits=digits), frame[column])
-        for title, (column, digits) in quarters.items()
-        if column in frame
-    ]
-    month = frame["decision_time"].dt.month
-    seasons = month.map(SEASONS)
-    return [*cuts, ("By season of the decision (southern)", seasons, month.map(lambda m: (m % 12) // 3))]
-
-
-def _in_order(names: pd.Series, by: pd.Series) -> list[str]:
-    """Names of the slices, in the order of the values they were cut by."""
-    return list(dict.fromkeys(names.loc[by.sort_values(kind="stable").index]))
-
-
-def _slice_table(title: str, slices: list[Slice]) -> Table:
-    headings = ("", "rows", "profitable", "stated", "AUC", "return on stakes")
-    lines = tuple(
-        (
-            one.name,
-            f"{one.row.n_rows:,}",
-            percent(one.profitable),
-            percent(one.stated),
-            with_interval("", one.row.roc_auc, 2),
-            with_interval("", one.row.roi, as_percent=True),
+    tables = []
+    for title, names, by in _cuts(results.dataset.parts.test):
+        in_order = list(dict.fromkeys(names.loc[by.sort_values(kind="stable").index]))
+        lines = tuple(
+            (
+                part.name,
+                f"{part.row.n_rows:,}",
+                percent(part.profitable),
+                percent(part.stated),
+                with_interval("", part.row.roc_auc, 2),
+                with_interval("", part.row.roi, as_percent=True),
+            )
+            for part in sliced(results.own, names.tolist(), in_order, spec)
         )
-        for one in slices
+        tables.append(Table(title, ("", "rows", "profitable", "stated", "AUC", "return on stakes"), lines))
+    text = (
+        f"The test rows, grouped by facts known when they were decided. Groups of fewer than {FEWEST_ROWS} rows are "
+        "left out. A group of a single month has no interval, and so no figure."
     )
-    return Table(title, headings, lines)
+    return Section("Strong and weak groups", text, tables=tuple(tables))
 
 
-def _strategies(judged: Judged) -> Section:
-    outlook = judged.outlook
-    backed = outlook[outlook["recommended_stake"] > 0].nlargest(SHOWN_STRATEGIES, "recommended_stake")
-    stopped = outlook[outlook["recommended_stake"] == 0].nsmallest(SHOWN_STRATEGIES, "expected_return")
-    staked = outlook["recommended_stake"]
+def _cuts(test: Examples) -> Iterator[tuple[str, pd.Series, pd.Series]]:
+    """Title, name of each row's slice, and the value that orders the slices."""
+    for title, column, digits in (
+        ("By average odds", "ml_avg_odds", 1),
+        ("By volume traded", "ml_avg_volume", 0),
+        ("By age of the strategy, in windows seen", "windows_seen", 0),
+    ):
+        if column in test.frame:
+            yield title, quartile_names(test.frame[column], digits=digits), test.frame[column]
+    month = test.frame["decision_time"].dt.month
+    yield "By season of the decision (southern)", month.map(SEASONS), month.map(lambda m: (m % 12) // 3)
+
+
+def _strategies(results: FamilyResults) -> Section:
+    predictions, stake = results.predictions, results.predictions[STAKE]
     return Section(
         "The next window",
-        f"Of {len(outlook)} strategies still run at the end of {AsOf.parse(judged.model.as_of)}, this model would "
-        f"stake {int((staked > 0).sum())}, together {percent(float(staked.sum()))} of the bankroll.",
+        f"Of {len(predictions)} strategies still run at the end of {AsOf.parse(results.model.as_of)}, this model would "
+        f"stake {int((stake > 0).sum())}, together {percent(float(stake.sum()))} of the bankroll.",
         tables=(
-            _strategy_table("The ten it would back", backed),
-            _strategy_table("The ten it would stop", stopped),
+            _strategy_table("The ten to back", predictions[stake > 0].nlargest(SHOWN_STRATEGIES, STAKE)),
+            _strategy_table("The ten to stop", predictions[stake == 0].nsmallest(SHOWN_STRATEGIES, "expected_return")),
         ),
     )
 
 
 def _strategy_table(title: str, chosen: pd.DataFrame) -> Table:
-    methods = len(set(chosen["method"])) > 1
-    headings = ("strategy", "probability", "expected return", "confidence", "stake")
+    several_methods = len(set(chosen["method"])) > 1
     lines = tuple(
         (
-            str(row["strategy_id"]) + (f" ({row['method']})" if methods else ""),
+            f"{row['strategy_id']} ({row['method']})" if several_methods else str(row["strategy_id"]),
             percent(row["probability"]),
             percent(row["expected_return"], 2, signed=True),
             decimal(row["confidence"], 2),
-            percent(row["recommended_stake"], 2),
+            percent(row[STAKE], 2),
         )
         for row in chosen.to_dict("records")
     )
-    return Table(title, headings, lines)
+    return Table(title, ("strategy", "probability", "expected return", "confidence", "stake"), lines)

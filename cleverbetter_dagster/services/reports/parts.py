@@ -1,4 +1,4 @@
-"""What the reports share: the decision in a paragraph, the models side by side, where it all comes from."""
+"""Parts that reports share: the decision in a paragraph, the models side by side, and the origin of it all."""
 
 import json
 import shlex
@@ -7,84 +7,73 @@ from dataclasses import dataclass
 
 from cleverbetter_dagster.evaluation.charts.chart import Format
 from cleverbetter_dagster.evaluation.charts.estimates import forest_chart
+from cleverbetter_dagster.evaluation.intervals.bootstrap import Interval
 from cleverbetter_dagster.evaluation.leaderboard import LeaderboardRow, with_first
-from cleverbetter_dagster.evaluation.report.view import (
-    Section,
-    Table,
-    Tone,
-    with_interval,
-)
+from cleverbetter_dagster.evaluation.report.view import Section, Table, Tone, with_interval
 from cleverbetter_dagster.evaluation.texts import decimal, percent, sentence_list
 from cleverbetter_dagster.services.records import ChampionRecord, EvaluatedModel, SplitRecord
 
 FORESTS = (
-    ("roc_auc", "ROC AUC", "higher is better"),
-    ("brier", "Brier score", "lower is better"),
-    ("roi", "Return on stakes", "profit over stake"),
-    ("growth", "Growth of the bankroll", "over the test rows"),
+    ("roc_auc", "ROC AUC", "Higher is better", decimal),
+    ("brier", "Brier score", "Lower is better", decimal),
+    ("roi", "Return on stakes", "Profit over stake", percent),
+    ("growth", "Growth of the bankroll", "Over the test rows", percent),
 )
-AS_PERCENT = {"roi", "growth"}
+"""Metric, title, caption, and how a value is written."""
 
 
 @dataclass(frozen=True)
-class Said:
-    """A decision for a person: see `Report`."""
+class Summary:
+    """A decision for a person: the fields of `Report` that begin a page."""
 
-    verdict: str
+    headline: str
     tone: Tone
-    summary: str
+    text: str
     reasons: tuple[str, ...]
 
 
-def decision_of(
+def decision_summary(
     decision: ChampionRecord | None,
     model: EvaluatedModel,
     leaderboard: Sequence[LeaderboardRow],
     broken: Sequence[str] = (),
-) -> Said:
-    """What was decided about a model and why. Of one that did not challenge: which did, and how it compares.
+) -> Summary:
+    """What was decided about a model and why, or which model challenged instead.
 
     Args:
-        decision: of its as_of; None where there is none yet.
-        broken: what the guards of promotion found against it.
+        decision: of the model's as_of; None if there is none yet.
+        broken: one sentence for each failed check that guards promotion.
     """
     own = next(row for row in leaderboard if row.name == model.family)
-    facts = f"{_judged_on(own)} {_compared(own, leaderboard, model.family)} {_earned(own)}"
-    if decision is None or _is_of_another_version(decision, model):
-        summary = f"Nothing was decided about it; the asset champion of {model.as_of} does so. {facts}"
-        return Said("Not decided", "bad" if broken else "plain", summary, tuple(broken))
-    if (decision.challenger_family, decision.challenger_version) != (model.family, model.version):
-        challenger = f"{decision.challenger_family} v{decision.challenger_version}"
-        summary = f"It did not challenge the champion: {challenger} has the lowest Brier score of this month. {facts}"
-        return Said("Did not challenge", "bad" if broken else "plain", summary, tuple(broken))
-    return said_of_challenger(decision, facts)
+    facts = f"{_ranking(own)} {_beside_others(own, leaderboard)} {_earnings(own)}"
+    challenger = f"{decision.challenger_family} v{decision.challenger_version}" if decision else None
+    if decision is not None and challenger == f"{model.family} v{model.version}":
+        return _of_challenger(decision, challenger, facts)
+    tone: Tone = "bad" if broken else "plain"
+    if decision is None or decision.challenger_family == model.family:
+        text = f"Nothing is decided about it yet; the asset champion of {model.as_of} does so. {facts}"
+        return Summary("Not decided", tone, text, tuple(broken))
+    text = f"It did not challenge the champion: {challenger} has the lowest Brier score of this month. {facts}"
+    return Summary("Did not challenge", tone, text, tuple(broken))
 
 
-def _is_of_another_version(decision: ChampionRecord, model: EvaluatedModel) -> bool:
-    return decision.challenger_family == model.family and decision.challenger_version != model.version
-
-
-def said_of_challenger(decision: ChampionRecord, facts: str) -> Said:
-    """What became of the challenger, followed by the facts about it."""
-    challenger = f"{decision.challenger_family} v{decision.challenger_version}"
-    champion = f"{decision.champion_family} v{decision.champion_version}" if decision.champion_family else None
+def _of_challenger(decision: ChampionRecord, challenger: str, facts: str) -> Summary:
     reasons = tuple(decision.reasons)
     if decision.action == "promoted":
-        return Said("Promoted", "good", f"{challenger} was promoted to champion. {facts}", reasons)
+        return Summary("Promoted", "good", f"{challenger} was promoted to champion. {facts}", reasons)
     if decision.action == "kept":
-        return Said("Champion already", "good", f"{challenger} is the champion already and stays it. {facts}", reasons)
-    stays = f"{champion} stays champion" if champion else "there is still no champion"
-    return Said("Refused", "bad", f"{challenger} was refused, and {stays}. {facts}", reasons)
+        return Summary("Champion already", "good", f"{challenger} already is the champion. {facts}", reasons)
+    champion = f"{decision.champion_family} v{decision.champion_version}" if decision.champion_family else None
+    remains = f"{champion} stays champion" if champion else "there is still no champion"
+    return Summary("Refused", "bad", f"{challenger} was refused, and {remains}. {facts}", reasons)
 
 
 def leaderboard_section(leaderboard: Sequence[LeaderboardRow], first: str) -> Section:
     """All models side by side, `first` on top and in colour."""
     rows = with_first(leaderboard, first)
     drawn = tuple(
-        forest_chart(
-            title, f"{caption}; 95% intervals", [(row.name, getattr(row, metric)) for row in rows], _shown(metric)
-        )
-        for metric, title, caption in FORESTS
+        forest_chart(title, f"{caption}; 95% intervals.", [(row.name, getattr(row, metric)) for row in rows], shown)
+        for metric, title, caption, shown in FORESTS
     )
     lines = tuple(
         (
@@ -98,7 +87,7 @@ def leaderboard_section(leaderboard: Sequence[LeaderboardRow], first: str) -> Se
         for row in leaderboard
     )
     table = Table("All figures", ("model", "AUC", "Brier score", "return on stakes", "growth", "stakes"), lines)
-    text = "The same test rows, scored by every model. A model that does not beat its baselines has learned nothing."
+    text = "Every model scored the same test rows. A model that does not beat the baselines has learned nothing."
     return Section("Beside the baselines", text, charts=drawn, tables=(table,))
 
 
@@ -127,57 +116,48 @@ def split_provenance(split: SplitRecord) -> tuple[tuple[str, str], ...]:
 
 
 def reproduction(models: Sequence[EvaluatedModel], split: SplitRecord) -> str:
-    """The shell command that trains and judges the models anew, with their parameters and stakes, from the same rows.
+    """The shell command that trains and evaluates the models again, with their parameters and stakes, on the same rows.
 
-    A model that went on from another cannot be had so: the command trains in full, and a comment says that.
+    It cannot repeat an incremental update: it trains such a model in full, and a comment says so.
     """
     chosen = ["temporal_split"]
     config: dict[str, object] = {"temporal_split": {"config": split.spec.model_dump(mode="json")}}
+    comments = ""
     for model in models:
         chosen += [f"{model.family}_{part}" for part in ("study", "model", "evaluation")]
         config[f"{model.family}_study"] = {"config": {"n_trials": 0, "params": model.params, "seed": model.seed}}
         config[f"{model.family}_evaluation"] = {"config": model.staking.model_dump(mode="json")}
-    return "".join(_updated(model) for model in models) + (
+        if model.training != "full":
+            comments += (
+                f"# {model.family} v{model.version} is an incremental update of v{model.parent_version}; this trains "
+                "it in full with the same parameters, so its figures will differ.\n"
+            )
+    return comments + (
         "dagster asset materialize -m cleverbetter_dagster.definitions \\\n"
         f"  --select {shlex.quote(','.join(chosen))} --partition {split.as_of} \\\n"
         f"  --config-json {shlex.quote(json.dumps({'ops': config}))}"
     )
 
 
-def _updated(model: EvaluatedModel) -> str:
-    if model.training == "full":
-        return ""
-    return (
-        f"# {model.family} v{model.version} went on from v{model.parent_version}; this trains it in full with the same "
-        "parameters, so its figures will differ.\n"
-    )
-
-
-def _judged_on(row: LeaderboardRow) -> str:
-    ends = f" ({decimal(row.roc_auc.low)} to {decimal(row.roc_auc.high)})" if row.roc_auc else ""
-    auc = f"{decimal(row.roc_auc.point)}{ends}" if row.roc_auc else "not defined"
+def _ranking(row: LeaderboardRow) -> str:
+    auc = f"{decimal(row.roc_auc.point)} ({_ends(row.roc_auc, decimal)})" if row.roc_auc else "not defined"
     return f"On {row.n_rows:,} test rows of {row.n_months} months its AUC is {auc}."
 
 
-def _compared(row: LeaderboardRow, leaderboard: Sequence[LeaderboardRow], name: str) -> str:
-    if row.brier is None:
+def _beside_others(own: LeaderboardRow, leaderboard: Sequence[LeaderboardRow]) -> str:
+    if own.brier is None:
         return ""
-    others = {other.name: other.brier.point for other in leaderboard if other.brier and other.name != name}
-    better = [other for other, brier in others.items() if brier < row.brier.point]
-    if better:
-        return f"Its Brier score of {decimal(row.brier.point, 4)} is above that of {sentence_list(better)}."
-    return f"Its Brier score of {decimal(row.brier.point, 4)} is the lowest of all."
+    better = [row.name for row in leaderboard if row.brier and row.brier.point < own.brier.point]
+    rank = f"above that of {sentence_list(better)}" if better else "the lowest of all"
+    return f"Its Brier score of {decimal(own.brier.point, 4)} is {rank}."
 
 
-def _earned(row: LeaderboardRow) -> str:
+def _earnings(row: LeaderboardRow) -> str:
     if row.roi is None:
         return "It would have staked nothing."
-    ends = f"{percent(row.roi.low)} to {percent(row.roi.high)}"
     clear = "" if row.roi.low > 0 or row.roi.high < 0 else ", which is compatible with no profit at all"
-    return f"Allocating by it would have returned {percent(row.roi.point)} on the stakes ({ends}){clear}."
+    return f"Its stakes would have returned {percent(row.roi.point)} ({_ends(row.roi, percent)}){clear}."
 
 
-def _shown(metric: str) -> Format:
-    if metric in AS_PERCENT:
-        return lambda value: percent(value, 1)
-    return lambda value: decimal(value, 3)
+def _ends(interval: Interval, shown: Format) -> str:
+    return f"{shown(interval.low)} to {shown(interval.high)}"

@@ -1,4 +1,4 @@
-"""Reports made, kept and found again: HTML among the artefacts, and in the MLflow run of the model."""
+"""Makes, stores and finds reports: HTML files among the artefacts, and in the MLflow run of the model."""
 
 import hashlib
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from cleverbetter_dagster.services.champion.predict import predict
 from cleverbetter_dagster.services.evaluation.scored_table import evaluated_model, scored_by_model
 from cleverbetter_dagster.services.records import ChampionRecord, ComparisonRecord, ReportRecord, SplitRecord
 from cleverbetter_dagster.services.reports.comparison import comparison_report
-from cleverbetter_dagster.services.reports.family import Judged, family_report
+from cleverbetter_dagster.services.reports.family import FamilyResults, family_report
 from cleverbetter_dagster.services.reports.split import split_report
 from cleverbetter_dagster.services.training.datasets import Dataset
 from cleverbetter_dagster.settings import Settings
@@ -29,19 +29,19 @@ SPLIT, COMPARISON, WALK_FORWARD = "split", "comparison", "walk_forward"
 def report_on_family(
     settings: Settings, table: pa.Table, dataset: Dataset, rows: pd.DataFrame, decision: ChampionRecord | None
 ) -> ReportRecord:
-    """Make and keep the report on a judged model.
+    """Make and store the report on an evaluated model.
 
     Args:
         table: its signed scored rows.
-        dataset: the rows it was trained and judged on.
-        rows: everything known at as_of, for the outlook on the next window.
-        decision: what became of the challenger of this as_of; None where nobody decided.
+        dataset: the rows it was trained and evaluated on.
+        rows: all rows known at as_of, for predictions of the next window.
+        decision: about the challenger of this as_of; None if there is none yet.
     """
     model = evaluated_model(table)
-    packed = load_model(settings, model.model_uri)
-    outlook = predict(rows, AsOf.parse(model.as_of), packed, model.staking)
-    judged = Judged(model, packed.fitted, dataset, scored_by_model([table]), outlook, decision)
-    return save_report(settings, model.family, model.as_of, family_report(judged, BootstrapSpec()), model.run_id)
+    package = load_model(settings, model.model_uri)
+    predictions = predict(rows, AsOf.parse(model.as_of), package, model.staking)
+    results = FamilyResults(model, package.fitted, dataset, scored_by_model([table]), predictions, decision)
+    return save_report(settings, model.family, model.as_of, family_report(results, BootstrapSpec()), model.run_id)
 
 
 def report_on_comparison(
@@ -51,7 +51,7 @@ def report_on_comparison(
     decision: ChampionRecord | None,
     split: SplitRecord,
 ) -> ReportRecord:
-    """Make and keep the report on all families of one as_of; in MLflow it lies with the challenger."""
+    """Make and store the report on all families of one as_of. In MLflow it is in the challenger's run."""
     scored = scored_by_model(list(evaluations.values()))
     report = comparison_report(comparison, scored, decision, split, BootstrapSpec())
     run_id = comparison.models[comparison.challenger].run_id
@@ -59,12 +59,12 @@ def report_on_comparison(
 
 
 def report_on_split(settings: Settings, dataset: Dataset) -> ReportRecord:
-    """Make and keep the report on the rows of an as_of; no MLflow run is about them."""
+    """Make and store the report on the rows of an as_of. It has no MLflow run."""
     return save_report(settings, SPLIT, dataset.record.as_of, split_report(dataset), None)
 
 
 def save_report(settings: Settings, kind: str, as_of: str, report: Report, run_id: str | None) -> ReportRecord:
-    """Render a report, store it as an artefact and log it to the MLflow run, if one is about the same."""
+    """Render a report, store it as an artefact, and log it to its MLflow run if it has one."""
     html, path, store = render(report), report_path(kind, as_of), ArtefactStore(settings.artefacts_base)
     store.write_text(path, html)
     if run_id is not None:
@@ -82,12 +82,12 @@ def save_report(settings: Settings, kind: str, as_of: str, report: Report, run_i
 
 
 def report_path(kind: str, as_of: str) -> str:
-    """Where a report lies below the base of the artefacts."""
+    """Path of a report below the base of the artefacts."""
     return f"{FOLDER}/{kind}/{as_of}.html"
 
 
 def find_report(settings: Settings, kind: str, as_of: str | None = None) -> tuple[str, str]:
-    """As_of and path of a kept report; without `as_of` the newest.
+    """As_of and path of a stored report; without `as_of` the newest.
 
     Raises:
         DataError: there is none; the message says how to make it.
@@ -96,13 +96,13 @@ def find_report(settings: Settings, kind: str, as_of: str | None = None) -> tupl
     months = store.names(f"{FOLDER}/{kind}", ".html")
     wanted = as_of or (months[-1] if months else None)
     if wanted not in months or wanted is None:
-        told = f"; there are those of {', '.join(months[-6:])}" if months else ""
+        others = f"; there are reports of {', '.join(months[-6:])}" if months else ""
         chosen = "" if kind == WALK_FORWARD else f" --partition {as_of or 'YYYY-MM'}"
         asset = "temporal_split" if kind == SPLIT else f"{kind}_report"
         rows = as_of and kind != SPLIT and store.exists(report_path(SPLIT, as_of))
-        blocked = f"Whether its rows let it be made: cleverbetter report --kind split --as-of {as_of}. " if rows else ""
+        blocked = f"To see if its rows allow it: cleverbetter report --kind split --as-of {as_of}. " if rows else ""
         raise DataError(
-            f"There is no report on {kind}{f' as of {as_of}' if as_of else ''}{told}. {blocked}Make it with: dagster "
+            f"There is no report on {kind}{f' as of {as_of}' if as_of else ''}{others}. {blocked}Make it with: dagster "
             f"asset materialize -m cleverbetter_dagster.definitions --select {asset}{chosen}"
         )
     return wanted, report_path(kind, wanted)

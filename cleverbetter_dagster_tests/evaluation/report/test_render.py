@@ -16,7 +16,7 @@ def report(**changes: object) -> Report:
         charts=(Chart(EVIL, EVIL, CHARTS["forest"].figure),) * 2,
         tables=(Table(EVIL, (EVIL, "stake"), ((EVIL, Number("", EVIL, EVIL)),), EVIL),),
     )
-    fields = {"title": EVIL, "subtitle": EVIL, "verdict": EVIL, "tone": "bad", "summary": EVIL, "reasons": (EVIL,)}
+    fields = {"title": EVIL, "subtitle": EVIL, "headline": EVIL, "tone": "bad", "summary": EVIL, "reasons": (EVIL,)}
     more = {"sections": (section,), "provenance": ((EVIL, EVIL),), "command": EVIL}
     return Report(**{**fields, **more, **changes})  # type: ignore[arg-type]
 

@@ -1,4 +1,4 @@
-"""What the reports say beside their figures: what was decided, what stood against it, and how to have it again."""
+"""What reports say beside their figures: the decision, its reasons, and the command that reproduces it."""
 
 import json
 import subprocess
@@ -17,7 +17,7 @@ from cleverbetter_dagster.definitions import defs
 from cleverbetter_dagster.errors import DataError
 from cleverbetter_dagster.evaluation.leaderboard import rank_models
 from cleverbetter_dagster.services.records import ChampionRecord, EvaluatedModel
-from cleverbetter_dagster.services.reports.parts import decision_of, reproduction
+from cleverbetter_dagster.services.reports.parts import decision_summary, reproduction
 from cleverbetter_dagster.services.reports.split import split_report
 from cleverbetter_dagster.services.reports.store import find_report, report_on_split
 from cleverbetter_dagster.services.training.datasets import Dataset
@@ -51,7 +51,7 @@ DECIDED = ChampionRecord(
 )
 
 
-# --- how to have it again
+# --- how to reproduce it
 
 
 def typed(command: str) -> dict[str, Any]:
@@ -63,13 +63,13 @@ def typed(command: str) -> dict[str, Any]:
     return dict(asset_materialize_command.make_context("materialize", words).params)
 
 
-def test_the_command_is_read_by_shell_and_dagster_as_the_same_run(dataset: Dataset) -> None:
+def test_shell_and_dagster_read_the_command_as_one_run(dataset: Dataset) -> None:
     other = MODEL.model_copy(update={"family": "classifier", "seed": 4, "staking": StakingSpec()})
-    found = typed(reproduction([MODEL, other], dataset.record))
+    options = typed(reproduction([MODEL, other], dataset.record))
     parts = [f"{family}_{part}" for family in ("ensemble", "classifier") for part in ("study", "model", "evaluation")]
-    assert found["select"].split(",") == ["temporal_split", *parts]
-    assert found["partition"] == dataset.record.as_of
-    config = json.loads(found["config_json"])
+    assert options["select"].split(",") == ["temporal_split", *parts]
+    assert options["partition"] == dataset.record.as_of
+    config = json.loads(options["config_json"])
     ops = dg.validate_run_config(defs.resolve_job_def("retrain"), config)["ops"]
     assert DatasetSpec(**ops["temporal_split"]["config"]) == dataset.record.spec
     for model in (MODEL, other):
@@ -79,10 +79,10 @@ def test_the_command_is_read_by_shell_and_dagster_as_the_same_run(dataset: Datas
         assert ops[f"{model.family}_model"]["config"]["training"] == "full"
 
 
-def test_of_a_model_that_went_on_from_another_the_command_says_that_it_trains_in_full(dataset: Dataset) -> None:
+def test_an_update_is_reproduced_by_a_full_training(dataset: Dataset) -> None:
     updated = MODEL.model_copy(update={"training": "incremental", "parent_version": 1, "rows_added": 9})
     command = reproduction([updated], dataset.record)
-    assert command.startswith("# ensemble v2 went on from v1; this trains it in full")
+    assert command.startswith("# ensemble v2 is an incremental update of v1; this trains it in full")
     assert typed(command)["partition"] == dataset.record.as_of
 
 
@@ -90,7 +90,7 @@ def test_of_a_model_that_went_on_from_another_the_command_says_that_it_trains_in
 
 
 @pytest.mark.parametrize(
-    ("change", "verdict"),
+    ("change", "headline"),
     [
         ({}, "Promoted"),
         ({"action": "kept"}, "Champion already"),
@@ -99,15 +99,15 @@ def test_of_a_model_that_went_on_from_another_the_command_says_that_it_trains_in
         ({"challenger_version": 1}, "Not decided"),
     ],
 )
-def test_the_verdict_is_what_became_of_this_very_version(change: dict[str, Any], verdict: str) -> None:
-    assert decision_of(DECIDED.model_copy(update=change), MODEL, LEADERBOARD).verdict == verdict
+def test_the_headline_is_the_decision_about_this_version(change: dict[str, Any], headline: str) -> None:
+    assert decision_summary(DECIDED.model_copy(update=change), MODEL, LEADERBOARD).headline == headline
 
 
 @pytest.mark.parametrize("decision", [None, DECIDED.model_copy(update={"challenger_family": "classifier"})])
-def test_where_it_was_not_decided_on_a_broken_guard_is_told_all_the_same(decision: ChampionRecord | None) -> None:
-    said = decision_of(decision, MODEL, LEADERBOARD, ["The check model_is_not_too_good_to_be_true failed."])
-    assert (said.tone, len(said.reasons)) == ("bad", 1)
-    assert decision_of(decision, MODEL, LEADERBOARD).tone == "plain"
+def test_a_broken_guard_is_a_reason_without_a_decision(decision: ChampionRecord | None) -> None:
+    summary = decision_summary(decision, MODEL, LEADERBOARD, ["The check model_is_not_too_good_to_be_true failed."])
+    assert (summary.tone, len(summary.reasons)) == ("bad", 1)
+    assert decision_summary(decision, MODEL, LEADERBOARD).tone == "plain"
 
 
 # --- rows that let nothing be made
@@ -118,27 +118,27 @@ def few(dataset: Dataset) -> Dataset:
     return replace(dataset, record=dataset.record.model_copy(update={"spec": spec}))
 
 
-def test_the_report_on_rows_says_that_they_are_sound_or_what_blocks_and_what_to_do(dataset: Dataset) -> None:
+def test_the_split_report_names_what_blocks_and_the_remedy(dataset: Dataset) -> None:
     sound, blocked = split_report(dataset), split_report(few(dataset))
-    assert (sound.verdict, sound.tone, sound.reasons) == ("Sound", "good", ())
-    assert (blocked.verdict, blocked.tone) == ("Blocked", "bad")
-    assert "No model is trained, judged or promoted as of 2023-06: enough_examples did not hold" in blocked.summary
+    assert (sound.headline, sound.tone, sound.reasons) == ("Sound", "good", ())
+    assert (blocked.headline, blocked.tone) == ("Blocked", "bad")
+    assert "No model is trained, judged or promoted as of 2023-06: enough_examples failed for its" in blocked.summary
     assert blocked.reasons[0].startswith("The check enough_examples failed.")
     assert "Load more history" in blocked.reasons[0]
     holds = {line[0].partition(":")[0]: line[1:] for line in blocked.sections[-1].tables[0].rows}
     assert (holds["enough_examples"], holds["purge_holds"]) == (("no", "yes"), ("yes", "yes"))
 
 
-def test_a_warning_blocks_nothing_and_is_told_in_the_report_on_rows(dataset: Dataset) -> None:
+def test_a_warning_blocks_nothing_and_is_reported(dataset: Dataset) -> None:
     train = dataset.parts.train.frame
     moved = Examples(train.assign(ml_avg_odds=train["ml_avg_odds"] + 50))
     report = split_report(replace(dataset, parts=replace(dataset.parts, train=moved)))
-    assert (report.verdict, report.tone) == ("Sound", "good")
-    assert report.summary.endswith("Besides, features_have_not_drifted did not hold.")
+    assert (report.headline, report.tone) == ("Sound", "good")
+    assert report.summary.endswith("Also failed, as a warning: features_have_not_drifted.")
     assert report.reasons[0].startswith("The check features_have_not_drifted failed.")
 
 
-def test_it_is_kept_and_a_report_that_could_not_be_made_points_to_it(dataset: Dataset, tmp_path: Path) -> None:
+def test_a_missing_report_points_to_the_split_report(dataset: Dataset, tmp_path: Path) -> None:
     settings = Settings(home=tmp_path, database_url=None)
     made = report_on_split(settings, few(dataset))
     assert "Blocked" in Path(made.url).read_text()
