@@ -85,7 +85,7 @@ class WalkForwardRecord(Record):
     Attributes:
         as_ofs: months whose models were judged on the month after; `windows` names their window of history, as
             `expanding` or `rolling 24 months`.
-        leaderleaderboard: families and baselines over all months, best Brier score first, intervals by resampling months.
+        leaderboard: families and baselines over all months, best Brier score first, intervals by resampling months.
         lead: Brier score of the best family minus the best baseline's on the same rows; None where they were not judged
             on the same ones.
         significance: by family; `trials` of its tuning are those of the as_of with most.
@@ -96,7 +96,7 @@ class WalkForwardRecord(Record):
     as_ofs: tuple[str, ...]
     windows: dict[str, str]
     data_hash: str
-    leaderleaderboard: tuple[LeaderboardRow, ...]
+    leaderboard: tuple[LeaderboardRow, ...]
     decay: tuple[DecayStep, ...]
     stability: tuple[Stability, ...]
     familiarity: tuple[Familiarity, ...]
