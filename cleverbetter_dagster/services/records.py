@@ -44,7 +44,7 @@ class Record(BaseModel):
 
 
 class SplitRecord(Record):
-    """The temporal split of one as_of, with the spec it was made by and the hash of the rows it was made from."""
+    """The temporal split of one as_of, with its options and the hash of the rows it was made from."""
 
     as_of: str
     spec: DatasetSpec
@@ -54,15 +54,15 @@ class SplitRecord(Record):
 
 
 class StudyRecord(Record):
-    """The parameters a family will be trained with at one as_of, and how they scored on temporal folds.
+    """The parameters a family is trained with at one as_of, and their scores on temporal folds.
 
     Attributes:
-        mean_auc: mean AUC over the folds; `train_auc` that on the rows the folds' models were fitted on.
-        value: mean of `metric`, by which the study chose; `default_auc` and `default_value` are the defaults'.
+        mean_auc: mean AUC over the folds; `train_auc` is that on the rows the folds' models were fitted on.
+        value: mean of `metric`, by which the study chose. `default_auc` and `default_value` are those of the defaults.
         trials: settings judged in this study, `pruned` ones included.
-        earlier_trials: settings judged in the studies it was started from, one after another.
+        earlier_trials: settings judged in the earlier studies that it was warm-started from.
         edges: chosen values at an end of their range, each with that end.
-        study: name in Optuna's storage; None where nothing was searched. `warm_started_from` is another's name.
+        study: name in Optuna's storage; None if there was no search. `warm_started_from` is the name of another study.
     """
 
     family: str
@@ -84,22 +84,20 @@ class StudyRecord(Record):
 
     @property
     def gap(self) -> float:
-        """AUC on fitted rows less that on the folds; 0 where the first is not known."""
+        """AUC on fitted rows minus AUC on the folds; 0 if the first is unknown."""
         return 0.0 if self.train_auc is None else self.train_auc - self.mean_auc
 
 
 class ModelRecord(Record):
-    """A fitted model as it lies in MLflow.
+    """A fitted model in MLflow.
 
     Attributes:
-        trials: settings its parameters were chosen from: all that were judged, in this month's study and in the
-            `earlier_trials` of the studies that one was started from. `pruned_trials` of this month's were stopped
-            early.
-        fitted_rows: examples it has learned from, by its ancestors too.
-        training: whether it was fitted anew or goes on from `parent_version`, the version of its family before.
-        rows_added: examples it learned from itself. Where a parent had nothing to add, it is the parent's own model,
-            standing at a later as_of.
-        rows_lost: examples its ancestors learned from that are gone, or no longer what they were.
+        trials: settings its parameters were chosen from, in this month's study and in the `earlier_trials` before it.
+            `pruned_trials` of this month's study were stopped early.
+        fitted_rows: examples that it or its ancestors learned from.
+        training: `full`, or `incremental` if it is an update of `parent_version`, an earlier version of its family.
+        rows_added: examples this training added. 0 in an update means that the model is the parent's, unchanged.
+        rows_lost: examples its ancestors learned from that were deleted or changed since.
         watermark: latest label time it knows.
     """
 
@@ -122,8 +120,8 @@ class ModelRecord(Record):
     watermark: datetime | None = None
 
     @property
-    def is_parents_own(self) -> bool:
-        """Whether it is a registered version already, to which nothing could be added."""
+    def reuses_parent(self) -> bool:
+        """True if the update found no new rows and reuses its parent."""
         return self.parent_version is not None and not self.rows_added
 
 
@@ -132,7 +130,7 @@ class EvaluatedModel(ModelRecord):
 
     Attributes:
         staking: bounds on the stakes it was judged with.
-        staking_comparison: its own stakes beside rules on its own probability; None where it does not stake by itself.
+        staking_comparison: its own stakes against rules on its own probability; None if it does not stake by itself.
     """
 
     version: int
@@ -145,10 +143,10 @@ class ComparisonRecord(Record):
     """The leaderboard of one as_of, best first, and the model that challenges the champion.
 
     Attributes:
-        staking: by family that stakes by itself, its stakes beside rules on the probability of one that does not.
-        passed_over: by family that would have challenged, why it does not.
-        broken_guards: by family, what its checks that guard promotion found. All families learn from the same rows, so
-            nobody is promoted where one of them is too good to be true.
+        staking: by family that stakes by itself: its stakes against rules on the probability of one that does not.
+        passed_over: by family with a lower Brier score than the challenger: why it does not challenge.
+        broken_guards: by family: the messages of its failed checks that guard promotion. All families learn from the
+            same rows, so one family that is too good to be true stops every promotion.
     """
 
     as_of: str
@@ -160,13 +158,13 @@ class ComparisonRecord(Record):
     broken_guards: dict[str, list[str]] = {}
 
     def staking_comparisons(self, family: str) -> list[StakingComparison]:
-        """Every comparison of the stakes a family places by itself; none where it leaves them to Kelly."""
-        found = (self.models[family].staking_comparison, self.staking.get(family))
-        return [comparison for comparison in found if comparison is not None]
+        """Every comparison of the stakes a family places by itself; none if it leaves them to Kelly."""
+        comparisons = (self.models[family].staking_comparison, self.staking.get(family))
+        return [comparison for comparison in comparisons if comparison is not None]
 
 
 class ChampionRecord(Record):
-    """What became of the challenger of one as_of, and which model is champion now."""
+    """The decision on the challenger of one as_of, and the champion afterwards."""
 
     as_of: str
     action: Action
@@ -179,7 +177,7 @@ class ChampionRecord(Record):
 
 
 class PredictionsRecord(Record):
-    """What was written to the predictions table at one as_of; `staking` are the bounds on its stakes."""
+    """The predictions written to the table at one as_of, in numbers; `staking` are the bounds on the stakes."""
 
     as_of: str
     family: str | None
@@ -192,12 +190,12 @@ class PredictionsRecord(Record):
 
 
 class ReportRecord(Record):
-    """A report as it lies among the artefacts: one HTML file.
+    """A report among the artefacts: one HTML file.
 
     Attributes:
-        kind: what it is about: a family's name, `split`, `comparison` or `walk_forward`.
-        path: below the base of the artefacts; `url` is where that is.
-        run_id: the MLflow run that holds it as well; a split has none.
+        kind: its subject: a family's name, `split`, `comparison` or `walk_forward`.
+        path: below the base of the artefacts; `url` is the full address.
+        run_id: the MLflow run that also has it; None for a split.
     """
 
     kind: str
@@ -213,11 +211,11 @@ class SignificanceRecord(Record):
     """How likely the return of a model's stakes is skill.
 
     Attributes:
-        monthly_sharpe: Sharpe ratio of the monthly returns, not annualised; None where they do not vary.
+        monthly_sharpe: Sharpe ratio of the monthly returns, not annualised; None if they do not vary.
         probabilistic_sharpe: probability that the true ratio is above 0.
-        deflated_sharpe: probability that it is above what the luckiest of all trials would show.
-        tuning_trials: settings tried; with the independent strategies among all `strategies` they are the trials.
-        effective_rows: independent rows the rows are worth, since those of one month share its races.
+        deflated_sharpe: probability that it is above the best ratio that luck gives among all trials.
+        tuning_trials: settings tried in tuning. The trials are these and the `independent_strategies`.
+        effective_rows: independent rows that `rows` are worth; rows of one month share its races.
     """
 
     months: int
@@ -231,17 +229,16 @@ class SignificanceRecord(Record):
     effective_rows: float
 
     def metrics(self) -> dict[str, float | None]:
-        """The figures a tracker keeps, by name."""
-        kept = {"monthly_sharpe", "probabilistic_sharpe", "deflated_sharpe", "independent_strategies", "effective_rows"}
-        return self.model_dump(include=kept)
+        """The figures that MLflow and the UI show, by name."""
+        return self.model_dump(exclude={"months", "tuning_trials", "strategies", "rows"})
 
 
 class StrategyDecay(Record):
-    """A strategy live against its backtests: means over its predictions whose windows have closed.
+    """A strategy's live returns against its backtests: means over its predictions whose windows have closed.
 
     Attributes:
-        backtest_return: mean return of its windows up to each prediction; `expected_return` what the champion expected.
-        live_return: of the window that followed.
+        backtest_return: mean return of its windows before each prediction.
+        expected_return: return that the champion expected; `live_return` is that of the window that followed.
     """
 
     strategy_id: str
@@ -253,23 +250,24 @@ class StrategyDecay(Record):
 
     @property
     def decay(self) -> float:
-        """Live less backtest; below 0 where the backtest promised too much."""
+        """Live minus backtest return; below 0 if the backtests promised too much."""
         return self.live_return - self.backtest_return
 
 
 class MonitoringRecord(Record):
-    """The champion of a month, watched: new rows against those it learned from, its predictions against outcomes.
+    """The champion of a month: drift since its training, and its predictions against their outcomes.
 
     Attributes:
-        rows, composite_median, composite_below: rows decided in the month; median of their composite scores, and the
-            share below 0.3. `drift_rows` are those of the quality the champion was trained on.
-        score_drift: of the champion's raw score, from its test rows to the month's new rows; None without either.
-        feature_drift: the features that moved most since its training rows; `moved_importance` is the share of the
-            champion's decisions, 0..1, that rests on features that moved far.
-        closed: predictions of whichever champion whose windows closed within a year, as a leaderboard row.
-        own: those of this champion; `lead` is its loss less the base rate's on them, `promoted_lead` the same when it
-            was promoted. Below 0 is better.
-        decay: mean over closed predictions of live less backtest return; `decayed` the strategies furthest below.
+        rows: rows decided in the month, with the median of their composite scores (`composite_median`) and the share
+            below 0.3 (`composite_below`). `drift_rows` counts those that pass the champion's quality filter.
+        score_drift: of the champion's raw score, from its test rows to the month's rows; None without either.
+        feature_drift: the features that moved most since its training rows.
+        moved_importance: share of the champion's decisions, 0..1, that rests on features that moved far.
+        closed: predictions by any champion whose windows closed within a year, as a leaderboard row.
+        own: those by this champion.
+        lead: the champion's loss minus the base rate's on its own closed predictions; below 0 is better.
+            `promoted_lead` is the same on its test rows when it was promoted.
+        decay: mean of live minus backtest return over the closed predictions; `decayed` has the worst strategies.
     """
 
     as_of: str

@@ -331,7 +331,7 @@ def test_an_incremental_run_needs_no_study_and_without_new_rows_the_newest_versi
     for family, parent in newest.items():
         record = result.output_for_node(f"{family}_model")[EMPTY]
         found = Registry(deployment).list_versions(family)[-1]
-        assert record.is_parents_own
+        assert record.reuses_parent
         assert (record.as_of, record.parent_version, record.run_id) == (EMPTY, parent.version, parent.run_id)
         assert (found.version, found.as_of) == (parent.version, parent.as_of)
     assert ledger.history(deployment, 1)[0].as_of == EMPTY

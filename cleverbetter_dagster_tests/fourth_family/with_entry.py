@@ -39,4 +39,4 @@ def test_it_is_tuned_trained_evaluated_compared_and_updated(tracked, dataset) ->
     assert compare_families({FAMILY: evaluation.table}).record.challenger == FAMILY
     assert [version.as_of for version in Registry(tracked).list_versions(FAMILY)] == [AS_OF.key]
     again, _ = update(tracked, FAMILY, dataset)
-    assert again.is_parents_own
+    assert again.reuses_parent

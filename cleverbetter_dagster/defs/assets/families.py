@@ -157,6 +157,6 @@ def _how_trained(model: ModelRecord) -> str:
     parent, name = f"{model.family} v{model.parent_version}", f"{model.family} {model.as_of}"
     if model.training == "full":
         return f"{name}: a new model, fitted on {model.fitted_rows:,} rows"
-    if model.is_parents_own:
+    if model.reuses_parent:
         return f"{name}: no new rows since {parent}, which is used unchanged"
     return f"{name}: {parent}, updated with {model.rows_added:,} new rows"

@@ -1,4 +1,4 @@
-"""What should hold of a judged model, of the champion, and of its predictions."""
+"""Checks of an evaluated model, of the champion, and of its predictions."""
 
 from cleverbetter_dagster.dataset.as_of import AsOf
 from cleverbetter_dagster.evaluation.checks import CheckOutcome
@@ -19,31 +19,26 @@ def _believable(rows: ScoredRows) -> CheckOutcome:
     return believable_auc(classification_metrics(rows.label, rows.probability).roc_auc)
 
 
-def _calibrated(judged: Evaluation) -> CheckOutcome:
-    rows = judged.scored[judged.model.family]
+def _calibrated(evaluation: Evaluation) -> CheckOutcome:
+    rows = evaluation.scored[evaluation.model.family]
     error = classification_metrics(rows.label, rows.probability).calibration_error
     gap = float(rows.probability.mean() - rows.label.mean())
     message = (
         f"The calibration error on {len(rows)} test rows is {error:.3f}; at most {LARGEST_CALIBRATION_ERROR} passes. "
-        f"On the whole the probabilities are {abs(gap):.3f} too {'high' if gap > 0 else 'low'}."
+        f"On average the probabilities are {abs(gap):.3f} too {'high' if gap > 0 else 'low'}."
     )
     facts = {"calibration_error": error, "bound": LARGEST_CALIBRATION_ERROR, "mean_probability_minus_frequency": gap}
     return CheckOutcome(passed=error <= LARGEST_CALIBRATION_ERROR, message=message, facts=facts)
 
 
-def _beats_baselines(judged: Evaluation) -> CheckOutcome:
-    scored, family = judged.scored, judged.model.family
-    found = {name: compare(scored[family], rows, name).difference for name, rows in scored.items() if name != family}
-    unbeaten = [name for name, difference in found.items() if difference is None or difference.high >= 0]
-    result = f"not shown to beat {', '.join(unbeaten)}" if unbeaten else f"beats all {len(found)} baselines"
-    facts = {f"Brier score minus that of {name}": str(difference or "unknown") for name, difference in found.items()}
-    return CheckOutcome(
-        passed=not unbeaten, message=f"By paired 95% intervals of its Brier score, {family} {result}.", facts=facts
-    )
-
-
-def _score_stays(judged: Evaluation) -> CheckOutcome:
-    return judged.score_drift
+def _beats_baselines(evaluation: Evaluation) -> CheckOutcome:
+    scored, family = evaluation.scored, evaluation.model.family
+    leads = {name: compare(scored[family], rows, name).difference for name, rows in scored.items() if name != family}
+    unbeaten = [name for name, lead in leads.items() if lead is None or lead.high >= 0]
+    result = f"is not shown to beat {', '.join(unbeaten)}" if unbeaten else f"beats all {len(leads)} baselines"
+    facts = {f"Brier score minus that of {name}": str(lead or "unknown") for name, lead in leads.items()}
+    message = f"By the paired 95% intervals of its Brier score, {family} {result}."
+    return CheckOutcome(passed=not unbeaten, message=message, facts=facts)
 
 
 def _champion_is_young(record: ChampionRecord) -> CheckOutcome:
@@ -53,20 +48,20 @@ def _champion_is_young(record: ChampionRecord) -> CheckOutcome:
     age = now - then
     return CheckOutcome(
         passed=age <= STALE_MONTHS,
-        message=f"{record.champion_family} v{record.champion_version} stands as of {then}, {age} months before; "
-        f"at most {STALE_MONTHS} passes.",
+        message=f"The champion {record.champion_family} v{record.champion_version} is as of {then}, {age} months "
+        f"before; at most {STALE_MONTHS} passes.",
         facts={"age_months": age, "bound": STALE_MONTHS},
     )
 
 
 def _predictions_are_fresh(record: PredictionsRecord) -> CheckOutcome:
     if record.newest_decision is None:
-        why = "no champion stood" if record.family is None else "no strategy has a row of late"
+        why = "there is no champion" if record.family is None else "no strategy has a recent row"
         return CheckOutcome(passed=False, message=f"Nothing was predicted: {why}.", facts={"strategies": 0})
     age = (AsOf.parse(record.as_of).end - record.newest_decision).total_seconds() / 86400
     return CheckOutcome(
         passed=age <= FRESH_DAYS,
-        message=f"The newest of {record.strategies} predictions rests on a row decided {age:.0f} days before the "
+        message=f"The newest row behind {record.strategies} predictions was decided {age:.0f} days before the "
         f"month's end; at most {FRESH_DAYS} passes.",
         facts={"strategies": record.strategies, "age_days": age, "bound": FRESH_DAYS},
     )
@@ -81,7 +76,7 @@ MODEL_CHECKS = (
         guards="promotion",
     ),
 )
-"""What should hold of a model's test rows."""
+"""Of a model's test rows."""
 
 EVALUATION_CHECKS = (
     Check[Evaluation](
@@ -93,24 +88,24 @@ EVALUATION_CHECKS = (
     ),
     Check[Evaluation](
         "beats_every_baseline",
-        "The paired 95% interval of the Brier score minus each baseline's lies below 0.",
+        "The paired 95% interval of the Brier score minus each baseline's is below 0.",
         "increase model complexity, add more features, or search longer (at least 100 trials); until then the "
-        "baseline is the better choice, and the gate refuses the model.",
+        "baseline is better, and the gate refuses the model.",
         _beats_baselines,
     ),
     Check[Evaluation](
         "score_has_not_drifted",
-        "The newest rows' scores are distributed as the training rows', but for a small or medium effect.",
+        "Scores of the newest rows are distributed like those of the training rows, up to a medium effect.",
         "look at the features that drifted (checks of temporal_split), and train on newer rows.",
-        _score_stays,
+        lambda evaluation: evaluation.score_drift,
     ),
 )
-"""What should hold of an evaluation."""
+"""Of an evaluation."""
 
 CHAMPION_CHECKS = (
     Check[ChampionRecord](
         "champion_is_not_stale",
-        f"There is a champion, and it stands at most {STALE_MONTHS} months before the as_of month.",
+        f"There is a champion, and its as_of is at most {STALE_MONTHS} months before the month.",
         "read in the ledger why challengers were refused; train with more trials, more features or newer rows.",
         _champion_is_young,
     ),
@@ -119,10 +114,9 @@ CHAMPION_CHECKS = (
 PREDICTION_CHECKS = (
     Check[PredictionsRecord](
         "predictions_are_fresh",
-        f"There are predictions, and the newest rests on a row decided at most {FRESH_DAYS} days before the month's "
-        "end.",
-        "load the newest rows (job load_rows), find out whether upstream still writes, and promote a champion where "
-        "there is none.",
+        f"There are predictions, and their newest row was decided at most {FRESH_DAYS} days before the month's end.",
+        "load the newest rows (job load_rows), check that upstream still writes, and promote a champion if there is "
+        "none.",
         _predictions_are_fresh,
     ),
 )

@@ -1,4 +1,4 @@
-"""The families of one as_of side by side with the baselines, and which of them challenges the champion."""
+"""Compares the families of one as_of with each other and the baselines, and chooses the challenger."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,6 @@ from cleverbetter_dagster.betting.staking import StakingSpec
 from cleverbetter_dagster.evaluation.charts.chart import png
 from cleverbetter_dagster.evaluation.charts.money import bankroll_chart
 from cleverbetter_dagster.evaluation.charts.probabilities import roc_chart
-from cleverbetter_dagster.evaluation.intervals.bootstrap import BootstrapSpec
 from cleverbetter_dagster.evaluation.leaderboard import LeaderboardRow, rank_models, with_first
 from cleverbetter_dagster.evaluation.metrics.allocation import allocation_of
 from cleverbetter_dagster.evaluation.metrics.classification import brier_terms
@@ -32,7 +31,7 @@ class Candidate:
     Attributes:
         rows: as it scored them, with its stakes: its part of a scored table.
         staking: bounds on the stakes.
-        comparison: its own stakes beside rules on its own probability; None where it does not stake by itself.
+        comparison: its own stakes against rules on its own probability; None if it does not stake by itself.
     """
 
     rows: pd.DataFrame
@@ -64,14 +63,14 @@ class Comparison:
     pictures: dict[str, bytes]
 
 
-def compare_families(evaluations: Mapping[str, pa.Table], spec: BootstrapSpec | None = None) -> Comparison:
+def compare_families(evaluations: Mapping[str, pa.Table]) -> Comparison:
     """The leaderboard over all families and baselines, and the family that challenges.
 
     Args:
         evaluations: scored rows by family, all of one as_of.
     """
     scored = scored_by_model(list(evaluations.values()))
-    leaderboard = rank_models(scored, spec)
+    leaderboard = rank_models(scored)
     models = {family: evaluated_model(table) for family, table in evaluations.items()}
     choice = choose_challenger(
         {
@@ -96,13 +95,12 @@ def compare_families(evaluations: Mapping[str, pa.Table], spec: BootstrapSpec | 
 def choose_challenger(candidates: Mapping[str, Candidate]) -> ChallengerChoice:
     """The family with the lowest Brier score challenges, if its stakes allow it.
 
-    A family that stakes by itself challenges only where its stakes beat rules of thumb on its own probability and on
-    that of a family that does not. Where no family is left, the first challenges nevertheless, and the gate says what
-    it lacks.
+    A family that stakes by itself challenges only if its stakes beat rules of thumb on its own probability and on that
+    of a family that does not. If no family is left, the first challenges nevertheless, and the gate refuses it.
     """
     scored = {family: scored_rows(candidate.rows) for family, candidate in candidates.items()}
     ranked = sorted(candidates, key=lambda family: (_brier(scored[family]), family))
-    staking = _beside_yardstick(candidates)
+    staking = _against_yardstick(candidates)
     comparisons = {
         family: [one for one in (candidates[family].comparison, staking.get(family)) if one is not None]
         for family in ranked
@@ -123,8 +121,8 @@ def _brier(rows: ScoredRows) -> float:
     return float(np.mean(brier_terms(rows.label, rows.probability)))
 
 
-def _beside_yardstick(candidates: Mapping[str, Candidate]) -> dict[str, StakingComparison]:
-    """Families that stake by themselves beside rules on the probability of the catalogue's first that does not."""
+def _against_yardstick(candidates: Mapping[str, Candidate]) -> dict[str, StakingComparison]:
+    """Stakes of families against rules on the probability of the catalogue's first family without own stakes."""
     yardstick = next((name for name in FAMILIES if name in candidates and candidates[name].comparison is None), None)
     if yardstick is None:
         return {}
@@ -137,6 +135,6 @@ def _beside_yardstick(candidates: Mapping[str, Candidate]) -> dict[str, StakingC
 
 
 def _lacks(comparisons: Sequence[StakingComparison]) -> list[str]:
-    """What a family's own stakes have not been shown to do, one sentence each."""
+    """The findings that a family's own stakes failed."""
     outcomes = [outcome for comparison in comparisons for outcome in comparison.outcomes()]
     return [outcome.message for outcome in outcomes if not outcome.passed]

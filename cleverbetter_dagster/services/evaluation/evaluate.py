@@ -1,4 +1,4 @@
-"""Judging a model on its test rows, once, beside every baseline; then it becomes a registered version."""
+"""Judges a model and every baseline on the test rows, and registers the model as a version."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -41,7 +41,13 @@ from cleverbetter_dagster.store.tracking.runs import reopen_run
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A judged model: its scored rows and those of the baselines, the figures and the pictures."""
+    """A model that was judged.
+
+    Attributes:
+        table: the test rows as the model and every baseline scored them, signed with the model.
+        pictures: as PNG, by name.
+        score_drift: whether scores of the newest rows are distributed like those of the training rows.
+    """
 
     model: EvaluatedModel
     table: pa.Table
@@ -49,7 +55,6 @@ class Evaluation:
     pictures: dict[str, bytes]
     significance: SignificanceRecord
     score_drift: CheckOutcome
-    """Whether the newest rows' scores are distributed as the training rows'."""
 
     @property
     def scored(self) -> dict[str, ScoredRows]:
@@ -60,11 +65,10 @@ class Evaluation:
 def evaluate(
     settings: Settings, record: ModelRecord, dataset: Dataset, staking: StakingSpec, bootstrap: BootstrapSpec
 ) -> Evaluation:
-    """Score the test rows with the stored model, log what came out to the model's run, and register the model.
+    """Score the test rows with the stored model, log the results to the model's run, and register the model.
 
-    The version carries `staking`, so that predictions stake as it was judged.
-
-    A version that stands unchanged at a later as_of is judged anew; its run keeps telling of its own as_of.
+    The version carries `staking`, so that predictions use the same bounds. A model that reuses its parent is judged
+    anew; the MLflow run keeps the metrics of its original as_of.
     """
     model = load_model(settings, record.model_uri).fitted
     table = score_test_rows({record.family: model}, dataset, staking)
@@ -76,7 +80,7 @@ def evaluate(
     own = rows_of(table, record.family)
     comparison = judge_staking(own, own, staking)
     metrics |= significance.metrics()
-    if not record.is_parents_own:
+    if not record.reuses_parent:
         with reopen_run(settings, record.run_id) as run:
             run.log_metrics(metrics)
             for name, picture in pictures.items():
@@ -119,19 +123,19 @@ def score_baselines(
 
 
 def score_drift(model: FittedModel, dataset: Dataset) -> CheckOutcome:
-    """Whether a model scores the newest row of every live strategy as it scores its training rows."""
+    """Whether scores of the newest row of every live strategy are distributed like those of the training rows."""
     known, newest = model.predict_frame(dataset.parts.train.X)[SCORE], model.predict_frame(newest_panel(dataset))[SCORE]
     return values_stay(known, newest, "scores of the newest rows and of the training rows")
 
 
 def metrics_of(rows: ScoredRows, board_row: LeaderboardRow) -> dict[str, float | None]:
-    """Every figure of one model under the name it has in MLflow; `_low` and `_high` end its interval."""
-    found: dict[str, float | None] = dict(classification_metrics(rows.label, rows.probability).model_dump())
-    found |= {f"betting_{name}": value for name, value in allocation_of(rows).metrics.model_dump().items()}
+    """Every figure of one model under its name in MLflow, with `_low` and `_high` for its interval."""
+    metrics: dict[str, float | None] = dict(classification_metrics(rows.label, rows.probability).model_dump())
+    metrics |= {f"betting_{name}": value for name, value in allocation_of(rows).metrics.model_dump().items()}
     for name in METRICS:
         ends = _ends(name, getattr(board_row, name))
-        found |= {key: value for key, value in ends.items() if key != name}
-    return found
+        metrics |= {key: value for key, value in ends.items() if key != name}
+    return metrics
 
 
 def _ends(name: str, interval: Interval | None) -> dict[str, float | None]:
@@ -141,16 +145,16 @@ def _ends(name: str, interval: Interval | None) -> dict[str, float | None]:
 
 
 def staking_metrics(comparison: StakingComparison) -> dict[str, float | None]:
-    """The figures of a staking comparison under the names they have in MLflow."""
-    found: dict[str, float | None] = {"staking_earns_its_place": float(comparison.earns_its_place)}
+    """The figures of a staking comparison under their names in MLflow."""
+    metrics: dict[str, float | None] = {"staking_earns_its_place": float(comparison.earns_its_place)}
     for row in comparison.rows:
-        found[f"staking_{row.name}_final_bankroll"] = row.final_bankroll
-        found[f"staking_{row.name}_risk_of_ruin"] = row.risk_of_ruin
-        found |= _ends(f"staking_{row.name}_growth", row.growth)
-        found |= _ends(f"staking_{row.name}_max_drawdown", row.max_drawdown)
+        metrics[f"staking_{row.name}_final_bankroll"] = row.final_bankroll
+        metrics[f"staking_{row.name}_risk_of_ruin"] = row.risk_of_ruin
+        metrics |= _ends(f"staking_{row.name}_growth", row.growth)
+        metrics |= _ends(f"staking_{row.name}_max_drawdown", row.max_drawdown)
     for rule, advantage in comparison.advantages.items():
-        found |= _ends(f"staking_monthly_log_growth_over_{rule}", advantage)
-    return found
+        metrics |= _ends(f"staking_monthly_log_growth_over_{rule}", advantage)
+    return metrics
 
 
 def draw(model: FittedModel, scored: dict[str, ScoredRows], family: str) -> dict[str, bytes]:

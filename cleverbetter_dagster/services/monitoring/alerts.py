@@ -1,4 +1,4 @@
-"""What people are told of without asking: decisions about champions, failed guards, stale champions and predictions."""
+"""Alerts: decisions about champions, failed checks, stale champions and predictions."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -15,13 +15,13 @@ MOST_DECISIONS = 100
 MOST_WAITING = 50
 LONGEST_TEXT = 600
 KEPT_HOURS = 24
-"""An alert the webhook would not take is tried again for a day."""
+"""An alert that the webhook does not take is tried again for a day."""
 
 ACTIONS = {"promoted": "Promoted", "refused": "Refused", "rolled_back": "Rolled back to"}
 
 
 class Alert(BaseModel):
-    """One thing to be told, about an asset."""
+    """One alert about an asset."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -33,7 +33,7 @@ class Alert(BaseModel):
 
 
 class AlertCursor(BaseModel):
-    """How far was looked: the last decision and the last event seen, and what the webhook has not taken yet."""
+    """The last decision and event that were seen, and the alerts that the webhook has not taken yet."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -51,7 +51,7 @@ class AlertCursor(BaseModel):
 
 
 def last_decision(settings: Settings) -> int:
-    """Id of the newest row of the ledger; 0 where there is none."""
+    """Id of the newest row of the ledger; 0 if it is empty."""
     entries = ledger.history(settings, 1)
     return entries[0].id if entries else 0
 
@@ -59,13 +59,13 @@ def last_decision(settings: Settings) -> int:
 def decision_alerts(settings: Settings, after: int) -> list[Alert]:
     """The decisions recorded after the ledger's row `after`, oldest first."""
     entries = [entry for entry in ledger.history(settings, MOST_DECISIONS) if entry.id > after]
-    return [_told(entry) for entry in reversed(entries)]
+    return [_alert_of(entry) for entry in reversed(entries)]
 
 
 def deliver(settings: Settings, alerts: Sequence[Alert]) -> tuple[Alert, ...]:
-    """Send alerts to the webhook, if there is one, in one message; what it does not take is returned.
+    """Send alerts to the webhook, if there is one, in one message. Returns the alerts that must be sent again.
 
-    Alerts older than a day are given up, as are the oldest where too many wait.
+    Alerts older than a day are dropped, and the oldest if too many wait.
     """
     fresh = [alert for alert in alerts if datetime.now(UTC) - alert.at < timedelta(hours=KEPT_HOURS)]
     if settings.alert_webhook is None or not fresh:
@@ -83,6 +83,6 @@ def shortened(text: str) -> str:
     return text if len(text) <= LONGEST_TEXT else text[: LONGEST_TEXT - 2].rsplit(" ", 1)[0] + " …"
 
 
-def _told(entry: LedgerEntry) -> Alert:
+def _alert_of(entry: LedgerEntry) -> Alert:
     text = f"{ACTIONS[entry.action]} {entry} as of {entry.as_of}, by {entry.actor}. {entry.reason}"
     return Alert(kind=entry.action, asset="champion", text=shortened(text), as_of=entry.as_of)

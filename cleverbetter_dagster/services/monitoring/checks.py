@@ -1,13 +1,14 @@
-"""What should hold of a champion that goes on betting: effect sizes with a least number of rows, never p-values."""
+"""Checks of a champion in use: effect sizes on a least number of rows, never p-values."""
 
 from cleverbetter_dagster.evaluation.checks import CheckOutcome
 from cleverbetter_dagster.evaluation.drift import FEWEST_ROWS, LARGE_DRIFT
 from cleverbetter_dagster.evaluation.gate import PromotionPolicy
+from cleverbetter_dagster.evaluation.leaderboard import LeaderboardRow
 from cleverbetter_dagster.services.checks import Check
 from cleverbetter_dagster.services.records import MonitoringRecord
 
 FEWEST_PREDICTIONS, FEWEST_MONTHS = 500, 3
-"""Closed predictions, and months they were decided in, from which the champion is judged on them."""
+"""Fewest closed predictions, and months they were decided in, to judge the champion by."""
 
 MOST_MOVED_IMPORTANCE = 0.5
 """Share of the champion's decisions that may rest on features that moved far."""
@@ -15,32 +16,32 @@ MOST_MOVED_IMPORTANCE = 0.5
 MOST_CALIBRATION_ERROR = 0.1
 
 TOLERANCE = PromotionPolicy().tolerance
-"""How much of its lead over the base rate the champion may have lost for sure."""
+"""How much of its lead over the base rate the champion may lose, by the end of the interval in its favour."""
 
 
 def _score_has_not_drifted(record: MonitoringRecord) -> CheckOutcome:
     if record.score_drift is None or record.moved_importance is None:
-        return _untold(record, f"{record.drift_rows} new rows; {FEWEST_ROWS} are needed to judge drift.")
+        return _not_judged(record, f"{record.drift_rows} new rows; {FEWEST_ROWS} are needed to judge drift.")
     score, moved = record.score_drift, record.moved_importance
     furthest = ", ".join(f"{one.column} {one.distance:.2f}" for one in record.feature_drift[:3])
     return CheckOutcome(
         passed=not score.is_large and moved <= MOST_MOVED_IMPORTANCE,
-        message=f"The score's distance from that on its test rows is {score.distance:.2f} on {record.drift_rows} new "
-        f"rows (at most {LARGE_DRIFT} passes); {moved:.0%} of the decisions rest on features beyond that (at most "
-        f"{MOST_MOVED_IMPORTANCE:.0%}). Furthest: {furthest}.",
+        message=f"The score moved by {score.distance:.2f} from its test rows to {record.drift_rows} new rows (at most "
+        f"{LARGE_DRIFT} passes); {moved:.0%} of the decisions rest on features that moved further (at most "
+        f"{MOST_MOVED_IMPORTANCE:.0%} passes). Furthest: {furthest}.",
         facts=_champion(record) | {"distance": score.distance, "moved_importance": moved, "bound": LARGE_DRIFT},
     )
 
 
 def _calibrated(record: MonitoringRecord) -> CheckOutcome:
     own = record.own
-    if own is None or _are_too_few(record) or own.calibration_error is None:
-        return _untold(record, _too_few(record))
+    if own is None or own.calibration_error is None or not _is_enough(own):
+        return _not_judged(record, _too_few(record))
     error = own.calibration_error
     return CheckOutcome(
         passed=error.point <= MOST_CALIBRATION_ERROR,
-        message=f"Calibration error {error} on {own.n_rows} closed predictions of {own.n_months} months; at most "
-        f"{MOST_CALIBRATION_ERROR:g} is asked.",
+        message=f"The calibration error is {error} on {own.n_rows} closed predictions of {own.n_months} months; at "
+        f"most {MOST_CALIBRATION_ERROR:g} passes.",
         facts=_champion(record) | {"calibration_error": error.point, "bound": MOST_CALIBRATION_ERROR},
     )
 
@@ -48,35 +49,35 @@ def _calibrated(record: MonitoringRecord) -> CheckOutcome:
 def _as_good_as_when_promoted(record: MonitoringRecord) -> CheckOutcome:
     own = record.own
     if record.family is not None and record.promoted_lead is None:
-        return _untold(record, "The champion was promoted without a verdict: there is nothing to compare with.")
-    if own is None or _are_too_few(record):
-        return _untold(record, _too_few(record))
+        return _not_judged(record, "The champion was promoted without a verdict: there is nothing to compare with.")
+    if own is None or not _is_enough(own):
+        return _not_judged(record, _too_few(record))
     if record.lead is None or record.promoted_lead is None:
-        return _untold(record, "The champion's lead is not defined on its closed predictions: labels all alike.")
+        return _not_judged(record, "The champion's lead is not defined: the labels of its predictions are all alike.")
     return CheckOutcome(
         passed=record.lead.low <= record.promoted_lead + TOLERANCE,
-        message=f"Loss less the base rate's {record.lead} on {own.n_rows} closed predictions, "
-        f"{record.promoted_lead:.4f} when promoted; the lower end must be at most {TOLERANCE:g} above that.",
+        message=f"Its loss minus the base rate's is {record.lead} on {own.n_rows} closed predictions and was "
+        f"{record.promoted_lead:.4f} when it was promoted; the lower end may be at most {TOLERANCE:g} above that.",
         facts=_champion(record) | {"lead": record.lead.point, "lead_when_promoted": record.promoted_lead},
     )
 
 
-def _are_too_few(record: MonitoringRecord) -> bool:
-    own = record.own
-    return own is None or own.n_rows < FEWEST_PREDICTIONS or own.n_months < FEWEST_MONTHS
+def _is_enough(own: LeaderboardRow) -> bool:
+    return own.n_rows >= FEWEST_PREDICTIONS and own.n_months >= FEWEST_MONTHS
 
 
 def _too_few(record: MonitoringRecord) -> str:
     rows, months = (record.own.n_rows, record.own.n_months) if record.own else (0, 0)
     return (
-        f"{rows} closed predictions of {months} months; {FEWEST_PREDICTIONS} of {FEWEST_MONTHS} are needed to judge by."
+        f"{rows} closed predictions of {months} months are too few to judge by; {FEWEST_PREDICTIONS} of "
+        f"{FEWEST_MONTHS} are needed."
     )
 
 
-def _untold(record: MonitoringRecord, why: str) -> CheckOutcome:
-    """Too little to judge by passes, and says so."""
-    nobody = "" if record.family else "No champion stands. "
-    return CheckOutcome(passed=True, message=nobody + why, facts=_champion(record))
+def _not_judged(record: MonitoringRecord, reason: str) -> CheckOutcome:
+    """Passes, and says why there is nothing to judge."""
+    no_champion = "" if record.family else "There is no champion. "
+    return CheckOutcome(passed=True, message=no_champion + reason, facts=_champion(record))
 
 
 def _champion(record: MonitoringRecord) -> dict[str, float | int | str]:
@@ -86,24 +87,24 @@ def _champion(record: MonitoringRecord) -> dict[str, float | int | str]:
 MONITORING_CHECKS = (
     Check[MonitoringRecord](
         "champion_score_has_not_drifted",
-        "The champion's score on the month's new rows is distributed as on its test rows, and so are the features most "
-        "of its decisions rest on.",
+        "The champion's score on the month's new rows is distributed like that on its test rows, and so are the "
+        "features that most of its decisions rest on.",
         "check for data quality and leakage upstream, then train again on newer rows (job retrain).",
         _score_has_not_drifted,
     ),
     Check[MonitoringRecord](
         "champion_is_calibrated",
-        "What the champion called likely came true about as often.",
+        "The champion's probabilities agree with how often its strategies made a profit.",
         "recalibrate probabilities (train again) and review betting thresholds (Kelly fraction and caps of "
         "strategy_predictions).",
         _calibrated,
     ),
     Check[MonitoringRecord](
         "champion_as_good_as_when_promoted",
-        "The champion's lead over the base rate on its closed predictions is not surely smaller than when it was "
+        "The champion's lead over the base rate on its closed predictions is not clearly smaller than when it was "
         "promoted.",
         "train again; if the new model is refused as well, add more features.",
         _as_good_as_when_promoted,
     ),
 )
-"""Each asks for a new model where it does not hold."""
+"""A failure asks for a new model."""

@@ -1,4 +1,4 @@
-"""The champion of a month, watched: have the rows moved, and did its predictions come true?"""
+"""Monitors the champion of a month: drift since its training, and its predictions against their outcomes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -39,48 +39,48 @@ SHOWN_FEATURES = 10
 
 @dataclass(frozen=True)
 class Monitoring:
-    """What was found in a month, and its pictures as PNG by name."""
+    """The results of a month, and pictures as PNG by name."""
 
     record: MonitoringRecord
     pictures: dict[str, bytes]
 
 
 def monitor(settings: Settings, rows: pd.DataFrame, splits: Mapping[str, SplitRecord], as_of: AsOf) -> Monitoring:
-    """Watch the champion that stands at `as_of` with what is known at the end of that month.
+    """Monitor the champion of `as_of` with what is known at the end of that month.
 
     Args:
         rows: canonical rows up to the month.
-        splits: by as_of; that of the champion's own month says what it learned from.
+        splits: by as_of; the one of the champion's own month says which rows it learned from.
 
     Raises:
         DataError: the split of the champion's month is not stored.
     """
-    standing = ledger.champion_at(settings, as_of.key)
-    if standing is None:
+    champion = ledger.champion_at(settings, as_of.key)
+    if champion is None:
         panel = build_panel(rows, as_of.end, DatasetSpec())
         return Monitoring(MonitoringRecord(as_of=as_of.key, **_composite(panel, as_of)), _scores_picture(panel))
-    if standing.as_of not in splits:
+    if champion.as_of not in splits:
         raise DataError(
-            f"The champion {standing} stands at {standing.as_of}, whose temporal_split is not stored: what it learned "
-            f"from is unknown. Materialise temporal_split of {standing.as_of} with the options of its training."
+            f"The champion {champion} is as of {champion.as_of}, whose temporal_split is not stored, so the rows it "
+            f"learned from are unknown. Materialise temporal_split of {champion.as_of} with its training's options."
         )
-    model = load_model(settings, f"models:/{standing.family}/{standing.version}")
+    model = load_model(settings, f"models:/{champion.family}/{champion.version}")
     panel = build_panel(rows, as_of.end, model.spec)
-    parts = apply_split(panel, splits[standing.as_of].split)
+    parts = apply_split(panel, splits[champion.as_of].split)
     closed = closed_predictions(settings, panel, as_of)
-    own = made_by(closed, standing.model)
+    own = made_by(closed, champion.model)
     record = MonitoringRecord(
         as_of=as_of.key,
-        family=standing.family,
-        version=standing.version,
-        champion_as_of=standing.as_of,
+        family=champion.family,
+        version=champion.version,
+        champion_as_of=champion.as_of,
         closed=_leaderboard_row("all champions", closed),
-        own=_leaderboard_row(str(standing), own),
+        own=_leaderboard_row(str(champion), own),
         decay=_mean_decay(closed),
         decayed=most_decayed(closed),
         **_composite(panel, as_of),
-        **_drift(model, parts, _new_rows(panel, as_of, splits[standing.as_of]), AsOf.parse(standing.as_of)),
-        **_lead(own, parts, standing.evidence),
+        **_drift(model, parts, _new_rows(panel, as_of, splits[champion.as_of]), AsOf.parse(champion.as_of)),
+        **_lead(own, parts, champion.evidence),
     )
     pictures = _scores_picture(panel)
     if len(closed):
@@ -91,7 +91,7 @@ def monitor(settings: Settings, rows: pd.DataFrame, splits: Mapping[str, SplitRe
 
 
 def _new_rows(panel: pd.DataFrame, as_of: AsOf, split: SplitRecord) -> pd.DataFrame:
-    """Rows decided in the month, of the quality the champion was trained on."""
+    """Rows decided in the month that pass the champion's quality filter."""
     new = panel[panel[DECISION_TIME] >= as_of.start]
     return new[passes_filter(new, split.split.min_composite_score)]
 
@@ -107,9 +107,9 @@ def _composite(panel: pd.DataFrame, as_of: AsOf) -> dict[str, float | int | None
     }
 
 
-def _drift(model: StrategyModel, parts: Partition, new: pd.DataFrame, stood: AsOf) -> dict[str, object]:
-    """The score against that on the champion's test rows: on rows it was fitted to, any model is surer of itself."""
-    test = parts.test.frame[parts.test.label_time < stood.end]
+def _drift(model: StrategyModel, parts: Partition, new: pd.DataFrame, champion_as_of: AsOf) -> dict[str, object]:
+    """Drift of the score since the champion's test rows (on rows it was fitted to it is surer), and of the features."""
+    test = parts.test.frame[parts.test.label_time < champion_as_of.end]
     if new.empty or test.empty:
         return {}
     score = drift_of("score", *(model.fitted.predict_frame(rows)["score"] for rows in (test, new)))
@@ -138,16 +138,16 @@ def _mean_decay(closed: pd.DataFrame) -> Interval | None:
 
 
 def _lead(own: pd.DataFrame, parts: Partition, evidence: Mapping[str, object]) -> dict[str, object]:
-    """The champion's loss less that of the base rate it had to beat: live, and when it was promoted."""
+    """The champion's loss minus the base rate's: on its closed predictions, and when it was promoted."""
     then = _promoted_comparison(evidence)
     if then is None or then.difference is None:
         return {}
-    found: dict[str, object] = {"promoted_lead": then.difference.point}
+    lead: dict[str, object] = {"promoted_lead": then.difference.point}
     if len(own):
         rate = BASELINES[BASE_RATE].fit(parts.past).predict_proba(parts.test.X[:1])[0, 1]
         ours, theirs = scored_rows(own), scored_rows(own.assign(probability=np.full(len(own), rate)))
-        found["lead"] = compare(ours, theirs, BASE_RATE, PromotionPolicy(metric=then.metric)).difference
-    return found
+        lead["lead"] = compare(ours, theirs, BASE_RATE, PromotionPolicy(metric=then.metric)).difference
+    return lead
 
 
 def _promoted_comparison(evidence: Mapping[str, object]) -> PairedComparison | None:
@@ -155,7 +155,7 @@ def _promoted_comparison(evidence: Mapping[str, object]) -> PairedComparison | N
     if "comparisons" not in evidence:
         return None
     verdict = Verdict.model_validate(evidence)
-    return next((found for found in verdict.comparisons if found.against == BASE_RATE), None)
+    return next((one for one in verdict.comparisons if one.against == BASE_RATE), None)
 
 
 def _scores_picture(panel: pd.DataFrame) -> dict[str, bytes]:

@@ -1,6 +1,4 @@
-"""Predictions that were made, joined to the outcomes that came."""
-
-from collections.abc import Iterator
+"""Past predictions with their outcomes."""
 
 import pandas as pd
 
@@ -17,11 +15,14 @@ BACKTEST_RETURN = "mean_roi"
 FEWEST_PREDICTIONS = 3
 """A strategy with fewer closed predictions is not called decayed."""
 
+SHOWN_STRATEGIES = 10
+
 
 def closed_predictions(settings: Settings, panel: pd.DataFrame, as_of: AsOf) -> pd.DataFrame:
-    """Predictions whose windows have closed by the end of `as_of` and within a year before it, with outcomes.
+    """Predictions whose windows closed in the year up to the end of `as_of`, with outcomes.
 
-    A row that was predicted at several months counts once, as first predicted; scored again in one month, as last.
+    A row that was predicted in several months counts once, with the first month's prediction; of several predictions
+    in one month, the last counts.
 
     Args:
         panel: everything known at the end of `as_of`.
@@ -30,8 +31,8 @@ def closed_predictions(settings: Settings, panel: pd.DataFrame, as_of: AsOf) -> 
         Columns of the predictions table, and `label`, `next_roi`, `label_time` and `mean_roi` (the mean return of the
         strategy's windows by then), by decision time. `stake` is the stake that was recommended.
     """
-    made = read_predictions_between(settings, as_of.plus(-YEAR - 2).key, as_of.key)
-    newest = made.sort_values("created_at").drop_duplicates(["as_of", STRATEGY, METHOD], keep="last")
+    predictions = read_predictions_between(settings, as_of.plus(-YEAR - 2).key, as_of.key)
+    newest = predictions.sort_values("created_at").drop_duplicates(["as_of", STRATEGY, METHOD], keep="last")
     first = newest.sort_values("as_of").drop_duplicates(KEY, keep="first")
     first = first.assign(**{DECISION_TIME: first[DECISION_TIME].dt.as_unit("us"), "stake": first["recommended_stake"]})
     outcomes = panel.loc[panel[LABEL].notna(), [*KEY, LABEL, LABEL_TIME, NEXT_ROI, BACKTEST_RETURN]]
@@ -40,19 +41,14 @@ def closed_predictions(settings: Settings, panel: pd.DataFrame, as_of: AsOf) -> 
     return joined[recent].sort_values(KEY, ignore_index=True)
 
 
-def most_decayed(closed: pd.DataFrame, count: int = 10) -> tuple[StrategyDecay, ...]:
-    """The strategies whose live returns lie furthest below their backtests', worst first."""
-    return tuple(sorted(_decays(closed), key=lambda one: (one.decay, one.strategy_id))[:count])
-
-
-def _decays(closed: pd.DataFrame) -> Iterator[StrategyDecay]:
-    for (strategy, method), rows in closed.groupby([STRATEGY, METHOD], sort=True):
-        if len(rows) >= FEWEST_PREDICTIONS:
-            yield StrategyDecay(
-                strategy_id=str(strategy),
-                method=str(method),
-                predictions=len(rows),
-                backtest_return=float(rows[BACKTEST_RETURN].mean()),
-                expected_return=float(rows["expected_return"].mean()),
-                live_return=float(rows[NEXT_ROI].mean()),
-            )
+def most_decayed(closed: pd.DataFrame) -> tuple[StrategyDecay, ...]:
+    """The strategies whose live returns are furthest below their backtests', worst first."""
+    means = closed.groupby([STRATEGY, METHOD], as_index=False).agg(
+        predictions=(NEXT_ROI, "size"),
+        backtest_return=(BACKTEST_RETURN, "mean"),
+        expected_return=("expected_return", "mean"),
+        live_return=(NEXT_ROI, "mean"),
+    )
+    often = means[means["predictions"] >= FEWEST_PREDICTIONS]
+    decays = [StrategyDecay.model_validate(row) for row in often.to_dict("records")]
+    return tuple(sorted(decays, key=lambda one: (one.decay, one.strategy_id))[:SHOWN_STRATEGIES])

@@ -203,7 +203,7 @@ def _numbers(record: WalkForwardRecord, family: str) -> tuple[Number, ...]:
 def _growth(row: LeaderboardRow | None) -> str:
     if row is None:
         return "earned nothing, having promoted nobody"
-    return f"grown the bankroll by {row.growth} in the {row.n_months} months in which a champion stood"
+    return f"grown the bankroll by {row.growth} in the {row.n_months} months with a champion"
 
 
 def _number(value: float | None) -> str:

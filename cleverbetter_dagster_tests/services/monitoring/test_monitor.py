@@ -31,7 +31,7 @@ from cleverbetter_dagster_tests.provenance import NOTHING_LEARNED
 from cleverbetter_dagster_tests.services.ingest.followers import Follower
 
 SPEC = DatasetSpec(min_composite_score=None, min_examples=1)
-STOOD, NOW = AsOf.parse("2022-06"), AsOf.parse("2023-04")
+CHAMPION_AS_OF, NOW = AsOf.parse("2022-06"), AsOf.parse("2023-04")
 PREDICTED = [f"2022-{month:02d}" for month in range(6, 13)] + ["2023-01", "2023-02", "2023-03"]
 MODEL = StrategyModel(Follower(), SPEC, NOTHING_LEARNED)
 
@@ -58,39 +58,39 @@ class World:
             made = change(predict(self.until(as_of), as_of, MODEL, StakingSpec()))
             write_predictions(self.settings, made, ScoredBy(month, "follower", version, "run", StakingSpec()))
 
-    def watch(self, rows: pd.DataFrame | None = None) -> MonitoringRecord:
-        found = monitor(self.settings, self.until(NOW) if rows is None else rows, self.splits, NOW)
-        assert all(png.startswith(b"\x89PNG") for png in found.pictures.values()) and found.pictures
-        return found.record
+    def monitor(self, rows: pd.DataFrame | None = None) -> MonitoringRecord:
+        monitoring = monitor(self.settings, self.until(NOW) if rows is None else rows, self.splits, NOW)
+        assert all(png.startswith(b"\x89PNG") for png in monitoring.pictures.values()) and monitoring.pictures
+        return monitoring.record
 
 
 @pytest.fixture
 def world(database: Settings, rows: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> World:
-    """A champion that stands at `STOOD`, promoted on its own merits."""
+    """A champion as of `CHAMPION_AS_OF`, promoted on its own merits."""
     monkeypatch.setattr("cleverbetter_dagster.services.monitoring.monitor.load_model", lambda settings, uri: MODEL)
-    dataset = plan_split(rows[rows["end_date"] < STOOD.end], STOOD, SPEC)
+    dataset = plan_split(rows[rows["end_date"] < CHAMPION_AS_OF.end], CHAMPION_AS_OF, SPEC)
     scored = scored_by_model([score_test_rows({"follower": MODEL.fitted}, dataset, StakingSpec())])
     verdict = judge(scored["follower"], None, {name: scored[name] for name in BASELINES})
     evidence = verdict.model_dump(mode="json")
     ledger.promote(
-        database, NoMirror(), Decision("follower", 1, "run", STOOD.key, "it is good", "a test", evidence), None
+        database, NoMirror(), Decision("follower", 1, "run", CHAMPION_AS_OF.key, "it is good", "a test", evidence), None
     )
-    return World(database, rows, {STOOD.key: dataset.record})
+    return World(database, rows, {CHAMPION_AS_OF.key: dataset.record})
 
 
 def failed(record: MonitoringRecord) -> dict[str, str]:
     return {check.name: check.remedy for check in MONITORING_CHECKS if not check.run(record).passed}
 
 
-def told(record: MonitoringRecord) -> dict[str, str]:
+def messages(record: MonitoringRecord) -> dict[str, str]:
     return {check.name: check.run(record).message for check in MONITORING_CHECKS}
 
 
 def test_a_good_champion_passes_every_check(world: World) -> None:
     world.predict()
-    record = world.watch()
+    record = world.monitor()
     assert failed(record) == {}
-    assert (record.family, record.version, record.champion_as_of) == ("follower", 1, STOOD.key)
+    assert (record.family, record.version, record.champion_as_of) == ("follower", 1, CHAMPION_AS_OF.key)
     # Every labelled row decided in the months predicted, whose next window closed by NOW.
     panel = build_panel(world.until(NOW), NOW.end, SPEC)
     live = panel[panel["label"].notna() & (panel["decision_time"] >= AsOf.parse("2022-06").start)]
@@ -107,16 +107,16 @@ def test_a_good_champion_passes_every_check(world: World) -> None:
 
 def test_an_overconfident_champion_fails_calibration_and_lead(world: World) -> None:
     world.predict(lambda made: made.assign(probability=0.9))
-    found = failed(world.watch())
-    assert set(found) == {"champion_is_calibrated", "champion_as_good_as_when_promoted"}
-    assert "recalibrate probabilities" in found["champion_is_calibrated"]
-    assert "train again" in found["champion_as_good_as_when_promoted"]
+    remedies = failed(world.monitor())
+    assert set(remedies) == {"champion_is_calibrated", "champion_as_good_as_when_promoted"}
+    assert "recalibrate probabilities" in remedies["champion_is_calibrated"]
+    assert "train again" in remedies["champion_as_good_as_when_promoted"]
 
 
 def test_a_champion_without_skill_fails_its_lead(world: World) -> None:
     rng = np.random.default_rng(0)
     world.predict(lambda made: made.assign(probability=rng.permutation(made["probability"])))
-    assert "champion_as_good_as_when_promoted" in failed(world.watch())
+    assert "champion_as_good_as_when_promoted" in failed(world.monitor())
 
 
 def test_moved_rows_are_drift_of_score_and_features(world: World) -> None:
@@ -124,14 +124,14 @@ def test_moved_rows_are_drift_of_score_and_features(world: World) -> None:
     rows = world.until(NOW)
     # For half a year every window loses, as where commission doubles: the shares the champion goes by collapse.
     moved = rows.assign(roi=rows["roi"].mask(rows["end_date"] >= pd.Timestamp("2022-11-01", tz="UTC"), -0.2))
-    record = world.watch(moved)
-    found = failed(record)
-    assert "leakage upstream, then train again" in found["champion_score_has_not_drifted"]
+    record = world.monitor(moved)
+    remedies = failed(record)
+    assert "leakage upstream, then train again" in remedies["champion_score_has_not_drifted"]
     assert record.moved_importance is not None and record.moved_importance > 0.5
 
 
 @pytest.mark.parametrize(
-    ("distance", "importance", "found"),
+    ("distance", "importance", "failures"),
     [
         pytest.param(0.0, 0.6, {"champion_score_has_not_drifted"}, id="features alone"),
         pytest.param(0.32, 0.0, {"champion_score_has_not_drifted"}, id="score alone"),
@@ -139,40 +139,43 @@ def test_moved_rows_are_drift_of_score_and_features(world: World) -> None:
     ],
 )
 def test_moved_features_or_a_moved_score_fail_alone(
-    world: World, distance: float, importance: float, found: set[str]
+    world: World, distance: float, importance: float, failures: set[str]
 ) -> None:
-    record = world.watch()
+    record = world.monitor()
     assert record.score_drift is not None
     score = record.score_drift.model_copy(update={"distance": distance})
-    assert set(failed(record.model_copy(update={"score_drift": score, "moved_importance": importance}))) == found
+    assert set(failed(record.model_copy(update={"score_drift": score, "moved_importance": importance}))) == failures
 
 
 @pytest.mark.parametrize("few", [{"n_rows": 499}, {"n_months": 2}])
 def test_few_predictions_or_months_judge_no_champion(world: World, few: dict[str, int]) -> None:
     world.predict(lambda made: made.assign(probability=0.9))
-    record = world.watch()
+    record = world.monitor()
     assert record.own is not None and failed(record)
     assert failed(record.model_copy(update={"own": record.own.model_copy(update=few)})) == {}
 
 
 def test_too_little_to_judge_by_passes_and_says_so(world: World) -> None:
-    record = world.watch()  # nothing was predicted
+    record = world.monitor()  # nothing was predicted
     assert record.own is None and failed(record) == {}
-    assert "0 closed predictions of 0 months; 500 of 3 are needed" in told(record)["champion_is_calibrated"]
+    assert (
+        "0 closed predictions of 0 months are too few to judge by; 500 of 3 are needed"
+        in messages(record)["champion_is_calibrated"]
+    )
 
 
 def test_an_earlier_champions_predictions_are_not_its_own(world: World) -> None:
     world.predict(version=7)
-    record = world.watch()
+    record = world.monitor()
     assert record.closed is not None and record.own is None
 
 
 def test_a_row_predicted_again_a_month_later_counts_once(world: World) -> None:
     world.predict()
-    before = world.watch()
+    before = world.monitor()
     again = predict(world.until(AsOf.parse("2022-08")), AsOf.parse("2022-08"), MODEL, StakingSpec())
     write_predictions(world.settings, again, ScoredBy("2022-09", "follower", 1, "run", StakingSpec()))
-    after = world.watch()
+    after = world.monitor()
     assert before.own is not None and after.own is not None
     # September's own predictions were replaced by August's, which were made already.
     assert after.own.n_rows == before.own.n_rows - len(again)
@@ -182,7 +185,7 @@ def test_rows_are_monitored_without_a_champion(database: Settings, rows: pd.Data
     record = monitor(database, rows[rows["end_date"] < NOW.end], {}, NOW).record
     assert record.family is None and record.rows > 0 and record.composite_median is not None
     assert failed(record) == {}
-    assert all(text.startswith("No champion stands.") for text in told(record).values())
+    assert all(text.startswith("There is no champion.") for text in messages(record).values())
 
 
 def test_a_champion_without_its_split_is_an_error(world: World) -> None:

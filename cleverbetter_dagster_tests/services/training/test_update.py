@@ -163,7 +163,7 @@ def test_nothing_new_is_the_parents_own_version_and_its_run_stays_untouched(
     same = as_of(rows, EARLY)
     later = replace(same, record=same.record.model_copy(update={"as_of": NEXT}))
     record, _ = update(settings, FAMILY, later)
-    assert record.is_parents_own
+    assert record.reuses_parent
     assert (record.run_id, record.sha256, record.as_of) == (alone.run_id, alone.sha256, NEXT)
     before = mlflow_client(settings).get_run(alone.run_id).data
     judged = evaluate(settings, record, later, StakingSpec(), BootstrapSpec(resamples=100))

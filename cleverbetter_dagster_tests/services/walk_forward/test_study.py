@@ -223,7 +223,7 @@ def test_the_report_has_charts_and_a_summary(walk: Walk, figures: WalkForwardRec
     assert figures.lead.point == pytest.approx(good.point - baseline.point)
     assert figures.lead.high < 0 and f"a paired difference of {figures.lead}" in summary
     policy = figures.replays[0].row
-    assert policy is not None and f"in the {policy.n_months} months in which a champion stood" in summary
+    assert policy is not None and f"in the {policy.n_months} months with a champion" in summary
 
 
 def test_the_page_shows_the_record_and_the_months(walk: Walk, figures: WalkForwardRecord, models) -> None:
