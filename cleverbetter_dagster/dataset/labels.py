@@ -47,34 +47,18 @@ def outcomes(panel: pd.DataFrame, sequence: np.ndarray, return_threshold: float)
 def next_positions(sequence: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
     """Position of each row's next window, int64[n]; -1 if there is none.
 
-    Rows must be in the order in which they became known: of several candidates the lowest position counts. By hand,
-    because `pandas.merge_asof` would take the candidate that starts first.
+    Rows must be in the order in which they became known: of several candidates the lowest position counts.
 
     >>> month = np.array(["2023-01", "2023-02", "2023-03"], dtype="datetime64[M]")
     >>> next_positions(np.zeros(3, dtype=int), month[:2].repeat([1, 2]), month[[1, 2, 2]]).tolist()
     [1, -1, -1]
     """
-    rows = len(sequence)
-    if rows == 0:
-        return np.empty(0, dtype=np.int64)
-    instants, codes = np.unique(np.concatenate([start, end]), return_inverse=True)
-    start_code, end_code = codes[:rows], codes[rows:]
-    # A zero-length window that starts at this end time does not count as the next one.
-    begins = 2 * start_code + (end_code > start_code)
-    ends = 2 * end_code + 1
-    span = 2 * len(instants) + 2
-    begin_keys = sequence * span + begins
-    by_begin = np.argsort(begin_keys, kind="stable")
-    first_known = _suffix_minimum(sequence[by_begin], by_begin)
-    at = np.searchsorted(begin_keys[by_begin], sequence * span + ends, side="left")
-    inside = at < rows
-    at[~inside] = 0
-    inside &= sequence[by_begin][at] == sequence
-    return np.where(inside, first_known[at], -1)
-
-
-def _suffix_minimum(sequence: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Smallest value from each position to the end of its sequence. Sequences ascend, values are 0..n-1."""
-    # A lower sequence has lower keys, so the running minimum from the right starts again at each sequence.
-    keys = sequence * len(values) + values
-    return np.minimum.accumulate(keys[::-1])[::-1] - sequence * len(values)
+    position = np.arange(len(sequence))
+    # A zero-length window that starts at this end time does not count as the next one: it gets the smaller number.
+    begins, ends = 2 * start.astype(np.int64) + (end > start), 2 * end.astype(np.int64) + 1
+    candidates = pd.DataFrame({"sequence": sequence, "begins": begins, "first_known": position})
+    candidates = candidates.sort_values("begins", kind="stable")
+    candidates["first_known"] = candidates[::-1].groupby("sequence")["first_known"].cummin()
+    rows = pd.DataFrame({"sequence": sequence, "ends": ends, "position": position}).sort_values("ends", kind="stable")
+    following = pd.merge_asof(rows, candidates, left_on="ends", right_on="begins", by="sequence", direction="forward")
+    return following.sort_values("position")["first_known"].fillna(-1).to_numpy(dtype=np.int64)

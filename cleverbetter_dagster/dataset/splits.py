@@ -117,25 +117,37 @@ def split_examples(panel: pd.DataFrame, spec: DatasetSpec) -> Partition:
     usable = panel.loc[is_usable(panel, spec.min_composite_score, start), DECISION_TIME]
     shares = (spec.train_fraction, spec.train_fraction + spec.validation_fraction)
     validation_start, test_start = _borders(usable, shares, "train, validation and test")
-    cuts = Cuts(
-        validation_start=validation_start,
-        test_start=test_start,
-        embargo_days=spec.embargo_days,
-        min_composite_score=spec.min_composite_score,
-        examples_from=start,
-    )
-    return _cut(panel, cuts)
+    options = spec.model_dump(include={"embargo_days", "min_composite_score"})
+    cuts = Cuts(validation_start=validation_start, test_start=test_start, examples_from=start, **options)
+    return apply_split(panel, cuts)
 
 
-def apply_split(panel: pd.DataFrame, split: Cuts) -> Partition:
-    """Split a panel as `split` was: the same panel gives the same parts, whatever the current spec.
+def apply_split(panel: pd.DataFrame, cuts: Cuts) -> Partition:
+    """Split a panel at the cuts of an earlier split: the same panel gives the same parts again.
 
     A panel of a later as_of has more labels, so its test part is longer.
 
     Raises:
         NotEnoughRows: a part is empty.
     """
-    return _cut(panel, split)
+    usable = is_usable(panel, cuts.min_composite_score, cuts.examples_from)
+    borders = [pd.Timestamp(cuts.validation_start), pd.Timestamp(cuts.test_start)]
+    block = np.searchsorted(pd.DatetimeIndex(borders), pd.DatetimeIndex(panel[DECISION_TIME]), side="right")
+    embargo = pd.Timedelta(days=cuts.embargo_days)
+    frames, summaries = {}, {}
+    for number, (name, end) in enumerate(zip(PARTS, [*borders, None], strict=True)):
+        part = usable & (block == number)
+        known_in_time = part if end is None else part & _known(panel[LABEL_TIME], end, embargo)
+        frames[name] = panel[known_in_time]
+        summaries[name] = _summary(name, frames[name], purged=int(part.sum() - known_in_time.sum()))
+    labelled = int(panel[LABEL].notna().sum())
+    split = TemporalSplit(
+        **{name: getattr(cuts, name) for name in Cuts.model_fields},
+        **summaries,
+        filtered_rows=labelled - int(usable.sum()),
+        unlabelled_rows=len(panel) - labelled,
+    )
+    return Partition(**{name: Examples(frame) for name, frame in frames.items()}, split=split)
 
 
 def temporal_folds(
@@ -202,27 +214,6 @@ def _borders(decision_time: pd.Series, shares: Sequence[float], parts: str) -> l
         borders.append(pd.Timestamp(counts.index[border]))
         lowest = border + 1
     return borders
-
-
-def _cut(panel: pd.DataFrame, cuts: Cuts) -> Partition:
-    usable = is_usable(panel, cuts.min_composite_score, cuts.examples_from)
-    borders = [pd.Timestamp(cuts.validation_start), pd.Timestamp(cuts.test_start)]
-    block = np.searchsorted(pd.DatetimeIndex(borders), pd.DatetimeIndex(panel[DECISION_TIME]), side="right")
-    embargo = pd.Timedelta(days=cuts.embargo_days)
-    frames, summaries = {}, {}
-    for number, (name, end) in enumerate(zip(PARTS, [*borders, None], strict=True)):
-        part = usable & (block == number)
-        known_in_time = part if end is None else part & _known(panel[LABEL_TIME], end, embargo)
-        frames[name] = panel[known_in_time]
-        summaries[name] = _summary(name, frames[name], purged=int(part.sum() - known_in_time.sum()))
-    labelled = int(panel[LABEL].notna().sum())
-    split = TemporalSplit(
-        **{name: getattr(cuts, name) for name in Cuts.model_fields},
-        **summaries,
-        filtered_rows=labelled - int(usable.sum()),
-        unlabelled_rows=len(panel) - labelled,
-    )
-    return Partition(**{name: Examples(frame) for name, frame in frames.items()}, split=split)
 
 
 def _summary(name: str, frame: pd.DataFrame, purged: int) -> PartSummary:
