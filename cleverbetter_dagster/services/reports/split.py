@@ -1,5 +1,6 @@
 """The report on the rows of one as_of: may models be trained on them, and which checks failed?"""
 
+from cleverbetter_dagster.dataset.as_of import AsOf
 from cleverbetter_dagster.dataset.splits import PARTS, PartSummary
 from cleverbetter_dagster.evaluation.checks import CheckOutcome
 from cleverbetter_dagster.evaluation.report.view import Number, Report, Section, Table
@@ -64,7 +65,7 @@ def _rows(dataset: Dataset) -> Section:
 
 def _part_line(name: str, part: PartSummary) -> tuple[str, ...]:
     share = percent(part.positives / part.rows)
-    decided = (f"{time:%Y-%m}" for time in (part.first_decision, part.last_decision))
+    decided = (AsOf.of(time).key for time in (part.first_decision, part.last_decision))
     return (name, f"{part.rows:,}", f"{part.purged:,}", share, *decided)
 
 
