@@ -6,6 +6,7 @@ returns.
 
 from collections.abc import Iterator
 from datetime import datetime
+from itertools import chain
 
 import numpy as np
 import pandas as pd
@@ -34,6 +35,9 @@ WINDOW_LEEWAY = pd.Timedelta(days=366)
 """A window may end after today if a backtest names a whole period by its last day, but never by years."""
 
 _FUTURE = "is in the future: no backtest can know it"
+
+Rule = tuple[str, np.ndarray, str]
+"""A column, where its values break the rule, and the reason, which follows the column's name."""
 
 
 def examine(
@@ -87,7 +91,9 @@ def first_due(violations: pd.DataFrame) -> datetime | None:
 def find_violations(table: pa.Table, now: pd.Timestamp) -> tuple[pa.Table, pd.DataFrame]:
     """All rows in canonical types, and their violations: the rules of `examine` except those on ids."""
     rows, unreadable = canonical_types(table)
-    return rows, _one_per_cell([unreadable, *_missing(rows), *_numbers(rows), *_dates(rows, now)])
+    rules = chain(_missing(rows), _numbers(rows), _dates(rows, now))
+    violations = [violations_at(rows, column, mask, f"{column} {reason}") for column, mask, reason in rules]
+    return rows, _one_per_cell([unreadable, *violations])
 
 
 def _one_per_cell(violations: list[pd.DataFrame]) -> pd.DataFrame:
@@ -95,45 +101,34 @@ def _one_per_cell(violations: list[pd.DataFrame]) -> pd.DataFrame:
     return gathered(violations).drop_duplicates(["position", "column"], ignore_index=True)
 
 
-def _missing(table: pa.Table) -> Iterator[pd.DataFrame]:
+def _missing(table: pa.Table) -> Iterator[Rule]:
     for column in REQUIRED:
         if column != METHOD and table[column].null_count:
-            reason = f"{column} is missing: every row needs it"
-            yield violations_at(table, column, table[column].is_null().to_numpy(), reason)
+            yield column, table[column].is_null().to_numpy(), "is missing: every row needs it"
 
 
-def _numbers(table: pa.Table) -> Iterator[pd.DataFrame]:
+def _numbers(table: pa.Table) -> Iterator[Rule]:
     for column in table.column_names:
         if not pa.types.is_floating(table[column].type):
             continue
         infinite = pc.invert(pc.is_finite(table[column])).fill_null(False).to_numpy()
-        reason = f"{column} is NaN or infinite: write the number that was measured"
-        yield violations_at(table, column, infinite, reason)
+        yield column, infinite, "is NaN or infinite: write the number that was measured"
+        values = table[column].to_numpy()
         if bounds := BOUNDS.get(column):
-            values = table[column].to_numpy()
-            outside = (values < bounds.low) | (values > bounds.high)
-            reason = f"{column} must be {bounds}: it is {bounds.meaning}"
-            yield violations_at(table, column, outside, reason)
+            yield column, (values < bounds.low) | (values > bounds.high), f"must be {bounds}: it is {bounds.meaning}"
         if column == TOTAL_BETS:
-            values = table[column].to_numpy()
-            reason = f"{column} must be a whole number: it is a count of bets"
-            yield violations_at(table, column, (values != np.floor(values)) & np.isfinite(values), reason)
+            fractional = (values != np.floor(values)) & np.isfinite(values)
+            yield column, fractional, "must be a whole number: it is a count of bets"
 
 
-def _dates(table: pa.Table, now: pd.Timestamp) -> Iterator[pd.DataFrame]:
+def _dates(table: pa.Table, now: pd.Timestamp) -> Iterator[Rule]:
     instants = {column: table[column].to_numpy() for column in (*DATES, CREATED_AT) if column in table.column_names}
     for column, instant in instants.items():
-        reason = f"{column} is before {EARLIEST.year}: no exchange existed then"
-        yield violations_at(table, column, instant < _numpy_instant(EARLIEST), reason)
-        latest = now + _leeway(column)
-        reason = f"{column} {_FUTURE}"
-        yield violations_at(table, column, instant > _numpy_instant(latest), reason)
-    backwards = instants[END_DATE] < instants[START_DATE]
-    reason = "end_date is before start_date: a window ends after it starts"
-    yield violations_at(table, END_DATE, backwards, reason)
-    premature = instants[RUN_DATE] < instants[START_DATE]
-    reason = "run_date is before start_date: nothing was there to backtest yet"
-    yield violations_at(table, RUN_DATE, premature, reason)
+        yield column, instant < _numpy_instant(EARLIEST), f"is before {EARLIEST.year}: no exchange existed then"
+        yield column, instant > _numpy_instant(now + _leeway(column)), _FUTURE
+    start = instants[START_DATE]
+    yield END_DATE, instants[END_DATE] < start, "is before start_date: a window ends after it starts"
+    yield RUN_DATE, instants[RUN_DATE] < start, "is before start_date: nothing was there to backtest yet"
 
 
 def _leeway(column: str) -> pd.Timedelta:

@@ -51,8 +51,8 @@ def new_rows_sensor(families: Sequence[str], settings: Settings, jobs: Sequence[
         if not decision.request or status.as_of is None:
             return dg.SensorResult(skip_reason=reason, cursor=cursor.model_dump_json())
         plan = plan_training(settings, families, status.as_of)
-        context.log.info(f"{reason} {plan} {_job_and_reason(plan, decision)}")
         request = _request(status, decision, plan, families)
+        context.log.info(f"{reason} {plan} Job: {request.job_name}.")
         return dg.SensorResult(run_requests=[request], cursor=cursor.model_dump_json())
 
     return new_rows
@@ -72,12 +72,6 @@ def _decide(
     )
     policy = RetrainPolicy(settings.min_new_rows, timedelta(minutes=settings.longest_wait_minutes))
     return decide_retraining(situation, policy, now), status
-
-
-def _job_and_reason(plan: TrainingPlan, decision: RetrainDecision) -> str:
-    if plan.without_parent:
-        return f"{RETRAIN}: no version with these options to update: {', '.join(plan.without_parent)}."
-    return f"{RETRAIN if decision.full else INCREMENTAL}."
 
 
 def _request(

@@ -104,10 +104,7 @@ def _training(
     """Run configuration of a training as of `month`, and the asset selection if it is an update."""
     plan = plan_training(settings, update, month)
     context.log.info(str(plan))
-    if not update:
-        return {"run_config": run_config(plan.spec)}
-    if plan.without_parent:
-        context.log.info(f"A full training: no version with these options to update: {', '.join(plan.without_parent)}.")
+    if not update or plan.without_parent:
         return {"run_config": run_config(plan.spec)}
     repository = context.repository_def
     if repository is None:

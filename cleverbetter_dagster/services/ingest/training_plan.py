@@ -29,9 +29,12 @@ class TrainingPlan:
     without_parent: tuple[str, ...]
 
     def __str__(self) -> str:
-        if self.example is None:
-            return "Default dataset options: no version is registered yet."
-        return f"Dataset options of {self.example}."
+        text = (
+            f"Dataset options of {self.example}." if self.example else "Default dataset options: nothing is registered."
+        )
+        if self.without_parent:
+            text += f" Full training: no version with these options to update: {', '.join(self.without_parent)}."
+        return text
 
 
 def plan_training(settings: Settings, families: Sequence[str], as_of: str) -> TrainingPlan:

@@ -104,18 +104,11 @@ def import_files(
 class _File:
     """A file whose columns fit its table; its first batch has been read."""
 
-    path: Path
+    source: str
+    table: str
     names: list[str]
     batches: Iterator[FileBatch]
     intake: Intake
-
-    @property
-    def source(self) -> str:
-        return str(self.path.resolve())
-
-    @property
-    def table(self) -> str:
-        return str(self.intake.target.relation)
 
 
 @dataclass
@@ -132,24 +125,26 @@ class _Tally:
 def _open(settings: Settings, layout: SourceLayout, path: Path, kind: type[Intake]) -> _File:
     batches = read_batches(path)
     first = next(batches)
-    return _File(path, first.table.column_names, chain([first], batches), kind(settings, layout, path, first.table))
+    intake = kind(settings, layout, path, first.table)
+    table = str(intake.target.relation)
+    return _File(str(path.resolve()), table, first.table.column_names, chain([first], batches), intake)
 
 
 def _import(settings: Settings, file: _File, progress: Progress) -> FileReport:
-    started, tally = perf_counter(), _Tally()
+    started, tally, name = perf_counter(), _Tally(), Path(file.source).name
     with quarantine.open_quarantine(settings) as refusals, psycopg_connect(settings, "rows") as connection:
         staging = Staging(connection, file.intake.target, file.intake.columns)
         for batch in file.batches:
             _stage(batch, file, staging, refusals, tally)
-            progress(f"Reading {file.path.name}", batch.done)
-        progress(f"Merging {tally.staged:,} rows of {file.path.name}", 0.0)
+            progress(f"Reading {name}", batch.done)
+        progress(f"Merging {tally.staged:,} rows of {name}", 0.0)
         merged = staging.merge()
         for refused in staging.refused():
             _refuse(refused.assign(column_name=ID, value=refused["row_id"]), file, refusals, tally)
         accepted = set(staging.accepted(quarantine.pending_ids(refusals, file.table))) - tally.bad_ids
         connection.commit()
         quarantine.mark_repaired(refusals, file.source, accepted, file.table)
-        progress(f"Merging {tally.staged:,} rows of {file.path.name}", 1.0)
+        progress(f"Merging {tally.staged:,} rows of {name}", 1.0)
     return FileReport(
         source=file.source,
         table=file.table,

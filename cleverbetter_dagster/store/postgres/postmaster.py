@@ -17,6 +17,8 @@ HOST = "127.0.0.1"
 ROLE = "postgres"  # no name of our schemas: the default search path begins with the role's name
 DATABASE = "cleverbetter"
 
+_UNREADABLE = (FileNotFoundError, NotADirectoryError, IndexError, ValueError)
+
 
 @dataclass(frozen=True)
 class ServerAddress:
@@ -48,11 +50,10 @@ class ServerAddress:
 
 def recorded_address(folder: Path) -> ServerAddress | None:
     """The address in the folder's files, which may be stale; None if they are missing or incomplete."""
-    try:
+    with suppress(*_UNREADABLE):
         lines = (folder / "data" / "postmaster.pid").read_text().splitlines()
         return ServerAddress(pid=int(lines[0]), port=int(lines[3]), password=(folder / "password").read_text().strip())
-    except (FileNotFoundError, NotADirectoryError, IndexError, ValueError):
-        return None
+    return None
 
 
 def problem_at(address: ServerAddress, folder: Path, database: str) -> str | None:
@@ -114,7 +115,6 @@ def _works_in(process: psutil.Process, data: Path) -> bool:
 
 
 def _recorded_pid(data: Path) -> int | None:
-    try:
+    with suppress(*_UNREADABLE):
         return int((data / "postmaster.pid").read_text().split()[0])
-    except (FileNotFoundError, NotADirectoryError, IndexError, ValueError):
-        return None
+    return None

@@ -35,7 +35,8 @@ def test_options_of_the_champion_win_over_newer_versions(empty_registry: Setting
     promote(empty_registry, "ensemble", champion, "2023-04")
     plan = plan_training(empty_registry, FAMILIES, "2023-06")
     assert (plan.spec, plan.without_parent) == (EVERY_ROW, ("classifier",))
-    assert str(plan) == "Dataset options of ensemble v1."
+    assert str(plan).startswith("Dataset options of ensemble v1. Full training: no version")
+    assert "to update: classifier." in str(plan)
 
 
 def test_without_a_champion_the_newest_earlier_version_decides(empty_registry: Settings) -> None:
