@@ -1,4 +1,4 @@
-"""Databases of a test's own on the one server of a run."""
+"""A new database for each test, on the one server of the test run."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,13 +10,13 @@ from psycopg.conninfo import conninfo_to_dict
 from cleverbetter_dagster.store.postgres.postmaster import DATABASE, HOST, ROLE, ServerAddress
 
 PREFIX = "cleverbetter_test_"
-"""Databases of such names may be dropped on anybody's server."""
+"""Tests may drop databases with such names on any server."""
 
 EXAMPLE = f"postgresql://{ROLE}:password@{HOST}:5432/{DATABASE}"
 
 
 def given_server(url: str) -> ServerAddress:
-    """A server that is reached on this machine, by a URL such as `EXAMPLE`.
+    """A server on this machine, by a URL such as `EXAMPLE`.
 
     Raises:
         ValueError: it has another role, host or database, or lacks a part.
@@ -33,12 +33,12 @@ def given_server(url: str) -> ServerAddress:
 def new_database(
     server: ServerAddress, name: str, template: str | None = None, *, timescaledb: bool = False
 ) -> Iterator[str]:
-    """The URL of a database that lasts as long as the block. One that an interrupted run left behind is replaced.
+    """The URL of a database that exists inside the block. One that an interrupted run left is replaced.
 
     Args:
         server: where to make it, as its superuser.
-        name: of the database, which `PREFIX` comes before.
-        template: the name, likewise, of the database it begins as a copy of.
+        name: of the database, without `PREFIX`.
+        template: the name, without `PREFIX`, of the database to copy.
         timescaledb: whether to create that extension in it.
     """
     name = PREFIX + name
@@ -61,5 +61,5 @@ def new_database(
 
 
 def _quickly(connection: psycopg.Connection) -> sql.SQL:
-    """What makes CREATE DATABASE quick. Before PostgreSQL 15 there was no other way, and no word for it."""
+    """The option for a quick CREATE DATABASE. PostgreSQL before 15 has no such option, and is always quick."""
     return sql.SQL(" STRATEGY file_copy" if connection.info.server_version >= 150_000 else "")

@@ -1,4 +1,4 @@
-"""Fixtures of databases that hold MLflow's tables already. `conftest` takes them in, once for all rooms."""
+"""Fixtures of databases that have MLflow's tables already. `conftest` imports them for all tests."""
 
 import os
 import subprocess
@@ -16,11 +16,11 @@ from cleverbetter_dagster.store.postgres.postmaster import ServerAddress
 from cleverbetter_dagster_tests.support.new_database import new_database
 
 PROCESS = os.environ.get("PYTEST_XDIST_WORKER", "alone")
-"""Which of several processes of one test run this is."""
+"""The name of this process among those of one test run."""
 
 TEMPLATE = f"mlflow_template_{PROCESS}"
 PATIENCE_SECONDS = 270
-"""Below what a test may take, and far above what MLflow's tables take on a machine that does nothing else."""
+"""Less than a test may take, and far more than MLflow's tables need on an idle machine."""
 PREPARE = """
 from cleverbetter_dagster.settings import load_settings
 from cleverbetter_dagster.store.tracking.client import experiment_id
@@ -34,9 +34,9 @@ _names = (f"tracked_{PROCESS}_{number}" for number in count())
 def first_two_starters(
     postgres: ServerAddress, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[list[tuple[int, str, str]]]:
-    """Exit code, output and errors of two processes that meet an empty database at once, and leave `TEMPLATE`.
+    """Exit code, output and errors of two processes that prepare one empty database, `TEMPLATE`, at the same time.
 
-    Each has a temporary folder of its own, as on two machines, so that MLflow's lock file there is of no help.
+    Each has its own temporary folder, as on two machines, so that MLflow's lock file there does not help.
     """
     with new_database(postgres, TEMPLATE) as url:
         yield _meet(tmp_path_factory.mktemp("template"), url)
@@ -75,7 +75,7 @@ def tracked(
     first_two_starters: list[tuple[int, str, str]],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Settings]:
-    """Settings whose `DATABASE_URL` is the module's own database, with MLflow's tables, which take seconds to make."""
+    """Settings whose `DATABASE_URL` is the module's own database with MLflow's tables, which take seconds to create."""
     assert any(code == 0 for code, *_ in first_two_starters), first_two_starters
     name = next(_names)
     with new_database(postgres, name, TEMPLATE) as url:

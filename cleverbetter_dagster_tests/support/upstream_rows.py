@@ -1,4 +1,4 @@
-"""A few rows as the backtesting service writes them, made by hand: every test changes the one thing it is about."""
+"""A few rows as the backtesting service writes them. Each test changes only what it tests."""
 
 import pandas as pd
 
@@ -6,7 +6,7 @@ FEATURES = '{"avg_odds": 4.5, "overround": 1.03}'
 
 
 def upstream_results(count: int = 3) -> pd.DataFrame:
-    """`backtest_results`: ids r1, r2, ...; one strategy, a month each from January 2023."""
+    """Backtest rows with ids r1, r2, ...: one strategy, one month each, from January 2023."""
     starts = pd.date_range("2023-01-01", periods=count, freq="MS", tz="UTC")
     ends = starts + pd.offsets.MonthBegin() - pd.Timedelta(seconds=1)
     return pd.DataFrame(
@@ -33,7 +33,7 @@ def upstream_results(count: int = 3) -> pd.DataFrame:
 
 
 def upstream_features(count: int = 3) -> pd.DataFrame:
-    """`ml_features` of `upstream_results(count)`: one JSON object each, all the same."""
+    """The market features of `upstream_results(count)`: one JSON object each, all the same."""
     results = upstream_results(count)
     return pd.DataFrame(
         {"backtest_result_id": results["id"], "computed_at": results["created_at"], "features": FEATURES}

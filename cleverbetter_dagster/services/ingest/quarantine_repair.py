@@ -96,7 +96,7 @@ def plan_repair(settings: Settings, entry_id: int, corrections: Mapping[str, str
         entries = tuple(select_of_same_row(connection, entry))
     if entry.status != "pending":
         raise InvalidInput(
-            f"Entry {entry_id} was repaired on {entry.repaired_at:%Y-%m-%d %H:%M}; nothing is to be done."
+            f"Entry {entry_id} was repaired on {entry.repaired_at:%Y-%m-%d %H:%M}; nothing is left to do."
         )
     if entry.is_in_table:
         raise InvalidInput(_repair_upstream(settings, entry, corrections))

@@ -87,7 +87,7 @@ class RetrainDecision:
 
 
 def decide_retraining(situation: RetrainSituation, policy: RetrainPolicy, now: datetime) -> RetrainDecision:
-    """Whether to train on the pending rows now. If the clock was set back, nobody waits longer for that."""
+    """Whether to train on the pending rows now. A clock that was set back makes no run wait longer."""
     rows = described(situation.pending)
     if situation.active:
         runs = ", ".join(map(str, situation.active))

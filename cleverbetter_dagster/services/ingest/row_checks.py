@@ -76,7 +76,7 @@ ROW_CHECKS = (
         "values_are_measured",
         f"No metric or market feature is missing or a sentinel (999 for no losing bet, -999 for not measured) in more "
         f"than {MOST_UNMEASURED:.0%} of a month's rows.",
-        "repair what upstream computes; drop a feature nobody measures; filter low-quality results "
+        "repair what upstream computes; drop a feature that is rarely measured; filter low-quality results "
         "(min_composite_score), many of which have no losing bet.",
         _measured,
     ),

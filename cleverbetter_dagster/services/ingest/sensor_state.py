@@ -95,7 +95,7 @@ def poll(
     pending = {
         month: PendingMonth(
             rows=rows,
-            # If the clock was set back, nobody waits until it has caught up.
+            # If the clock was set back, the rows do not wait until it has caught up.
             since=min(before[month].since, now) if month in before else now,
             loaded_by=changes.months[month].run_id,
             seen=changes.months[month],

@@ -1,4 +1,4 @@
-"""Plans a training that nobody configures: its dataset options, and the families that must train from scratch.
+"""Plans an automatic training: its dataset options, and the families that must train from scratch.
 
 A team that trains with another filter than the default gets updates with that filter, because the champion's dataset
 options are carried over. All of it is read from the tags of registered versions; no model is loaded.

@@ -64,7 +64,7 @@ def running_server(folder: Path) -> ServerAddress | None:
     """The server of `folder` if it is up and answers (a few ms). Starts nothing and does not wait.
 
     Raises:
-        EmbeddedServerError: the folder belongs to somebody else.
+        EmbeddedServerError: the folder belongs to another user.
     """
     with _file_errors(folder):
         address = recorded_address(folder)
@@ -88,7 +88,7 @@ def stop_server(folder: Path) -> bool:
     """Stop the server of `folder` and disconnect its clients. False if it was not running.
 
     Raises:
-        EmbeddedServerError: the folder belongs to somebody else.
+        EmbeddedServerError: the folder belongs to another user.
     """
     if not folder.is_dir():
         return False
@@ -204,7 +204,7 @@ def _prepare(folder: Path) -> RunAs:
 
 def _wait_until_it_answers(folder: Path) -> ServerAddress:
     deadline = time.monotonic() + START_TIMEOUT_SECONDS
-    problem = "it has not written where it listens"
+    problem = "it has not written its address yet"
     while time.monotonic() < deadline and live_postmaster(folder) is not None:
         if address := recorded_address(folder):
             problem = problem_at(address, folder, "postgres") or ""

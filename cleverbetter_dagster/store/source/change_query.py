@@ -127,7 +127,7 @@ def _features_joined(layout: SourceLayout) -> sql.Composable:
 
 
 def _age(alias: str) -> sql.Composable:
-    """Transactions since a row was written; null where there were too many to count."""
+    """Transactions since a row was written; null if there were too many to count."""
     return sql.SQL("CASE WHEN age({xmin}) >= 0 THEN age({xmin}) END").format(xmin=sql.Identifier(alias, "xmin"))
 
 

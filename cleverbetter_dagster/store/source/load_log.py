@@ -43,7 +43,7 @@ _UPSERT = """
 INSERT INTO load_log (month, loaded) VALUES (%(month)s, %(loaded)s)
 ON CONFLICT (month) DO UPDATE SET (loaded, loaded_at) = (excluded.loaded, excluded.loaded_at)"""
 
-# Only while the log still holds the compared content: a run may have loaded the month again meanwhile.
+# Only while the log still holds the compared content: a run may have loaded the month again since.
 _CONFIRM = """
 UPDATE load_log
 SET loaded = %(loaded)s::jsonb || jsonb_build_object('run_id', loaded -> 'run_id', 'due', loaded -> 'due')

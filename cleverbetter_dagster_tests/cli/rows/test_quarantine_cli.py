@@ -97,8 +97,8 @@ def test_a_row_that_cannot_be_corrected_names_the_remedy(bad_file: Path, databas
 
 def test_an_existing_id_is_not_overwritten(bad_file: Path, database: Settings, command: Command) -> None:
     number = str(entries(command, "--row", "r4")[0]["id"])
-    taken = command("quarantine", "repair", number, "--set", "win_rate=0.25", "--set", "id=r1", "--yes")
-    assert (taken.returncode, "nothing is overwritten" in taken.stderr) == (3, True)
+    refused = command("quarantine", "repair", number, "--set", "win_rate=0.25", "--set", "id=r1", "--yes")
+    assert (refused.returncode, "nothing is overwritten" in refused.stderr) == (3, True)
     assert table(database)["r1"] == (0.5, 0.1, PRECISE)
     assert len(entries(command)) == 3
 

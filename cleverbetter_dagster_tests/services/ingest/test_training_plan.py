@@ -1,4 +1,4 @@
-"""The plan of a training that nobody configures: the champion's dataset options, and which families have a parent."""
+"""The plan of an automatic training: the champion's dataset options, and which families have a parent."""
 
 from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.services.ingest.training_plan import plan_training

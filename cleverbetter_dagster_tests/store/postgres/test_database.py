@@ -164,12 +164,12 @@ def test_an_existing_schema_needs_no_right_to_create(database: Settings, strange
 
 def test_a_schema_that_another_process_creates_is_used(database: Settings) -> None:
     waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'CREATE SCHEMA%'"
-    with closing(psycopg_connect(database, "rows")) as somebody, ThreadPoolExecutor(1) as thread:
-        somebody.execute("CREATE SCHEMA optuna")
+    with closing(psycopg_connect(database, "rows")) as other, ThreadPoolExecutor(1) as thread:
+        other.execute("CREATE SCHEMA optuna")
         ours = thread.submit(database_url, database, "optuna")
         while ask(database, "rows", waiting) != 1 and not ours.done():
             pass
-        somebody.commit()
+        other.commit()
         ours.result()
 
 

@@ -1,4 +1,4 @@
-"""The embedded server's promises, each tried on a real server."""
+"""The embedded server, on a real server: starting, stopping, crashes, users."""
 
 import os
 import shutil
@@ -31,7 +31,7 @@ from cleverbetter_dagster.store.postgres.programs import MAJOR_VERSION, NOBODY, 
 START = "import sys, pathlib; from cleverbetter_dagster.store.postgres.embedded import ensure_server; "
 START += "print(ensure_server(pathlib.Path(sys.argv[1])).pid)"
 
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 open_to_others = pytest.mark.skipif(
     not all(folder.stat().st_mode & stat.S_IXOTH for folder in postgres_program("initdb").parents),
     reason="this environment lies in a folder closed to other users, who cannot run its programs",
@@ -296,7 +296,7 @@ def nobody() -> Iterator[ProcessPoolExecutor]:
 
 @pytest.fixture
 def shared() -> Iterator[Path]:
-    """A folder that everybody may pass and nobody but root may write."""
+    """A folder that every user may enter and only root may write."""
     folder = Path(tempfile.mkdtemp(prefix="cleverbetter-", dir="/tmp"))
     folder.chmod(0o755)
     yield folder

@@ -37,7 +37,7 @@ DAYS = 7
 def connection(database: Settings, with_timescaledb: bool) -> Iterator[psycopg.Connection]:
     ensure_source_tables(database)
     with psycopg_connect(database, "rows", autocommit=True) as connection:
-        if with_timescaledb:  # whoever writes the first row of a chunk keeps all others waiting for his commit
+        if with_timescaledb:  # the writer of a chunk's first row blocks all others until its commit
             insert(connection, "r1")
             connection.execute("DELETE FROM backtest_results")
         yield connection

@@ -1,4 +1,4 @@
-"""Rows out of PostgreSQL, whatever the tables look like."""
+"""Reading rows from PostgreSQL, for every layout of the tables."""
 
 import json
 from collections.abc import Iterator
