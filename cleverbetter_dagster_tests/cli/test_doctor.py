@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from psycopg import sql
 
-from cleverbetter_dagster.services.champion.manual_promotion import Grounds, promote, review
+from cleverbetter_dagster.services.champion.manual_promotion import DecisionContext, promote, review
 from cleverbetter_dagster.services.doctor import doctor, stores
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.postgres.database import psycopg_connect
@@ -135,7 +135,7 @@ def test_the_champions_files_are_compared_with_their_hash(
     empty_registry: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     version = registered(empty_registry, "2023-06")
-    grounds = Grounds("first", "a test", override_gate=True)
+    grounds = DecisionContext("first", "a test", override_gate=True)
     promote(empty_registry, review(empty_registry, "ensemble", version, judge=False), grounds)
     _, level, output = levels(monkeypatch, empty_registry)
     assert (level["champion"], "its files are unchanged" in output) == ("ok", True)

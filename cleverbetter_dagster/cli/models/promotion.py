@@ -1,4 +1,4 @@
-"""`cleverbetter promote`, `rollback` and `history`: who is champion, by whose decision, and since when."""
+"""`cleverbetter promote`, `rollback` and `history`: who is champion, who decided it, and since when."""
 
 import getpass
 import socket
@@ -16,87 +16,92 @@ from cleverbetter_dagster.settings import load_settings
 
 if TYPE_CHECKING:
     from cleverbetter_dagster.services.champion.manual_promotion import Review
-    from cleverbetter_dagster.store.ledger.ledger import LedgerEntry, Reign
+    from cleverbetter_dagster.store.ledger.ledger import LedgerEntry, Tenure
+
+PREDICT_HINT = "`cleverbetter predict` shows its stakes, once the job predict has run."
 
 
 def promote(
     family: Family,
-    version: Annotated[int, typer.Argument(help="Its registered version.", min=1, show_default=False)],
+    version: Annotated[int, typer.Argument(help="Registered version of the family.", min=1, show_default=False)],
     reason: Reason,
     override_gate: Annotated[
-        bool, typer.Option("--override-gate", help="Promote although the gate refuses; the ledger records it.")
+        bool, typer.Option("--override-gate", help="Promote although the gate refuses. The ledger records it.")
     ] = False,
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Make a registered model the champion of its month, if the gate lets it through."""
+    """Make a registered model the champion of its month, if the gate accepts it."""
     from cleverbetter_dagster.services.champion import manual_promotion
+    from cleverbetter_dagster.store.ledger import ledger
 
     settings, console = load_settings(), progress_console()
-    grounds = manual_promotion.Grounds(reason, _actor("promote"), override_gate)
-    with console.status("looking at the model, and judging it where the ledger does not say"):
+    context = manual_promotion.DecisionContext(reason, _actor("promote"), override_gate)
+    with console.status("checking the model; if the ledger has no verdict, the gate judges it now"):
         reviewed = manual_promotion.review(settings, family, version, judge=not override_gate)
-    if not reviewed.is_standing and (reviewed.passes or override_gate):
+    if not reviewed.is_incumbent and (reviewed.passes or override_gate):
         console.print(_review_panel(reviewed))
         confirm(_question(reviewed, override_gate), yes)
-    outcome = manual_promotion.promote(settings, reviewed, grounds)
+    entry = manual_promotion.promote(settings, reviewed, context)
+    champion = ledger.champion(settings) or entry
     if as_json:
-        print_json({"action": outcome.action, "decision": _facts(outcome.entry), "champion": _facts(outcome.champion)})
+        action = "kept" if reviewed.is_incumbent else "promoted"
+        print_json({"action": action, "decision": _facts(entry), "champion": _facts(champion)})
         return
-    told = "is champion already; nothing was added" if outcome.action == "kept" else "was promoted"
-    shown = result_console()
-    shown.print(f"{outcome.entry} {told}. Champion as of {outcome.champion.as_of}: [bold]{outcome.champion}[/]")
-    if outcome.action == "promoted" and outcome.champion.model == outcome.entry.model:
-        shown.print("`cleverbetter predict` scores every live strategy with it.", highlight=False)
+    result = "is champion already; nothing was added" if reviewed.is_incumbent else "was promoted"
+    console = result_console()
+    console.print(f"{entry} {result}. Champion as of {champion.as_of}: [bold]{champion}[/]")
+    if not reviewed.is_incumbent and champion.model == entry.model:
+        console.print(PREDICT_HINT, highlight=False)
 
 
 def rollback(
     reason: Reason,
     to: Annotated[
         tuple[str, int] | None,
-        typer.Option(metavar="FAMILY VERSION", help="The model to return to; the champion's predecessor if not given."),
+        typer.Option(metavar="FAMILY VERSION", help="Model to return to. Default: the champion's predecessor."),
     ] = None,
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Return to the champion before this one, or to any that was promoted earlier."""
+    """Return to the previous champion, or to any model that was promoted earlier."""
     from cleverbetter_dagster.services.champion import manual_promotion
 
     settings, console = load_settings(), progress_console()
-    grounds = manual_promotion.Grounds(reason, _actor("rollback"))
-    with console.status("looking at the ledger and at the files of the model to return to"):
+    context = manual_promotion.DecisionContext(reason, _actor("rollback"))
+    with console.status("reading the ledger and checking the files of the model to return to"):
         plan = manual_promotion.plan_rollback(settings, to)
     champion, target = (f"{entry} (as of {entry.as_of})" for entry in (plan.champion, plan.target))
     confirm(f"Withdraw {champion} and return to {target}?", yes)
-    entry = manual_promotion.roll_back(settings, plan, grounds)
+    entry = manual_promotion.roll_back(settings, plan, context)
     if as_json:
         print_json({"action": entry.action, "withdrawn": _facts(plan.champion), "champion": _facts(entry)})
         return
-    shown = result_console()
-    shown.print(f"{plan.champion} was withdrawn. Champion as of {entry.as_of}: [bold]{entry}[/]")
-    shown.print("`cleverbetter predict` scores every live strategy with it.", highlight=False)
+    console = result_console()
+    console.print(f"{plan.champion} was withdrawn. Champion as of {entry.as_of}: [bold]{entry}[/]")
+    console.print(PREDICT_HINT, highlight=False)
 
 
 def history(
-    limit: Annotated[int, typer.Option(help="Newest entries to show.", min=1)] = 20,
+    limit: Annotated[int, typer.Option(help="Most entries to show, the newest first.", min=1)] = 20,
     decisions: Annotated[
-        bool, typer.Option("--decisions", help="Every decision, refusals included, instead of the champions.")
+        bool, typer.Option("--decisions", help="Show every decision, also refusals, instead of the champions.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Which model was champion when, and why."""
+    """Show which model was champion when, and why."""
     from cleverbetter_dagster.store.ledger import ledger
 
     settings = load_settings()
-    reigns = ledger.reigns(settings)[-limit:]
+    tenures = ledger.tenures(settings)[-limit:]
     entries = ledger.history(settings, limit)
     if as_json:
-        champions = [{"since": reign.since, "until": reign.until, **_facts(reign.entry)} for reign in reigns]
+        champions = [{"since": tenure.since, "until": tenure.until, **_facts(tenure.entry)} for tenure in tenures]
         print_json({"champions": champions, "decisions": [_facts(entry) for entry in entries]})
     elif decisions:
         _show_decisions(entries, result_console())
     else:
-        _show_reigns(reigns, result_console())
+        _show_tenures(tenures, result_console())
 
 
 def _actor(command: str) -> str:
@@ -104,7 +109,7 @@ def _actor(command: str) -> str:
 
 
 def _question(reviewed: "Review", override_gate: bool) -> str:
-    against = "" if reviewed.passes or not override_gate else " AGAINST THE GATE"
+    against = " AGAINST THE GATE" if override_gate and not reviewed.passes else ""
     name = f"{reviewed.version.family} v{reviewed.version.version}"
     if not reviewed.becomes_champion:
         return (
@@ -116,16 +121,16 @@ def _question(reviewed: "Review", override_gate: bool) -> str:
 
 
 def _review_panel(reviewed: "Review") -> Panel:
-    where = {"ledger": "from the ledger", "anew": "judged just now", "none": "none"}[reviewed.source]
+    source = {"ledger": "verdict in the ledger", "computed": "judged now", "none": "no verdict"}[reviewed.source]
     reasons = reviewed.verdict.reasons if reviewed.verdict else (reviewed.trouble or "",)
-    verdict = "passes" if reviewed.passes else "refuses" if reviewed.verdict else "has no verdict"
-    found = reviewed.version
-    title = f"{found.family} v{found.version}, as of {found.as_of}"
-    lines = [f"The gate {verdict} ({where}).", *(f"• {reason}" for reason in reasons)]
-    if found.model_family != found.family:
-        lines.append(f"It holds a model of the family {found.model_family}.")
-    if found.staking_spec:
-        lines.append(f"It stakes with {', '.join(f'{name} {value:g}' for name, value in found.staking_spec)}.")
+    verdict = "accepts it" if reviewed.passes else "refuses it" if reviewed.verdict else "did not judge it"
+    version = reviewed.version
+    lines = [f"The gate {verdict} ({source}).", *(f"• {reason}" for reason in reasons)]
+    if version.model_family != version.family:
+        lines.append(f"It holds a model of the family {version.model_family}.")
+    if version.staking_spec:
+        lines.append(f"It stakes with {', '.join(f'{name} {value:g}' for name, value in version.staking_spec)}.")
+    title = f"{version.family} v{version.version}, as of {version.as_of}"
     return Panel(Text("\n".join(lines)), title=Text(title), title_align="left")
 
 
@@ -133,26 +138,20 @@ def _facts(entry: "LedgerEntry") -> dict[str, Any]:
     from cleverbetter_dagster.services.champion.manual_promotion import is_overridden
 
     names = ("id", "decided_at", "action", "family", "version", "as_of", "run_id", "reason", "actor", "dagster_run_id")
-    found = {name: getattr(entry, name) for name in names}
     previous = f"{entry.previous[0]} v{entry.previous[1]}" if entry.previous else None
-    return {**found, "previous": previous, "gate_overridden": is_overridden(entry)}
+    facts = {name: getattr(entry, name) for name in names}
+    return {**facts, "previous": previous, "gate_overridden": is_overridden(entry)}
 
 
-def _how(entry: "LedgerEntry") -> str:
-    from cleverbetter_dagster.services.champion.manual_promotion import is_overridden
-
-    return f"{entry.action.replace('_', ' ')}{', gate overridden' if is_overridden(entry) else ''}"
-
-
-def _show_reigns(reigns: list["Reign"], console: Console) -> None:
-    if not reigns:
+def _show_tenures(tenures: list["Tenure"], console: Console) -> None:
+    if not tenures:
         console.print("No model was champion yet. `cleverbetter history --decisions` lists refusals.")
         return
     table = plain_table("Champions, times in UTC", ("champion", "as of", "since", "until", "how", "why", "by"))
-    for reign in reversed(reigns):
-        entry, until = reign.entry, _minute(reign.until) if reign.until else "now"
-        facts = (str(entry), entry.as_of, _minute(reign.since), until, _how(entry), entry.reason, entry.actor)
-        table.add_row(*map(Text, facts), style="bold" if reign.until is None else "")
+    for tenure in reversed(tenures):
+        entry, until = tenure.entry, _minute(tenure.until) if tenure.until else "now"
+        cells = (str(entry), entry.as_of, _minute(tenure.since), until, _how(entry), entry.reason, entry.actor)
+        table.add_row(*map(Text, cells), style="bold" if tenure.until is None else "")
     console.print(table)
 
 
@@ -161,10 +160,14 @@ def _show_decisions(entries: list["LedgerEntry"], console: Console) -> None:
         "Decisions, newest first, times in UTC", ("when", "model", "as of", "decision", "before", "why", "by")
     )
     for entry in entries:
-        before = f"{entry.previous[0]} v{entry.previous[1]}" if entry.previous else "nobody"
-        facts = (_minute(entry.decided_at), str(entry), entry.as_of, _how(entry), before, entry.reason, entry.actor)
-        table.add_row(*map(Text, facts))
+        before = _facts(entry)["previous"] or "nobody"
+        cells = (_minute(entry.decided_at), str(entry), entry.as_of, _how(entry), before, entry.reason, entry.actor)
+        table.add_row(*map(Text, cells))
     console.print(table)
+
+
+def _how(entry: "LedgerEntry") -> str:
+    return entry.action.replace("_", " ") + (", gate overridden" if _facts(entry)["gate_overridden"] else "")
 
 
 def _minute(instant: datetime) -> str:

@@ -14,9 +14,9 @@ from cleverbetter_dagster.defs.partitions import by_month, history_input
 from cleverbetter_dagster.defs.resources import Deployment
 from cleverbetter_dagster.evaluation.gate import PromotionPolicy
 from cleverbetter_dagster.services.champion.predict import Predictions, predict_and_write
-from cleverbetter_dagster.services.champion.promotion import Decision, promote_or_refuse
+from cleverbetter_dagster.services.champion.promotion import promote_or_refuse
 from cleverbetter_dagster.services.evaluation.checks import CHAMPION_CHECKS, PREDICTION_CHECKS
-from cleverbetter_dagster.services.records import ComparisonRecord, SplitRecord
+from cleverbetter_dagster.services.records import ChampionRecord, ComparisonRecord, SplitRecord
 from cleverbetter_dagster.services.training.datasets import rebuild_each, rows_until
 
 GROUP = "champion"
@@ -52,15 +52,14 @@ def _champion(partitions: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition
     ) -> Iterator[dg.MaterializeResult]:
         settings, policy = deployment.settings(), PromotionPolicy(**config.model_dump())
 
-        def decided() -> Iterator[tuple[str, Decision]]:
+        def decided() -> Iterator[tuple[str, ChampionRecord]]:
             for month, dataset in rebuild_each(rows, temporal_split):
                 comparison = model_comparison[month]
-                decision = promote_or_refuse(settings, comparison, dataset, policy, context.run_id)
-                context.log.info("\n".join([f"{month}: {decision.record.action}", *decision.record.reasons]))
-                yield month, decision
+                record = promote_or_refuse(settings, comparison, dataset, policy, context.run_id)
+                context.log.info("\n".join([f"{month}: {record.action}", *record.reasons]))
+                yield month, record
 
-        decisions = each_month(context, decided(), _decision_metadata)
-        records = {month: decision.record for month, decision in decisions.items()}
+        records = each_month(context, decided(), _decision_metadata)
         yield dg.MaterializeResult(value=records, check_results=check_results(CHAMPION_CHECKS, records))
 
     return champion
@@ -98,8 +97,7 @@ def _strategy_predictions(partitions: dg.MonthlyPartitionsDefinition) -> dg.Asse
     return strategy_predictions
 
 
-def _decision_metadata(decision: Decision) -> Metadata:
-    record = decision.record
+def _decision_metadata(record: ChampionRecord) -> Metadata:
     return {
         "decision": record.action,
         "challenger": f"{record.challenger_family} v{record.challenger_version}",

@@ -1,6 +1,4 @@
-"""Who is champion: the challenger of an as_of against the champion of that time, and what the ledger records of it."""
-
-from dataclasses import dataclass
+"""The promotion of a month: its challenger against the champion of that month, decided and recorded in the ledger."""
 
 import pandas as pd
 
@@ -22,18 +20,10 @@ from cleverbetter_dagster.services.training.datasets import Dataset
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.ledger import ledger
 from cleverbetter_dagster.store.tracking.package import load_model
-from cleverbetter_dagster.store.tracking.registry import Registry
+from cleverbetter_dagster.store.tracking.registry import ModelVersion, Registry
 
 ACTOR = "asset champion"
 CHALLENGER, CHAMPION = "challenger", "champion"
-
-
-@dataclass(frozen=True)
-class Decision:
-    """What was decided, and the verdict it rests on (None where the challenger is the champion already)."""
-
-    record: ChampionRecord
-    verdict: Verdict | None
 
 
 def promote_or_refuse(
@@ -42,12 +32,12 @@ def promote_or_refuse(
     dataset: Dataset,
     policy: PromotionPolicy,
     dagster_run_id: str | None = None,
-) -> Decision:
-    """Judge the challenger of an as_of and promote it, or record why not.
+) -> ChampionRecord:
+    """Judge the challenger of a month and promote it, or record why not.
 
-    The guarding checks are run anew, so that starting `champion` alone gets round none of them. The challenger is
-    judged against the champion that stood at its as_of, both scored anew on the challenger's test rows, which both
-    have in their future: the champion's as_of is no later, and splits only move forward.
+    The guarding checks run again, so that starting `champion` alone avoids none of them. Challenger and champion are
+    scored again on the challenger's test rows, which are in the future of both: the champion's as_of is no later, and
+    splits only move forward.
     """
     challenger = comparison.models[comparison.challenger]
     incumbent = ledger.champion_at(settings, comparison.as_of)
@@ -58,11 +48,11 @@ def promote_or_refuse(
         broken_guards=comparison.broken_guards,
     )
     action, verdict = decide_promotion(
-        contest, lambda: _score(settings, challenger.model_uri, incumbent, dataset)[0], policy
+        contest, lambda: _score(settings, challenger.model_uri, incumbent, dataset, challenger.staking)[0], policy
     )
     if verdict is None:
-        ledger.reconcile(settings, Registry(settings))  # a crash may have come between the ledger and the alias
-        return Decision(_record(action, [IS_CHAMPION], challenger, incumbent), None)
+        ledger.restore_alias(settings, Registry(settings))  # a crash may have come between the ledger and the alias
+        return _record(action, [IS_CHAMPION], challenger, incumbent)
     decision = ledger.Decision(
         family=challenger.family,
         version=challenger.version,
@@ -80,24 +70,29 @@ def promote_or_refuse(
     reasons = list(verdict.reasons) if entry.reason == decision.reason else [entry.reason]
     champion = ledger.champion_at(settings, comparison.as_of)
     recorded: Action = "promoted" if entry.action == "promoted" else "refused"
-    return Decision(_record(recorded, reasons, challenger, champion), verdict)
+    return _record(recorded, reasons, challenger, champion)
 
 
-def judge_anew(
+def judge_model(
     settings: Settings,
-    model_uri: str,
+    version: ModelVersion,
     incumbent: ledger.LedgerEntry | None,
     dataset: Dataset,
     policy: PromotionPolicy,
 ) -> Verdict:
-    """The gate's verdict on a model alone, beside `incumbent` and every baseline on the test rows of `dataset`."""
-    scores, own = _score(settings, model_uri, incumbent, dataset)
-    staking = judge_staking(own, own, StakingSpec())
-    return gate_verdict(scores, policy, [staking] if staking else [])
+    """The gate's verdict on one version, beside `incumbent` and every baseline on the test rows of `dataset`."""
+    staking = version.staking_spec or StakingSpec()
+    scores, own = _score(settings, version.model_uri, incumbent, dataset, staking)
+    verdict = judge_staking(own, own, staking)
+    return gate_verdict(scores, policy, [verdict] if verdict else [])
 
 
 def _score(
-    settings: Settings, model_uri: str, incumbent: ledger.LedgerEntry | None, dataset: Dataset
+    settings: Settings,
+    model_uri: str,
+    incumbent: ledger.LedgerEntry | None,
+    dataset: Dataset,
+    staking: StakingSpec,
 ) -> tuple[ModelScores, pd.DataFrame]:
     """The test rows as the challenger, the champion and every baseline score them; and the challenger's own rows.
 
@@ -110,7 +105,7 @@ def _score(
             models[CHAMPION] = load_model(settings, f"models:/{incumbent.family}/{incumbent.version}").fitted
         except ModelOutdated as error:
             not_scored = (f"The challenger was not compared with the champion {incumbent}: {error}",)
-    table = score_test_rows(models, dataset, StakingSpec())
+    table = score_test_rows(models, dataset, staking)
     scored = scored_by_model([table])
     scores = ModelScores(dataset, scored[CHALLENGER], scored.get(CHAMPION), scored, not_scored)
     return scores, rows_of(table, CHALLENGER)

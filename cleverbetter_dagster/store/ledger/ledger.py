@@ -1,39 +1,40 @@
-"""The ledger: every promotion, refusal and rollback, with its evidence. It decides who is champion.
+"""The ledger: every promotion, refusal and rollback, with its evidence. It says who is champion.
 
-Rows are only ever added. A champion stands at the month (`as_of`) its model stands at: the champion at M is the
-model promoted with the largest as_of <= M, the later row where two share one, of those that no rollback has
-withdrawn since. So months backfilled late, or in any order, find the champion of their own time and never unseat a
-newer one. *The* champion is the one that stands last of all.
+Rows are only added. Each model has a month, its as_of. The champion at a month M is the promoted model with the latest
+as_of that is not after M, leaving out those a rollback has withdrawn; of two with one as_of, the one decided later. So
+a month that is backfilled late finds the champion of its own time and never replaces a newer one. *The* champion is
+that of the last month.
 
-MLflow's alias mirrors that. The row is committed first and the alias moved then, both under one lock of the
-database, so two decisions at once leave one champion; `reconcile` repairs the alias after a crash in between.
+MLflow's alias `champion` follows. The row is committed first and the alias moved then, both under one lock of the
+database, so two decisions at once leave one champion. `restore_alias` repairs the alias after a crash in between.
 
-Deciding the same again adds no row: promoting the model that already stands at its as_of, or refusing a model for
-the reason its last refusal gives, against the champion it was refused against, returns the row there is. Another
-reason or another champion make a new decision and a new row.
+The same decision again adds no row: promoting the model that is champion of its as_of, or refusing a model for the
+reason of its last refusal, against the same champion, returns the row there is.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import psycopg
 
 from cleverbetter_dagster.errors import RegistryError
 from cleverbetter_dagster.settings import Settings
-from cleverbetter_dagster.store.ledger import table as ledger_table
-from cleverbetter_dagster.store.ledger.table import Decision, LedgerEntry, Reign, ensure_ledger, ledger_exists
+from cleverbetter_dagster.store.ledger import table
+from cleverbetter_dagster.store.ledger.table import Decision, LedgerEntry, Tenure, ensure_ledger, ledger_exists
 from cleverbetter_dagster.store.postgres.database import advisory_lock, psycopg_connect
 
 DECISION_LOCK = "champion"
 
 OUTDATED = "outdated"
-"""Key of the evidence of a refusal whose verdict was reached against a champion of yesterday."""
+"""Key in the evidence of a refusal whose verdict was reached against a former champion."""
+
+T = TypeVar("T")
 
 
-class ChampionMirror(Protocol):
+class ChampionAlias(Protocol):
     """What shows the champion to the world: `registry.Registry`."""
 
     def set_champion(self, family: str, version: int) -> Any:
@@ -42,7 +43,7 @@ class ChampionMirror(Protocol):
 
 def promote(
     settings: Settings,
-    mirror: ChampionMirror,
+    alias: ChampionAlias,
     decision: Decision,
     judged_against: LedgerEntry | None,
     *,
@@ -51,98 +52,95 @@ def promote(
     """Promote a model that was judged against the champion of its as_of.
 
     Args:
-        judged_against: what `champion_at(settings, decision.as_of)` said when it was judged.
-        reinstate: promote the model even though a rollback withdrew it, as only a person should.
+        judged_against: what `champion_at(settings, decision.as_of)` returned when the model was judged.
+        reinstate: promote the model even if a rollback withdrew it. Only a person should decide that.
 
     Returns:
-        The row `promoted` (or `rolled_back`) by which the model stands, also if it was there already; or a row
-        `refused`, where another champion stands at that as_of by now, or a rollback withdrew the model. Whether it
-        became *the* champion depends on what stands at later months; ask `champion`.
+        The row `promoted` or `rolled_back` that makes the model champion of its as_of, which may be an earlier row.
+        Or a row `refused`, if another model is champion there now or a rollback withdrew this one. It becomes *the*
+        champion only if no later month has one; ask `champion`.
     """
     with _deciding(settings) as connection:
-        standing = ledger_table.select_champion(connection, decision.as_of)
-        if standing is None or standing.model != decision.model:
-            if _name(standing) != _name(judged_against):
-                return _refuse(connection, _judged_too_early(decision, judged_against, standing), standing)
-            if not reinstate and ledger_table.select_withdrawn(connection, decision.model):
-                return _refuse(connection, _withdrawn(decision), standing)
-            standing = ledger_table.insert(connection, "promoted", decision, standing)
-        _mirror(connection, mirror)
-        return standing
+        incumbent = table.select_champion(connection, decision.as_of)
+        if incumbent is None or incumbent.model != decision.model:
+            if _name(incumbent) != _name(judged_against):
+                return _refuse(connection, _judged_too_early(decision, judged_against, incumbent), incumbent)
+            if not reinstate and _is_withdrawn(connection, decision):
+                reason = "a rollback withdrew this version; train it again, or promote it by hand to reinstate it"
+                return _refuse(connection, replace(decision, reason=reason), incumbent)
+            incumbent = table.insert(connection, "promoted", decision, incumbent)
+        _set_alias(connection, alias)
+        return incumbent
 
 
 def refuse(settings: Settings, decision: Decision) -> LedgerEntry:
     """Record that a model was not promoted, for `decision.reason`. The champion stays."""
     with _deciding(settings) as connection:
-        return _refuse(connection, decision, ledger_table.select_champion(connection, decision.as_of))
+        return _refuse(connection, decision, table.select_champion(connection, decision.as_of))
 
 
-def roll_back(settings: Settings, mirror: ChampionMirror, decision: Decision) -> LedgerEntry:
-    """Return to the model of `decision`: it becomes champion, and all that stand at later months are withdrawn.
+def roll_back(settings: Settings, alias: ChampionAlias, decision: Decision) -> LedgerEntry:
+    """Return to the model of `decision`: it becomes champion, and all models of later months are withdrawn.
 
     Raises:
-        RegistryError: it is the champion already, or stands at a later month than the champion.
+        RegistryError: it is the champion already, or its month is later than the champion's.
     """
     with _deciding(settings) as connection:
-        current = ledger_table.select_champion(connection)
+        current = table.select_champion(connection)
         if current is None or current.model == decision.model:
             raise RegistryError(f"Cannot roll back to {decision}: the champion is {_name(current)}.")
         if decision.as_of > current.as_of:
             raise RegistryError(
-                f"Cannot roll back to {decision} of {decision.as_of}: the champion {current} stands at "
+                f"Cannot roll back to {decision} as of {decision.as_of}: the champion {current} is as of "
                 f"{current.as_of}, which is earlier. Promote it instead."
             )
-        entry = ledger_table.insert(connection, "rolled_back", decision, current)
-        _mirror(connection, mirror)
+        entry = table.insert(connection, "rolled_back", decision, current)
+        _set_alias(connection, alias)
         return entry
 
 
-def reconcile(settings: Settings, mirror: ChampionMirror) -> LedgerEntry | None:
-    """Mirror the champion again, as after a crash or a hand in MLflow's UI. An empty ledger changes nothing."""
+def restore_alias(settings: Settings, alias: ChampionAlias) -> LedgerEntry | None:
+    """Set the alias of the champion again, as after a crash or a change in MLflow's UI. Without a champion it stays."""
     with _deciding(settings) as connection:
-        return _mirror(connection, mirror)
+        return _set_alias(connection, alias)
 
 
 def champion(settings: Settings) -> LedgerEntry | None:
-    """The decision that made the champion what it is; None before the first promotion."""
-    with _reading(settings) as connection:
-        return ledger_table.select_champion(connection) if connection else None
+    """The decision that made *the* champion; None before the first promotion."""
+    return _read(settings, table.select_champion, None)
 
 
 def champion_at(settings: Settings, as_of: str) -> LedgerEntry | None:
-    """The decision that made the champion of the month `as_of`, such as `2023-12`; None where there was none."""
-    with _reading(settings) as connection:
-        return ledger_table.select_champion(connection, as_of) if connection else None
+    """The decision that made the champion of the month `as_of`, such as `2023-12`; None if there was none."""
+    return _read(settings, lambda connection: table.select_champion(connection, as_of), None)
 
 
 def predecessor(settings: Settings) -> LedgerEntry | None:
-    """The promotion of the champion's predecessor: what a rollback returns to unless told otherwise."""
-    with _reading(settings) as connection:
-        return ledger_table.select_predecessor(connection) if connection else None
+    """The promotion of the champion's predecessor, to which a rollback returns by default."""
+    current = champion(settings)
+    made = promotion_of(settings, *current.model) if current else None
+    return promotion_of(settings, *made.previous) if made and made.previous else None
 
 
 def history(settings: Settings, limit: int = 100) -> list[LedgerEntry]:
     """The latest decisions, newest first."""
-    with _reading(settings) as connection:
-        return ledger_table.select_history(connection, limit) if connection else []
+    return _read(settings, lambda connection: table.select_history(connection, limit), [])
 
 
-def reigns(settings: Settings) -> list[Reign]:
-    """Which decision made *the* champion when, oldest first."""
-    with _reading(settings) as connection:
-        return ledger_table.select_reigns(connection) if connection else []
+def tenures(settings: Settings) -> list[Tenure]:
+    """Who was *the* champion when, oldest first."""
+    return _read(settings, table.select_tenures, [])
 
 
 def promotion_of(settings: Settings, family: str, version: int) -> LedgerEntry | None:
-    """The last promotion of a model, whether or not it stands by now; None where it never was promoted."""
-    with _reading(settings) as connection:
-        return ledger_table.select_promotion(connection, (family, version)) if connection else None
+    """The last promotion of a model, also if it was withdrawn; None if it was never promoted."""
+    return _read(settings, lambda connection: table.select_latest(connection, (family, version), "promoted"), None)
 
 
 def last_judged(settings: Settings, family: str, version: int, as_of: str) -> LedgerEntry | None:
     """The newest promotion or refusal of a model at its as_of."""
-    with _reading(settings) as connection:
-        return ledger_table.select_judged(connection, (family, version), as_of) if connection else None
+    model = (family, version)
+    return _read(settings, lambda it: table.select_latest(it, model, "promoted", "refused", as_of=as_of), None)
 
 
 def champion_line(settings: Settings) -> str | None:
@@ -162,26 +160,31 @@ def _deciding(settings: Settings) -> Iterator[psycopg.Connection]:
             yield connection
 
 
-@contextmanager
-def _reading(settings: Settings) -> Iterator[psycopg.Connection | None]:
-    """A connection; None where nothing was ever decided, since to look one needs no right to create tables."""
+def _read(settings: Settings, select: Callable[[psycopg.Connection], T], default: T) -> T:
+    """What `select` reads; the default before the first decision, because reading needs no right to create tables."""
     with closing(psycopg_connect(settings, "state", autocommit=True)) as connection:
-        yield connection if ledger_exists(connection) else None
+        return select(connection) if ledger_exists(connection) else default
 
 
-def _refuse(connection: psycopg.Connection, decision: Decision, standing: LedgerEntry | None) -> LedgerEntry:
-    last = ledger_table.select_last(connection, decision)
-    before = standing.model if standing else None
+def _refuse(connection: psycopg.Connection, decision: Decision, incumbent: LedgerEntry | None) -> LedgerEntry:
+    last = table.select_latest(connection, decision.model, "promoted", "refused", "rolled_back", as_of=decision.as_of)
+    before = incumbent.model if incumbent else None
     if last and (last.action, last.reason, last.previous) == ("refused", decision.reason, before):
         return last
-    return ledger_table.insert(connection, "refused", decision, standing)
+    return table.insert(connection, "refused", decision, incumbent)
 
 
-def _mirror(connection: psycopg.Connection, mirror: ChampionMirror) -> LedgerEntry | None:
-    current = ledger_table.select_champion(connection)
+def _set_alias(connection: psycopg.Connection, alias: ChampionAlias) -> LedgerEntry | None:
+    current = table.select_champion(connection)
     if current is not None:
-        mirror.set_champion(*current.model)
+        alias.set_champion(*current.model)
     return current
+
+
+def _is_withdrawn(connection: psycopg.Connection, decision: Decision) -> bool:
+    """Whether a rollback withdrew the model and nothing has reinstated it since."""
+    promoted = table.select_latest(connection, decision.model, "promoted", "rolled_back")
+    return promoted is not None and decision.model not in [entry.model for entry in table.select_incumbents(connection)]
 
 
 def _judged_too_early(decision: Decision, against: LedgerEntry | None, now: LedgerEntry | None) -> Decision:
@@ -190,11 +193,6 @@ def _judged_too_early(decision: Decision, against: LedgerEntry | None, now: Ledg
         f"It would have been promoted: {decision.reason}"
     )
     return replace(decision, reason=reason, evidence={**decision.evidence, OUTDATED: True})
-
-
-def _withdrawn(decision: Decision) -> Decision:
-    reason = "a rollback withdrew this version; train it again, or promote it by hand to reinstate it"
-    return replace(decision, reason=reason)
 
 
 def _name(entry: LedgerEntry | None) -> str:

@@ -176,7 +176,7 @@ def table_exists(connection: psycopg.Connection, name: str) -> bool:
     return connection.execute("SELECT to_regclass(%s) IS NOT NULL", [name]).fetchone() == (True,)
 
 
-def ensure_table(connection: psycopg.Connection, name: str, ddl: LiteralString) -> None:
+def ensure_table(connection: psycopg.Connection, name: str, ddl: LiteralString | sql.Composed) -> None:
     """Execute `ddl` in one transaction if the table or view `name`, which it creates, is missing.
 
     Checks that first, because a role may use tables that it may not create. The connection is an autocommit one.

@@ -16,7 +16,13 @@ from cleverbetter_dagster.errors import (
 )
 from cleverbetter_dagster.evaluation.gate import Verdict
 from cleverbetter_dagster.services.champion import manual_promotion
-from cleverbetter_dagster.services.champion.manual_promotion import Grounds, plan_rollback, promote, review, roll_back
+from cleverbetter_dagster.services.champion.manual_promotion import (
+    DecisionContext,
+    plan_rollback,
+    promote,
+    review,
+    roll_back,
+)
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.ledger import ledger
 from cleverbetter_dagster.store.ledger.ledger import Decision
@@ -24,7 +30,7 @@ from cleverbetter_dagster.store.tracking.registry import Registry
 from cleverbetter_dagster_tests.cli.conftest import COMMAND, Command, environment_of, registered
 from cleverbetter_dagster_tests.store.tracking.test_registry import holders
 
-OVERRIDE = Grounds("I know better", "a test", override_gate=True)
+OVERRIDE = DecisionContext("I know better", "a test", override_gate=True)
 
 
 def verdict(promote: bool) -> Verdict:
@@ -42,7 +48,7 @@ def judged(settings: Settings, version: int, as_of: str, promote: bool) -> ledge
     return ledger.refuse(settings, decision)
 
 
-def by_override(settings: Settings, version: int) -> manual_promotion.Outcome:
+def by_override(settings: Settings, version: int) -> ledger.LedgerEntry:
     return promote(settings, review(settings, "ensemble", version, judge=False), OVERRIDE)
 
 
@@ -52,10 +58,10 @@ def test_the_gates_refusal_in_the_ledger_stands_until_it_is_overridden(empty_reg
     found = review(empty_registry, "ensemble", version)
     assert (found.source, found.passes) == ("ledger", False)
     with pytest.raises(GateRefused, match="not shown to beat persistence"):
-        promote(empty_registry, found, Grounds("please", "a test"))
+        promote(empty_registry, found, DecisionContext("please", "a test"))
     assert ledger.champion(empty_registry) is None
     assert len(ledger.history(empty_registry)) == 1
-    entry = promote(empty_registry, found, OVERRIDE).entry
+    entry = promote(empty_registry, found, OVERRIDE)
     assert (entry.action, entry.reason, entry.actor) == ("promoted", "I know better", "a test")
     assert entry.evidence["gate"]["overridden"] is True
     assert entry.evidence["gate"]["verdict"]["reasons"] == ["not shown to beat persistence"]
@@ -68,10 +74,10 @@ def test_what_the_gate_let_through_once_may_return_without_an_override(empty_reg
     two = registered(empty_registry, "2023-06")
     judged(empty_registry, one, "2023-05", promote=True)
     judged(empty_registry, two, "2023-06", promote=True)
-    roll_back(empty_registry, plan_rollback(empty_registry), Grounds("looked wrong", "a test"))
+    roll_back(empty_registry, plan_rollback(empty_registry), DecisionContext("looked wrong", "a test"))
     found = review(empty_registry, "ensemble", two)
     assert (found.source, found.passes) == ("ledger", True)
-    entry = promote(empty_registry, found, Grounds("it was right after all", "a test")).entry
+    entry = promote(empty_registry, found, DecisionContext("it was right after all", "a test"))
     assert not manual_promotion.is_overridden(entry)
     assert holders(empty_registry) == [("ensemble", two)]
 
@@ -84,7 +90,7 @@ def test_a_verdict_against_a_champion_of_yesterday_is_not_used(empty_registry: S
     assert (found.source, found.verdict) == ("none", None)
     assert "split.json" in str(found.trouble)
     with pytest.raises(GateRefused, match="cannot be judged"):
-        promote(empty_registry, found, Grounds("please", "a test"))
+        promote(empty_registry, found, DecisionContext("please", "a test"))
 
 
 def test_a_refusal_that_came_too_late_is_no_verdict(empty_registry: Settings) -> None:
@@ -99,10 +105,9 @@ def test_a_refusal_that_came_too_late_is_no_verdict(empty_registry: Settings) ->
 
 def test_promoting_the_champion_adds_nothing_and_puts_mlflow_right(empty_registry: Settings) -> None:
     version = registered(empty_registry, "2023-06")
-    by_override(empty_registry, version)
+    first = by_override(empty_registry, version)
     Registry(empty_registry)._client.delete_registered_model_alias("ensemble", "champion")
-    outcome = by_override(empty_registry, version)
-    assert outcome.action == "kept"
+    assert by_override(empty_registry, version) == first
     assert len(ledger.history(empty_registry)) == 1
     assert holders(empty_registry) == [("ensemble", version)]
 
@@ -113,7 +118,7 @@ def test_a_rollback_after_an_override_returns_to_the_former_champion(empty_regis
     by_override(empty_registry, two)
     plan = plan_rollback(empty_registry)
     assert (plan.champion.version, plan.target.version) == (two, one)
-    entry = roll_back(empty_registry, plan, Grounds("stakes looked wrong", "a test"))
+    entry = roll_back(empty_registry, plan, DecisionContext("stakes looked wrong", "a test"))
     assert (entry.action, entry.version, entry.previous) == ("rolled_back", one, ("ensemble", two))
     assert holders(empty_registry) == [("ensemble", one)]
     with pytest.raises(NotStored, match="no predecessor"):
@@ -128,7 +133,7 @@ def test_what_cannot_be_returned_to_is_named(empty_registry: Settings) -> None:
     with pytest.raises(NotStored, match="ensemble v2 was never promoted"):
         plan_rollback(empty_registry, ("ensemble", 2))
     with pytest.raises(RegistryError, match="the champion is ensemble v1"):
-        roll_back(empty_registry, plan_rollback(empty_registry, ("ensemble", 1)), Grounds("x", "a test"))
+        roll_back(empty_registry, plan_rollback(empty_registry, ("ensemble", 1)), DecisionContext("x", "a test"))
 
 
 def test_a_model_whose_files_were_changed_is_neither_promoted_nor_returned_to(empty_registry: Settings) -> None:
@@ -149,7 +154,7 @@ def test_a_model_whose_files_were_changed_is_neither_promoted_nor_returned_to(em
 
 def test_a_decision_without_a_reason_or_a_model_is_refused(empty_registry: Settings) -> None:
     with pytest.raises(InvalidInput, match="blank"):
-        Grounds("  ", "a test")
+        DecisionContext("  ", "a test")
     with pytest.raises(ModelNotFound, match="no version 9"):
         review(empty_registry, "ensemble", 9)
     with pytest.raises(ModelNotFound, match="no version 1"):
@@ -181,15 +186,15 @@ def test_from_a_notebook_the_unjudged_is_promoted_and_the_refused_needs_an_overr
 def test_the_reigns_are_who_was_champion_when(empty_registry: Settings) -> None:
     one, two = registered(empty_registry, "2023-04"), registered(empty_registry, "2023-06")
     late = registered(empty_registry, "2023-05")
-    for version in (one, two, late):  # `late` stands at an earlier month than `two`, and never reigns
+    for version in (one, two, late):  # `late` stands at an earlier month than `two`, and never tenures
         by_override(empty_registry, version)
-    roll_back(empty_registry, plan_rollback(empty_registry, ("ensemble", one)), Grounds("back", "a test"))
-    reigns = ledger.reigns(empty_registry)
-    assert [reign.entry.version for reign in reigns] == [one, two, one]
-    assert [reign.until for reign in reigns] == [reigns[1].since, reigns[2].since, None]
-    assert reigns[2].entry == ledger.champion(empty_registry)
+    roll_back(empty_registry, plan_rollback(empty_registry, ("ensemble", one)), DecisionContext("back", "a test"))
+    tenures = ledger.tenures(empty_registry)
+    assert [tenure.entry.version for tenure in tenures] == [one, two, one]
+    assert [tenure.until for tenure in tenures] == [tenures[1].since, tenures[2].since, None]
+    assert tenures[2].entry == ledger.champion(empty_registry)
     decided = [entry.decided_at for entry in reversed(ledger.history(empty_registry))]
-    assert [reign.since for reign in reigns] == [decided[0], decided[1], decided[3]]
+    assert [tenure.since for tenure in tenures] == [decided[0], decided[1], decided[3]]
 
 
 def test_two_promotions_at_once_in_two_processes_leave_one_champion(empty_registry: Settings, tmp_path: Path) -> None:
@@ -241,7 +246,7 @@ def test_the_commands_ask_say_what_they_did_and_end_as_documented(empty_registry
     assert "promoted, gate overridden" in shown.stdout
     assert "[/] 'x'; DROP TABLE promotions" in " ".join(shown.stdout.split())
     told = json.loads(command("history", "--json").stdout)
-    assert [(reign["version"], reign["gate_overridden"]) for reign in told["champions"]] == [
+    assert [(tenure["version"], tenure["gate_overridden"]) for tenure in told["champions"]] == [
         (one, False),
         (two, True),
         (one, False),

@@ -4,7 +4,13 @@ import pytest
 
 from cleverbetter_dagster.errors import GateRefused
 from cleverbetter_dagster.evaluation.leaks import HIGHEST_MODEL_AUC
-from cleverbetter_dagster.services.champion.manual_promotion import Grounds, Review, is_overridden, promote, review
+from cleverbetter_dagster.services.champion.manual_promotion import (
+    DecisionContext,
+    Review,
+    is_overridden,
+    promote,
+    review,
+)
 from cleverbetter_dagster.services.stored_assets import ROWS
 from cleverbetter_dagster.services.training.datasets import Dataset
 from cleverbetter_dagster.settings import Settings
@@ -13,7 +19,7 @@ from cleverbetter_dagster.store.ledger import ledger
 from cleverbetter_dagster_tests.services.champion.conftest import KNOWN_SHARE, registered
 from cleverbetter_dagster_tests.services.conftest import AS_OF
 
-GROUNDS = Grounds("nobody judged it yet", "a test")
+CONTEXT = DecisionContext("nobody judged it yet", "a test")
 
 
 def looked_at(settings: Settings, version: int) -> Review:
@@ -25,28 +31,29 @@ def test_what_beats_every_baseline_is_promoted_on_the_verdict_reached_just_now(
 ) -> None:
     version = registered(empty_registry, as_stored, KNOWN_SHARE)
     found = looked_at(empty_registry, version)
-    assert (found.source, found.passes, found.trouble) == ("anew", True, None), found
+    assert (found.source, found.passes, found.trouble) == ("computed", True, None), found
     assert found.verdict is not None
     assert found.verdict.n_rows == len(as_stored.parts.test)
     assert ledger.history(empty_registry) == []  # looking changes nothing
-    outcome = promote(empty_registry, found, GROUNDS)
-    assert outcome.champion.model == ("ensemble", version)
-    assert not is_overridden(outcome.entry)
-    gate = outcome.entry.evidence["gate"]
-    assert (gate["source"], gate["verdict"]["promote"]) == ("anew", True)
+    entry = promote(empty_registry, found, CONTEXT)
+    assert entry == ledger.champion(empty_registry)
+    assert entry.model == ("ensemble", version)
+    assert not is_overridden(entry)
+    gate = entry.evidence["gate"]
+    assert (gate["source"], gate["verdict"]["promote"]) == ("computed", True)
 
 
 def test_the_next_one_is_judged_against_the_champion_that_stands_there(
     empty_registry: Settings, as_stored: Dataset
 ) -> None:
     better, worse = (registered(empty_registry, as_stored, share) for share in (KNOWN_SHARE, 0.15))
-    promote(empty_registry, looked_at(empty_registry, better), GROUNDS)
+    promote(empty_registry, looked_at(empty_registry, better), CONTEXT)
     found = looked_at(empty_registry, worse)
-    assert (found.source, found.passes) == ("anew", False)
+    assert (found.source, found.passes) == ("computed", False)
     assert found.verdict is not None
     assert found.verdict.comparisons[0].against == "champion"
     with pytest.raises(GateRefused, match="not shown to be as good as the champion"):
-        promote(empty_registry, found, GROUNDS)
+        promote(empty_registry, found, CONTEXT)
     # The refusal is kept, and not computed again: the next look finds it in the ledger.
     assert [entry.action for entry in ledger.history(empty_registry)] == ["refused", "promoted"]
     assert (looked_at(empty_registry, worse).source, looked_at(empty_registry, worse).passes) == ("ledger", False)
@@ -54,9 +61,9 @@ def test_the_next_one_is_judged_against_the_champion_that_stands_there(
 
 def test_what_knows_too_much_is_refused_as_a_leak(empty_registry: Settings, as_stored: Dataset) -> None:
     found = looked_at(empty_registry, registered(empty_registry, as_stored, 1.0))
-    assert (found.source, found.passes) == ("anew", False)
+    assert (found.source, found.passes) == ("computed", False)
     with pytest.raises(GateRefused, match=f"at most {HIGHEST_MODEL_AUC} is believable"):
-        promote(empty_registry, found, GROUNDS)
+        promote(empty_registry, found, CONTEXT)
     assert ledger.champion(empty_registry) is None
 
 
@@ -73,4 +80,4 @@ def test_rows_that_changed_since_give_no_verdict_and_say_what_to_do(
     assert (found.source, found.verdict) == ("none", None)
     assert "Materialise temporal_split" in str(found.trouble)
     with pytest.raises(GateRefused, match="cannot be judged"):
-        promote(empty_registry, found, GROUNDS)
+        promote(empty_registry, found, CONTEXT)

@@ -10,9 +10,9 @@ from cleverbetter_dagster.dataset.as_of import AsOf
 from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.errors import ModelOutdated
 from cleverbetter_dagster.evaluation.gate import PromotionPolicy
-from cleverbetter_dagster.services.champion.manual_promotion import Grounds, plan_rollback, promote, review
+from cleverbetter_dagster.services.champion.manual_promotion import DecisionContext, plan_rollback, promote, review
 from cleverbetter_dagster.services.champion.predict import predict_and_write
-from cleverbetter_dagster.services.champion.promotion import judge_anew
+from cleverbetter_dagster.services.champion.promotion import judge_model
 from cleverbetter_dagster.services.ingest.training_plan import plan_training
 from cleverbetter_dagster.services.stored_assets import stored_rows
 from cleverbetter_dagster.services.training.datasets import Dataset, rows_until
@@ -38,7 +38,7 @@ def outdated(empty_registry: Settings, as_stored: Dataset, monkeypatch: pytest.M
         patch.setitem(sys.modules, MODULE, module)
         patch.setattr(Foreseer, "__module__", MODULE)
         version = registered(empty_registry, as_stored, KNOWN_SHARE)
-        grounds = Grounds("the first one", "a test", accept_unjudged=True)
+        grounds = DecisionContext("the first one", "a test", accept_unjudged=True)
         promote(empty_registry, review(empty_registry, "ensemble", version, judge=False), grounds)
     mlflow_client(empty_registry).delete_model_version_tag("ensemble", str(version), LOADER_TAG)
     return empty_registry
@@ -72,7 +72,11 @@ def test_an_outdated_champion_is_still_named(command: str, outdated: Settings, m
 
 def test_an_outdated_model_is_not_promoted_by_hand(outdated: Settings, as_stored: Dataset) -> None:
     newer = registered(outdated, as_stored, KNOWN_SHARE)
-    promote(outdated, review(outdated, "ensemble", newer, judge=False), Grounds("newer", "a test", override_gate=True))
+    promote(
+        outdated,
+        review(outdated, "ensemble", newer, judge=False),
+        DecisionContext("newer", "a test", override_gate=True),
+    )
     with pytest.raises(ModelOutdated):
         review(outdated, "ensemble", 1, judge=False)
     with pytest.raises(ModelOutdated):
@@ -81,8 +85,8 @@ def test_an_outdated_model_is_not_promoted_by_hand(outdated: Settings, as_stored
 
 def test_an_outdated_champion_does_not_block_the_gate(outdated: Settings, as_stored: Dataset) -> None:
     version = registered(outdated, as_stored, KNOWN_SHARE)
-    uri = Registry(outdated).get_version("ensemble", version).model_uri
-    verdict = judge_anew(outdated, uri, ledger.champion(outdated), as_stored, PromotionPolicy())
+    challenger = Registry(outdated).get_version("ensemble", version)
+    verdict = judge_model(outdated, challenger, ledger.champion(outdated), as_stored, PromotionPolicy())
     assert verdict.promote
     assert verdict.reasons[0].startswith("The challenger was not compared with the champion ensemble v1: ")
     assert "champion" not in {comparison.against for comparison in verdict.comparisons}

@@ -204,7 +204,7 @@ def test_one_family_too_good_to_be_true_stops_all_promotion(
     passes = Verdict(promote=True, reasons=("It beats everything.",), comparisons=(), n_months=12, n_rows=240)
     monkeypatch.setattr(decision, "gate_verdict", lambda *_: passes)
     monkeypatch.setattr(promotion, "_score", lambda *_: (None, None))
-    decided = promotion.promote_or_refuse(database, record, dataset=None, policy=PromotionPolicy()).record  # type: ignore[arg-type]
+    decided = promotion.promote_or_refuse(database, record, dataset=None, policy=PromotionPolicy())  # type: ignore[arg-type]
     assert decided.action == "refused"
     assert decided.reasons[0].startswith("rl_agent: The check model_is_not_too_good_to_be_true failed.")
 

@@ -143,7 +143,7 @@ def decided_by_the_asset(
             )
             tables[family] = signed(table, evaluated)
         comparison = compare_families(tables).record
-        decided.append(promotion.promote_or_refuse(settings, comparison, dataset, EASY).record)
+        decided.append(promotion.promote_or_refuse(settings, comparison, dataset, EASY))
     return decided
 
 

@@ -223,7 +223,7 @@ def test_of_many_promotions_at_once_one_is_made_and_the_others_are_refused(
 def test_an_alias_somebody_set_in_mlflow_stays_while_the_ledger_is_empty(
     empty_registry: Settings, mirror: Mirror
 ) -> None:
-    assert ledger.reconcile(empty_registry, mirror) is None
+    assert ledger.restore_alias(empty_registry, mirror) is None
     assert mirror.shown == []
 
 

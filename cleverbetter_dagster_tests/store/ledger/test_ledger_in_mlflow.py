@@ -43,7 +43,7 @@ def test_a_crash_between_ledger_and_mlflow_is_repaired(empty_registry: Settings)
     assert champion is not None
     assert champion.version == 2
     assert holders(empty_registry) == [("ensemble", 1)]
-    entry = ledger.reconcile(empty_registry, registry)
+    entry = ledger.restore_alias(empty_registry, registry)
     assert entry is not None
     assert entry.version == 2
     assert holders(empty_registry) == [("ensemble", 2)]
