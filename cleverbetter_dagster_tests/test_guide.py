@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cleverbetter_dagster.cli.services.processes import free_port, mlflow_service
+from cleverbetter_dagster.cli.servers.processes import free_port, mlflow_service
 from cleverbetter_dagster.dataset.simulation.rows import SimulationSpec, simulate_rows
 from cleverbetter_dagster.model_registry import ModelRegistry
 from cleverbetter_dagster.settings import REPOSITORY, Settings

@@ -22,10 +22,10 @@ from cleverbetter_dagster.cli.models.train import train, tune
 from cleverbetter_dagster.cli.output import MEANINGS, exit_code
 from cleverbetter_dagster.cli.rows import quarantine
 from cleverbetter_dagster.cli.rows.import_rows import import_rows
-from cleverbetter_dagster.cli.services.api import api
-from cleverbetter_dagster.cli.services.down import down
-from cleverbetter_dagster.cli.services.status import status
-from cleverbetter_dagster.cli.services.up import up
+from cleverbetter_dagster.cli.servers.api import api
+from cleverbetter_dagster.cli.servers.down import down
+from cleverbetter_dagster.cli.servers.status import status
+from cleverbetter_dagster.cli.servers.up import up
 from cleverbetter_dagster.errors import CleverBetterError
 
 START, ROWS, MODELS, CHAMPION, CARE = (

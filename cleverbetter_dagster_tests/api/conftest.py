@@ -15,7 +15,7 @@ import requests
 import uvicorn
 
 from cleverbetter_dagster.api.app import create_app
-from cleverbetter_dagster.cli.services.processes import HOST, MODULE, free_port
+from cleverbetter_dagster.cli.servers.processes import HOST, MODULE, free_port
 from cleverbetter_dagster.dataset.simulation.rows import SimulationSpec, simulate_rows
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.home import prepare_home

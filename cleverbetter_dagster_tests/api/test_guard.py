@@ -8,7 +8,7 @@ import pytest
 import requests
 from pydantic import SecretStr
 
-from cleverbetter_dagster.cli.services.api import check_host
+from cleverbetter_dagster.cli.servers.api import check_host
 from cleverbetter_dagster.errors import SettingsError
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.home import prepare_home

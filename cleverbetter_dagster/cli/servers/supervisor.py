@@ -5,8 +5,8 @@ import subprocess
 import time
 from pathlib import Path
 
-from cleverbetter_dagster.cli.services.processes import Service
-from cleverbetter_dagster.cli.services.running import ProcessRecord
+from cleverbetter_dagster.cli.servers.processes import Service
+from cleverbetter_dagster.cli.servers.running import ProcessRecord
 from cleverbetter_dagster.errors import CleverBetterError
 from cleverbetter_dagster.settings import UP_TOKEN, Settings
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from rich.console import Console
 
 from cleverbetter_dagster.cli.main import main
-from cleverbetter_dagster.cli.services import up
-from cleverbetter_dagster.cli.services.processes import HOST, Service, _got, free_port
-from cleverbetter_dagster.cli.services.supervisor import Supervisor
+from cleverbetter_dagster.cli.servers import up
+from cleverbetter_dagster.cli.servers.processes import HOST, Service, _got, free_port
+from cleverbetter_dagster.cli.servers.supervisor import Supervisor
 from cleverbetter_dagster.store.postgres.database import database_url
 
 # It starts a child, as Dagster's code server does, and says so in its log.
@@ -32,5 +32,5 @@ def _start_all(supervisor: Supervisor, mlflow: bool, folder: Path, console: Cons
 
 if __name__ == "__main__":
     up._start_all = _start_all
-    up.PROGRAM = (sys.executable, "-m", "cleverbetter_dagster_tests.cli.services.quick_up")
+    up.PROGRAM = (sys.executable, "-m", "cleverbetter_dagster_tests.cli.servers.quick_up")
     main()

@@ -20,7 +20,7 @@ from rich.table import Table
 
 from cleverbetter_dagster.cli.options import AsJson
 from cleverbetter_dagster.cli.output import print_json, progress_console
-from cleverbetter_dagster.cli.services.processes import (
+from cleverbetter_dagster.cli.servers.processes import (
     api_service,
     code_service,
     daemon_service,
@@ -28,7 +28,7 @@ from cleverbetter_dagster.cli.services.processes import (
     mlflow_service,
     webserver_service,
 )
-from cleverbetter_dagster.cli.services.running import (
+from cleverbetter_dagster.cli.servers.running import (
     ProcessRecord,
     UpRecord,
     processes_of,
@@ -36,7 +36,7 @@ from cleverbetter_dagster.cli.services.running import (
     record_path,
     stop_processes,
 )
-from cleverbetter_dagster.cli.services.supervisor import POLL_SECONDS, ServiceFailed, Supervisor
+from cleverbetter_dagster.cli.servers.supervisor import POLL_SECONDS, ServiceFailed, Supervisor
 from cleverbetter_dagster.errors import CleverBetterError
 from cleverbetter_dagster.settings import Settings, load_settings
 

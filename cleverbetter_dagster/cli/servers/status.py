@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cleverbetter_dagster.cli.options import AsJson
-from cleverbetter_dagster.cli.services.running import ProcessRecord, UpRecord, read_record, record_path
+from cleverbetter_dagster.cli.servers.running import ProcessRecord, UpRecord, read_record, record_path
 from cleverbetter_dagster.errors import DatabaseUnavailable
 from cleverbetter_dagster.settings import Settings, load_settings
 

@@ -15,13 +15,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cleverbetter_dagster.cli.services.processes import code_service, free_port, mlflow_service
-from cleverbetter_dagster.cli.services.running import ProcessRecord, UpRecord, processes_of, read_record, record_path
+from cleverbetter_dagster.cli.servers.processes import code_service, free_port, mlflow_service
+from cleverbetter_dagster.cli.servers.running import ProcessRecord, UpRecord, processes_of, read_record, record_path
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.postgres.database import embedded_folder
 from cleverbetter_dagster.store.postgres.embedded import ensure_server, running_server, stop_server
 
-QUICK = (sys.executable, "-m", "cleverbetter_dagster_tests.cli.services.quick_up")
+QUICK = (sys.executable, "-m", "cleverbetter_dagster_tests.cli.servers.quick_up")
 REAL = (sys.executable, "-m", "cleverbetter_dagster.cli.main")
 
 

@@ -9,8 +9,8 @@ import pytest
 from pydantic import SecretStr
 from rich.console import Console
 
-from cleverbetter_dagster.cli.services.running import ProcessRecord, UpRecord, record_path
-from cleverbetter_dagster.cli.services.status import _table, collect, status
+from cleverbetter_dagster.cli.servers.running import ProcessRecord, UpRecord, record_path
+from cleverbetter_dagster.cli.servers.status import _table, collect, status
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store import summary
 from cleverbetter_dagster.store.postgres.database import psycopg_connect

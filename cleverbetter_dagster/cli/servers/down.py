@@ -5,7 +5,7 @@ import time
 
 from cleverbetter_dagster.cli.options import AsJson
 from cleverbetter_dagster.cli.output import print_json, progress_console, result_console
-from cleverbetter_dagster.cli.services.running import UpRecord, read_record, record_path, stop_processes
+from cleverbetter_dagster.cli.servers.running import UpRecord, read_record, record_path, stop_processes
 from cleverbetter_dagster.settings import load_settings
 
 UP_TIMEOUT_SECONDS = 60.0
