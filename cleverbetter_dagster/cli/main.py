@@ -1,21 +1,23 @@
-"""The command `cleverbetter`. Every command is in a module beside this one; a new one is one line here.
+"""The command `cleverbetter`. Each command is in a module beside this one; a new one is one entry in `COMMANDS`.
 
-These modules import what is slow (pandas, Dagster, MLflow, SQLAlchemy) inside their functions, so that `--help`
+These modules import slow packages (pandas, Dagster, MLflow, SQLAlchemy) inside their functions, so that `--help`
 answers at once.
 """
 
 import sys
+from collections.abc import Callable
 from importlib.metadata import version
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from cleverbetter_dagster.cli import settings_table
+from cleverbetter_dagster.cli.champion.predict import predict
+from cleverbetter_dagster.cli.champion.promotion import history, promote, rollback
 from cleverbetter_dagster.cli.demo import demo
 from cleverbetter_dagster.cli.doctor import doctor
-from cleverbetter_dagster.cli.models import promotion, results
 from cleverbetter_dagster.cli.models.backfill import backfill
+from cleverbetter_dagster.cli.models.evaluate import compare, evaluate
 from cleverbetter_dagster.cli.models.report import report
 from cleverbetter_dagster.cli.models.simulate_retraining import simulate_retraining
 from cleverbetter_dagster.cli.models.train import train, tune
@@ -26,16 +28,70 @@ from cleverbetter_dagster.cli.servers.api import api
 from cleverbetter_dagster.cli.servers.down import down
 from cleverbetter_dagster.cli.servers.status import status
 from cleverbetter_dagster.cli.servers.up import up
+from cleverbetter_dagster.cli.settings_table import settings_table
 from cleverbetter_dagster.errors import CleverBetterError
 
-START, ROWS, MODELS, CHAMPION, CARE = (
-    "Getting started",
-    "Rows",
-    "Training and judging",
-    "The champion",
-    "Looking after it",
-)
-"""Topics of the help page, in the order a newcomer needs them."""
+COMMANDS: dict[str, dict[str, tuple[Callable[..., None], tuple[str, ...]]]] = {
+    "Getting started": {
+        "demo": (demo, ("", "--seed 3")),
+        "up": (up, ("", "--detach", "--port 3100 --no-mlflow")),
+        "api": (api, ("", "--host 0.0.0.0 --port 8080")),
+        "down": (down, ("",)),
+        "status": (status, ("", "--json")),
+    },
+    "Rows": {
+        "import": (
+            import_rows,
+            (
+                "--results backtest_results.parquet --features ml_features.parquet",
+                "--results new.csv.gz --json",
+            ),
+        ),
+    },
+    "Training and judging": {
+        "train": (
+            train,
+            (
+                "ensemble",
+                "ensemble --incremental",
+                "classifier --as-of 2023-10 --set min_composite_score=0.5 --trials 50 --json",
+                "ensemble --set decision_time=run_date --set params='{\"max_depth\": 3}'",
+            ),
+        ),
+        "tune": (tune, ("ensemble", "ensemble --trials 200 --set timeout_seconds=3600")),
+        "backfill": (
+            backfill,
+            (
+                "--from 2023-01 --to 2023-11",
+                "--from 2023-01 --to 2023-11 --family ensemble --trials 20 --again",
+            ),
+        ),
+        "evaluate": (evaluate, ("ensemble", "classifier --as-of 2023-10 --json")),
+        "compare": (compare, ("", "--as-of 2023-11")),
+        "report": (report, ("--family ensemble --as-of 2023-10", "--kind comparison --output report.html")),
+        "simulate-retraining": (simulate_retraining, ("--from 2022-01 --to 2023-11",)),
+    },
+    "The champion": {
+        "predict": (predict, ("", "--json", "--set max_stake_fraction=0.01")),
+        "promote": (
+            promote,
+            (
+                "ensemble 3 --reason 'better calibrated in October'",
+                "classifier 7 --reason 'the ensemble cannot be trained today' --override-gate --yes",
+            ),
+        ),
+        "rollback": (
+            rollback,
+            ("--reason 'stakes look wrong'", "--to ensemble 2 --reason 'the last one that was right' --yes"),
+        ),
+        "history": (history, ("", "--decisions --limit 100 --json")),
+    },
+    "Maintenance": {
+        "doctor": (doctor, ("", "--json")),
+        "settings": (settings_table, ("", "--markdown")),
+    },
+}
+"""By topic of the help page, in the order a newcomer needs them: each command, and the arguments of its examples."""
 
 EPILOG = "\n".join(
     [
@@ -44,7 +100,7 @@ EPILOG = "\n".join(
         "cleverbetter import --results backtest_results.parquet --features ml_features.parquet",
         "cleverbetter up  ·  the web UIs, schedules and sensors",
         "",
-        "Each command says more, with examples: cleverbetter promote --help",
+        "Every command has its own help, with examples: cleverbetter promote --help",
         "",
         "[bold]Exit codes[/]",
         *(f"{code.value}  {meaning}" for code, meaning in MEANINGS.items()),
@@ -61,98 +117,11 @@ app = typer.Typer(
 )
 
 
-def _examples(*lines: str) -> str:
-    return "\n".join(["[bold]Examples[/]", *lines])
-
-
-app.command(rich_help_panel=START, epilog=_examples("cleverbetter demo", "cleverbetter demo --seed 3"))(demo)
-app.command(
-    rich_help_panel=START,
-    epilog=_examples("cleverbetter up", "cleverbetter up --detach", "cleverbetter up --port 3100 --no-mlflow"),
-)(up)
-app.command(
-    rich_help_panel=START,
-    epilog=_examples("cleverbetter api", "cleverbetter api --host 0.0.0.0 --port 8080"),
-)(api)
-app.command(rich_help_panel=START, epilog=_examples("cleverbetter down"))(down)
-app.command(rich_help_panel=START, epilog=_examples("cleverbetter status", "cleverbetter status --json"))(status)
-app.command(
-    "import",
-    rich_help_panel=ROWS,
-    epilog=_examples(
-        "cleverbetter import --results backtest_results.parquet --features ml_features.parquet",
-        "cleverbetter import --results new.csv.gz --json",
-    ),
-)(import_rows)
-app.command(
-    rich_help_panel=MODELS,
-    epilog=_examples(
-        "cleverbetter train ensemble",
-        "cleverbetter train ensemble --incremental",
-        "cleverbetter train classifier --as-of 2023-10 --set min_composite_score=0.5 --trials 50 --json",
-        "cleverbetter train ensemble --set decision_time=run_date --set params='{\"max_depth\": 3}'",
-    ),
-)(train)
-app.command(
-    rich_help_panel=MODELS,
-    epilog=_examples(
-        "cleverbetter tune ensemble", "cleverbetter tune ensemble --trials 200 --set timeout_seconds=3600"
-    ),
-)(tune)
-app.command(
-    rich_help_panel=MODELS,
-    epilog=_examples(
-        "cleverbetter backfill --from 2023-01 --to 2023-11",
-        "cleverbetter backfill --from 2023-01 --to 2023-11 --family ensemble --trials 20 --again",
-    ),
-)(backfill)
-app.command(
-    rich_help_panel=MODELS,
-    epilog=_examples("cleverbetter evaluate ensemble", "cleverbetter evaluate classifier --as-of 2023-10 --json"),
-)(results.evaluate)
-app.command(rich_help_panel=MODELS, epilog=_examples("cleverbetter compare", "cleverbetter compare --as-of 2023-11"))(
-    results.compare
-)
-app.command(rich_help_panel=CHAMPION, epilog=_examples("cleverbetter predict", "cleverbetter predict --json"))(
-    results.predict
-)
-app.add_typer(quarantine.app, name="quarantine", rich_help_panel=ROWS)
-app.command(
-    rich_help_panel=CHAMPION,
-    epilog=_examples(
-        "cleverbetter promote ensemble 3 --reason 'better calibrated in October'",
-        "cleverbetter promote classifier 7 --reason 'the ensemble cannot be trained today' --override-gate --yes",
-    ),
-)(promotion.promote)
-app.command(
-    rich_help_panel=CHAMPION,
-    epilog=_examples(
-        "cleverbetter rollback --reason 'stakes look wrong'",
-        "cleverbetter rollback --to ensemble 2 --reason 'the last one that was right' --yes",
-    ),
-)(promotion.rollback)
-app.command(
-    rich_help_panel=CHAMPION,
-    epilog=_examples("cleverbetter history", "cleverbetter history --decisions --limit 100 --json"),
-)(promotion.history)
-app.command(rich_help_panel=CARE, epilog=_examples("cleverbetter doctor", "cleverbetter doctor --json"))(doctor)
-app.command(
-    rich_help_panel=MODELS,
-    epilog=_examples(
-        "cleverbetter report --family ensemble --as-of 2023-10",
-        "cleverbetter report --kind comparison --output report.html",
-    ),
-)(report)
-app.command(
-    "simulate-retraining",
-    rich_help_panel=MODELS,
-    epilog=_examples("cleverbetter simulate-retraining --from 2022-01 --to 2023-11"),
-)(simulate_retraining)
-app.command(
-    "settings",
-    rich_help_panel=CARE,
-    epilog=_examples("cleverbetter settings", "cleverbetter settings --markdown"),
-)(settings_table.settings_table)
+for topic, commands in COMMANDS.items():
+    for name, (function, examples) in commands.items():
+        lines = (f"cleverbetter {name} {arguments}".rstrip() for arguments in examples)
+        app.command(name, rich_help_panel=topic, epilog="\n".join(["[bold]Examples[/]", *lines]))(function)
+app.add_typer(quarantine.app, name="quarantine", rich_help_panel="Rows")
 
 
 def _show_version(wanted: bool) -> None:
@@ -167,11 +136,11 @@ def options(
         bool, typer.Option("--version", help="Show the version.", is_eager=True, callback=_show_version)
     ] = False,
 ) -> None:
-    """What holds for every command."""
+    """Options of the program itself."""
 
 
 def main() -> None:
-    """Run the command line; how it ends is an `output.ExitCode`."""
+    """Run the command line; its exit code is an `output.ExitCode`."""
     try:
         app(prog_name="cleverbetter")
     except CleverBetterError as error:

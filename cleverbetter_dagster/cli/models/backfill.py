@@ -1,4 +1,4 @@
-"""`cleverbetter backfill`: models of past months, trained as they would have been then."""
+"""`cleverbetter backfill`: trains models of past months on what was known then."""
 
 import time
 from collections.abc import Sequence
@@ -14,132 +14,121 @@ from cleverbetter_dagster.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from cleverbetter_dagster.defs.launches import Launch
+    from cleverbetter_dagster.defs.requests import TrainingRequest
 
 
 @dataclass(frozen=True)
-class MonthDone:
-    """What became of one month; `told` says why it failed."""
+class MonthResult:
+    """What happened to one month; `message` says why it failed."""
 
     as_of: str
     outcome: Literal["done", "skipped", "failed"]
     families: tuple[str, ...] = ()
     run_id: str | None = None
-    told: str = ""
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What a backfill asks of every month. The options are those of `train`."""
-
-    families: tuple[str, ...]
-    options: tuple[str, ...]
-    trials: int | None
-    again: bool
-    quiet: bool
+    message: str = ""
 
 
 def backfill(
     first: Annotated[str, typer.Option("--from", metavar="YYYY-MM", help="First month (as_of).", show_default=False)],
     last: Annotated[str, typer.Option("--to", metavar="YYYY-MM", help="Last month (as_of).", show_default=False)],
     family: Annotated[
-        list[str] | None, typer.Option(help="Only this family; may be repeated.", show_default=False)
+        list[str] | None, typer.Option(help="Train only this family. May be repeated.", show_default=False)
     ] = None,
     options: Options = None,
     trials: Trials = None,
-    again: Annotated[bool, typer.Option("--again", help="Do months over that are done.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Train also the months that are done.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Train and judge every family as of each month of a range. Months done already are skipped, so it can go on.
+    """Train and judge every family as of each month of a range. Skips months that are done, so it can be repeated.
 
-    One run a month, oldest first; where all families take part, with their leaderboard. The walk-forward report then
-    shows what the months say together. The champion is left alone.
+    Each month is one run, the oldest first. If all families take part, it also makes the leaderboard. At the end comes
+    the walk-forward report over all months. The champion does not change.
     """
     from cleverbetter_dagster.cli.models.launch import run_job
     from cleverbetter_dagster.defs.launches import walk_forward
     from cleverbetter_dagster.learning.catalogue import FAMILIES, get_family
 
     settings, console = load_settings(), progress_console(quiet=as_json)
-    families = tuple(get_family(name).name for name in family or FAMILIES)
-    wanted = Wanted(families, tuple(options or ()), trials, again, as_json)
-    done: list[MonthDone] = []
-    for month in _months(settings, first, last, wanted):
+    families = [get_family(name).name for name in family or FAMILIES]
+    results = []
+    for month, requests in _requests(settings, (first, last), families, options or [], trials).items():
         console.print(f"[bold]{month}[/]")
-        done.append(_one(settings, month, wanted))
-    failed = [one for one in done if one.outcome == "failed"]
+        results.append(_train_month(settings, month, requests, again, as_json))
+    outcomes = [result.outcome for result in results]
     if as_json:
-        print_json(done)
+        print_json(results)
     else:
-        _show(done)
-    if failed:
+        table = plain_table("Backfill", ("as_of", "outcome", "families", "why"))
+        for result in results:
+            table.add_row(result.as_of, result.outcome, ", ".join(result.families), Text(result.message))
+        result_console().print(table)
+    if "failed" in outcomes:
         raise typer.Exit(ExitCode.FAILED)
-    if len(done) > 1 and any(one.outcome == "done" for one in done):
+    if len(outcomes) > 1 and "done" in outcomes:
         console.print("[bold]all months together[/]")
         run_job(settings, walk_forward(), quiet=as_json)
-        console.print("Read it: cleverbetter report --kind walk_forward", highlight=False)
+        console.print("Read the report: cleverbetter report --kind walk_forward", highlight=False)
 
 
-def _months(settings: Settings, first: str, last: str, wanted: Wanted) -> list[str]:
-    """The months of the range. What is wrong with it, or with the options, is said before anything runs."""
+def _requests(
+    settings: Settings, ends: tuple[str, str], families: Sequence[str], options: Sequence[str], trials: int | None
+) -> dict[str, list["TrainingRequest"]]:
+    """The requests of each month of the range. Refuses a wrong range or option before anything runs."""
     from cleverbetter_dagster.cli.models.training_runs import request_of
     from cleverbetter_dagster.dataset.as_of import month_keys
     from cleverbetter_dagster.errors import InvalidRequest, Problem
     from cleverbetter_dagster.services.ingest.loading import months_with_rows, this_month
 
     with_rows = months_with_rows(settings)
-    for family in wanted.families:
-        for month in (first, last):
-            request_of(family, month, wanted.options, wanted.trials).month(with_rows, this_month())
+    for family in families:
+        for month in ends:
+            request_of(family, month, options, trials).month(with_rows, this_month())
+    first, last = ends
     if first > last:
         raise InvalidRequest([Problem("--from", f"{first} is after --to {last}", "exchange them")])
-    return month_keys(first, last)
+    return {month: [request_of(name, month, options, trials) for name in families] for month in month_keys(first, last)}
 
 
-def _one(settings: Settings, month: str, wanted: Wanted) -> MonthDone:
+def _train_month(
+    settings: Settings, month: str, requests: Sequence["TrainingRequest"], again: bool, quiet: bool
+) -> MonthResult:
     from cleverbetter_dagster.cli.models.launch import RunFailed, run_job
 
-    missing, comparison = _missing(settings, month, wanted)
-    if not missing and not comparison:
-        return MonthDone(month, "skipped")
+    missing, compare = _missing(settings, month, requests, again)
+    if not missing and not compare:
+        return MonthResult(month, "skipped")
+    families = tuple(request.model_type for request in missing)
     try:
-        for launch in _launches(settings, month, wanted, missing, comparison):
-            run_id = run_job(settings, launch, quiet=wanted.quiet)
+        run_ids = [run_job(settings, one, quiet=quiet) for one in _launches(settings, month, missing, compare)]
     except RunFailed as error:
-        return MonthDone(month, "failed", missing, told=str(error))
-    return MonthDone(month, "done", missing, run_id)
+        return MonthResult(month, "failed", families, message=str(error))
+    return MonthResult(month, "done", families, run_ids[-1])
 
 
-def _missing(settings: Settings, month: str, wanted: Wanted) -> tuple[tuple[str, ...], bool]:
-    """The families to train as of the month, and whether to compare them all afterwards."""
+def _missing(
+    settings: Settings, month: str, requests: Sequence["TrainingRequest"], again: bool
+) -> tuple[list["TrainingRequest"], bool]:
+    """The requests that are not done, or all of them again; and whether to make the leaderboard after them."""
     from cleverbetter_dagster.dataset.as_of import AsOf
     from cleverbetter_dagster.learning.catalogue import FAMILIES
     from cleverbetter_dagster.services.stored_assets import COMPARISON, is_stored
 
     as_of = AsOf.parse(month)
-    missing = tuple(
-        family for family in wanted.families if wanted.again or not is_stored(settings, f"{family}_evaluation", as_of)
-    )
-    everybody = set(wanted.families) == set(FAMILIES)
-    return missing, everybody and (bool(missing) or not is_stored(settings, COMPARISON, as_of))
+    missing = [one for one in requests if again or not is_stored(settings, f"{one.model_type}_evaluation", as_of)]
+    has_all = {request.model_type for request in requests} == set(FAMILIES)
+    return missing, has_all and (bool(missing) or not is_stored(settings, COMPARISON, as_of))
 
 
 def _launches(
-    settings: Settings, month: str, wanted: Wanted, missing: tuple[str, ...], comparison: bool
+    settings: Settings, month: str, missing: Sequence["TrainingRequest"], compare: bool
 ) -> Sequence["Launch"]:
-    from cleverbetter_dagster.cli.models.training_runs import joined, request_of, runs_of
+    """One run for all families that are missing, and before it the run that loads rows, if any are not loaded."""
+    from cleverbetter_dagster.cli.models.training_runs import joined, runs_of
+    from cleverbetter_dagster.defs.jobs import RETRAIN
     from cleverbetter_dagster.defs.launches import Launch, job_id
     from cleverbetter_dagster.services.stored_assets import COMPARISON
 
     if not missing:
-        return [Launch("retrain", (COMPARISON,), (month, month), {}, {})]
-    planned = []
-    for family in missing:
-        request = request_of(family, month, wanted.options, wanted.trials)
-        planned.append(runs_of(settings, request, job_id(family, time.time())))
-    return [*planned[0][:-1], joined([runs[-1] for runs in planned], [COMPARISON] if comparison else [])]
-
-
-def _show(done: Sequence[MonthDone]) -> None:
-    table = plain_table("Backfill", ("as_of", "outcome", "families", "why"))
-    for one in done:
-        table.add_row(one.as_of, one.outcome, ", ".join(one.families), Text(one.told))
-    result_console().print(table)
+        return [Launch(RETRAIN, (COMPARISON,), (month, month), {}, {})]
+    runs = [runs_of(settings, request, job_id(request.model_type, time.time())) for request in missing]
+    return [*runs[0][:-1], joined([family_runs[-1] for family_runs in runs], [COMPARISON] if compare else [])]

@@ -1,7 +1,7 @@
-"""`cleverbetter train` and `tune`: one family as of one month, as a Dagster run of this process."""
+"""`cleverbetter train` and `tune`: one family as of one month, in Dagster runs of this process."""
 
 import time
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.text import Text
@@ -10,21 +10,23 @@ from cleverbetter_dagster.cli.options import AsJson, AsOfMonth, Family, Options,
 from cleverbetter_dagster.cli.output import plain_table, print_json, result_console
 from cleverbetter_dagster.settings import load_settings
 
-MOST_SHOWN = 12
+MAX_METRICS = 12
 
 
 def train(
     family: Family,
     as_of: AsOfMonth = None,
     options: Options = None,
-    search: Annotated[bool, typer.Option("--search", help="Search with the family's own number of trials.")] = False,
+    search: Annotated[
+        bool, typer.Option("--search", help="Search hyperparameters, with the family's number of trials.")
+    ] = False,
     trials: Trials = None,
     incremental: Annotated[
-        bool, typer.Option("--incremental", help="Go on from the newest version, with what it has not learned from.")
+        bool, typer.Option("--incremental", help="Update the newest version with the rows it has not learned from.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Train, judge and register one family as of one month. It becomes champion only by `promote` or by a job."""
+    """Train, judge and register one family as of one month. Only `promote` or a job makes the model champion."""
     from cleverbetter_dagster.cli.models.launch import run_job
     from cleverbetter_dagster.cli.models.training_runs import request_of, runs_of
     from cleverbetter_dagster.defs.launches import job_id
@@ -33,34 +35,30 @@ def train(
     settings = load_settings()
     training = "incremental" if incremental else "full"
     request = request_of(family, as_of, options or [], trials, hyperparameter_search=search, training=training)
-    job = job_id(request.model_type, time.time())
+    job, family = job_id(request.model_type, time.time()), request.model_type
     runs = runs_of(settings, request, job)
     run_id = [run_job(settings, launch, quiet=as_json) for launch in runs][-1]
-    found = recorded_by_run(settings, request.model_type, run_id)
-    version, metrics = (found.version, found.metrics) if found else (None, {})
+    recorded, month = recorded_by_run(settings, family, run_id), runs[-1].months[1]
+    version, metrics = (recorded.version, recorded.metrics) if recorded else (None, {})
     if as_json:
-        facts = {"job_id": job, "run_id": run_id, "model_type": request.model_type, "as_of": runs[-1].months[1]}
+        facts = {"job_id": job, "run_id": run_id, "model_type": family, "as_of": month}
         print_json({**facts, "model_version": version, "metrics": metrics})
         return
-    shown = result_console()
-    if found is None:
-        shown.print(f"Nothing was new since the newest {request.model_type}, which stands as it is.")
+    console = result_console()
+    if recorded is None:
+        console.print(f"No rows are new since the newest {family}; it stays as it is.")
         return
-    table = plain_table(f"{request.model_type} v{version} as of {runs[-1].months[1]}", ("on the test rows",), ("",))
-    for name, value in list(metrics.items())[:MOST_SHOWN]:
+    table = plain_table(f"{family} v{version} as of {month}", ("on the test rows",), ("",))
+    for name, value in list(metrics.items())[:MAX_METRICS]:
         table.add_row(name, f"{value:.4f}")
-    shown.print(table)
-    shown.print(f"With intervals and baselines: cleverbetter evaluate {family} --as-of {runs[-1].months[1]}")
+    console.print(table)
+    console.print(f"With intervals and baselines: cleverbetter evaluate {family} --as-of {month}")
 
 
 def tune(
-    family: Family,
-    as_of: AsOfMonth = None,
-    options: Options = None,
-    trials: Trials = None,
-    as_json: AsJson = False,
+    family: Family, as_of: AsOfMonth = None, options: Options = None, trials: Trials = None, as_json: AsJson = False
 ) -> None:
-    """Search a family's hyperparameters as of one month, and stop there: no model is trained on what is found."""
+    """Search a family's hyperparameters as of one month. Trains no model with them."""
     from cleverbetter_dagster.cli.models.launch import run_job
     from cleverbetter_dagster.cli.models.training_runs import request_of, runs_of, up_to_study
     from cleverbetter_dagster.dataset.as_of import AsOf
@@ -79,13 +77,7 @@ def tune(
         return
     table = plain_table(f"{study.family} as of {study.as_of}", ("hyperparameter",), ("value",))
     for name, value in study.params.items():
-        table.add_row(Text(name), Text(_short(value)))
-    shown = result_console()
-    shown.print(table)
-    shown.print(
-        f"Best of {study.trials} trials: mean AUC {study.mean_auc:.4f}, of the defaults {study.default_auc:.4f}"
-    )
-
-
-def _short(value: Any) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+        table.add_row(Text(name), Text(f"{value:.6g}" if isinstance(value, float) else str(value)))
+    console, aucs = result_console(), f"{study.mean_auc:.4f} (defaults: {study.default_auc:.4f})"
+    console.print(table)
+    console.print(f"Best of {study.trials} trials by mean AUC: {aucs}")

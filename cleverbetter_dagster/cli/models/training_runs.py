@@ -1,6 +1,6 @@
-"""What `train`, `tune` and `backfill` launch: the runs of a training request, whole, in part, or joined.
+"""The runs that `train`, `tune` and `backfill` launch: those of a training request, a part of them, or several joined.
 
-Slow to import, since requests know every family; the commands do it late.
+Slow to import, because requests know every family; the commands import it inside their functions.
 """
 
 import json
@@ -18,20 +18,20 @@ from cleverbetter_dagster.services.ingest.loading import months_with_rows, this_
 from cleverbetter_dagster.settings import Settings
 
 TUNING = "tuning"
-"""Role of a run that searches only: not among the training jobs of the REST API."""
+"""Role of a run that only searches: it is no training job of the REST API."""
 
 
 def request_of(
     family: str, as_of: str | None, options: Sequence[str], trials: int | None, **fields: Any
 ) -> TrainingRequest:
-    """The request that a command line makes.
+    """The training request of a command line.
 
     Args:
-        trials: settings to search among; None: as many as `fields` ask for, by default none.
+        trials: of the search; None: as `fields` say, by default no search.
         fields: further fields of the request.
 
     Raises:
-        InvalidRequest: with every option that is wrong, why, and what to do.
+        InvalidRequest: names every wrong option, why it is wrong, and what to do.
     """
     values = {"model_type": family, "as_of": as_of, "config": parse_options(options), **fields}
     if trials is not None:
@@ -43,7 +43,7 @@ def runs_of(settings: Settings, request: TrainingRequest, job_id: str) -> tuple[
     """The runs of a request in order, as the REST API queues them: rows never loaded first, then the training.
 
     Raises:
-        InvalidRequest: no rows as of its month, or that lies in the future.
+        InvalidRequest: there are no rows as of its month, or it is in the future.
     """
     months = months_with_rows(settings)
     request.month(months, this_month())
@@ -53,17 +53,17 @@ def runs_of(settings: Settings, request: TrainingRequest, job_id: str) -> tuple[
 
 
 def up_to_study(training: Launch, family: str) -> Launch:
-    """A training cut off after the study.
+    """The part of a training that ends with the study.
 
     Raises:
-        InvalidRequest: options of what comes after it were given.
+        InvalidRequest: it has options of later assets.
     """
-    kept = tuple(asset for asset in training.assets if asset not in (f"{family}_model", f"{family}_evaluation"))
+    assets = tuple(asset for asset in training.assets if asset not in (f"{family}_model", f"{family}_evaluation"))
     ops = training.run_config["ops"]
-    if stray := [name for asset, op in ops.items() if asset not in kept for name in op["config"]]:
+    if stray := [name for asset, op in ops.items() if asset not in assets for name in op["config"]]:
         remedy = "leave it out, or give it to `cleverbetter train`"
-        raise InvalidRequest([Problem(f"config.{name}", "no option of a study", remedy) for name in stray])
-    return replace(training, assets=kept, tags={**training.tags, ROLE_TAG: TUNING})
+        raise InvalidRequest([Problem(f"config.{name}", "is no option of a study", remedy) for name in stray])
+    return replace(training, assets=assets, tags={**training.tags, ROLE_TAG: TUNING})
 
 
 def joined(trainings: Sequence[Launch], more: Sequence[str] = ()) -> Launch:
@@ -88,7 +88,7 @@ def parse_options(options: Sequence[str]) -> dict[str, Any]:
 
 
 def _option(text: str) -> tuple[str, Any]:
-    """Name and value; a value that is no JSON is taken as text.
+    """Name and value; a value that is not JSON is a text.
 
     >>> _option("min_composite_score=0.5"), _option("decision_time=run_date")
     (('min_composite_score', 0.5), ('decision_time', 'run_date'))

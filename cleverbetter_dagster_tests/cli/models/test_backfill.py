@@ -1,17 +1,17 @@
-"""What a backfill finds to do in a month: what is missing, or all of it where it is to be done again."""
+"""What a backfill does in a month: what is missing, or everything with --again."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from cleverbetter_dagster.cli.models.backfill import Wanted, _launches, _missing
+from cleverbetter_dagster.cli.models.backfill import _launches, _missing
+from cleverbetter_dagster.defs.requests import TrainingRequest
 from cleverbetter_dagster.learning.catalogue import FAMILIES
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.artefacts import ArtefactStore
 
 MONTH = "2023-05"
-EVERYBODY = Wanted(tuple(FAMILIES), (), None, again=False, quiet=True)
+REQUESTS = {family: TrainingRequest(model_type=family, as_of=MONTH) for family in FAMILIES}
 
 
 @pytest.fixture
@@ -25,22 +25,27 @@ def settings(tmp_path: Path) -> Settings:
     return settings
 
 
-def test_what_is_there_is_skipped_unless_it_is_to_be_done_again(settings: Settings) -> None:
-    others = tuple(family for family in FAMILIES if family != "ensemble")
-    assert _missing(settings, MONTH, EVERYBODY) == (others, True)
-    assert _missing(settings, "2023-04", EVERYBODY) == ((), False)
-    assert _missing(settings, "2023-04", replace(EVERYBODY, again=True)) == (tuple(FAMILIES), True)
+def missing(settings: Settings, month: str, *families: str, again: bool = False) -> tuple[list[str], bool]:
+    requests = [REQUESTS[family] for family in families or FAMILIES]
+    absent, compare = _missing(settings, month, requests, again)
+    return [request.model_type for request in absent], compare
+
+
+def test_a_month_that_is_done_is_skipped_unless_again(settings: Settings) -> None:
+    others = [family for family in FAMILIES if family != "ensemble"]
+    assert missing(settings, MONTH) == (others, True)
+    assert missing(settings, "2023-04") == ([], False)
+    assert missing(settings, "2023-04", again=True) == (list(FAMILIES), True)
 
 
 def test_a_part_of_the_families_gets_no_leaderboard(settings: Settings) -> None:
-    assert _missing(settings, MONTH, replace(EVERYBODY, families=("ensemble",))) == ((), False)
-    assert _missing(settings, MONTH, replace(EVERYBODY, families=("classifier",))) == (("classifier",), False)
+    assert missing(settings, MONTH, "ensemble") == ([], False)
+    assert missing(settings, MONTH, "classifier") == (["classifier"], False)
 
 
-def test_where_all_are_judged_only_the_leaderboard_is_made(settings: Settings) -> None:
+def test_only_the_leaderboard_is_made_if_all_are_judged(settings: Settings) -> None:
     for family in FAMILIES:
         ArtefactStore(settings.artefacts_base).write_text(f"{family}_evaluation/{MONTH}.parquet", "there")
-    missing, comparison = _missing(settings, MONTH, EVERYBODY)
-    assert (missing, comparison) == ((), True)
-    (launch,) = _launches(settings, MONTH, EVERYBODY, missing, comparison)
+    assert missing(settings, MONTH) == ([], True)
+    (launch,) = _launches(settings, MONTH, [], compare=True)
     assert (launch.assets, launch.months) == (("model_comparison",), (MONTH, MONTH))

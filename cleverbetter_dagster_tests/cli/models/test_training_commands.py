@@ -170,7 +170,7 @@ def test_an_incremental_training_goes_on_from_the_version_before_and_says_when_n
     again = place.run(*update)
     assert (again.returncode, again.stdout.strip()) == (
         0,
-        "Nothing was new since the newest ensemble, which stands as it is.",
+        "No rows are new since the newest ensemble; it stays as it is.",
     )
     assert len(Registry(place.settings).list_versions("ensemble")) == version.version
 
@@ -338,7 +338,7 @@ def test_backfill_does_what_is_missing_goes_on_after_a_failure_and_does_nothing_
     failed = place.run(*few)
     assert failed.returncode == 1
     assert json.loads(failed.stdout)[0]["outcome"] == "failed"
-    assert "examples" in json.loads(failed.stdout)[0]["told"]
+    assert "examples" in json.loads(failed.stdout)[0]["message"]
     months = ("backfill", "--from", "2022-07", "--to", "2022-08", "--family", "ensemble", "--json", *QUICK)
     done = json.loads(place.run(*months, "--set", "min_examples=300").stdout)
     assert [(one["as_of"], one["outcome"]) for one in done] == [("2022-07", "done"), ("2022-08", "done")]
