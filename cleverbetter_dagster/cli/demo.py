@@ -119,7 +119,8 @@ def _results(settings: Settings, month: str) -> dict[str, Any]:
 
 def show_results(settings: Settings, month: str, console: Console) -> None:
     """The closing tables: leaderboard, decision, ten largest stakes, where to look next."""
-    from cleverbetter_dagster.cli.models.evaluate import compare, predict
+    from cleverbetter_dagster.cli.champion.predict import predict
+    from cleverbetter_dagster.cli.models.evaluate import compare
     from cleverbetter_dagster.services.records import ChampionRecord
 
     decision = ChampionRecord.model_validate(_results(settings, month)["decision"])

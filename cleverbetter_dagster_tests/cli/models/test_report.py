@@ -1,4 +1,4 @@
-"""`cleverbetter report`: exported, opened, or told how to make it."""
+"""`cleverbetter report` writes a report, opens it, or says how to make it."""
 
 import json
 import webbrowser
@@ -42,7 +42,7 @@ def test_the_newest_is_exported_unless_a_month_is_named(kept: Settings, tmp_path
     assert target.read_text(encoding="utf-8") == "<p>comparison 2023-10 é</p>"
 
 
-def test_a_program_is_told_the_file_and_no_browser_is_opened(
+def test_json_names_the_file_and_opens_no_browser(
     kept: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(webbrowser, "open", lambda _: pytest.fail("opened"))
@@ -65,9 +65,9 @@ def test_it_opens_in_the_browser_or_says_where_it_is(
     assert ("opened" in told) == has_browser
 
 
-def test_a_report_that_was_never_made_is_told_with_the_command_that_makes_it(kept: Settings) -> None:
+def test_a_missing_report_is_named_with_the_command_for_it(kept: Settings) -> None:
     with pytest.raises(
-        DataError, match=r"there are those of 2023-09, 2023-10\. Make it with: .*ensemble_report.*2022-01"
+        DataError, match=r"there are reports of 2023-09, 2023-10\. Make it with: .*ensemble_report.*2022-01"
     ):
         find_report(kept, "ensemble", "2022-01")
     with pytest.raises(DataError, match=r"no report on walk_forward\. .*--select walk_forward_report$"):
