@@ -63,12 +63,12 @@ class Family(abc.ABC):
 
     @abc.abstractmethod
     def fit(self, train: Examples, validation: Examples, params: Params, seed: int, threads: int) -> FittedModel:
-        """Learn from `train` and the later `validation`; what each is used for is the family's to say.
+        """Learn from `train` and the later `validation`; the family decides what it uses each for.
 
         Args:
             train: examples whose labels were known when `validation` begins.
-            validation: later examples, for stopping early, calibrating and the like; may be learned from.
-            params: hyperparameters; what is left out takes its default.
+            validation: later examples, for early stopping, calibration and the like; may be learned from.
+            params: hyperparameters; those left out take their defaults.
             seed: the only source of randomness: equal arguments give equal models, bit by bit.
             threads: threads the fit may use, >= 1.
 
@@ -82,14 +82,13 @@ class Family(abc.ABC):
         """Learn from new rows, at a small part of what fitting costs; hyperparameters and features stay.
 
         The calibrator and the meta-learner are refitted only on rows the old model never saw (`unseen`), as `model`
-        scored them. Earlier rows of `new`, which arrived late, are learned from and judge nothing.
+        scored them. Rows of `new` that arrived late are learned from, but used to refit neither.
 
         Args:
             model: of this family; stays as it is.
             new: labelled rows `model` has not learned from, in any number and of any class.
             past: labelled rows it has learned from, to rehearse; may be empty.
-            seed: as in `fit`.
-            threads: as in `fit`.
+            seed, threads: as in `fit`.
 
         Raises:
             LearningError: as `require_update`.
@@ -97,7 +96,7 @@ class Family(abc.ABC):
 
 
 def require_update(kind: type[Fitted], model: FittedModel, new: Examples, past: Examples) -> Fitted:
-    """The model to be updated, as one of its family's kind; an update that could not mean anything is refused.
+    """The model to be updated, as one of its family's type; an update that makes no sense is refused.
 
     Raises:
         LearningError: the model is of another family or of other features than the new rows; there are no new
@@ -110,11 +109,11 @@ def require_update(kind: type[Fitted], model: FittedModel, new: Examples, past: 
         )
     if not len(new):
         raise LearningError("0 new examples to learn from: pass at least 1, or keep the model as it is.")
-    given, known = set(new.X.columns), set(model.feature_names)
-    if given != known:
+    columns, known = set(new.X.columns), set(model.feature_names)
+    if columns != known:
         raise LearningError(
-            f"The model learned from {len(known)} features, the new rows have {len(given)}; only the rows have "
-            f"{_listed(given - known)}, only the model has {_listed(known - given)}. Train in full: a feature can "
+            f"The model learned from {len(known)} features, the new rows have {len(columns)}; only the rows have "
+            f"{_listed(columns - known)}, only the model has {_listed(known - columns)}. Train in full: a feature can "
             "be neither added to a model nor taken from it."
         )
     both = set(new.ids) & set(past.ids)
@@ -137,7 +136,7 @@ def latest_label(*parts: Examples) -> pd.Timestamp:
 
 
 def require_order(train: Examples, validation: Examples) -> None:
-    """Refuse parts from which a family would learn what it could not have known.
+    """Refuse parts from which a family would learn what was not known yet.
 
     Raises:
         LearningError: a part is empty, or a label of `train` became known after `validation` began.
@@ -152,6 +151,20 @@ def require_order(train: Examples, validation: Examples) -> None:
         raise LearningError(
             f"A label of train was known at {known}, after validation began at {start}: "
             "purge such rows (dataset.splits does)."
+        )
+
+
+def require_both_classes(y: np.ndarray) -> None:
+    """Refuse labels no classifier can learn from.
+
+    Raises:
+        LearningError: there are none, or all are of one class.
+    """
+    classes = np.unique(y)
+    if len(classes) < 2:
+        raise LearningError(
+            f"{len(y)} labels to fit on, of classes {classes.tolist()}: a classifier needs both 0 and 1. "
+            "Load more history, or move the return threshold."
         )
 
 

@@ -21,7 +21,7 @@ from cleverbetter_dagster.dataset.schema import METHOD, STRATEGY
 from cleverbetter_dagster.dataset.splits import Partition
 from cleverbetter_dagster.evaluation.intervals.bootstrap import BlockBootstrap, Interval
 from cleverbetter_dagster.evaluation.intervals.month_statistics import auc_statistic
-from cleverbetter_dagster.learning.ensemble.base_learners import LogisticLearner, fit_base_learners
+from cleverbetter_dagster.learning.ensemble.base_learners import LogisticLearner, fit_base_learners, learner_seeds
 from cleverbetter_dagster.learning.ensemble.family import FittedEnsemble
 from cleverbetter_dagster.learning.ensemble.params import EnsembleParams
 from cleverbetter_dagster.learning.model import feature_matrix
@@ -64,7 +64,9 @@ def _of_others(known: Examples, test: Examples, model: FittedEnsemble, params: E
     found = np.empty(len(test))
     for one in np.unique(month):
         others, rows = known.take(np.flatnonzero(month_known != one)), np.flatnonzero(month == one)
-        learners = fit_base_learners(feature_matrix(others.X, model.feature_names), others.y, params, 0, 1)
+        learners = fit_base_learners(
+            feature_matrix(others.X, model.feature_names), others.y, params, learner_seeds(0), 1
+        )
         found[rows] = replace(model, learners=learners).predict_proba(test.take(rows).X)[:, 1]
     return found
 

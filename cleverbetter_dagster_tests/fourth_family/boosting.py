@@ -13,7 +13,6 @@ from cleverbetter_dagster.learning.calibration import Calibrator, fit_calibrator
 from cleverbetter_dagster.learning.ensemble.base_learners import (
     LightGBMLearner,
     base_probabilities,
-    require_both_classes,
     shares_of_features,
     updated_base_learners,
     weigh_base_learners,
@@ -23,6 +22,7 @@ from cleverbetter_dagster.learning.family import (
     Family,
     checked_params,
     latest_label,
+    require_both_classes,
     require_order,
     require_update,
     unseen,

@@ -57,9 +57,3 @@ def test_a_baseline_answers_with_probabilities_as_scikit_learn_lays_them_out(nam
 def test_a_baseline_is_calibrated_on_the_rows_it_was_fitted_to(name, past):
     probability = BASELINES[name].fit(past).predict_proba(past.X)[:, 1]
     assert probability.mean() == pytest.approx(past.y.mean(), abs=0.01)
-
-
-@pytest.mark.parametrize("name", BASELINES)
-def test_a_name_is_the_key(name):
-    assert BASELINES[name].name == name
-    assert BASELINES[name].title

@@ -75,10 +75,10 @@ def test_forward_predictions_depend_on_nothing_known_later(partition, share):
     honest, altered = (
         predict_forward(examples, EnsembleParams(**PARAMS), 0, 1) for examples in (train, Examples(frame))
     )
-    np.testing.assert_array_equal(honest.positions, altered.positions)
-    available = (train.decision_time <= moment).to_numpy()[honest.positions]
+    np.testing.assert_array_equal(honest[0], altered[0])
+    available = (train.decision_time <= moment).to_numpy()[honest[0]]
     assert available.any()
-    np.testing.assert_array_equal(honest.probabilities[available], altered.probabilities[available])
+    np.testing.assert_array_equal(honest[1][available], altered[1][available])
 
 
 def test_altered_validation_outcomes_change_the_calibrator_but_not_the_meta_learner(partition):
@@ -189,7 +189,7 @@ def test_the_calibrator_sees_exactly_the_validation_rows_and_those_come_after_th
     monkeypatch.setattr(ensemble.ShrunkLogistic, "fit", spy_meta)
     Ensemble().fit(partition.train, partition.validation, PARAMS, 0, 1)
     labels = dict(seen[:2])
-    expected = predict_forward(partition.train, EnsembleParams(**PARAMS), 0, 1).positions
+    expected = predict_forward(partition.train, EnsembleParams(**PARAMS), 0, 1)[0]
     np.testing.assert_array_equal(labels["meta"], partition.train.y[expected])
     np.testing.assert_array_equal(labels["calibrator"], partition.validation.y)
     assert partition.train.label_time.max() <= partition.validation.decision_time.min()

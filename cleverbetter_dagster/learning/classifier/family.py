@@ -1,25 +1,25 @@
 """The classifier family: a network with several heads, stopped in time and calibrated on later rows.
 
-What sees what, with validation later than train and cut in two halves, `stopping` and `calibration`; every label
+What each step sees. Validation is later than train and cut in two halves, `stopping` and `calibration`; every label
 of a part is known before the next part begins:
 
-    step                     fitted on                       watches or predicts
+    step                     fitted on                       stops by or is predicted by
     1 encoder                train                           -
     2 network                train                           stopping: the epoch to stop at, the learning rates
     3 calibrator             calibration                     predicted by step 2
     4 final encoder          all of train and validation     -
     5 final network          all of train and validation     nothing: repeats the epochs and rates of step 2
 
-An update begins with these, and goes on with new rows:
+An update starts from these and adds new rows:
 
     step                     takes in                                    its rows were predicted by
     6 calibrator             unseen rows, for as many of its oldest      step 5, before the update
     7 network                all new rows, and a sample of past ones     -
 
-Unseen rows are those decided when all that the model knows was known. The encoder stays, and so do the batch
-norms' statistics. A prediction is steps 4, 5 and 3. The calibrator's rows are later than all that the network which
-predicted them had seen, and no row is ever judged by weights that saw its label. The loss weighs the rarer class;
-log-odds are shifted back by that weight, so that even the raw score is a probability.
+A prediction takes steps 4, 5 and 3, in this order. Unseen rows were decided when every label the model knows was known.
+The encoder and the batch norms' statistics stay. The calibrator's rows are later than all rows of the network that
+predicted them, and no row is judged by weights that saw its label. The loss weighs the rarer class; log-odds are
+shifted back by that weight, so that even the raw score is a probability.
 """
 
 from dataclasses import dataclass, replace
@@ -35,16 +35,15 @@ from cleverbetter_dagster.learning.calibration import Calibrator, fit_calibrator
 from cleverbetter_dagster.learning.classifier.network import InputEncoder, Network, Rows
 from cleverbetter_dagster.learning.classifier.params import NetworkParams
 from cleverbetter_dagster.learning.classifier.training import (
-    Trained,
     fine_tuned_network,
     train_by_schedule,
     train_early_stopping,
 )
-from cleverbetter_dagster.learning.ensemble.base_learners import require_both_classes
 from cleverbetter_dagster.learning.family import (
     Family,
     checked_params,
     latest_label,
+    require_both_classes,
     require_order,
     require_update,
     unseen,
@@ -63,9 +62,8 @@ class FittedClassifier(FittedModel):
     """A fitted classifier. `score` is the heads' mean probability before calibration.
 
     Attributes:
-        memory: rows to rehearse, features as they came: float[<= REPLAY_ROWS, features] and their labels.
-        importance: float[features], shares.
-        facts: what `report` says beyond the calibrator.
+        memory: rows to rehearse, features not encoded: float[<= REPLAY_ROWS, features] and their labels.
+        facts: the part of `report` that an update leaves as it is.
     """
 
     family = "classifier"
@@ -76,7 +74,6 @@ class FittedClassifier(FittedModel):
     network: Network
     calibrator: Calibrator
     memory: Rows
-    importance: np.ndarray
     facts: Report
     known_until: pd.Timestamp
     updated_rows: int = 0
@@ -90,9 +87,16 @@ class FittedClassifier(FittedModel):
     def feature_importance(self) -> pd.Series:
         """Mean absolute effect of a feature's deviation from its mean on the log-odds, to first order.
 
-        Gradient times deviation, summed over the inputs that stem from the feature, on the remembered rows.
+        Gradient times deviation on the remembered rows, summed over the inputs that stem from the feature, so that
+        opposite effects cancel.
         """
-        return pd.Series(self.importance, index=list(self.feature_names))
+        belongs = self.encoder.feature_of[:, None] == np.arange(len(self.feature_names))
+        with threadpool_limits(1):
+            effects = self.network.contributions(self.encoder.encode(self.memory.values)) @ belongs
+        shares = np.abs(effects).mean(axis=0)
+        total = shares.sum()
+        shares = shares / total if total > 0 else np.full(len(shares), 1 / len(shares))
+        return pd.Series(shares, index=list(self.feature_names))
 
     def report(self) -> Report:
         return {
@@ -104,7 +108,7 @@ class FittedClassifier(FittedModel):
 
 
 class Classifier(Family):
-    """The family `classifier`; see the module for what each of its parts is allowed to see."""
+    """The family `classifier`; the module's table says what each part may see."""
 
     name = "classifier"
     title = "Calibrated network"
@@ -125,7 +129,7 @@ class Classifier(Family):
             "depth": trial.suggest_int("depth", 1, 3),
         }
 
-    def fit(self, train: Examples, validation: Examples, params: Params, seed: int, threads: int) -> FittedClassifier:  # noqa: ARG002 - see network_training
+    def fit(self, train: Examples, validation: Examples, params: Params, seed: int, threads: int) -> FittedClassifier:  # noqa: ARG002 - torch keeps to one
         """Fit the five steps of the module's table, on one thread whatever `threads` allows.
 
         Raises:
@@ -150,25 +154,21 @@ class Classifier(Family):
         final = InputEncoder.fit(everything.values, chosen.bins)
         network = train_by_schedule(_encoded(final, everything), past.rates, chosen, seed)
         memory = everything.sample(REPLAY_ROWS, np.random.default_rng(seed))
-        return FittedClassifier(
-            feature_names=names,
-            params=chosen,
-            encoder=final,
-            network=network,
-            calibrator=calibrator,
-            memory=memory,
-            importance=_importance(final, network, memory),
-            facts=_facts(past, len(stopping)),
-            known_until=latest_label(train, validation),
-        )
+        facts: Report = {
+            "epochs": past.epochs,
+            "best_epoch": len(past.rates),
+            "last_learning_rate": past.rates[-1] if past.rates else 0.0,
+            "stopping_log_loss": past.stopping_loss,
+            "stopping_rows": len(stopping),
+            "prior_shift": past.network.prior_shift,
+        }
+        known_until = latest_label(train, validation)
+        return FittedClassifier(names, chosen, final, network, calibrator, memory, facts, known_until)
 
-    def update(self, model: FittedModel, new: Examples, past: Examples, seed: int, threads: int) -> FittedClassifier:  # noqa: ARG002 - see network_training
+    def update(self, model: FittedModel, new: Examples, past: Examples, seed: int, threads: int) -> FittedClassifier:  # noqa: ARG002 - torch keeps to one
         """Take the last two steps of the module's table, at a fraction of the learning rate.
 
-        As many rows as the model remembers are rehearsed, drawn from `past`, or where that is empty from its memory.
-
-        Raises:
-            LearningError: as `Family.update`.
+        It rehearses as many rows as the model remembers, drawn from `past`, or from its memory if `past` is empty.
         """
         before, rng = require_update(FittedClassifier, model, new, past), np.random.default_rng(seed)
         names, judging = before.feature_names, unseen(before, new)
@@ -178,13 +178,11 @@ class Classifier(Family):
         score = before.network.head_probabilities(scored.values).mean(axis=1)
         rehearsed = fresh.joined(learned.sample(REPLAY_ROWS, rng))
         network = fine_tuned_network(before.network, _encoded(before.encoder, rehearsed), before.params, seed)
-        memory = fresh.joined(learned).sample(REPLAY_ROWS, rng)
         return replace(
             before,
             network=network,
             calibrator=before.calibrator.updated(score, scored.y),
-            memory=memory,
-            importance=_importance(before.encoder, network, memory),
+            memory=fresh.joined(learned).sample(REPLAY_ROWS, rng),
             known_until=max(before.known_until, latest_label(new)),
             updated_rows=before.updated_rows + len(new),
         )
@@ -192,24 +190,3 @@ class Classifier(Family):
 
 def _encoded(encoder: InputEncoder, rows: Rows) -> Rows:
     return Rows(encoder.encode(rows.values), rows.y)
-
-
-def _importance(encoder: InputEncoder, network: Network, rows: Rows) -> np.ndarray:
-    """Shares of the features: what their inputs contribute together, so that opposite effects cancel."""
-    belongs = encoder.feature_of[:, None] == np.arange(len(encoder.median))
-    with threadpool_limits(1):
-        effects = network.contributions(encoder.encode(rows.values)) @ belongs
-    shares = np.abs(effects).mean(axis=0)
-    total = shares.sum()
-    return shares / total if total > 0 else np.full(len(shares), 1 / len(shares))
-
-
-def _facts(past: Trained, stopping_rows: int) -> Report:
-    return {
-        "epochs": past.epochs,
-        "best_epoch": len(past.rates),
-        "last_learning_rate": past.rates[-1] if past.rates else 0.0,
-        "stopping_log_loss": past.stopping_loss,
-        "stopping_rows": stopping_rows,
-        "prior_shift": past.network.prior_shift,
-    }

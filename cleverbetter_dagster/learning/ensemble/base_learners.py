@@ -1,15 +1,16 @@
 """The ensemble's base learners: four unlike ways to a raw probability, each deterministic by seed.
 
-Every learner takes NaN, preprocesses inside its own fit, and answers each row by itself with the same bits
-wherever the row stands: no sums whose order depends on threads, no matrix products whose rounding depends on
-the position.
+Every learner takes NaN and preprocesses inside its own fit. The bits of a row's probability depend on that row alone:
+no sum depends on the order of threads, no matrix product on the row's position.
 
-After `weigh`, a fitted learner knows how much evidence its parts rest on, and `updated` adds rows to it without
-looking at the earlier ones: trees keep their splits and move their leaves, the linear model moves its weights.
+After `weigh`, a fitted learner knows how much evidence its parts rest on, and `updated` adds rows to it without the
+earlier ones: trees keep their splits and move their leaves, the linear model moves its weights. Neither library does
+that: `warm_start` and LightGBM's `refit` forget how much the earlier rows weigh.
 """
 
+import abc
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Self
 
 import numpy as np
@@ -22,7 +23,6 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, RobustScaler
 from threadpoolctl import threadpool_limits
 
-from cleverbetter_dagster.errors import LearningError
 from cleverbetter_dagster.learning.ensemble.leaf_evidence import (
     forest_with,
     histogram_index,
@@ -33,13 +33,40 @@ from cleverbetter_dagster.learning.ensemble.leaf_evidence import (
     lightgbm_with,
 )
 from cleverbetter_dagster.learning.ensemble.params import BaseParams
+from cleverbetter_dagster.learning.family import require_both_classes
 from cleverbetter_dagster.learning.shrunk_logistic import curvature, take_in
 
 OUTLIER_CLIP = 5.0
 """Interquartile ranges from the median beyond which a scaled feature says no more to a linear model."""
 
 
-class ForestLearner:
+class BaseLearner(abc.ABC):
+    """A classifier of rows float64[n, features], NaN where missing, with labels 0 or 1, [n]."""
+
+    @abc.abstractmethod
+    def __init__(self, params: BaseParams, seed: int, threads: int) -> None: ...
+
+    @abc.abstractmethod
+    def fit(self, X: np.ndarray, y: np.ndarray) -> None:
+        """Learn from rows."""
+
+    def weigh(self, X: np.ndarray, y: np.ndarray) -> None:  # noqa: B027 - most have nothing to do
+        """Prepare for `updated`, with the rows just fitted on."""
+
+    @abc.abstractmethod
+    def updated(self, X: np.ndarray, y: np.ndarray) -> Self:
+        """A copy that has learned from further rows."""
+
+    @abc.abstractmethod
+    def probability(self, X: np.ndarray) -> np.ndarray:
+        """Raw P(y = 1) of each row, [n]."""
+
+    def importance(self) -> np.ndarray | None:
+        """Weight of each feature, >= 0; None if the learner cannot tell."""
+        return None
+
+
+class ForestLearner(BaseLearner):
     """Extremely randomised trees on small samples with large leaves: cheap, smooth, unlike the boosters."""
 
     def __init__(self, params: BaseParams, seed: int, threads: int) -> None:
@@ -58,9 +85,6 @@ class ForestLearner:
         # Threads would add up the trees' votes in the order they finish, and round differently each time.
         self.model.n_jobs = 1
 
-    def weigh(self, X: np.ndarray, y: np.ndarray) -> None:
-        """Nothing to do: a forest's leaves know how many rows they hold."""
-
     def updated(self, X: np.ndarray, y: np.ndarray) -> Self:
         fresh = copy.copy(self)
         fresh.model = forest_with(self.model, X, y)
@@ -73,7 +97,7 @@ class ForestLearner:
         return self.model.feature_importances_
 
 
-class HistogramLearner:
+class HistogramLearner(BaseLearner):
     """scikit-learn's histogram gradient boosting: every split draws its own share of the features."""
 
     def __init__(self, params: BaseParams, seed: int, threads: int) -> None:  # noqa: ARG002 - see fit_base_learners
@@ -107,11 +131,8 @@ class HistogramLearner:
     def probability(self, X: np.ndarray) -> np.ndarray:
         return self.model.predict_proba(X[:, self.measured])[:, 1]
 
-    def importance(self) -> np.ndarray | None:
-        return None
 
-
-class LightGBMLearner:
+class LightGBMLearner(BaseLearner):
     """LightGBM: leaf-wise trees on bagged rows and a share of the features."""
 
     def __init__(self, params: BaseParams, seed: int, threads: int) -> None:
@@ -154,7 +175,7 @@ class LightGBMLearner:
         return self.booster.feature_importance("gain")
 
 
-class LogisticLearner:
+class LogisticLearner(BaseLearner):
     """Ridge logistic regression on imputed, robustly scaled and clipped features."""
 
     def __init__(self, params: BaseParams, seed: int, threads: int) -> None:  # noqa: ARG002 - nothing random here
@@ -188,9 +209,7 @@ class LogisticLearner:
         return np.abs(self.model.coef_[0])
 
 
-BaseLearner = ForestLearner | HistogramLearner | LightGBMLearner | LogisticLearner
-
-BASE_LEARNERS: Mapping[str, Callable[[BaseParams, int, int], BaseLearner]] = {
+BASE_LEARNERS: Mapping[str, type[BaseLearner]] = {
     "forest": ForestLearner,
     "histogram": HistogramLearner,
     "lightgbm": LightGBMLearner,
@@ -198,30 +217,22 @@ BASE_LEARNERS: Mapping[str, Callable[[BaseParams, int, int], BaseLearner]] = {
 }
 
 
-def require_both_classes(y: np.ndarray) -> None:
-    """Refuse labels no classifier can learn from.
-
-    Raises:
-        LearningError: there are none, or all are of one class.
-    """
-    classes = np.unique(y)
-    if len(classes) < 2:
-        raise LearningError(
-            f"{len(y)} labels to fit on, of classes {classes.tolist()}: a classifier needs both 0 and 1. "
-            "Load more history, or move the return threshold."
-        )
+def learner_seeds(seed: int) -> dict[str, int]:
+    """A seed of its own for every base learner."""
+    seeds = np.random.SeedSequence(seed).generate_state(len(BASE_LEARNERS)) % 2**31
+    return dict(zip(BASE_LEARNERS, map(int, seeds), strict=True))
 
 
 def fit_base_learners(
-    X: np.ndarray, y: np.ndarray, params: BaseParams, seed: int, threads: int
+    X: np.ndarray, y: np.ndarray, params: BaseParams, seeds: Mapping[str, int], threads: int
 ) -> dict[str, BaseLearner]:
-    """Fit every base learner to the same rows.
+    """Fit base learners to the same rows.
 
     Args:
         X: float64[n, features], NaN where missing.
         y: labels 0 or 1, [n].
         params: hyperparameters.
-        seed: each learner draws its own seed from it.
+        seeds: by name of the learner: which to fit.
         threads: most threads any of them uses. Histogram boosting takes what the OpenMP pool has, so the pool
             is limited; BLAS keeps to one, which rounds the same everywhere.
 
@@ -229,11 +240,7 @@ def fit_base_learners(
         LearningError: the labels are all of one class.
     """
     require_both_classes(y)
-    seeds = np.random.SeedSequence(seed).generate_state(len(BASE_LEARNERS)) % 2**31
-    learners = {
-        name: make(params, int(own_seed), threads)
-        for (name, make), own_seed in zip(BASE_LEARNERS.items(), seeds, strict=True)
-    }
+    learners = {name: BASE_LEARNERS[name](params, seed, threads) for name, seed in seeds.items()}
     with threadpool_limits({"openmp": threads, "blas": 1}):
         for learner in learners.values():
             learner.fit(X, y)
@@ -248,10 +255,7 @@ def weigh_base_learners(learners: Mapping[str, BaseLearner], X: np.ndarray, y: n
 
 
 def updated_base_learners(learners: Mapping[str, BaseLearner], X: np.ndarray, y: np.ndarray) -> dict[str, BaseLearner]:
-    """The learners after further rows, of whatever classes; those given stay as they are.
-
-    On one thread: there is too little to do for more.
-    """
+    """The learners after further rows, of any classes, on one thread; `learners` stay as they are."""
     with threadpool_limits(1):
         return {name: learner.updated(X, y) for name, learner in learners.items()}
 

@@ -1,6 +1,6 @@
 """The ensemble family: temporal stacking of unlike base learners, calibrated on later rows.
 
-What sees what, with validation later than train and every label known before the rows it helps to judge:
+What each step sees. Validation is later than train, and every label is known before the rows it helps to judge:
 
     step                     fitted on                                       its rows were predicted by
     1 forward folds          base learners: known before the fold            -
@@ -9,16 +9,16 @@ What sees what, with validation later than train and every label known before th
     4 calibrator             validation                                      steps 3 and 2
     5 final base learners    all of train and validation                     -
 
-A prediction is step 5, then 2, then 4. An update begins with these, and goes on with new rows:
+A prediction takes steps 5, 2 and 4, in this order. An update starts from these and adds new rows:
 
     step                     takes in                                        its rows were predicted by
     6 calibrator             unseen rows, for as many of its oldest          steps 5 and 2, before the update
     7 meta-learner           unseen rows                                     step 5, before the update
     8 base learners          all new rows                                    -
 
-Unseen rows are those decided when all that the model knows was known. No row is ever predicted by a learner that
-saw its label, and the calibrator's rows are all later than those the scores it maps were learned from. Nothing is
-scaled, imputed or binned outside a step; an update keeps scaling, imputing and splits as they are.
+Unseen rows were decided when every label the model knows was known. No row is predicted by a learner that saw its
+label, and the calibrator's rows are later than the rows behind the scores it maps. Nothing is scaled, imputed or binned
+outside a step; an update keeps scaling, imputing and splits.
 """
 
 from collections.abc import Mapping
@@ -37,6 +37,7 @@ from cleverbetter_dagster.learning.ensemble.base_learners import (
     BaseLearner,
     base_probabilities,
     fit_base_learners,
+    learner_seeds,
     shares_of_features,
     updated_base_learners,
     weigh_base_learners,
@@ -57,14 +58,6 @@ from cleverbetter_dagster.learning.shrunk_logistic import ShrunkLogistic, log_od
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
-
-
-@dataclass(frozen=True)
-class OutOfFold:
-    """Predictions made forward in time: `positions` of the rows predicted, and their float[n, learners]."""
-
-    positions: np.ndarray
-    probabilities: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,9 +84,9 @@ class FittedEnsemble(FittedModel):
         return shares_of_features(self.learners, self.meta.weights, self.feature_names)
 
     def report(self) -> Report:
-        weights = dict(zip(self.learners, self.meta.weights, strict=True))
+        weights = zip(self.learners, self.meta.weights, strict=True)
         return {
-            **{f"meta_weight_{name}": weight for name, weight in weights.items()},
+            **{f"meta_weight_{name}": weight for name, weight in weights},
             "meta_intercept": self.meta.intercept,
             "meta_rows": self.meta_rows,
             "updated_rows": self.updated_rows,
@@ -103,7 +96,7 @@ class FittedEnsemble(FittedModel):
 
 
 class Ensemble(Family):
-    """The family `ensemble`; see the module for what each of its parts is allowed to see."""
+    """The family `ensemble`; the module's table says what each part may see."""
 
     name = "ensemble"
     title = "Stacked ensemble"
@@ -133,38 +126,24 @@ class Ensemble(Family):
         }
 
     def fit(self, train: Examples, validation: Examples, params: Params, seed: int, threads: int) -> FittedEnsemble:
-        """Fit the five steps of the module's table.
-
-        Raises:
-            LearningError: as `Family.fit`; also where the labels before a fold are of one class.
-            NotEnoughRows: train holds fewer than two distinct decision times.
-        """
+        """Fit the five steps of the module's table; raises as `Family.fit` and `predict_forward`."""
         chosen = checked_params(EnsembleParams, params, self.name)
         require_order(train, validation)
-        names = tuple(train.X.columns)
+        names, seeds = tuple(train.X.columns), learner_seeds(seed)
         known, later = feature_matrix(train.X, names), feature_matrix(validation.X, names)
-        oof = predict_forward(train, chosen, seed, threads)
-        meta = ShrunkLogistic.fit(
-            log_odds(oof.probabilities),
-            train.y[oof.positions],
-            guess=[1 / len(BASE_LEARNERS)] * len(BASE_LEARNERS),
-            penalty=chosen.meta_penalty,
-        )
-        past = fit_base_learners(known, train.y, chosen, seed, threads)
+        predicted, opinions = predict_forward(train, chosen, seed, threads)
+        plain_mean = [1 / len(BASE_LEARNERS)] * len(BASE_LEARNERS)
+        meta = ShrunkLogistic.fit(log_odds(opinions), train.y[predicted], plain_mean, chosen.meta_penalty)
+        past = fit_base_learners(known, train.y, chosen, seeds, threads)
         score = meta.probability(log_odds(base_probabilities(past, later)))
         calibrator = fit_calibrator(score, validation.y)
         everything, labels = np.vstack([known, later]), np.concatenate([train.y, validation.y])
-        final = fit_base_learners(everything, labels, chosen, seed, threads)
+        final = fit_base_learners(everything, labels, chosen, seeds, threads)
         weigh_base_learners(final, everything, labels)
-        known_until = latest_label(train, validation)
-        return FittedEnsemble(names, final, meta, calibrator, len(oof.positions), known_until)
+        return FittedEnsemble(names, final, meta, calibrator, len(predicted), latest_label(train, validation))
 
     def update(self, model: FittedModel, new: Examples, past: Examples, seed: int, threads: int) -> FittedEnsemble:  # noqa: ARG002 - nothing is drawn, and one thread suffices
-        """Take the last three steps of the module's table; the past is not looked at again.
-
-        Raises:
-            LearningError: as `Family.update`.
-        """
+        """Take the last three steps of the module's table; the past is not read again."""
         before = require_update(FittedEnsemble, model, new, past)
         values, y, judging = feature_matrix(new.X, before.feature_names), new.y, unseen(before, new)
         meta, calibrator = before.meta, before.calibrator
@@ -183,11 +162,16 @@ class Ensemble(Family):
         )
 
 
-def predict_forward(examples: Examples, params: EnsembleParams, seed: int, threads: int) -> OutOfFold:
+def predict_forward(
+    examples: Examples, params: EnsembleParams, seed: int, threads: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Predict examples by base learners fitted, fold by fold, on what was known when the fold began.
 
-    The first block of time is only ever fitted on, so its rows have no prediction. Where the rows have too
-    few distinct decision times for `params.n_folds`, there are as many folds as can be.
+    There are `params.n_folds` folds, or as many as the distinct decision times allow. The first block of time is only
+    fitted on, so its rows have no prediction.
+
+    Returns:
+        Positions of the predicted rows, [n], and the learners' probabilities, float[n, learners].
 
     Raises:
         NotEnoughRows: fewer than two distinct decision times.
@@ -198,6 +182,6 @@ def predict_forward(examples: Examples, params: EnsembleParams, seed: int, threa
     folds = temporal_folds(examples.decision_time, examples.label_time, n_folds)
     parts = []
     for fit, score in folds:
-        learners = fit_base_learners(values[fit], examples.y[fit], params, seed, threads)
+        learners = fit_base_learners(values[fit], examples.y[fit], params, learner_seeds(seed), threads)
         parts.append(base_probabilities(learners, values[score]))
-    return OutOfFold(np.concatenate([score for _, score in folds]), np.vstack(parts))
+    return np.concatenate([score for _, score in folds]), np.vstack(parts)

@@ -1,10 +1,10 @@
-"""Cheap trials of the ensemble: its members are fitted once a fold, and only what a trial changed is fitted again.
+"""Cheap trials of the ensemble: each member is fitted once a fold, and again only if a trial changed it.
 
 A full fit of the ensemble fits every member five times a fold. Here a member is fitted once a fold, on all of
 the fold's past, and the meta-learner of a fold is fitted on the members' predictions of the folds before it.
 Further:
 
-- forest and logistic members are kept, with their own hyperparameters rounded to a coarse grid, so that most
+- forest and logistic members are cached, with their own hyperparameters rounded to a coarse grid, so that most
   trials find theirs fitted already;
 - the two boosters share their hyperparameters, so LightGBM stands for both; it is binned once a fold;
 - boosting stops early, and one number of rounds for all folds is chosen from the curves.
@@ -18,9 +18,9 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from cleverbetter_dagster.dataset.examples import Examples
-from cleverbetter_dagster.learning.ensemble.base_learners import BASE_LEARNERS, LightGBMLearner, require_both_classes
+from cleverbetter_dagster.learning.ensemble.base_learners import BASE_LEARNERS, LightGBMLearner
 from cleverbetter_dagster.learning.ensemble.params import EnsembleParams
-from cleverbetter_dagster.learning.family import checked_params
+from cleverbetter_dagster.learning.family import checked_params, require_both_classes
 from cleverbetter_dagster.learning.model import Params, feature_matrix
 from cleverbetter_dagster.learning.scoring.scorer import (
     MEASURES,
@@ -42,23 +42,23 @@ if TYPE_CHECKING:
 PATIENCE_ROUNDS = 30
 ROUNDS = "n_estimators"
 
-KEPT: Mapping[str, Mapping[str, float]] = {
+CACHED: Mapping[str, Mapping[str, float]] = {
     "forest": {"forest_leaf_rows": 2, "feature_fraction": 2, "forest_trees": 2, "forest_sample": 2},
     "logistic": {"logistic_c": 4},
 }
 """Members fitted once for many trials: their hyperparameters, each with the ratio between the points of its grid."""
 
-Predictions = tuple[np.ndarray, np.ndarray]
+Predictions = tuple[np.ndarray, ...]
 """Probabilities of the scored rows and of the rows fitted on."""
 
 
 class StackScorer:
-    """Scores settings of the ensemble; keeps what it fitted.
+    """Scores settings of the ensemble, and caches what it fitted.
 
     Args:
         examples: train and validation together.
         spec: folds, embargo, metric, seed and threads.
-        anchor: a point the coarse grids go through: the defaults, or what was fixed by hand.
+        anchor: a point the coarse grids go through: the defaults, or the values fixed by hand.
     """
 
     tuned_inside = frozenset({ROUNDS})
@@ -69,7 +69,7 @@ class StackScorer:
         self.folds = scoring_folds(examples, spec)
         for fit, _ in self.folds:
             require_both_classes(self.y[fit])
-        self.kept: dict[tuple[str, int, EnsembleParams], Predictions] = {}
+        self.cache: dict[tuple[str, int, EnsembleParams], Predictions] = {}
         self.binned: dict[int, tuple[lightgbm.Dataset, lightgbm.Dataset]] = {}
 
     def score(self, params: Params, ranges: Ranges = NO_RANGES, on_fold: OnFold = never_prune) -> FoldScores:
@@ -93,16 +93,16 @@ class StackScorer:
         return scores_of(folds, {ROUNDS: rounds} if fewest else {})
 
     def _boost(self, number: int, params: EnsembleParams, fewest: int | None) -> tuple["lightgbm.Booster", np.ndarray]:
-        """LightGBM on a fold, and its log loss on the scored rows after each round; given `fewest`, it stops early."""
+        """LightGBM on a fold, and its log loss on the scored rows after each round; with `fewest`, it stops early."""
         import lightgbm
 
         if number not in self.binned:
             self.binned[number] = self._bin(number)
         fitted, scored = self.binned[number]
         losses: dict[str, dict[str, list[float]]] = {}
-        watchers = [lightgbm.record_evaluation(losses)]
+        callbacks = [lightgbm.record_evaluation(losses)]
         if fewest:
-            watchers.append(lightgbm.early_stopping(max(PATIENCE_ROUNDS, fewest), verbose=False))
+            callbacks.append(lightgbm.early_stopping(max(PATIENCE_ROUNDS, fewest), verbose=False))
         # Kept as it was trained: otherwise the trees after the fold's own best round are thrown away.
         booster = lightgbm.train(
             boosting_params(params, self.spec),
@@ -111,7 +111,7 @@ class StackScorer:
             [scored],
             ["fold"],
             keep_training_booster=True,
-            callbacks=watchers,
+            callbacks=callbacks,
         )
         return booster, np.array(losses["fold"]["binary_logloss"])
 
@@ -119,66 +119,63 @@ class StackScorer:
         import lightgbm
 
         fit, score = self.folds[number]
-        # The smallest leaf differs from trial to trial, so no feature may be dropped on its account.
-        how = {**boosting_params(self.anchor, self.spec), "feature_pre_filter": False}
-        fitted = lightgbm.Dataset(self.values[fit], self.y[fit], params=how).construct()
-        return fitted, fitted.create_valid(self.values[score], self.y[score], params=how).construct()
+        params = boosting_params(self.anchor, self.spec)
+        fitted = lightgbm.Dataset(self.values[fit], self.y[fit], params=params).construct()
+        return fitted, fitted.create_valid(self.values[score], self.y[score], params=params).construct()
 
     def _blend(
         self, params: EnsembleParams, boosters: list["lightgbm.Booster"], rounds: int
     ) -> list[tuple[ShrunkLogistic, np.ndarray]]:
-        """Of each fold boosted so far: a meta-learner of the ones before it, and its probability of the scored rows."""
+        """For each fold boosted so far: a meta-learner of the folds before, and its probability of the scored rows."""
         blended: list[tuple[ShrunkLogistic, np.ndarray]] = []
         opinions: list[np.ndarray] = []
         for number, booster in enumerate(boosters):
             fit, score = self.folds[number]
             meta = self._meta(opinions, fit, params)
             boosted = _boosted(booster, self.values[score], rounds)
-            opinions.append(_log_odds([*(scored for scored, _ in self._kept(number, params)), boosted]))
+            opinions.append(_log_odds([*(scored for scored, _ in self._cached(number, params)), boosted]))
             blended.append((meta, meta.probability(opinions[-1])))
         return blended
 
     def _scored(self, params: EnsembleParams, boosters: list["lightgbm.Booster"], rounds: int) -> list[OneFold]:
-        """All folds as they are scored, rows fitted on included: those cost most to predict, and do not prune."""
-        found: list[OneFold] = []
+        """All folds with the rows fitted on, which cost most to predict and do not prune."""
+        folds: list[OneFold] = []
         for number, (meta, probability) in enumerate(self._blend(params, boosters, rounds)):
             fit, score = self.folds[number]
             boosted = _boosted(boosters[number], self.values[fit], rounds)
-            fitted = _log_odds([*(own for _, own in self._kept(number, params)), boosted])
-            found.append(OneFold(self.y[score], probability, self.y[fit], meta.probability(fitted)))
-        return found
+            fitted = _log_odds([*(own for _, own in self._cached(number, params)), boosted])
+            folds.append(OneFold(self.y[score], probability, self.y[fit], meta.probability(fitted)))
+        return folds
 
     def _so_far(self, params: EnsembleParams, boosters: list["lightgbm.Booster"], rounds: int) -> float:
         """Mean of the study's metric over the folds boosted so far."""
-        blended = self._blend(params, boosters, rounds)
-        measure = MEASURES[self.spec.metric]
-        return float(np.mean([measure(self.y[self.folds[n][1]], found) for n, (_, found) in enumerate(blended)]))
+        measure, blended = MEASURES[self.spec.metric], self._blend(params, boosters, rounds)
+        outcomes = [self.y[score] for _, score in self.folds]
+        return float(np.mean([measure(y, probability) for y, (_, probability) in zip(outcomes, blended, strict=False)]))
 
     def _meta(self, opinions: list[np.ndarray], known: np.ndarray, params: EnsembleParams) -> ShrunkLogistic:
         """Fitted on earlier folds' predictions of rows whose labels were `known` when the fold starts."""
-        members = len(KEPT) + 1
+        members = len(CACHED) + 1
         rows = np.concatenate([np.empty(0, int), *(score for _, score in self.folds[: len(opinions)])])
         seen = np.isin(rows, known)
         stacked = np.vstack([np.empty((0, members)), *opinions])[seen]
         return ShrunkLogistic.fit(stacked, self.y[rows[seen]], [1 / members] * members, params.meta_penalty)
 
-    def _kept(self, number: int, params: EnsembleParams) -> list[Predictions]:
-        """What the members of `KEPT` say on a fold, each fitted unless it is known."""
-        return [self._known(name, number, params) for name in KEPT]
-
-    def _known(self, name: str, number: int, params: EnsembleParams) -> Predictions:
-        own = self.anchor.model_copy(
-            update={key: coarse(getattr(params, key), getattr(self.anchor, key), by) for key, by in KEPT[name].items()}
-        )
-        if (name, number, own) not in self.kept:
-            fit, score = self.folds[number]
-            learner = BASE_LEARNERS[name](own, self.spec.seed, self.spec.threads)
-            learner.fit(self.values[fit], self.y[fit])
-            self.kept[name, number, own] = (
-                learner.probability(self.values[score]),
-                learner.probability(self.values[fit]),
-            )
-        return self.kept[name, number, own]
+    def _cached(self, number: int, params: EnsembleParams) -> list[Predictions]:
+        """What the members of `CACHED` predict on a fold, each fitted unless it is in the cache."""
+        fit, score = self.folds[number]
+        predictions: list[Predictions] = []
+        for name, grid in CACHED.items():
+            coarse_values = {
+                key: coarse(getattr(params, key), getattr(self.anchor, key), ratio) for key, ratio in grid.items()
+            }
+            own = self.anchor.model_copy(update=coarse_values)
+            if (name, number, own) not in self.cache:
+                learner = BASE_LEARNERS[name](own, self.spec.seed, self.spec.threads)
+                learner.fit(self.values[fit], self.y[fit])
+                self.cache[name, number, own] = tuple(learner.probability(self.values[rows]) for rows in (score, fit))
+            predictions.append(self.cache[name, number, own])
+        return predictions
 
 
 def _boosted(booster: "lightgbm.Booster", values: np.ndarray, rounds: int) -> np.ndarray:
@@ -190,11 +187,14 @@ def _log_odds(members: list[np.ndarray]) -> np.ndarray:
 
 
 def boosting_params(params: EnsembleParams, spec: StudySpec) -> dict[str, Any]:
-    """The parameters of `LightGBMLearner` as LightGBM's own training takes them; rounds are not among them."""
+    """The parameters of `LightGBMLearner` as LightGBM's own training takes them; rounds are not among them.
+
+    The smallest leaf differs from trial to trial, so no feature may be dropped on its account (`feature_pre_filter`).
+    """
     model = LightGBMLearner(params, spec.seed, spec.threads).model.get_params()
     unused = {"n_estimators", "class_weight", "importance_type"}
-    given = {name: value for name, value in model.items() if value is not None and name not in unused}
-    return {**given, "objective": "binary", "feature_pre_filter": False}
+    used = {name: value for name, value in model.items() if value is not None and name not in unused}
+    return {**used, "objective": "binary", "feature_pre_filter": False}
 
 
 def coarse(value: float, anchor: float, ratio: float) -> float:

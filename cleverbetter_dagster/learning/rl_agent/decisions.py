@@ -1,4 +1,4 @@
-"""What a betting agent decides about: rows in order of time, each with what is known then and what comes after."""
+"""What a betting agent decides: rows in order of time, each with what is known then and the return that follows."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -32,11 +32,10 @@ class Decisions:
     """Rows to be decided, in order of time: n rows of t decision times.
 
     Attributes:
-        time: decision time of each row, ascending; [n] of any kind that can be ordered.
+        time: decision time of each row, ascending; [n] of any type that can be ordered.
         features: what the agent sees of each row, finite, of the order of 1; float32[n, k].
-        mean: expected return of the window after it; float[n].
-        variance: of that return, >= 0; float[n].
-        next_roi: what the window did return, known when the decision is settled; float[n].
+        mean, variance: of the return of the next window, as expected; float[n].
+        next_roi: the return that followed, known when the decision is settled; float[n].
 
     Raises:
         InvalidInput: lengths differ, a value is not finite, or the times do not ascend.

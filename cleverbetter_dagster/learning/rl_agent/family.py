@@ -1,6 +1,6 @@
 """The family `rl_agent`: a calibrated probability, and an agent that says how much of its Kelly stake to place.
 
-What sees what, with validation later than train:
+What each step sees. Validation is later than train:
 
     step                            fitted or trained on                 judged or calibrated on
     1 probability, fold by fold     labels of train before the fold      folds before the fold
@@ -9,8 +9,8 @@ What sees what, with validation later than train:
     4 choice of one agent           -                                    validation, as predicted by train alone
     5 probability for later rows    train and validation                 validation, as predicted by train alone
 
-An update begins with these, and goes on with new rows, of which the unseen are those decided when all that the model
-knows was known:
+An update starts from these and adds new rows. Of them, the unseen ones were decided when every label the model knows
+was known:
 
     step                            takes in                             judged or calibrated on
     6 probability                   all new rows                         unseen rows, for as many of the oldest
@@ -19,10 +19,10 @@ knows was known:
     8 choice of one agent           -                                    the newest rows, unseen ones included, as
                                                                          predicted before; as many times as in step 4
 
-An agent that is worth no more than doing nothing in step 4 is not used: it then stakes nothing. When a row is
-scored, the agent sees it as its first decision, with the neutral own state: nothing won, lost or committed yet. That
-keeps rows independent of each other. What it says is `kelly_share`; whoever stakes the rows of one decision time
-together gives it to `betting.staking.allocate`, as step 4 does.
+An agent that is worth no more than doing nothing in step 4 is not used: the model then stakes nothing. To score a row,
+the agent sees it as its first decision, with nothing won, lost or staked yet, so that rows stay independent of each
+other. Its output is `kelly_share`; `betting.staking.allocate` makes stakes of it for the rows of one decision time
+together, as in step 4.
 """
 
 from dataclasses import dataclass, replace
@@ -101,7 +101,7 @@ class FittedRlAgent(FittedModel):
         return {**prediction_columns(probability, common_score(opinions), opinions), KELLY_SHARE: shares}
 
     def agent_shares(self, X: pd.DataFrame) -> pd.DataFrame:
-        """`kelly_share` by every agent, chosen or not: one column per seed; 0 from an agent worth nothing."""
+        """`kelly_share` of every agent, chosen or not, one column a seed; 0 from an agent worth nothing."""
         values = feature_matrix(X, self.feature_names)
         probability = self.predict_frame(X)[PROBABILITY].to_numpy()
         shares = {f"seed {agent.seed}": self._shares(agent, values, probability) for agent in self.agents}
@@ -118,15 +118,15 @@ class FittedRlAgent(FittedModel):
         return shares_of_features(learners, [1.0] * len(learners), self.feature_names)
 
     def report(self) -> Report:
-        worths = [agent.worth for agent in self.agents] or [0.0]
+        worths, chosen = [agent.worth for agent in self.agents] or [0.0], self.chosen
         return {
             "agents": len(self.agents),
             "agent_worth_best": max(worths),
             "agent_worth_median": float(np.median(worths)),
             "agent_worth_worst": min(worths),
-            "agent_stakes": "nothing" if self.chosen is None else "chosen agent",
-            "agent_seed": -1 if self.chosen is None else self.chosen.seed,
-            "agent_steps_trained": 0 if self.chosen is None else self.chosen.steps_trained,
+            "agent_stakes": "chosen agent" if chosen else "nothing",
+            "agent_seed": chosen.seed if chosen else -1,
+            "agent_steps_trained": chosen.steps_trained if chosen else 0,
             "played_rows": len(self.played),
             "judged_rows": len(self.judged),
             "updated_rows": self.updated_rows,
@@ -136,7 +136,7 @@ class FittedRlAgent(FittedModel):
 
 
 class RlAgent(Family):
-    """The family `rl_agent`; see the module for what each of its parts is allowed to see."""
+    """The family `rl_agent`; the module's table says what each part may see."""
 
     name = "rl_agent"
     title = "Reinforcement-learning staker"
@@ -164,37 +164,18 @@ class RlAgent(Family):
         }
 
     def fit(self, train: Examples, validation: Examples, params: Params, seed: int, threads: int) -> FittedRlAgent:
-        """Fit the five steps of the module's table.
-
-        Raises:
-            LearningError: as `Family.fit`; also where the labels before a fold are of one class.
-            NotEnoughRows: train holds fewer than two distinct decision times.
-        """
+        """Fit the five steps of the module's table; raises as `Family.fit` and `learn_forward`."""
         chosen = checked_params(RlAgentParams, params, self.name)
         require_order(train, validation)
         names = tuple(train.X.columns)
         earlier, later, forecast = learn_forward(train, validation, chosen, seed, threads)
         features = AgentFeatures.fit(feature_matrix(earlier.examples.X, names), names, chosen.staking)
         played, judged = features.decisions(earlier), features.decisions(later)
-        agents = train_agents(played, judged, chosen, seed)
-        return FittedRlAgent(
-            names,
-            chosen,
-            forecast,
-            features,
-            played,
-            judged,
-            agents,
-            best_agent(agents),
-            latest_label(train, validation),
-        )
+        agents, known_until = train_agents(played, judged, chosen, seed), latest_label(train, validation)
+        return FittedRlAgent(names, chosen, forecast, features, played, judged, agents, best_agent(agents), known_until)
 
     def update(self, model: FittedModel, new: Examples, past: Examples, seed: int, threads: int) -> FittedRlAgent:  # noqa: ARG002 - one thread suffices
-        """Take the last three steps of the module's table; what the agents rehearse is in the model, not in `past`.
-
-        Raises:
-            LearningError: as `Family.update`.
-        """
+        """Take the last three steps of the module's table; what the agents rehearse is in the model, not in `past`."""
         before = require_update(FittedRlAgent, model, new, past)
         with threadpool_limits(1):
             return self._updated(before, new, seed)

@@ -1,7 +1,7 @@
 """The calibrated probability an agent is given: two unlike base learners in equal parts, always forward in time.
 
-A row may be predicted only by learners and calibrators fitted on labels known before it. So the rows of train are
-predicted fold by fold, validation by what train teaches, and what comes after by what both teach.
+A row is predicted only by learners and calibrators fitted on labels known before it: the rows of train fold by fold,
+validation by models of train, and later rows by models of both.
 """
 
 from collections.abc import Mapping
@@ -10,16 +10,14 @@ from typing import Self
 
 import numpy as np
 from scipy.special import expit
-from threadpoolctl import threadpool_limits
 
 from cleverbetter_dagster.dataset.examples import Examples, pooled
 from cleverbetter_dagster.dataset.splits import temporal_folds
 from cleverbetter_dagster.learning.calibration import Calibrator, fit_calibrator
 from cleverbetter_dagster.learning.ensemble.base_learners import (
-    BASE_LEARNERS,
     BaseLearner,
     base_probabilities,
-    require_both_classes,
+    fit_base_learners,
     updated_base_learners,
     weigh_base_learners,
 )
@@ -50,8 +48,8 @@ class ForwardProbability:
 
         Args:
             values: features of the rows, float[n, k]; y: their labels, [n].
-            judging: positions of those decided later than all that was learned from, in order of time: as the learners
-                forecast them so far, they take the place of the calibrator's oldest rows.
+            judging: positions, in order of time, of those decided when every label learned from was known. Scored by
+                the learners so far, they replace the calibrator's oldest rows.
         """
         score = common_score(self.opinions(values[judging])) if len(judging) else np.empty(0)
         calibrator = self.calibrator.updated(score, y[judging])
@@ -60,7 +58,7 @@ class ForwardProbability:
 
 @dataclass(frozen=True, eq=False)
 class ForwardView:
-    """Examples, each with the probability that was to be had when it was decided, float[n]."""
+    """Examples, each with the probability that models of its past give, float[n]."""
 
     examples: Examples
     probability: np.ndarray
@@ -74,7 +72,7 @@ def common_score(opinions: np.ndarray) -> np.ndarray:
 def learn_forward(
     train: Examples, validation: Examples, spec: RlAgentParams, seed: int, threads: int
 ) -> tuple[ForwardView, ForwardView, ForwardProbability]:
-    """Train and validation as they looked at the time, and the probability for what comes next.
+    """Train and validation with the probabilities of their time, and the model for later rows.
 
     Raises:
         NotEnoughRows: fewer than two distinct decision times in train.
@@ -82,41 +80,31 @@ def learn_forward(
     """
     names = tuple(train.X.columns)
     earlier, calibrator = _view_of_train(train, spec, seed, threads)
-    past = fit_learners(train, spec, seed, threads)
+    past = _fit_learners(train, spec, seed, threads)
     score = common_score(base_probabilities(past, feature_matrix(validation.X, names)))
     later = ForwardView(validation, calibrator.probability(score))
     both = pooled(train, validation)
-    learners = fit_learners(both, spec, seed, threads)
+    learners = _fit_learners(both, spec, seed, threads)
     weigh_base_learners(learners, feature_matrix(both.X, names), both.y)
     return earlier, later, ForwardProbability(learners, fit_calibrator(score, validation.y))
 
 
-def fit_learners(examples: Examples, spec: RlAgentParams, seed: int, threads: int) -> dict[str, BaseLearner]:
-    """The learners, fitted to the same examples.
-
-    Raises:
-        LearningError: the labels are all of one class.
-    """
-    require_both_classes(examples.y)
-    learners = {name: BASE_LEARNERS[name](spec.learners, seed, threads) for name in LEARNERS}
+def _fit_learners(examples: Examples, spec: RlAgentParams, seed: int, threads: int) -> dict[str, BaseLearner]:
     values = feature_matrix(examples.X, tuple(examples.X.columns))
-    with threadpool_limits({"openmp": threads, "blas": 1}):
-        for learner in learners.values():
-            learner.fit(values, examples.y)
-    return learners
+    return fit_base_learners(values, examples.y, spec.learners, dict.fromkeys(LEARNERS, seed), threads)
 
 
 def _view_of_train(train: Examples, spec: RlAgentParams, seed: int, threads: int) -> tuple[ForwardView, Calibrator]:
-    """Train as it looked at the time, and the calibrator that all its predictions teach.
+    """Train with the probabilities of its time, and a calibrator fitted on all of them.
 
-    The first of `n_folds` + 1 blocks of time is only learned from, so its rows have no view.
+    The first of `n_folds` + 1 blocks of time is only learned from, so its rows have no probability.
     """
     n_folds = max(min(spec.n_folds, train.decision_time.nunique() - 1), 1)
     values = feature_matrix(train.X, tuple(train.X.columns))
     seen = np.empty(0, dtype=np.int64)
     score, probability = np.empty(0), np.empty(0)
     for fit, fold in temporal_folds(train.decision_time, train.label_time, n_folds):
-        learners = fit_learners(train.take(fit), spec, seed, threads)
+        learners = _fit_learners(train.take(fit), spec, seed, threads)
         raw = common_score(base_probabilities(learners, values[fold]))
         known = np.isin(seen, fit)
         calibrator = fit_calibrator(score[known], train.y[seen[known]])

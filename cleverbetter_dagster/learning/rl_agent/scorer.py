@@ -1,13 +1,11 @@
-"""Cheap trials of the staker: what does not depend on the setting is learned once a fold, and fewer agents play less.
+"""Cheap trials of the agents: the probability is learned once a fold, and fewer agents play fewer steps.
 
-Searched are hyperparameters of the agents; the probability they are given stays, and with it every score of
-probabilities. So a setting is told from another by `growth` alone: by `auc`, `brier` or `log_loss` all are equal, the
-defaults win, and no agent is trained.
+A trial changes the agents only. The probability they are given stays, so all trials have equal scores of
+probabilities. Only `growth` tells settings apart: by `auc`, `brier` or `log_loss` the defaults win, and no agent is
+trained.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -50,12 +48,12 @@ class AgentFold:
 
 
 class AgentScorer:
-    """Scores settings of the staker.
+    """Scores settings of the agents.
 
     Args:
         examples: train and validation together.
         spec: folds, embargo, metric, seed and threads.
-        anchor: the setting whose probability all trials are given: the defaults, or what was fixed by hand.
+        anchor: the setting that gives all trials their probability: the defaults, or the values fixed by hand.
 
     Raises:
         NotEnoughRows, LearningError: as `scoring_folds` and `learn_forward`.
@@ -71,17 +69,14 @@ class AgentScorer:
     def score(self, params: Params, ranges: Ranges = NO_RANGES, on_fold: OnFold = never_prune) -> FoldScores:  # noqa: ARG002
         """As `Scorer.score`."""
         trial = _shortened(checked_params(RlAgentParams, params, "rl_agent"))
-        growth: list[float] = []
+        growth: tuple[float, ...] = ()
         for number, fold in enumerate(self.folds):
-            growth.append(self._growth(fold, trial) if self.spec.metric == "growth" else 0.0)
-            scores = self._scores(growth)
+            if self.spec.metric == "growth":
+                growth = (*growth, self._growth(fold, trial))
+            scores = replace(scores_of([one.probability for one in self.folds[: number + 1]]), growth=growth)
             if number < len(self.folds) - 1:
                 on_fold(number, scores.mean(self.spec.metric))
         return scores
-
-    def _scores(self, growth: list[float]) -> FoldScores:
-        scores = scores_of([fold.probability for fold in self.folds[: len(growth)]])
-        return replace(scores, growth=tuple(growth)) if self.spec.metric == "growth" else scores
 
     def _growth(self, fold: AgentFold, spec: RlAgentParams) -> float:
         """Log growth per decision time on the fold's own rows: the mean over agents chosen by the rows before."""
@@ -108,8 +103,5 @@ class AgentScorer:
 
 def _shortened(params: RlAgentParams) -> RlAgentParams:
     """What a trial trains of a setting."""
-    shorter: Mapping[str, Any] = {
-        "agents": min(params.agents, TRIAL_AGENTS),
-        "total_steps": max(round(TRIAL_SHARE * params.total_steps), 1),
-    }
-    return params.model_copy(update=shorter)
+    steps = max(round(TRIAL_SHARE * params.total_steps), 1)
+    return params.model_copy(update={"agents": min(params.agents, TRIAL_AGENTS), "total_steps": steps})

@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from stable_baselines3 import PPO
 
 REFRESHED_SHARE = 1 / 16
-"""Share of `total_steps` that an agent plays when it goes on with newer rows; at least one rollout."""
+"""Share of `total_steps` that an agent plays when it is trained further; at least one rollout."""
 
 REFRESHED_RATE = 0.4
 """Its learning rate then, as a share of the first: at the full rate a network forgets what it knew."""
 
 WIDER = 4
-"""How many times as many environments it plays then, for as many fewer steps: each step costs about the same."""
+"""It then plays so many times as many environments, for as many fewer steps: each step costs about the same."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,46 +51,40 @@ def agent_seeds(agents: int, seed: int | Sequence[int]) -> list[int]:
 
 
 def train_agents(played: Decisions, judged: Decisions, spec: RlAgentParams, seed: int) -> tuple[Agent, ...]:
-    """Train every agent on `played`; of each, the checkpoint that is worth most on `judged`.
-
-    Args:
-        played: what the environments are made of.
-        judged: later rows.
-        spec: how to train.
-        seed: every agent draws its own from it.
+    """Train every agent on `played`; of each, take the checkpoint that is worth most on the later rows `judged`.
 
     Returns:
-        One agent per seed, in order of `agent_seeds`; none where there is nothing to play or to judge by.
+        One agent per seed, in order of `agent_seeds`; none without rows to play or to judge by.
     """
     if not len(played) or not len(judged):
         return ()
-    found = []
+    agents = []
     for own in agent_seeds(spec.agents, seed):
         candidates = checkpoints(played, spec, own)
-        found.append(_worthiest([Agent(policy, own, n, worth_of(policy, judged, spec)) for n, policy in candidates]))
-    return tuple(found)
+        agents.append(_worthiest([Agent(policy, own, n, worth_of(policy, judged, spec)) for n, policy in candidates]))
+    return tuple(agents)
 
 
 def refresh_agents(
     agents: Sequence[Agent], played: Decisions, judged: Decisions, spec: RlAgentParams, seed: int
 ) -> tuple[Agent, ...]:
-    """Let every agent go on, gently, in environments made of older and newer rows; of each, what is worth most by now.
+    """Train every agent a little further on older and newer rows; of each, take what is worth most on `judged`.
 
-    An agent as it was is a candidate too, so on rows nobody has played going on never makes it worth less. Of equals
-    the one that went on is taken: months of gentle steps add up.
+    The agent as it was is a candidate too, so it never becomes worth less there. Of equals the one that went on is
+    taken, since months of small steps add up.
     """
     gentle = _gentle(spec)
-    found = []
+    refreshed = []
     for agent in agents:
         [own] = agent_seeds(1, [seed, agent.seed, agent.steps_trained])  # another one at every update
         [(steps, policy)] = checkpoints(played, gentle, own, agent.policy)
         went_on = Agent(policy, agent.seed, agent.steps_trained + steps, worth_of(policy, judged, spec))
-        found.append(_worthiest([went_on, replace(agent, worth=worth_of(agent.policy, judged, spec))]))
-    return tuple(found)
+        refreshed.append(_worthiest([went_on, replace(agent, worth=worth_of(agent.policy, judged, spec))]))
+    return tuple(refreshed)
 
 
 def _gentle(spec: RlAgentParams) -> RlAgentParams:
-    """How an agent goes on: for a few steps in many environments, from which it learns once, and slowly."""
+    """How an agent is trained further: few steps in many environments, one pass over them, a low learning rate."""
     return spec.model_copy(
         update={
             "learning_rate": REFRESHED_RATE * spec.learning_rate,
