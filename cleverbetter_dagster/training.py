@@ -1,6 +1,6 @@
 """The training guide's notebook API: rows from the database, a temporal split, models, studies, updates.
 
-The functions underneath are those the assets call. What waits for the database, or computes for long, is awaited.
+It calls the same functions as the assets. What waits for the database, or computes for long, is awaited.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ Split = tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, pd.Series, pd.Series, pd
 
 
 class TrainingConfig(DatasetSpec):
-    """Where the rows are and how they become examples: the fields of `DatasetSpec`, and these."""
+    """Where the rows are, and how they become examples: the fields of `DatasetSpec`, and these."""
 
     database_url: SecretStr | None = Field(None, description="PostgreSQL with the rows; None: as DATABASE_URL says")
     as_of: str | None = Field(None, description="month to stand at, YYYY-MM; None: the newest with rows")
@@ -58,15 +58,15 @@ class TrainingConfig(DatasetSpec):
 
 
 class TrainingPipeline:
-    """The guide's pipeline. It stands at the rows last given to `preprocess_data`: frames are those of that call."""
+    """The guide's pipeline. It works on the rows last passed to `preprocess_data`, and on frames of that call."""
 
     def __init__(self, config: TrainingConfig | None = None) -> None:
-        """Nothing is connected to yet."""
+        """Connects to nothing yet."""
         self.config = config or TrainingConfig()
         self._dataset: Dataset | None = None
 
     async def load_data_from_database(self) -> pd.DataFrame:
-        """Every row that can be right, up to the end of `as_of`; the others go to quarantine.
+        """Every plausible row up to the end of `as_of`; the others go to quarantine.
 
         Returns:
             Canonical rows (`dataset.schema`), market features as `ml_...`.
@@ -81,8 +81,8 @@ class TrainingPipeline:
         """Labels, features and the purged temporal split (60/20/20 unless configured otherwise) of canonical rows.
 
         Returns:
-            X_train, X_val, X_test (float64[n, features]), y_train, y_val, y_test (int8[n]): all indexed by row id,
-            by which the other methods find a row's decision time, label time and return again.
+            X_train, X_val, X_test (float64[n, features]), y_train, y_val, y_test (int8[n]): all indexed by row id.
+            By that id the other methods find a row's decision time, label time and return.
 
         Raises:
             NotEnoughRows: fewer examples than `min_examples`, or a part is empty.
@@ -113,7 +113,7 @@ class TrainingPipeline:
         Args:
             X_train, y_train, X_val, y_val: frames of `preprocess_data`, or rows of them.
             model_type: a family: `ensemble`, `classifier`, `rl_agent`.
-            params: hyperparameters, as `hyperparameter_search` returns them; what is left out takes its default.
+            params: hyperparameters, as `hyperparameter_search` returns them; those left out take their defaults.
 
         Raises:
             UnknownFamily: no family is called `model_type`.
@@ -135,8 +135,8 @@ class TrainingPipeline:
     ) -> dict[str, Any]:
         """Search a family's hyperparameters with Optuna, judged on temporal folds of train and validation.
 
-        The study is kept in the database: on the same rows it goes on where it stopped, at most to `n_trials`.
-        None: as many as studies of the family have, 100 unless its `study_defaults` say otherwise.
+        The study is kept in the database: on the same rows it goes on where it stopped, at most to `n_trials`. None
+        takes the family's number, 100 unless its `study_defaults` have another.
 
         Returns:
             Every hyperparameter of the best trial, for `train_model(..., params=...)`.
@@ -149,21 +149,15 @@ class TrainingPipeline:
         family, dataset = get_family(model_type), self._with_parts(X_train, y_train, X_val, y_val)
         usual = StudySpec(**family.study_defaults)
         trials = usual.n_trials if n_trials is None else n_trials
-        own = {
-            "n_trials": trials,
-            "n_trials_warm": trials,
-            "seed": self.config.seed,
-            "embargo_days": self.config.embargo_days,
-            "timeout_seconds": None,
-        }
-        study = usual.model_copy(update=own)
+        own = {"seed": self.config.seed, "embargo_days": self.config.embargo_days, "timeout_seconds": None}
+        study = usual.model_copy(update={"n_trials": trials, "n_trials_warm": trials, **own})
         tuned = await asyncio.to_thread(tune, self.config.settings(), family.name, dataset, study)
         return dict(tuned.record.params)
 
     async def incremental_train(
         self, existing_model: TrainedModel, X_new: pd.DataFrame, y_new: ArrayLike
     ) -> TrainedModel:
-        """Update a model with rows it has not learned from, rehearsing those it has; the model given stays as it is.
+        """A model that has also learned from new rows, and rehearses known ones; `existing_model` stays as it is.
 
         Args:
             existing_model: from `train_model`, `incremental_train` or `ModelRegistry.load_model`.
@@ -173,7 +167,7 @@ class TrainingPipeline:
             InvalidInput: rows this pipeline did not preprocess, or that the model has learned from already.
             LearningError: the update is refused; see `learning.family.require_update`.
         """
-        dataset = self._standing()
+        dataset = self._current()
         new = examples_of(dataset.panel, X_new, y_new, "X_new")
         past = new_examples(existing_model.provenance.learned, new).past
         if len(past):
@@ -185,23 +179,23 @@ class TrainingPipeline:
 
     def new_examples(self, existing_model: TrainedModel) -> tuple[pd.DataFrame, pd.Series]:
         """The labelled rows before the test part that a model has not learned from, for `incremental_train`."""
-        parts = self._standing().parts
+        parts = self._current().parts
         examples = parts.past
         return frames_of(new_examples(existing_model.provenance.learned, examples).new)
 
     def _with_parts(self, X_train: pd.DataFrame, y_train: ArrayLike, X_val: pd.DataFrame, y_val: ArrayLike) -> Dataset:
-        """The standing dataset with these rows as its train and validation parts, and a hash that says so."""
-        dataset = self._standing()
+        """The current dataset with these rows as its train and validation parts, and a hash of them."""
+        dataset = self._current()
         train = examples_of(dataset.panel, X_train, y_train, "X_train")
         validation = examples_of(dataset.panel, X_val, y_val, "X_val")
         parts = dataset.parts
         if train.frame.equals(parts.train.frame) and validation.frame.equals(parts.validation.frame):
             return dataset
-        # Rows or values were changed: not the rows as_of stands for, so neither their study nor their hash.
+        # Rows or values were changed, so neither the study nor the hash of the as_of's own rows fits.
         record = dataset.record.model_copy(update={"data_hash": _hash_of(train, validation)})
         return replace(dataset, record=record, parts=Partition(train, validation, parts.test, parts.split))
 
-    def _standing(self) -> Dataset:
+    def _current(self) -> Dataset:
         if self._dataset is None:
             raise InvalidInput("Nothing was preprocessed yet: call preprocess_data on the rows first.")
         return self._dataset

@@ -1,7 +1,7 @@
-"""Calibration: from a model's raw score to a probability that means what it says.
+"""Calibration: from a model's raw score to a probability.
 
-The rows a calibrator is fitted on must be decided later than those its model was fitted on; the caller sees
-to that.
+The rows of a calibrator must be decided later than those its model was fitted on; the caller ensures that.
+scikit-learn's CalibratedClassifierCV has no identity to fall back on for few rows, and takes in no later ones.
 """
 
 from dataclasses import dataclass, field
@@ -25,8 +25,7 @@ class Calibrator:
     """A strictly increasing map of raw scores in (0, 1) to probabilities in (0, 1).
 
     `sigmoid` is Platt scaling of the log-odds. `isotonic` is the mean of the sigmoid and an isotonic
-    regression: the steps of the second alone would tie strategies that the model tells apart and call some
-    outcomes certain.
+    regression: the steps of the second alone would give equal probabilities to different scores, and some of 0 or 1.
 
     Attributes:
         score: scores of the rows it was fitted on, in order of time, float[n]; `y` their labels, [n].
@@ -44,7 +43,7 @@ class Calibrator:
         return len(self.y)
 
     def updated(self, score: np.ndarray, y: np.ndarray) -> "Calibrator":
-        """The calibrator after later rows: they take the place of as many of the oldest.
+        """The calibrator after later rows, which replace as many of the oldest.
 
         Args:
             score: of rows decided later than all before, by a model that had not seen their labels; float[n].
@@ -64,10 +63,9 @@ class Calibrator:
 
 
 def fit_calibrator(score: np.ndarray, y: np.ndarray) -> Calibrator:
-    """Fit the calibrator the sample can carry: isotonic from `ISOTONIC_ROWS_PER_CLASS` rows of each class.
+    """Fit a calibrator: isotonic from `ISOTONIC_ROWS_PER_CLASS` rows of each class, sigmoid with fewer.
 
-    The sigmoid is pulled faintly to the identity, so that no rows, or rows of one class, still give a
-    calibrator.
+    The sigmoid is shrunk a little toward the identity, so that no rows, or rows of one class, give a calibrator too.
 
     Args:
         score: raw scores in (0, 1), float[n], of rows their model was not fitted on.

@@ -1,7 +1,7 @@
 """Logistic regression with non-negative weights, shrunk toward a guess: small enough to trust on few rows.
 
-The meta-learner of the ensemble and the sigmoid calibrator are both this model; only the guess differs. Rows that
-come later are added by `take_in`, which needs the earlier ones no more.
+The meta-learner of the ensemble and the sigmoid calibrator are both this model; only the guess differs. `take_in` adds
+later rows without the earlier ones. scikit-learn has none with a guess, a bound on the weights, or later rows.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 PROBABILITY_FLOOR = 1e-3
-"""How far probabilities are kept from 0 and 1 before their log-odds are taken: no learner knows more."""
+"""How far probabilities are kept from 0 and 1 before their log-odds are taken."""
 
 INTERCEPT_PENALTY = 1.0
 
@@ -31,7 +31,7 @@ def log_odds(probability: np.ndarray) -> np.ndarray:
 def take_in(
     theta: np.ndarray, precision: np.ndarray, z: np.ndarray, y: np.ndarray, lowest: float | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Add rows to a logistic regression of which only the optimum and its curvature are kept.
+    """Add rows to a logistic regression of which only the optimum and the curvature there are known.
 
     Minimises the summed log loss of the rows plus half the squared distance from `theta` in the metric
     `precision`: the Laplace approximation of all rows together (Spiegelhalter, Lauritzen, Networks 20, 1990).
@@ -54,8 +54,8 @@ def take_in(
         return value, np.append((residual[:, None] * z).sum(axis=0), residual.sum()) + pull
 
     bounds = [(lowest, None)] * (len(theta) - 1) + [(None, None)]
-    found = minimize(loss, theta, jac=True, method="L-BFGS-B", bounds=bounds).x
-    return found, precision + curvature(found, z)
+    optimum = minimize(loss, theta, jac=True, method="L-BFGS-B", bounds=bounds).x
+    return optimum, precision + curvature(optimum, z)
 
 
 def curvature(theta: np.ndarray, z: np.ndarray) -> np.ndarray:
@@ -81,14 +81,14 @@ class ShrunkLogistic:
     def fit(cls, z: np.ndarray, y: np.ndarray, guess: Sequence[float], penalty: float) -> Self:
         """Minimise the summed log loss plus half the penalty times the squared distance from the guess.
 
-        Without rows the guess stands. The intercept has a faint penalty of its own, so that labels of one
+        Without rows the model is the guess. The intercept has a small penalty of its own, so that labels of one
         class give a finite model too.
 
         Args:
             z: float[n, k], finite.
             y: labels 0 or 1, [n].
             guess: k weights >= 0 to shrink to.
-            penalty: >= 0; the pull of the guess. A row pulls with about 0.2 z^2.
+            penalty: >= 0, of the distance; one row weighs about 0.2 z^2.
         """
         pull = np.diag([*np.full(len(guess), penalty), INTERCEPT_PENALTY])
         return cls._of(*take_in(np.array([*guess, 0.0]), pull, z, y, lowest=0.0))

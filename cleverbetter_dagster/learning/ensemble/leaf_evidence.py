@@ -1,4 +1,4 @@
-"""Leaves of fitted trees that go on learning: what each rests on is kept as a weight, and new rows are added to it.
+"""Leaves of fitted trees that go on learning: each keeps the weight of its rows, and new rows are added to it.
 
 The trees keep their splits. Reading and writing the leaves of scikit-learn's histogram boosting touches attributes
 it does not promise to keep (tested against the releases pyproject.toml allows); everything else is public.
@@ -52,9 +52,9 @@ class BoostedLeaves:
     def updated(self, index: np.ndarray, y: np.ndarray, rate: float, l2: float) -> Self:
         """The leaves after further rows: tree by tree a Newton step over old and new rows together.
 
-        The old rows' gradient at the old step follows from the step having been optimal. What earlier trees have
-        moved since then pulls back with the leaf's weight, taken to be as much for old rows as for the new rows
-        beside them; without that, many small trees would each correct the same error.
+        The old rows' gradient at the old step follows from that step having been optimal. The changes of earlier
+        trees enter with the leaf's weight, and are taken to be the same for old rows as for new ones in the leaf;
+        otherwise many small trees would each correct the same error.
 
         Args:
             index: the leaf each new row falls into, int[n, trees].
@@ -78,10 +78,9 @@ class BoostedLeaves:
 
 
 def forest_with(forest: "ExtraTreesClassifier", X: np.ndarray, y: np.ndarray) -> "ExtraTreesClassifier":
-    """A copy of a forest whose leaves have taken in further rows.
+    """A copy of a forest with further rows in its leaves.
 
-    A tree was grown on a sample, so a new row counts in it as `max_samples` of one, which is how often a row of the
-    past was drawn on average.
+    A new row counts `max_samples` in each tree, which is how often an earlier row was drawn on average.
     """
     updated = copy.deepcopy(forest)
     drawn = float(forest.max_samples)

@@ -1,7 +1,7 @@
 """Searching hyperparameters inside the past: one Optuna study, cheap trials, the defaults always among them.
 
-The study is Optuna's; here is what makes it resumable, shareable, prunable and warm-startable. The family brings the
-scorer that judges a setting.
+The study is Optuna's; this makes it resumable, shareable, prunable and warm-startable. The family brings the scorer
+that judges a setting.
 """
 
 from collections.abc import Callable, Mapping
@@ -39,52 +39,53 @@ def run_study(
     trials, and may overshoot by one each.
 
     Args:
-        family: whose hyperparameters are sought.
-        examples: train and validation together; the test part has no business here.
+        family: whose hyperparameters are searched.
+        examples: train and validation together, never the test part.
         spec: trials, folds, metric, space, seed and threads.
         context: name and storage of the study, and what it starts from.
-        on_progress: called, every few seconds and at the end.
+        on_progress: called every few seconds and at the end.
 
     Raises:
-        NotEnoughRows, LearningError: as `Scorer.score`, which no trial survives.
-    """
-    scorer = scorer_for(family, examples, spec)
-    space = searched_space(family, spec, scorer.tuned_inside)
-    defaults = {**family.default_params(), **spec.params}
-    if not spec.n_trials:
-        scores = scorer.score(defaults)
-        return StudyResult(defaults, scores, scores, trials=1)
-    with context.alone:
-        study = _open_study(spec, context, space, defaults)
-    budget = min(spec.n_trials, spec.n_trials_warm) if context.first else spec.n_trials
-    left = budget - len(judged_trials(study))
-    if left > 0:
-        study.optimize(
-            _Objective(family, scorer, spec, defaults),
-            n_trials=left,
-            timeout=spec.timeout_seconds,
-            n_jobs=1,
-            callbacks=[_stop_at(budget), _ProgressCallback(on_progress, budget, spec)],
-        )
-    return _result(study, family, scorer, spec, defaults)
-
-
-def scorer_for(family: Family, examples: Examples, spec: StudySpec) -> Scorer:
-    """The family's own scorer.
-
-    Raises:
-        LearningError: the family cannot be judged by the metric.
+        NotEnoughRows: as `Scorer.score`.
+        LearningError: as `Scorer.score`; or the family cannot be judged by the metric.
     """
     if spec.metric not in family.study_metrics:
         raise LearningError(f"{family.name} cannot be judged by {spec.metric}: take {', '.join(family.study_metrics)}.")
-    return family.scorer(examples, spec)
+    search = _Search(family, family.scorer(examples, spec), spec)
+    space = searched_space(family, spec, search.scorer.tuned_inside)
+    if not spec.n_trials:
+        scores = search.scorer.score(search.defaults)
+        return StudyResult(search.defaults, scores, scores, trials=1)
+    with context.alone:
+        study = _open_study(spec, context, space, search.defaults)
+    budget = min(spec.n_trials, spec.n_trials_warm) if context.first else spec.n_trials
+    left = budget - len(judged_trials(study))
+    if left > 0:
+        progress = _ProgressCallback(on_progress, budget, spec)
+        study.optimize(
+            search, n_trials=left, timeout=spec.timeout_seconds, n_jobs=1, callbacks=[_stop_at(budget), progress]
+        )
+    return search.result(study)
 
 
-class _Objective:
-    """What Optuna optimises: the mean score of a trial's setting, reported fold by fold."""
+def judged_trials(study: "Study") -> list["FrozenTrial"]:
+    """The trials that finished or were pruned, in order; neither running nor failed ones."""
+    from optuna.trial import TrialState
 
-    def __init__(self, family: Family, scorer: Scorer, spec: StudySpec, defaults: dict[str, Any]) -> None:
-        self.family, self.scorer, self.spec, self.defaults = family, scorer, spec, defaults
+    return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
+
+
+def is_complete(trial: "FrozenTrial") -> bool:
+    """Whether a trial was scored to the end."""
+    return trial.state.name == "COMPLETE"
+
+
+class _Search:
+    """What Optuna optimises, the mean score of a trial's setting, reported fold by fold; and what it found."""
+
+    def __init__(self, family: Family, scorer: Scorer, spec: StudySpec) -> None:
+        self.family, self.scorer, self.spec = family, scorer, spec
+        self.defaults = {**family.default_params(), **spec.params}
 
     def __call__(self, trial: "Trial") -> float:
         import optuna
@@ -109,6 +110,34 @@ class _Objective:
             trial.set_user_attr(RANGES, ranges)
         return scores.mean(self.spec.metric)
 
+    def result(self, study: "Study") -> StudyResult:
+        """The best setting of a study; the defaults if none is better."""
+        judged, spec = judged_trials(study), self.spec
+        complete = [trial for trial in judged if is_complete(trial)]
+        default = next((trial for trial in complete if trial.user_attrs.get(IS_DEFAULT)), None)
+        # Another worker may still be at the defaults.
+        default_scores = _scores(default) if default else self.scorer.score(self.defaults)
+        params, scores, at_edge = self.defaults, default_scores, {}
+        best = study.best_trial if complete else None
+        if best is not None and not best.user_attrs.get(IS_DEFAULT):
+            gain = cast("float", best.value) - default_scores.mean(spec.metric)
+            if (gain if spec.maximises else -gain) >= 0:
+                scores = _scores(best)
+                params = {**self.family.default_params(), **best.params, **scores.chosen, **spec.params}
+                ranges = best.user_attrs.get(RANGES, {}).items()
+                inside = {name: end for name, ends in ranges for end in ends if params[name] == end}
+                at_edge = edges(best.params, best.distributions) | inside
+        return StudyResult(
+            params=params,
+            scores=scores,
+            default_scores=default_scores,
+            trials=max(len(judged), 1),
+            pruned=len(judged) - len(complete),
+            history=tuple(trial.value if is_complete(trial) else None for trial in judged),
+            importances=_importances(study, complete),
+            edges=at_edge,
+        )
+
 
 class _ProgressCallback:
     """An Optuna callback that calls `on_progress`, not too often."""
@@ -129,7 +158,7 @@ class _ProgressCallback:
         seconds_left = (now - self.started) / self.trials_here * max(self.total - len(judged), 0)
         if self.spec.timeout_seconds:
             seconds_left = min(seconds_left, max(self.spec.timeout_seconds - (now - self.started), 0.0))
-        pruned = sum(1 for one in judged if not _is_complete(one))
+        pruned = sum(1 for one in judged if not is_complete(one))
         self.on_progress(Progress(len(judged), self.total, pruned, study.best_value, self.spec.metric, seconds_left))
 
 
@@ -166,51 +195,6 @@ def _stop_at(budget: int) -> Callable[["Study", "FrozenTrial"], None]:
     from optuna.trial import TrialState
 
     return MaxTrialsCallback(budget, states=(TrialState.COMPLETE, TrialState.PRUNED))
-
-
-def judged_trials(study: "Study") -> list["FrozenTrial"]:
-    """The trials that finished or were pruned, in order; neither running nor failed ones."""
-    from optuna.trial import TrialState
-
-    return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
-
-
-def _is_complete(trial: "FrozenTrial") -> bool:
-    return trial.state.name == "COMPLETE"
-
-
-def _result(study: "Study", family: Family, scorer: Scorer, spec: StudySpec, defaults: dict[str, Any]) -> StudyResult:
-    judged = judged_trials(study)
-    complete = [trial for trial in judged if _is_complete(trial)]
-    default = next((trial for trial in complete if trial.user_attrs.get(IS_DEFAULT)), None)
-    # Another worker may still be at the defaults.
-    default_scores = _scores(default) if default else scorer.score(defaults)
-    best = study.best_trial if complete else None
-    if best is None or best.user_attrs.get(IS_DEFAULT) or _wins(default_scores.mean(spec.metric), best, spec):
-        params, scores, at_edge = defaults, default_scores, {}
-    else:
-        scores = _scores(best)
-        params = {**family.default_params(), **best.params, **scores.chosen, **spec.params}
-        ranges = best.user_attrs.get(RANGES, {})
-        at_edge = edges(best.params, best.distributions) | {
-            name: end for name, ends in ranges.items() for end in ends if params[name] == end
-        }
-    return StudyResult(
-        params=params,
-        scores=scores,
-        default_scores=default_scores,
-        trials=max(len(judged), 1),
-        pruned=len(judged) - len(complete),
-        history=tuple(trial.value if _is_complete(trial) else None for trial in judged),
-        importances=_importances(study, complete),
-        edges=at_edge,
-    )
-
-
-def _wins(value: float, over: "FrozenTrial", spec: StudySpec) -> bool:
-    """Whether a value is better than a complete trial's."""
-    other = cast("float", over.value)
-    return value > other if spec.maximises else value < other
 
 
 def _scores(trial: "FrozenTrial") -> FoldScores:

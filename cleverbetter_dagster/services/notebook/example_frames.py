@@ -1,4 +1,4 @@
-"""Examples as the frames a notebook works with, and back again: the index holds each row's id, by which it is found."""
+"""Examples as the frames a notebook works with, and back: the index holds the id by which a row is found again."""
 
 import numpy as np
 import pandas as pd
@@ -20,13 +20,13 @@ def frames_of(examples: Examples) -> tuple[pd.DataFrame, pd.Series]:
 
 
 def examples_of(panel: pd.DataFrame, X: pd.DataFrame, y: ArrayLike, name: str) -> Examples:
-    """The examples that `X` and `y` stand for: times and returns from `panel`, features and labels as given.
+    """The examples of `X` and `y`: times and returns from `panel`, features and labels from the frames.
 
     Args:
         panel: the rows the frames were made of.
-        X: features by row id; a market feature may be left out, the others are needed.
+        X: features by row id; a market feature may be missing, the others are needed.
         y: labels 0 or 1, one per row of `X`; a Series has the index of `X`.
-        name: of `X` in messages.
+        name: of `X`, for messages.
 
     Raises:
         InvalidInput: a row is not in `panel` or has no outcome yet, rows are repeated, columns are not those of the
@@ -50,24 +50,20 @@ def examples_of(panel: pd.DataFrame, X: pd.DataFrame, y: ArrayLike, name: str) -
         row = rows.loc[rows[LABEL].isna(), ID].iloc[0]
         raise InvalidInput(f"The row {row!r} of {name} has no outcome yet, so nothing can be learned from it.")
     _check_columns(feature_columns(panel), X, name)
-    given = rows.drop(columns=feature_columns(panel)).assign(
+    replaced = rows.drop(columns=feature_columns(panel)).assign(
         **{column: X[column].to_numpy(dtype=np.float64) for column in X.columns}, **{LABEL: _labels(X, y, name)}
     )
-    return Examples(given[[column for column in panel.columns if column in given.columns]].sort_index())
+    return Examples(replaced[[column for column in panel.columns if column in replaced.columns]].sort_index())
 
 
 def _check_columns(known: list[str], X: pd.DataFrame, name: str) -> None:
     absent = sorted(set(known) - set(X.columns) - set(market_columns(known)))
     unknown = sorted(map(str, set(X.columns) - set(known)))
     if absent or unknown:
-        told = "; ".join(
-            [
-                *([f"lacks {', '.join(absent)}"] if absent else []),
-                *([f"has also {', '.join(unknown)}"] if unknown else []),
-            ]
-        )
+        lacks = [f"lacks {', '.join(absent)}"] if absent else []
+        has = [f"has also {', '.join(unknown)}"] if unknown else []
         raise InvalidInput(
-            f"{name} {told}: features are those of preprocess_data, of which only ml_... may be dropped."
+            f"{name} {'; '.join(lacks + has)}: features are those of preprocess_data; only ml_... may be dropped."
         )
 
 

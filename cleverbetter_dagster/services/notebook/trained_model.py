@@ -55,14 +55,6 @@ class TrainedModel:
         """As `FittedModel.predict_proba`."""
         return self.fitted.predict_proba(X)
 
-    def predict_frame(self, X: pd.DataFrame) -> pd.DataFrame:
-        """As `FittedModel.predict_frame`."""
-        return self.fitted.predict_frame(X)
-
-    def feature_importance(self) -> pd.Series:
-        """As `FittedModel.feature_importance`."""
-        return self.fitted.feature_importance()
-
 
 def fit(dataset: Dataset, family_name: str, params: Params, seed: int, threads: int) -> TrainedModel:
     """Fit a family on train and validation of a dataset; hyperparameters left out take their defaults."""

@@ -29,14 +29,14 @@ def rows_until(months: Mapping[str, pa.Table], as_of: AsOf) -> pd.DataFrame:
     """The rows of every month up to and including `as_of`, as one canonical frame.
 
     Raises:
-        DataError: a month between the first one given and `as_of` is absent.
+        DataError: a month between the first one in `months` and `as_of` is missing.
     """
     wanted = {month: table for month, table in months.items() if month <= as_of.key}
     if not wanted:
         raise DataError(
             f"training_rows holds no month up to {as_of.key}. Materialise training_rows for the months that have rows."
         )
-    missing = _gaps(min(wanted), as_of, wanted)
+    missing = [month for month in month_keys(min(wanted), as_of.key) if month not in wanted]
     if missing:
         raise DataError(
             f"training_rows lacks {len(missing)} of the months up to {as_of.key}: {', '.join(missing[:6])}"
@@ -61,10 +61,10 @@ def rebuild(rows: pd.DataFrame, record: SplitRecord) -> Dataset:
     Raises:
         DataError: the rows are not those the split was made from.
     """
-    found = data_hash(rows)
-    if found != record.data_hash:
+    now = data_hash(rows)
+    if now != record.data_hash:
         raise DataError(
-            f"The rows up to {record.as_of} changed since their split was made (hash {found}, the split has "
+            f"The rows up to {record.as_of} changed since their split was made (hash {now}, the split has "
             f"{record.data_hash}). Materialise temporal_split of {record.as_of} again, then what follows it."
         )
     panel = build_panel(rows, AsOf.parse(record.as_of).end, record.spec)
@@ -72,7 +72,7 @@ def rebuild(rows: pd.DataFrame, record: SplitRecord) -> Dataset:
 
 
 def rebuild_each(months: Mapping[str, pa.Table], splits: Mapping[str, SplitRecord]) -> Iterator[tuple[str, Dataset]]:
-    """The dataset of each as_of in `splits`, in order of time, one at a time so that only one is held."""
+    """The dataset of each as_of in `splits`, in order of time; only one is in memory at a time."""
     for month in sorted(splits):
         yield month, rebuild(rows_until(months, AsOf.parse(month)), splits[month])
 
@@ -89,7 +89,3 @@ def data_hash(rows: pd.DataFrame) -> str:
     digest = hashlib.sha256(",".join(columns).encode())
     digest.update(pd.util.hash_pandas_object(ordered, index=False).to_numpy().tobytes())
     return digest.hexdigest()[:16]
-
-
-def _gaps(first: str, as_of: AsOf, present: Mapping[str, pa.Table]) -> list[str]:
-    return [month for month in month_keys(first, as_of.key) if month not in present]

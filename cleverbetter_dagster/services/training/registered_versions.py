@@ -1,4 +1,4 @@
-"""What a Dagster run left behind in MLflow: the version it registered, and that version's metrics."""
+"""What a Dagster run left in MLflow: the version it registered, and the metrics of that version."""
 
 from dataclasses import dataclass
 
@@ -20,10 +20,9 @@ class RecordedVersion:
 
 
 def recorded_by_run(settings: Settings, family: str, dagster_run_id: str) -> RecordedVersion | None:
-    """The newest version of `family` that a Dagster run registered; None where there is none (any more)."""
-    versions = [
-        found for found in Registry(settings).list_versions(family) if found.tags.get(DAGSTER_RUN_TAG) == dagster_run_id
-    ]
+    """The newest version of `family` that a Dagster run registered; None if there is none (any more)."""
+    registered = Registry(settings).list_versions(family)
+    versions = [version for version in registered if version.tags.get(DAGSTER_RUN_TAG) == dagster_run_id]
     if not versions:
         return None
     run = mlflow_client(settings).get_run(versions[-1].run_id)

@@ -1,4 +1,4 @@
-"""What must hold of a split before anything is trained on it, and how it looks over time."""
+"""The checks of a split, before anything is trained on it; and its examples over time."""
 
 import pandas as pd
 
@@ -26,19 +26,21 @@ GROWS_WITH_TIME = ("windows_seen",)
 
 
 def late_labels(dataset: Dataset) -> int:
-    """Examples whose label was not known when it had to be: counted from the examples, not taken from the split's word.
+    """Examples whose label was not known in time, counted from the examples themselves.
 
     A training label must be known when validation starts, a validation label when the test starts, and every label
     before the as_of month ends.
     """
-    parts = dataset.parts
-    bounds = (
-        (parts.train, parts.validation.decision_time.min()),
-        (parts.validation, parts.test.decision_time.min()),
-    )
-    end = AsOf.parse(dataset.record.as_of).end
-    late = sum(int((part.label_time > bound).sum()) for part, bound in bounds)
+    parts, end = dataset.parts, AsOf.parse(dataset.record.as_of).end
+    late = _known_too_late(dataset, pd.Timedelta(0))
     return late + sum(int((part.label_time >= end).sum()) for part in (parts.train, parts.validation, parts.test))
+
+
+def _known_too_late(dataset: Dataset, embargo: pd.Timedelta) -> int:
+    """Labels of train and validation known less than `embargo` before the next part starts."""
+    parts = dataset.parts
+    neighbours = ((parts.train, parts.validation), (parts.validation, parts.test))
+    return sum(int((part.label_time > then.decision_time.min() - embargo).sum()) for part, then in neighbours)
 
 
 def bulk_share(panel: pd.DataFrame) -> float:
@@ -49,19 +51,14 @@ def bulk_share(panel: pd.DataFrame) -> float:
 
 
 def unpurged_labels(dataset: Dataset) -> int:
-    """Examples that stand twice, in two parts or in one, and those whose label was known too late for the next part.
-
-    Too late is less than the embargo before that part starts.
-    """
+    """Examples that stand twice, and those whose label was known less than the embargo before the next part starts."""
     parts, embargo = dataset.parts, pd.Timedelta(days=dataset.record.spec.embargo_days)
-    neighbours = ((parts.train, parts.validation), (parts.validation, parts.test))
-    close = sum(int((part.label_time > then.decision_time.min() - embargo).sum()) for part, then in neighbours)
     twice = pd.concat([parts.train.ids, parts.validation.ids, parts.test.ids]).duplicated().sum()
-    return close + int(twice)
+    return _known_too_late(dataset, embargo) + int(twice)
 
 
 def newest_panel(dataset: Dataset) -> pd.DataFrame:
-    """The newest row of every strategy still run at the end of as_of, of those that pass the quality filter."""
+    """The newest row of every live strategy at the end of as_of that passes the quality filter."""
     live = live_rows(dataset.panel, AsOf.parse(dataset.record.as_of))
     return live[passes_filter(live, dataset.record.spec.min_composite_score)]
 
@@ -135,9 +132,9 @@ def _composite_scores_stay(dataset: Dataset) -> CheckOutcome:
     new = panel[DECISION_TIME] >= AsOf.parse(dataset.record.as_of).plus(1 - NEWEST_MONTHS).start
     month, score = months_of(panel[DECISION_TIME]).astype(str), panel[COMPOSITE_SCORE]
     what = f"composite scores of the last {NEWEST_MONTHS} months and of those before"
-    found = values_stay(score[~new], score[new], what)
+    outcome = values_stay(score[~new], score[new], what)
     means = {f"mean in {key}": float(mean) for key, mean in score.groupby(month).mean().tail(12).items()}
-    return found.model_copy(update={"facts": found.facts | means})
+    return outcome.model_copy(update={"facts": outcome.facts | means})
 
 
 SPLIT_CHECKS = (
@@ -197,4 +194,4 @@ SPLIT_CHECKS = (
         _decision_times_agree,
     ),
 )
-"""What should hold of a split; where one that guards does not, nothing is trained and nothing promoted."""
+"""If one that guards fails, nothing is trained and nothing promoted."""

@@ -1,11 +1,11 @@
-"""What should hold of a study's outcome."""
+"""The checks of a study's outcome."""
 
 from cleverbetter_dagster.evaluation.checks import CheckOutcome
 from cleverbetter_dagster.services.checks import Check
 from cleverbetter_dagster.services.records import StudyRecord
 
 WIDEST_GAP = 0.1
-"""AUC on fitted rows above that on the folds from which a model remembers more than it learned."""
+"""AUC on fitted rows above that on the folds, from which on the model counts as overfitted."""
 
 
 def _gap_is_small(study: StudyRecord) -> CheckOutcome:
@@ -18,9 +18,7 @@ def _gap_is_small(study: StudyRecord) -> CheckOutcome:
 
 def _inside_space(study: StudyRecord) -> CheckOutcome:
     at_edge = ", ".join(f"{name} at {end:g}" for name, end in study.edges.items())
-    message = (
-        f"At an end of their range: {at_edge}." if at_edge else "Every chosen hyperparameter lies inside its range."
-    )
+    message = f"At an end of its range: {at_edge}." if at_edge else "Every chosen value lies inside its range."
     return CheckOutcome(passed=not at_edge, message=message, facts={"at_edge": at_edge or "none"})
 
 

@@ -1,4 +1,4 @@
-"""The parameters to train with: an Optuna study in PostgreSQL for each family and as_of, and what it shows."""
+"""The parameters to train with: an Optuna study in PostgreSQL for each family and as_of, and its pictures."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ from cleverbetter_dagster.evaluation.charts.study import history_chart, paramete
 from cleverbetter_dagster.learning.catalogue import get_family
 from cleverbetter_dagster.learning.scoring.spec import HIGHER_IS_BETTER, StudySpec
 from cleverbetter_dagster.learning.tuning.results import OnProgress, StudyContext, StudyResult
-from cleverbetter_dagster.learning.tuning.study import judged_trials, run_study
+from cleverbetter_dagster.learning.tuning.study import is_complete, judged_trials, run_study
 from cleverbetter_dagster.services.records import StudyRecord
 from cleverbetter_dagster.services.training.datasets import Dataset
 from cleverbetter_dagster.settings import Settings
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from optuna.study import Study
 
 HEARTBEAT_SECONDS, GRACE_SECONDS = 20, 60
-"""A killed trial is noticed by the next one that starts after the grace, and tried again once."""
+"""A killed trial is noticed by the next one that starts after the grace period, and tried again once."""
 
 WARM_SETTINGS = 3
 """Best settings of the earlier study that a later one begins with."""
 
 SCORING = 1
-"""Raise when trials are judged otherwise: values of unlike scoring do not belong in one study."""
+"""Raise it when trials are scored differently: values of two ways of scoring do not belong in one study."""
 
 FAMILY, AS_OF, DATA_HASH, METRIC = "family", "as_of", "data_hash", "metric"
 WARM_FROM, EARLIER_TRIALS = "warm_started_from", "earlier_trials"
@@ -39,7 +39,7 @@ WARM_FROM, EARLIER_TRIALS = "warm_started_from", "earlier_trials"
 
 @dataclass(frozen=True)
 class TunedParams:
-    """A study's outcome: the record that is handed on, and PNGs by name; none without a search."""
+    """A study's outcome: its record, and PNGs by name; none without a search."""
 
     record: StudyRecord
     pictures: dict[str, bytes]
@@ -51,7 +51,7 @@ class WarmStart:
 
     Attributes:
         study: name of the earlier study.
-        trials: settings judged in that study and in those it was itself started from.
+        trials: settings judged in it and in the studies before it.
         first: its best settings, to be tried first.
     """
 
@@ -63,22 +63,22 @@ class WarmStart:
 def tune(
     settings: Settings, family_name: str, dataset: Dataset, spec: StudySpec, on_progress: OnProgress | None = None
 ) -> TunedParams:
-    """The parameters to train with, judged on temporal folds of train and validation; test rows are not looked at.
+    """The parameters to train with, judged on temporal folds of train and validation; test rows are not read.
 
     A study of more than the defaults is kept in PostgreSQL and goes on where it stopped. Its first trials are the
     best of the family's newest earlier as_of, if there is one.
 
     Raises:
-        DatabaseUnavailable: the study's storage failed; trying again later goes on with the study.
+        DatabaseUnavailable: the study's storage failed; trying again later continues the study.
         CleverBetterError: as `run_study` and `psycopg_connect`.
     """
-    family, parts = get_family(family_name), dataset.parts
-    examples = parts.past
+    family, examples = get_family(family_name), dataset.parts.past
     name = study_name(family_name, dataset, spec)
     if not spec.n_trials:
-        return _tuned(family_name, dataset, spec, run_study(family, examples, spec, StudyContext(name)), None)
+        result = run_study(family, examples, spec, StudyContext(name))
+        return TunedParams(_record(family_name, dataset, spec, result), {})
     with study_storage(settings) as storage:
-        start = _kept_start(storage, name, spec) or warm_start(storage, family_name, dataset.record.as_of, spec)
+        start = _first_start(storage, name, spec) or warm_start(storage, family_name, dataset.record.as_of, spec)
         attributes = {
             FAMILY: family_name,
             AS_OF: dataset.record.as_of,
@@ -91,13 +91,15 @@ def tune(
         alone = locked(settings, "optuna", f"study {name}")
         context = StudyContext(name, storage, attributes, start.first, alone)
         result = run_study(family, examples, spec, context, on_progress)
-    return _tuned(family_name, dataset, spec, result, context)
+    record = _record(family_name, dataset, spec, result)
+    kept = {"study": name, "warm_started_from": start.study, "earlier_trials": start.trials}
+    return TunedParams(record.model_copy(update=kept), _pictures(record, result))
 
 
 def study_name(family_name: str, dataset: Dataset, spec: StudySpec) -> str:
     """`<family> <as_of> <hash>`: the hash is of the rows, the split, and all that makes values comparable.
 
-    Changed rows therefore start a study of their own, and the old one stays to be looked at.
+    Changed rows therefore start a study of their own; the old one stays in the storage.
     """
     shared = spec.model_dump(mode="json", include={"metric", "n_folds", "embargo_days", "space", "params"})
     content = [SCORING, dataset.record.data_hash, dataset.record.spec.model_dump(mode="json"), shared]
@@ -107,10 +109,9 @@ def study_name(family_name: str, dataset: Dataset, spec: StudySpec) -> str:
 
 @contextmanager
 def study_storage(settings: Settings) -> Iterator["RDBStorage"]:
-    """Optuna's storage in PostgreSQL: trials beat while they run, so that those of a killed process are noticed.
+    """Optuna's storage in PostgreSQL. A running trial has a heartbeat, so that a killed one is noticed.
 
-    Nobody waits for its commits to reach the disk, a dozen a trial: a trial that a crash of the server undoes is run
-    again.
+    It does not wait until a commit has reached the disk: a trial that a crash of the server undoes runs again.
 
     Raises:
         DatabaseUnavailable: the storage failed inside the block.
@@ -118,7 +119,7 @@ def study_storage(settings: Settings) -> Iterator["RDBStorage"]:
     """
     import optuna
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)  # progress is told by us
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # `on_progress` reports instead
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         # Two processes that create Optuna's tables at once would fail.
@@ -141,27 +142,26 @@ def study_storage(settings: Settings) -> Iterator["RDBStorage"]:
 
 
 def warm_start(storage: "BaseStorage", family_name: str, as_of: str, spec: StudySpec) -> WarmStart:
-    """The family's newest earlier study that was chosen by the same metric.
+    """A start from the family's newest study of a month before `as_of` with the same metric.
 
-    Only months before `as_of` count: a later study was judged on outcomes not known by then. Months are compared
-    as texts.
+    A later study was judged on outcomes not known by then. Months are compared as texts.
     """
     import optuna
 
     if not spec.n_trials_warm:
         return WarmStart()
     names = [name.split(" ") for name in optuna.get_all_study_names(storage)]
-    earlier = sorted(found for found in names if len(found) == 3 and found[0] == family_name and found[1] < as_of)
-    for found in reversed(earlier):
-        study = optuna.load_study(study_name=" ".join(found), storage=storage)
+    earlier = sorted(parts for parts in names if len(parts) == 3 and parts[0] == family_name and parts[1] < as_of)
+    for parts in reversed(earlier):
+        study = optuna.load_study(study_name=" ".join(parts), storage=storage)
         if study.user_attrs.get(METRIC) == spec.metric and (best := _best_settings(study, spec)):
             trials = len(judged_trials(study)) + study.user_attrs.get(EARLIER_TRIALS, 0)
             return WarmStart(study.study_name, trials, best)
     return WarmStart()
 
 
-def _kept_start(storage: "BaseStorage", name: str, spec: StudySpec) -> WarmStart | None:
-    """What the study already started from, whatever else has been studied since; None where it is new."""
+def _first_start(storage: "BaseStorage", name: str, spec: StudySpec) -> WarmStart | None:
+    """What an existing study started from, whatever was studied since; None if it is new."""
     import optuna
 
     known = name in optuna.get_all_study_names(storage)
@@ -176,15 +176,13 @@ def _kept_start(storage: "BaseStorage", name: str, spec: StudySpec) -> WarmStart
 
 
 def _best_settings(study: "Study", spec: StudySpec) -> tuple[dict[str, Any], ...]:
-    complete = [trial for trial in judged_trials(study) if trial.state.name == "COMPLETE"]
+    complete = [trial for trial in judged_trials(study) if is_complete(trial)]
     best = sorted(complete, key=lambda trial: trial.value or 0.0, reverse=spec.maximises)
     return tuple(trial.params for trial in best[:WARM_SETTINGS])
 
 
-def _tuned(
-    family_name: str, dataset: Dataset, spec: StudySpec, result: StudyResult, context: StudyContext | None
-) -> TunedParams:
-    record = StudyRecord(
+def _record(family_name: str, dataset: Dataset, spec: StudySpec, result: StudyResult) -> StudyRecord:
+    return StudyRecord(
         family=family_name,
         as_of=dataset.record.as_of,
         params=result.params,
@@ -193,16 +191,12 @@ def _tuned(
         trials=result.trials,
         seed=spec.seed,
         pruned=result.pruned,
-        earlier_trials=context.attributes[EARLIER_TRIALS] if context else 0,
         metric=spec.metric,
         value=result.scores.mean(spec.metric),
         default_value=result.default_scores.mean(spec.metric),
         train_auc=result.scores.mean("train_auc"),
         edges=dict(result.edges),
-        study=context.name if context else None,
-        warm_started_from=context.attributes[WARM_FROM] if context else None,
     )
-    return TunedParams(record, _pictures(record, result) if context else {})
 
 
 def _pictures(record: StudyRecord, result: StudyResult) -> dict[str, bytes]:

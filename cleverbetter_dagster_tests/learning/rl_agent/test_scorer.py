@@ -8,7 +8,7 @@ from cleverbetter_dagster.learning.rl_agent.family import RlAgent
 from cleverbetter_dagster.learning.rl_agent.scorer import AgentScorer
 from cleverbetter_dagster.learning.scoring.spec import StudySpec
 from cleverbetter_dagster.learning.tuning.results import StudyContext
-from cleverbetter_dagster.learning.tuning.study import run_study, scorer_for
+from cleverbetter_dagster.learning.tuning.study import run_study
 from cleverbetter_dagster_tests.learning.conftest import SMALL
 
 SPEC = StudySpec(metric="growth", n_folds=2, params=SMALL["rl_agent"], prune=False)
@@ -71,4 +71,4 @@ def test_a_study_searches_what_moves_the_agents(partition):
 
 def test_a_family_without_stakes_of_its_own_has_no_growth(partition):
     with pytest.raises(LearningError, match=r"classifier cannot be judged by growth: take auc, brier, log_loss\."):
-        scorer_for(Classifier(), pooled(partition.train, partition.validation), StudySpec(metric="growth"))
+        run_study(Classifier(), partition.past, StudySpec(metric="growth"), StudyContext("s"))
