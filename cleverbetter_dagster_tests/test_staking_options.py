@@ -9,7 +9,7 @@ from cleverbetter_dagster.api.dagster_runs import DagsterRuns
 from cleverbetter_dagster.betting.staking import StakingSpec
 from cleverbetter_dagster.cli.models import launch as launching
 from cleverbetter_dagster.dataset.as_of import AsOf
-from cleverbetter_dagster.dataset.simulation.rows import SampleSpec, sample_rows
+from cleverbetter_dagster.dataset.simulation.rows import SimulationSpec, simulate_rows
 from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.defs.assets.config import StakingConfig
 from cleverbetter_dagster.defs.launches import Launch
@@ -28,7 +28,7 @@ from cleverbetter_dagster_tests.api.conftest import served
 from cleverbetter_dagster_tests.cli.conftest import command_in
 from cleverbetter_dagster_tests.defs.test_pipeline import NO_FILTER, ONE_FOLD, run
 
-SAMPLE = SampleSpec(n_strategies=80, first_month="2021-01", months=24)
+SAMPLE = SimulationSpec(n_strategies=80, first_month="2021-01", months=24)
 FIRST, AS_OF, LAST = "2021-01", "2022-11", "2022-12"
 TRAINING = ["temporal_split", "ensemble_study", "ensemble_model", "ensemble_evaluation"]
 CONFIG = {**NO_FILTER, "ensemble_study": ONE_FOLD["ensemble_study"]}
@@ -52,7 +52,7 @@ def deployment(tracked: Settings) -> Iterator[Settings]:
         assert tracked.database_url is not None
         patch.setenv("DATABASE_URL", tracked.database_url.get_secret_value())
         files = [tracked.home / name for name in ("results.parquet", "features.parquet")]
-        for frame, file in zip(sample_rows(SAMPLE), files, strict=True):
+        for frame, file in zip(simulate_rows(SAMPLE), files, strict=True):
             frame.to_parquet(file)
         import_files(tracked, *files)
         assert run(["training_rows"], (FIRST, LAST)).success
