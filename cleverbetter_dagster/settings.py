@@ -153,7 +153,7 @@ class Settings(BaseSettings):
     longest_wait_minutes: float = Field(
         30, ge=0, description="Retrain after this many minutes even if fewer than `CLEVERBETTER_MIN_NEW_ROWS` arrived"
     )
-    full_comparison_minutes: float = Field(
+    reconcile_minutes: float = Field(
         60, ge=0, description="Every so many minutes compare all months, which also finds deleted and old rows"
     )
     recent_days: int = Field(

@@ -84,7 +84,7 @@ def poll(
         CleverBetterError: as `recent_changes`.
     """
     last = cursor.compared_at
-    if complete or last is None or not last <= now < last + timedelta(minutes=settings.full_comparison_minutes):
+    if complete or last is None or not last <= now < last + timedelta(minutes=settings.reconcile_minutes):
         changes = all_changes(settings)
     else:
         changes = recent_changes(settings, {month: old.seen for month, old in cursor.pending.items() if old.seen})

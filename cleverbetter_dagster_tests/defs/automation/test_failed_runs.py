@@ -83,7 +83,7 @@ class Team:
 
 @pytest.fixture
 def team(environment: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Team]:
-    monkeypatch.setenv("CLEVERBETTER_FULL_COMPARISON_MINUTES", "0")  # the sample's rows have a created_at of years ago
+    monkeypatch.setenv("CLEVERBETTER_RECONCILE_MINUTES", "0")  # the sample's rows have a created_at of years ago
     monkeypatch.setenv("CLEVERBETTER_FIRST_MONTH", "2021-01")
     results, features = simulate_rows(SIMULATION)
     early = results["end_date"] < NEW_FROM

@@ -177,7 +177,7 @@ def test_changes_of_old_rows_are_found_by_full_comparison(
         insert_rows(connection, month, 150, age=timedelta(days=100))
     finish(watched, requested(watched))
     connection.execute(change)
-    monkeypatch.setenv("CLEVERBETTER_FULL_COMPARISON_MINUTES", "0")
+    monkeypatch.setenv("CLEVERBETTER_RECONCILE_MINUTES", "0")
     monkeypatch.setenv("CLEVERBETTER_MIN_NEW_ROWS", "1")
     assert requested(watched).partition_key == "2023-05"
 
@@ -185,7 +185,7 @@ def test_changes_of_old_rows_are_found_by_full_comparison(
 def test_rows_of_the_future_are_trained_on_when_due(
     watched: Watched, connection: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("CLEVERBETTER_FULL_COMPARISON_MINUTES", "0")
+    monkeypatch.setenv("CLEVERBETTER_RECONCILE_MINUTES", "0")
     monkeypatch.setenv("CLEVERBETTER_MIN_NEW_ROWS", "1")
     insert_rows(connection, "2023-05", 150)
     connection.execute("UPDATE backtest_results SET run_date = now() + interval '3 days' WHERE id LIKE '%9'")

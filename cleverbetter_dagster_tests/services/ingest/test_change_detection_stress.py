@@ -71,7 +71,7 @@ def loads_so_far(settings: Settings) -> int:
 
 def fire(settings: Settings, mode: str, writers: int, seconds: float, loads: int) -> None:
     """Writers, and a ticker that is killed again and again; then ticks until nothing is new, and the comparison."""
-    settings = settings.model_copy(update={"full_comparison_minutes": 1e6})
+    settings = settings.model_copy(update={"reconcile_minutes": 1e6})
     ensure_source_tables(settings)
     complete = mode == "complete"
     command = [
