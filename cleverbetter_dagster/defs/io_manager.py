@@ -14,9 +14,11 @@ from cleverbetter_dagster.store.artefacts import ArtefactStore
 class ArtefactIOManager(dg.ConfigurableIOManager):
     """Stores `{partition: pa.Table | record}` and loads the same mapping, one entry for each partition.
 
-    Assets return a mapping over the months of their run (and over others, with the metadata `may_add_partitions`),
-    and take mappings annotated `dict[str, pa.Table]` or `dict[str, SomeRecord]`, so that a run over one month and a
-    run over a range are the same code. An asset without partitions returns a table or a record, and is taken as that.
+    Assets return a mapping with the months of their run (and others, if their metadata has `may_add_partitions`), and
+    take mappings annotated `dict[str, pa.Table]` or `dict[str, SomeRecord]`. So a run over one month and a run over a
+    range are the same code. An asset without partitions returns one table or record.
+
+    Dagster's own UPathIOManager stores a single partition a run; ours stores a range.
     """
 
     base_url: str | None = Field(
@@ -29,34 +31,31 @@ class ArtefactIOManager(dg.ConfigurableIOManager):
         return ArtefactStore(self.base_url or load_settings().artefacts_base)
 
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
+        store, name = self._store(), context.asset_key.path[-1]
         if not context.has_asset_partitions:
-            _write(self._store(), context.asset_key.path[-1], obj)
+            _write(store, name, obj)
             return
-        expected = set(context.asset_partition_keys)
-        added = set(obj) - expected if (context.definition_metadata or {}).get("may_add_partitions") else set()
-        if set(obj) != expected | added:
+        missing = set(context.asset_partition_keys) - set(obj)
+        extra = set(obj) - set(context.asset_partition_keys)
+        if missing or (extra and not (context.definition_metadata or {}).get("may_add_partitions")):
             raise dg.DagsterInvariantViolationError(
-                f"{context.asset_key.to_user_string()} returned months {sorted(obj)}, the run asked "
-                f"for {sorted(expected)}"
+                f"{name} returned months {sorted(obj)}, the run is over {sorted(context.asset_partition_keys)}"
             )
-        store = self._store()
         for month, value in obj.items():
-            _write(store, f"{context.asset_key.path[-1]}/{month}", value)
+            _write(store, f"{name}/{month}", value)
 
     def load_input(self, context: dg.InputContext) -> Any:
+        store, name, kind = self._store(), context.asset_key.path[-1], context.dagster_type.typing_type
         if not context.has_asset_partitions:
-            whole = context.dagster_type.typing_type
-            suffix = "parquet" if whole is pa.Table else "json"
-            return _read(self._store(), f"{context.asset_key.path[-1]}.{suffix}", whole)
-        kind = get_args(context.dagster_type.typing_type)[1]
-        months = context.asset_partition_keys
-        optional = bool((context.definition_metadata or {}).get("may_lack_partitions"))
-        store = self._store()
-        suffix = "parquet" if kind is pa.Table else "json"
-        paths = {month: f"{context.asset_key.path[-1]}/{month}.{suffix}" for month in months}
-        if optional:
-            paths = {month: path for month, path in paths.items() if store.exists(path)}
-        return {month: _read(store, path, kind) for month, path in paths.items()}
+            return _read(store, f"{name}.{_suffix(kind)}", kind)
+        kind = get_args(kind)[1]
+        paths = {month: f"{name}/{month}.{_suffix(kind)}" for month in context.asset_partition_keys}
+        may_lack = (context.definition_metadata or {}).get("may_lack_partitions")
+        return {month: _read(store, path, kind) for month, path in paths.items() if not may_lack or store.exists(path)}
+
+
+def _suffix(kind: type) -> str:
+    return "parquet" if kind is pa.Table else "json"
 
 
 def _write(store: ArtefactStore, name: str, value: Any) -> None:

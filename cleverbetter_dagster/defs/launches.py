@@ -1,6 +1,6 @@
-"""The Dagster runs a training request comes down to: their jobs, assets, months, tags and configuration.
+"""The Dagster runs of a training request: their jobs, assets, months, tags and configuration.
 
-Pure, as requests are: nothing is launched here. The command line executes them, the REST API queues them.
+Nothing is launched here. The command line executes the runs, the REST API queues them.
 """
 
 from collections.abc import Collection, Mapping
@@ -12,7 +12,7 @@ from cleverbetter_dagster.defs.jobs import INCREMENTAL, LOAD_ROWS, RETRAIN, WALK
 from cleverbetter_dagster.defs.requests import TrainingRequest
 
 JOB_ID_TAG = "cleverbetter/job_id"
-"""The runs of one request share it; dagster.yaml runs them one after the other."""
+"""Tag that the runs of one request share. `dagster.yaml` runs them one after the other."""
 
 FAMILY_TAG, AS_OF_TAG, ROLE_TAG = "cleverbetter/family", "cleverbetter/as_of", "cleverbetter/role"
 TRAINING, ROWS = "training", "rows"
@@ -22,11 +22,12 @@ PRIORITY_TAG = "dagster/priority"
 
 @dataclass(frozen=True)
 class Launch:
-    """One run to launch: a job, those of its assets to materialise, over which months, how.
+    """One run to launch.
 
     Attributes:
-        months: first and last, `YYYY-MM`; the same for a single one; none where the assets have no partitions.
-        tags: what the run is known by, the range of months included.
+        assets: those of the job to materialise.
+        months: first and last, `YYYY-MM`; empty if the assets have no partitions.
+        tags: with those for the range of months.
     """
 
     job: str
@@ -39,13 +40,12 @@ class Launch:
 def launches(
     request: TrainingRequest, job_id: str, months: Collection[str], loaded: Collection[str], this_month: str
 ) -> tuple[Launch, ...]:
-    """The runs of a request, in order: the rows that were never loaded, where there are any; then the training.
+    """The runs of a request, in order: one that loads months never loaded, if there are any, then the training.
 
     Args:
-        request: what to train.
-        job_id: by `job_id`; the runs share it as a tag.
-        months: those that have rows, `YYYY-MM`.
-        loaded: those whose partition of `training_rows` is materialised.
+        job_id: made by `job_id`.
+        months: the months with rows, `YYYY-MM`.
+        loaded: the months whose partition of `training_rows` is materialised.
         this_month: as for `TrainingRequest.month`.
 
     Raises:
@@ -62,34 +62,29 @@ def launches(
         tags={**shared, ROLE_TAG: TRAINING, **range_tags(as_of, as_of)},
         run_config=request.run_config(),
     )
-    absent = _absent(min(months), as_of, loaded)
-    if not absent:
+    # The training itself loads the month it trains as of.
+    missing = [month for month in month_keys(min(months), as_of)[:-1] if month not in loaded]
+    if not missing:
         return (training,)
-    first, last = absent[0], absent[-1]
+    first, last = missing[0], missing[-1]
     rows_tags = {**shared, ROLE_TAG: ROWS, PRIORITY_TAG: "1", **range_tags(first, last)}
     return Launch(LOAD_ROWS, ("training_rows",), (first, last), rows_tags, {}), training
 
 
 def range_tags(first: str, last: str) -> dict[str, str]:
-    """The tags by which Dagster knows the months of a run, both ends included."""
+    """The tags that tell Dagster the months of a run, both ends included."""
     return {RANGE_START_TAG: first, RANGE_END_TAG: last}
 
 
 def walk_forward() -> Launch:
-    """The run that gathers all months that were judged into the walk-forward report."""
+    """The run that makes the walk-forward report."""
     return Launch(WALK_FORWARD, (), (), {}, {})
 
 
 def job_id(family: str, unix_seconds: float) -> str:
-    """The id of a request made at that time, as the guide writes it.
+    """The id of a request made at that time.
 
     >>> job_id("ensemble", 1234567890.1234)
     'train_ensemble_1234567890.123'
     """
     return f"train_{family}_{unix_seconds:.3f}"
-
-
-def _absent(first: str, as_of: str, loaded: Collection[str]) -> list[str]:
-    """Months from the first with rows up to the one before `as_of` that were never loaded; that one always is."""
-    known = set(loaded)
-    return [month for month in month_keys(first, as_of)[:-1] if month not in known]

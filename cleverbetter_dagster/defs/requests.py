@@ -1,6 +1,6 @@
-"""A request to train a family, and what is wrong with one. The command line and the REST API share it.
+"""A request to train a family, and the problems of one that is refused. Command line and REST API share it.
 
-Pure: nothing here reads a database, a clock or the environment. What it comes down to is in `launches`.
+Nothing here reads a database, a clock or the environment. `launches` turns a request into runs.
 """
 
 import json
@@ -20,7 +20,7 @@ from cleverbetter_dagster.services.records import Training
 MOST_TRIALS = 1000
 HTTP_PARTS = (["body"], ["query"], ["path"], ["header"])
 LONGEST_NAME = 60
-"""Of a field as a refusal repeats it."""
+"""Longest part of a field's name that a refusal repeats."""
 
 STUDY = "{family}_study"
 SPECS: Mapping[str, type[BaseModel]] = {
@@ -28,16 +28,18 @@ SPECS: Mapping[str, type[BaseModel]] = {
     STUDY: StudySpec,
     "{family}_evaluation": StakingSpec,
 }
-"""Whose fields the options of `config` are, by the asset that is given them. A name that two share goes to both."""
+"""The specs whose fields are the options of `config`, by asset. An option that two specs share goes to both assets."""
 
-SET_BY_REQUEST = {"n_trials": "give n_trials beside config, not inside it"}
 
-OPTIONS = tuple(sorted({name for spec in SPECS.values() for name in spec.model_fields} - SET_BY_REQUEST.keys()))
-"""Every option that `config` may hold."""
+class Options(DatasetSpec, StudySpec, StakingSpec):
+    """Every option that `config` may hold, and the number of trials, which stands beside `config`."""
+
+
+OPTIONS = tuple(sorted(Options.model_fields.keys() - {"n_trials"}))
 
 
 class TrainingRequest(BaseModel):
-    """Train one family as of one month. Fields and options that nobody knows are refused."""
+    """Train one family as of one month. Unknown fields and options are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, protected_namespaces=())
 
@@ -45,7 +47,7 @@ class TrainingRequest(BaseModel):
         description=f"family to train: {', '.join(FAMILIES)}", json_schema_extra={"enum": list(FAMILIES)}
     )
     as_of: str | None = Field(
-        None, description="month to train as of, YYYY-MM; null: the newest with rows", examples=["2023-11"]
+        None, description="month to train as of, YYYY-MM; null: the newest month with rows", examples=["2023-11"]
     )
     config: dict[str, Any] = Field(
         {},
@@ -57,13 +59,13 @@ class TrainingRequest(BaseModel):
         None,
         ge=1,
         le=MOST_TRIALS,
-        description=f"settings the search judges, 1 to {MOST_TRIALS}; null: as many as studies of the family have",
+        description=f"settings that the search tries, 1 to {MOST_TRIALS}; null: the default of the family's studies",
         examples=[50],
     )
     training: Training = Field(
         "full",
-        description="full: fit anew; incremental: go on from the newest version made with the same choices, with its "
-        "hyperparameters and only what it has not learned from",
+        description="full: fit a new model; incremental: update the newest version made with the same choices, with "
+        "its hyperparameters, on the rows it has not learned from",
     )
 
     @classmethod
@@ -97,33 +99,35 @@ class TrainingRequest(BaseModel):
     @field_validator("config")
     @classmethod
     def _fits_the_specs(cls, options: dict[str, Any]) -> dict[str, Any]:
-        found = [problem for name in options if (problem := _unknown(name))] + _not_json(options)
-        for spec in SPECS.values():
-            try:
-                spec.model_validate(_fields_of(spec, options))
-            except ValidationError as error:
-                told = {problem.field for problem in found}
-                found += [problem for problem in problems_of(error, "config.") if problem.field not in told]
-        if found:
-            raise InvalidRequest(found)
+        problems = _not_json(options)
+        if "n_trials" in options:
+            problems.append(
+                Problem("config.n_trials", "n_trials is no option of config", "give n_trials beside config")
+            )
+        try:
+            Options.model_validate({name: value for name, value in options.items() if name != "n_trials"})
+        except ValidationError as error:
+            problems += problems_of(error, "config.")
+        if problems:
+            raise InvalidRequest(problems)
         return options
 
     @model_validator(mode="after")
     def _fits_the_family_and_the_training(self) -> Self:
         searches = _only_in_full(self) if self.training == "incremental" else []
-        if found := _not_of_family(self.model_type, self.config) + searches:
-            raise InvalidRequest(found)
+        if problems := _not_of_family(self.model_type, self.config) + searches:
+            raise InvalidRequest(problems)
         return self
 
     def month(self, months: Collection[str], this_month: str) -> str:
-        """The month to train as of, given the months that have rows; by default the newest of them.
+        """The month to train as of; by default the newest month with rows.
 
         Args:
-            months: those that have rows, `YYYY-MM`.
-            this_month: the month it is now; no model stands at a later one.
+            months: the months with rows, `YYYY-MM`.
+            this_month: the current month, the last that a model can be trained as of.
 
         Raises:
-            InvalidRequest: there are no rows yet, or none up to `as_of`, or `as_of` lies in the future.
+            InvalidRequest: there are no rows yet, none up to `as_of`, or `as_of` lies in the future.
         """
         if not months:
             remedy = "import rows first (`cleverbetter import --help`) or check DATABASE_URL"
@@ -132,15 +136,19 @@ class TrainingRequest(BaseModel):
         if self.as_of is None:
             return last
         latest = max(last, this_month)
-        if not first <= self.as_of <= latest:
-            early = f"{self.as_of} is before the first month with rows (see CLEVERBETTER_FIRST_MONTH)"
-            told = f"{self.as_of} lies in the future" if self.as_of > latest else early
-            raise InvalidRequest([Problem("as_of", told, f"give a month from {first} to {latest}")])
-        return self.as_of
+        if first <= self.as_of <= latest:
+            return self.as_of
+        early = "is before the first month with rows (see CLEVERBETTER_FIRST_MONTH)"
+        message = f"{self.as_of} {'lies in the future' if self.as_of > latest else early}"
+        raise InvalidRequest([Problem("as_of", message, f"give a month from {first} to {latest}")])
 
     def run_config(self) -> dict[str, Any]:
-        """What the assets of the family are configured with: the options given, the rest at its default."""
-        config = {asset.format(family=self.model_type): _validated(spec, self.config) for asset, spec in SPECS.items()}
+        """Run configuration of the family's assets: the options that were given; the rest has its default."""
+        options = Options.model_validate(self.config).model_dump(mode="json", exclude_unset=True)
+        config: dict[str, dict[str, Any]] = {
+            asset.format(family=self.model_type): {name: options[name] for name in options if name in spec.model_fields}
+            for asset, spec in SPECS.items()
+        }
         study = STUDY.format(family=self.model_type)
         if self.training == "incremental":
             config |= {study: {}, f"{self.model_type}_model": {"training": self.training}}
@@ -149,55 +157,47 @@ class TrainingRequest(BaseModel):
         return {"ops": {asset: {"config": values} for asset, values in config.items() if values}}
 
     def _trials(self) -> dict[str, int]:
-        """Settings to judge. Who names a number wants that many, also where an earlier month gives the start."""
+        """Settings to try. A number that was given also holds for a study that starts from an earlier month."""
         trials = self.n_trials if self.hyperparameter_search else 0
         return {} if trials is None else {"n_trials": trials, "n_trials_warm": trials}
 
 
 def problems_of(error: ValidationError, prefix: str = "") -> list[Problem]:
-    """What Pydantic found, field by field, with what to do about it."""
+    """The errors that Pydantic reports, by field, each with a remedy."""
     return problems_from(error.errors(include_url=False), error.title, prefix)
 
 
 def problems_from(
     errors: Sequence[Mapping[str, Any]], title: str = "TrainingRequest", prefix: str = ""
 ) -> list[Problem]:
-    """The same of errors without their exception, as FastAPI hands them on.
+    """The same from errors without their exception, as FastAPI passes them.
 
     Args:
-        errors: as `ValidationError.errors()`; `loc` may begin with the part of a HTTP request.
+        errors: as `ValidationError.errors()`; `loc` may begin with the part of an HTTP request.
         title: name of the model that was validated.
-        prefix: before every field.
+        prefix: put before every field.
     """
-    found: list[Problem] = []
-    for one in errors:
-        cause = (one.get("ctx") or {}).get("error")
+    problems: list[Problem] = []
+    for error in errors:
+        cause = (error.get("ctx") or {}).get("error")
         if isinstance(cause, InvalidRequest):
-            found += cause.problems
+            problems += cause.problems
             continue
-        place = [str(part)[:LONGEST_NAME] for part in one["loc"]]
-        name = ".".join(place[1:] if place[:1] in HTTP_PARTS else place)
-        field = f"{prefix}{name}".rstrip(".") or (place[0] if place else "request")
-        told = str(one["msg"]).removeprefix("Value error, ")
-        if one["type"] == "json_invalid":
-            found.append(Problem("body", f"is no JSON: {cause}, at character {name}", "send one JSON object"))
-        elif field not in (problem.field for problem in found):  # an option two specs share is wrong once
-            found.append(Problem(field, f"{told} (got {_short(one.get('input'))})", _remedy(title, name)))
-    return found
-
-
-def _unknown(name: str) -> Problem | None:
-    if name in SET_BY_REQUEST:
-        return Problem(f"config.{name}", f"{name} is no option of config", SET_BY_REQUEST[name])
-    if name in OPTIONS:
-        return None
-    return Problem(f"config.{name[:LONGEST_NAME]}", "there is no such option", f"use one of: {', '.join(OPTIONS)}")
+        path = [str(part)[:LONGEST_NAME] for part in error["loc"]]
+        name = ".".join(path[1:] if path[:1] in HTTP_PARTS else path)
+        field = f"{prefix}{name}".rstrip(".") or (path[0] if path else "request")
+        message = str(error["msg"]).removeprefix("Value error, ")
+        if error["type"] == "json_invalid":
+            problems.append(Problem("body", f"is no JSON: {cause}, at character {name}", "send one JSON object"))
+        elif field not in (problem.field for problem in problems):  # one problem is enough for a field
+            problems.append(Problem(field, f"{message} (got {_short(error.get('input'))})", _remedy(title, name)))
+    return problems
 
 
 def _not_of_family(family: str, options: Mapping[str, Any]) -> list[Problem]:
-    """Hyperparameters the family has not, and a metric it cannot be judged by."""
+    """Hyperparameters that the family does not have, and a metric that it cannot be scored by."""
     known, metrics = get_family(family).default_params(), get_family(family).study_metrics
-    found = [
+    problems = [
         Problem(
             f"config.{option}.{name[:LONGEST_NAME]}",
             f"no hyperparameter of {family}",
@@ -208,26 +208,25 @@ def _not_of_family(family: str, options: Mapping[str, Any]) -> list[Problem]:
         if name not in known
     ]
     if (metric := options.get("metric", metrics[0])) not in metrics:
-        refusal = f"{family} cannot be judged by {metric}"
-        found.append(Problem("config.metric", refusal, f"use one of: {', '.join(metrics)}"))
-    return found
+        message = f"{family} cannot be judged by {metric}"
+        problems.append(Problem("config.metric", message, f"use one of: {', '.join(metrics)}"))
+    return problems
 
 
 def _only_in_full(request: TrainingRequest) -> list[Problem]:
-    """What only a full training reads: an incremental one keeps the hyperparameters of the version it goes on from."""
+    """What only a full training uses: an incremental one keeps the hyperparameters of the version it updates."""
     elsewhere = {name for asset, spec in SPECS.items() if asset != STUDY for name in spec.model_fields}
-    given = [f"config.{name}" for name in request.config if name not in elsewhere]
-    given += [name for name in ("hyperparameter_search", "n_trials") if getattr(request, name)]
+    unused = [f"config.{name}" for name in request.config if name not in elsewhere]
+    unused += [name for name in ("hyperparameter_search", "n_trials") if getattr(request, name)]
     remedy = "leave it out, or train in full (training: full)"
-    return [Problem(name, "an incremental training searches nothing", remedy) for name in given]
+    return [Problem(name, "an incremental training searches nothing", remedy) for name in unused]
 
 
 def _remedy(title: str, name: str) -> str:
-    models: tuple[type[BaseModel], ...] = (*SPECS.values(), TrainingRequest)
-    model = next((model for model in models if model.__name__ == title), TrainingRequest)
+    model: type[BaseModel] = Options if title == Options.__name__ else TrainingRequest
     field = model.model_fields.get(name.partition(".")[0])
-    if title == TrainingRequest.__name__ and field is None:
-        return f"use one of: {', '.join(model.model_fields)}"
+    if field is None and title == model.__name__:
+        return f"use one of: {', '.join(OPTIONS if model is Options else model.model_fields)}"
     return (field and field.description) or "correct the value, or leave it out for its default"
 
 
@@ -236,17 +235,8 @@ def _short(value: Any, length: int = 100) -> str:
     return text if len(text) <= length else f"{text[:length]}..."
 
 
-def _fields_of(spec: type[BaseModel], options: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in options.items() if name in spec.model_fields and name in OPTIONS}
-
-
-def _validated(spec: type[BaseModel], options: Mapping[str, Any]) -> dict[str, Any]:
-    given = _fields_of(spec, options)
-    return spec.model_validate(given).model_dump(mode="json", include=set(given))
-
-
 def _not_json(options: Mapping[str, Any]) -> list[Problem]:
-    """Values that could not be stored with a run: numbers that are not finite, NUL, half of a surrogate pair."""
+    """Values that cannot be stored with a run: infinite numbers, NaN, NUL, half of a surrogate pair."""
     try:
         stored = json.dumps(options, allow_nan=False, ensure_ascii=False).encode()
     except (ValueError, TypeError) as error:

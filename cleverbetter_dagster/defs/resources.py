@@ -1,4 +1,4 @@
-"""What assets work with: the deployment's settings, and the MLflow run that belongs to the Dagster run."""
+"""Resources of the assets: the deployment's settings, and the MLflow run that belongs to the Dagster run."""
 
 import os
 from collections.abc import Iterator
@@ -9,9 +9,11 @@ import dagster as dg
 from cleverbetter_dagster.settings import Settings, load_settings
 from cleverbetter_dagster.store.tracking.client import experiment_id, tracking_uri
 
+FAILURE = dg.DagsterEventType.STEP_FAILURE
+
 
 class Deployment(dg.ConfigurableResource):
-    """Where this deployment's database, registry and artefacts are, read from the environment when a run starts."""
+    """The settings of this deployment, read from the environment when a run starts."""
 
     def settings(self) -> Settings:
         return load_settings()
@@ -19,10 +21,10 @@ class Deployment(dg.ConfigurableResource):
 
 @dg.resource(description="The MLflow run of this Dagster run; the runs of single models are its children.")
 def mlflow_run(context: dg.InitResourceContext) -> Iterator[Any]:
-    """One MLflow run a Dagster run, through dagster-mlflow, imported late because it costs seconds.
+    """One MLflow run for each Dagster run, through dagster-mlflow, imported late because it costs seconds.
 
-    The tracking address holds a password when it is the database itself, so it goes to dagster-mlflow here,
-    inside the process, and never through run configuration, which is stored and shown.
+    If MLflow is in the database, its address has a password. So the address goes to dagster-mlflow here, inside the
+    process, and never through run configuration, which is stored and shown.
     """
     from dagster_mlflow.resources import MlFlow
 
@@ -36,16 +38,11 @@ def mlflow_run(context: dg.InitResourceContext) -> Iterator[Any]:
     }
     run: Any = MlFlow(context.replace_config(config))
     if settings.mlflow_tracking_uri is None:
-        # MLflow leaves the address, password included, in the environment, where it would pass for a setting.
+        # MLflow leaves the address with its password in the environment, where it would look like a setting.
         os.environ.pop("MLFLOW_TRACKING_URI", None)
     try:
         yield run
     finally:
-        run.end_run("FAILED" if _a_step_failed(context) else "FINISHED")
-
-
-def _a_step_failed(context: dg.InitResourceContext) -> bool:
-    """Whether a step of this run gave up. dagster-mlflow would call the run finished all the same."""
-    if context.instance is None or context.run_id is None:
-        return False
-    return bool(context.instance.all_logs(context.run_id, of_type=dg.DagsterEventType.STEP_FAILURE))
+        # dagster-mlflow calls every run finished. A step that failed for good is an event of the Dagster run.
+        failures = context.run_id and context.instance and context.instance.all_logs(context.run_id, of_type=FAILURE)
+        run.end_run("FAILED" if failures else "FINISHED")

@@ -105,7 +105,6 @@ def _model(family: Family, partitions: dg.MonthlyPartitionsDefinition) -> dg.Ass
                         f"There is no {family.name}_study of {month}: materialise it with the model, or set training: "
                         "incremental to update the newest registered version."
                     )
-                context.log.info(_how_trained(record))
                 yield month, (record, fitted.report())
 
         models = each_month(context, trained(), lambda result: model_metadata(*result))
@@ -151,12 +150,3 @@ def _evaluation(family: Family, partitions: dg.MonthlyPartitionsDefinition) -> d
         )
 
     return evaluation
-
-
-def _how_trained(model: ModelRecord) -> str:
-    parent, name = f"{model.family} v{model.parent_version}", f"{model.family} {model.as_of}"
-    if model.training == "full":
-        return f"{name}: a new model, fitted on {model.fitted_rows:,} rows"
-    if model.reuses_parent:
-        return f"{name}: no new rows since {parent}, which is used unchanged"
-    return f"{name}: {parent}, updated with {model.rows_added:,} new rows"

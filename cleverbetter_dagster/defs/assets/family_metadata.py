@@ -1,10 +1,11 @@
 """What the UI shows beside the assets of a family: hyperparameters, fits, leaderboards, significance."""
 
+from collections.abc import Sequence
+
 from cleverbetter_dagster.defs.assets.metadata import (
     Metadata,
     interval,
     markdown,
-    number,
     picture,
     rounded,
     staking_tables,
@@ -12,9 +13,10 @@ from cleverbetter_dagster.defs.assets.metadata import (
 )
 from cleverbetter_dagster.evaluation.leaderboard import METRICS, LeaderboardRow
 from cleverbetter_dagster.services.evaluation.evaluate import Evaluation
-from cleverbetter_dagster.services.records import ModelRecord, SignificanceRecord
+from cleverbetter_dagster.services.records import ModelRecord
 from cleverbetter_dagster.services.training.tune import TunedParams
 
+SHOWN_OF_MODEL = ("fitted_rows", "training", "rows_added", "rows_lost", "data_hash", "model_uri", "sha256")
 HEADLINE = ("roc_auc", "brier", "roi", "growth")
 
 
@@ -39,22 +41,16 @@ def study_metadata(tuned: TunedParams) -> Metadata:
 
 def model_metadata(model: ModelRecord, report: dict) -> Metadata:
     return {
-        "fitted_rows": model.fitted_rows,
-        "training": model.training,
+        **model.model_dump(include=set(SHOWN_OF_MODEL)),
         "parent": f"{model.family} v{model.parent_version}" if model.parent_version else "none",
-        "rows_added": model.rows_added,
-        "rows_lost": model.rows_lost,
         "watermark": str(model.watermark),
-        "data_hash": model.data_hash,
         "mlflow_run_id": model.run_id,
-        "model_uri": model.model_uri,
-        "sha256": model.sha256,
         "fit": markdown(table([{"figure": name, "value": value} for name, value in report.items()])),
     }
 
 
 def evaluation_metadata(evaluation: Evaluation) -> Metadata:
-    model, significance = evaluation.model, evaluation.significance
+    model = evaluation.model
     row = next(row for row in evaluation.leaderboard if row.name == model.family)
     estimates = {name: getattr(row, name) for name in HEADLINE}
     pictures = [picture(png, name) for name, png in evaluation.pictures.items()]
@@ -64,11 +60,11 @@ def evaluation_metadata(evaluation: Evaluation) -> Metadata:
         staking = {"staking": staking_tables([comparison]), "stakes_earn_their_place": str(comparison.earns_its_place)}
     return rounded(
         {
-            "report": markdown(leaderboard_table(evaluation.leaderboard), significance_table(significance), *pictures),
+            "report": markdown(leaderboard_table(evaluation.leaderboard), *pictures),
             **staking,
             **{name: estimate.point for name, estimate in estimates.items() if estimate is not None},
             **{f"{name}_95%": interval(estimate) for name, estimate in estimates.items()},
-            **{name: value for name, value in significance.metrics().items() if value is not None},
+            **{name: value for name, value in evaluation.significance.model_dump().items() if value is not None},
             "dagster/row_count": row.n_rows,
             "model": f"{model.family} v{model.version}",
             "chosen_from_trials": model.trials,
@@ -77,27 +73,7 @@ def evaluation_metadata(evaluation: Evaluation) -> Metadata:
     )
 
 
-def leaderboard_table(rows: list[LeaderboardRow]) -> str:
+def leaderboard_table(rows: Sequence[LeaderboardRow]) -> str:
     """The leaderboard with its intervals, as a Markdown table."""
-    return table(
-        [
-            {"model": row.name, "bets": row.n_bets} | {name: interval(getattr(row, name), 3) for name in METRICS}
-            for row in rows
-        ]
-    )
-
-
-def significance_table(record: SignificanceRecord) -> str:
-    """How likely the return is skill, as a Markdown table."""
-    return table(
-        [
-            {
-                "Sharpe ratio a month": f"{number(record.monthly_sharpe, 2)} over {record.months} months",
-                "probability of skill (PSR)": number(record.probabilistic_sharpe, 3),
-                "after all trials (DSR)": number(record.deflated_sharpe, 3),
-                "trials": f"{record.tuning_trials} settings, "
-                f"{record.independent_strategies:.0f} independent strategies",
-                "rows": f"{record.rows}, worth {record.effective_rows:.0f} independent ones",
-            }
-        ]
-    )
+    estimates = [{name: interval(getattr(row, name), 3) for name in METRICS} for row in rows]
+    return table([{"model": row.name, "bets": row.n_bets, **shown} for row, shown in zip(rows, estimates, strict=True)])

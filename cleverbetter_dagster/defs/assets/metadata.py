@@ -75,7 +75,7 @@ def report_table(shown: Table) -> str:
 
 def _cell(value: Any) -> str:
     if isinstance(value, Number):
-        return f"{value.value} ({value.detail})"
+        return f"{value.value} ({value.detail})" if value.detail else value.value
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
@@ -83,24 +83,19 @@ def staking_tables(comparisons: Sequence[StakingComparison]) -> dg.MetadataValue
     """An agent's stakes beside rules of thumb: a table for each probability that the rules use, and what they show."""
     parts: list[str] = []
     for comparison in comparisons:
-        seeds = f"agent over {comparison.seeds} seeds"
-        parts.append(f"Rules with the probability of **{comparison.probability_of}**, {seeds}:")
-        parts.append(
-            table(
-                [
-                    {
-                        "stakes": row.name,
-                        "final bankroll": number(row.final_bankroll),
-                        "growth": interval(row.growth),
-                        "max drawdown": interval(row.max_drawdown),
-                        "risk of ruin": number(row.risk_of_ruin),
-                        "agent's monthly log growth above": interval(comparison.advantages.get(row.name)),
-                    }
-                    for row in comparison.rows
-                ]
-            )
-        )
-        parts.append("\n".join(f"- {outcome.message}" for outcome in comparison.outcomes()))
+        lines = [
+            {
+                "stakes": row.name,
+                "final bankroll": number(row.final_bankroll),
+                "growth": interval(row.growth),
+                "max drawdown": interval(row.max_drawdown),
+                "risk of ruin": number(row.risk_of_ruin),
+                "agent's monthly log growth above": interval(comparison.advantages.get(row.name)),
+            }
+            for row in comparison.rows
+        ]
+        title = f"Rules with the probability of **{comparison.probability_of}**, agent over {comparison.seeds} seeds:"
+        parts += [title, table(lines), "\n".join(f"- {outcome.message}" for outcome in comparison.outcomes())]
     return markdown(*parts)
 
 

@@ -1,4 +1,4 @@
-"""The walk-forward report: all as_of partitions of every family's models, together, on the months after them."""
+"""The walk-forward report: the models of all as_of months together, judged on the months after them."""
 
 from collections.abc import Iterator, Sequence
 
@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from cleverbetter_dagster.defs.assets.config import WalkForwardConfig
 from cleverbetter_dagster.defs.assets.family_metadata import leaderboard_table
-from cleverbetter_dagster.defs.assets.metadata import markdown, picture, report_metadata, report_table
+from cleverbetter_dagster.defs.assets.metadata import Metadata, markdown, picture, report_metadata, report_table
 from cleverbetter_dagster.defs.failures import step_failures
 from cleverbetter_dagster.defs.partitions import MAY_LACK_PARTITIONS, SHARED
 from cleverbetter_dagster.defs.resources import Deployment
@@ -35,14 +35,12 @@ def walk_forward_assets(families: Sequence[str]) -> list[dg.AssetsDefinition]:
         group_name=GROUP,
         **SHARED,
         kinds={"mlflow", "html"},
-        description=(
-            "Every as_of's models on the months after it: metrics by month, bankroll against baselines and equal "
-            "stakes, decay with age, unseen strategies, significance, and what the promotion policy would have earned. "
-            "Gathers whatever as_of partitions exist; backfill them first. One HTML page, and one row per model and "
-            "month."
-        ),
+        description="The models of every as_of month on the months after it: metrics by month, bankroll against "
+        "baselines and equal stakes, decay with age, unseen strategies, significance, and what the promotion policy "
+        "would have earned. It reads all as_of months there are, so backfill them first. One HTML page, and one row "
+        "per model and month.",
         code_version="1",
-        output_required=False,  # after the first month that is trained at, there is nothing to judge yet
+        output_required=False,  # after the first month of training there is nothing to judge yet
     )
     def walk_forward_report(
         context: dg.AssetExecutionContext,
@@ -67,11 +65,15 @@ def walk_forward_assets(families: Sequence[str]) -> list[dg.AssetsDefinition]:
     return [walk_forward_report]
 
 
-def _metadata(report: WalkForwardReport) -> dict[str, dg.MetadataValue | float | int | str]:
+def _metadata(report: WalkForwardReport) -> Metadata:
     record = report.record
-    facts: dict[str, dg.MetadataValue | float | int | str] = {
+    overfitting = {
+        "overfitting_of_choosing_models": record.overfitting_of_models,
+        "overfitting_of_choosing_strategies": record.overfitting_of_strategies,
+    }
+    return {
         "figures": markdown(
-            leaderboard_table(list(record.leaderboard)),
+            leaderboard_table(record.leaderboard),
             *(report_table(table) for table in report.tables),
             *(picture(png, name) for name, png in report.pictures.items()),
         ),
@@ -82,9 +84,5 @@ def _metadata(report: WalkForwardReport) -> dict[str, dg.MetadataValue | float |
         "window_of_history": ", ".join(sorted(set(record.windows.values()))),
         "best": record.leaderboard[0].name,
         "summary": report.summary,
+        **{name: value for name, value in overfitting.items() if value is not None},
     }
-    overfitting = {
-        "overfitting_of_choosing_models": record.overfitting_of_models,
-        "overfitting_of_choosing_strategies": record.overfitting_of_strategies,
-    }
-    return facts | {name: value for name, value in overfitting.items() if value is not None}

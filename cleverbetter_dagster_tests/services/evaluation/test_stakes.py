@@ -30,8 +30,8 @@ from cleverbetter_dagster.services.evaluation.stakes import AGENT_STAKE, agent_s
 from cleverbetter_dagster.services.records import EvaluatedModel
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.tracking.package import StrategyModel
-from cleverbetter_dagster_tests.provenance import NOTHING_LEARNED
 from cleverbetter_dagster_tests.services.conftest import AS_OF
+from cleverbetter_dagster_tests.support.provenance import NOTHING_LEARNED
 
 WIDE = StakingSpec(max_stake_fraction=1.0)
 

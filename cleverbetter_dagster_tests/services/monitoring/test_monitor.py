@@ -27,8 +27,8 @@ from cleverbetter_dagster.store.ledger import ledger
 from cleverbetter_dagster.store.ledger.table import Decision
 from cleverbetter_dagster.store.predictions import ScoredBy, write_predictions
 from cleverbetter_dagster.store.tracking.package import StrategyModel
-from cleverbetter_dagster_tests.provenance import NOTHING_LEARNED
 from cleverbetter_dagster_tests.services.ingest.followers import Follower
+from cleverbetter_dagster_tests.support.provenance import NOTHING_LEARNED
 
 SPEC = DatasetSpec(min_composite_score=None, min_examples=1)
 CHAMPION_AS_OF, NOW = AsOf.parse("2022-06"), AsOf.parse("2023-04")

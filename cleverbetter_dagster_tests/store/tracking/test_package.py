@@ -30,7 +30,7 @@ from cleverbetter_dagster.store.tracking.package import (
 )
 from cleverbetter_dagster.store.tracking.registry import Registry
 from cleverbetter_dagster.store.tracking.runs import RunSpec, start_run
-from cleverbetter_dagster_tests.provenance import NOTHING_LEARNED
+from cleverbetter_dagster_tests.support.provenance import NOTHING_LEARNED
 
 FEATURES = ("win_rate", "ewm_roi", "ml_avg_odds", "shrunk_return")
 
