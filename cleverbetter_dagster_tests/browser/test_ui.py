@@ -163,7 +163,7 @@ def keep(page: Any, name: str) -> None:
         page.screenshot(path=str(Path(folder) / f"{name}.png"))
 
 
-def test_the_graph_shows_the_rows_every_family_and_the_champion(trained: Dagster, page: Any) -> None:
+def test_the_lineage_page_shows_rows_families_and_comparison(trained: Dagster, page: Any) -> None:
     page.goto(f"{trained.address}/assets/strategy_predictions?view=lineage&lineageScope=upstream&lineageDepth=7")
     for name in ("backtest_results", "training_rows", "temporal_split", "ensemble_model", "classifier_model"):
         page.get_by_text(name, exact=True).first.wait_for(timeout=30_000)
@@ -171,7 +171,7 @@ def test_the_graph_shows_the_rows_every_family_and_the_champion(trained: Dagster
     keep(page, "graph")
 
 
-def test_an_evaluation_shows_its_leaderboard_and_plots_where_people_look(trained: Dagster, page: Any) -> None:
+def test_an_evaluation_shows_its_leaderboard_and_pictures(trained: Dagster, page: Any) -> None:
     page.goto(f"{trained.address}/assets/ensemble_evaluation?view=partitions&partition={AS_OF}")
     page.get_by_text("roc_auc_95%").first.wait_for(timeout=30_000)
     keep(page, "evaluation")
@@ -183,7 +183,7 @@ def test_an_evaluation_shows_its_leaderboard_and_plots_where_people_look(trained
     keep(page, "evaluation_report")
 
 
-def test_the_checks_of_the_split_are_facts_in_the_ui(trained: Dagster, page: Any) -> None:
+def test_the_ui_shows_the_checks_of_the_split(trained: Dagster, page: Any) -> None:
     page.goto(f"{trained.address}/assets/temporal_split?view=checks")
     for check in ("enough_examples", "no_label_after_split", "decision_times_agree"):
         page.get_by_text(check).first.wait_for(timeout=30_000)
@@ -203,16 +203,14 @@ def test_a_report_is_one_click_away_from_its_asset(trained: Dagster, page: Any) 
 
 @pytest.mark.parametrize("kind", REPORTS)
 @pytest.mark.parametrize("width", [390, 1200])
-def test_a_report_reads_on_a_phone_and_on_a_desk_and_needs_no_network(
-    trained: Dagster, page: Any, kind: str, width: int
-) -> None:
-    asked: list[str] = []
+def test_a_report_fits_phone_and_desktop_without_a_network(trained: Dagster, page: Any, kind: str, width: int) -> None:
+    requested: list[str] = []
     reader = page.context.new_page()
-    reader.on("request", lambda request: asked.append(request.url))
+    reader.on("request", lambda request: requested.append(request.url))
     reader.set_viewport_size({"width": width, "height": 900})
     address = (trained.home / ".cleverbetter" / "artefacts" / "reports" / kind / f"{AS_OF}.html").as_uri()
     reader.goto(address)
-    assert asked == [address]
+    assert requested == [address]
     assert reader.evaluate("document.documentElement.scrollWidth") <= width
     shown = reader.evaluate("[...document.querySelectorAll('svg')].map(svg => svg.getBoundingClientRect().width)")
     assert all(250 < one <= width for one in shown)
@@ -222,14 +220,14 @@ def test_a_report_reads_on_a_phone_and_on_a_desk_and_needs_no_network(
     reader.close()
 
 
-def test_the_decision_on_the_champion_gives_its_reasons(trained: Dagster, page: Any) -> None:
+def test_the_champion_shows_the_reasons_of_its_decision(trained: Dagster, page: Any) -> None:
     page.goto(f"{trained.address}/assets/champion?view=partitions&partition={AS_OF}")
     page.get_by_text("decision", exact=True).first.wait_for(timeout=30_000)
     page.get_by_text("Brier score").first.wait_for(timeout=10_000)
     keep(page, "champion")
 
 
-def test_a_study_shows_its_history_and_what_mattered(trained: Dagster, page: Any) -> None:
+def test_a_study_shows_its_pictures(trained: Dagster, page: Any) -> None:
     page.goto(f"{trained.address}/assets/ensemble_study?view=partitions&partition={AS_OF}")
     page.get_by_text("[Show Markdown]").first.wait_for(timeout=30_000)
     keep(page, "study")

@@ -24,12 +24,12 @@ def key(name: str) -> dg.AssetKey:
     return dg.AssetKey(name)
 
 
-def test_the_graph_has_the_assets_of_the_design_and_one_branch_for_each_family() -> None:
+def test_the_graph_has_a_branch_for_each_family() -> None:
     branches = {f"{family}_{part}" for family in FAMILIES for part in ("study", "model", "evaluation", "report")}
     rest = {"training_rows", "temporal_split", "model_comparison", "champion", "strategy_predictions"}
     rest |= {"champion_monitoring", WALK_FORWARD}
     rest |= {"comparison_report"}
-    assert {found.to_user_string() for found in GRAPH.get_all_asset_keys()} == UPSTREAM | rest | branches
+    assert {asset.to_user_string() for asset in GRAPH.get_all_asset_keys()} == UPSTREAM | rest | branches
 
 
 @pytest.mark.parametrize(
@@ -53,22 +53,22 @@ def test_every_asset_depends_on_what_it_reads(asset: str, parents: set[str]) -> 
     assert {parent.to_user_string() for parent in GRAPH.get(key(asset)).parent_keys} == parents
 
 
-def test_every_asset_of_ours_is_monthly_described_grouped_owned_by_a_kind_and_versioned() -> None:
-    for found in GRAPH.get_all_asset_keys() - {key(name) for name in UPSTREAM}:
-        node = GRAPH.get(found)
-        assert isinstance(node.partitions_def, dg.MonthlyPartitionsDefinition) or found == key(WALK_FORWARD), found
-        assert node.description, found
-        assert node.group_name != "default", found
-        assert node.kinds, found
-        assert node.code_version, found
+def test_every_asset_is_monthly_described_grouped_and_versioned() -> None:
+    for asset in GRAPH.get_all_asset_keys() - {key(name) for name in UPSTREAM}:
+        node = GRAPH.get(asset)
+        assert isinstance(node.partitions_def, dg.MonthlyPartitionsDefinition) or asset == key(WALK_FORWARD), asset
+        assert node.description, asset
+        assert node.group_name != "default", asset
+        assert node.kinds, asset
+        assert node.code_version, asset
 
 
-def test_a_range_of_months_is_one_run_as_the_command_line_requires() -> None:
-    for found in GRAPH.get_all_asset_keys() - {key(name) for name in UPSTREAM}:
-        assert GRAPH.get(found).backfill_policy == dg.BackfillPolicy.single_run(), found
+def test_a_range_of_months_is_one_run() -> None:
+    for asset in GRAPH.get_all_asset_keys() - {key(name) for name in UPSTREAM}:
+        assert GRAPH.get(asset).backfill_policy == dg.BackfillPolicy.single_run(), asset
 
 
-def test_an_as_of_month_depends_on_every_month_up_to_itself_and_on_none_after() -> None:
+def test_an_as_of_month_reads_no_month_after_it() -> None:
     mapping = GRAPH.get(key("temporal_split")).partition_mappings[key("training_rows")]
     months = monthly("2020-01")
     upstream = mapping.get_upstream_mapped_partitions_result_for_partitions(
@@ -95,12 +95,12 @@ def test_the_checks_that_guard_training_block_what_follows() -> None:
     }
 
 
-def test_every_check_says_what_to_do_where_it_does_not_hold() -> None:
+def test_every_check_has_a_remedy() -> None:
     for check in GRAPH.asset_check_keys:
         assert "Otherwise:" in str(GRAPH.get_check_spec(check).description), check
 
 
-def test_a_further_family_gets_its_branch_from_the_factory_alone() -> None:
+def test_the_factory_makes_the_assets_of_any_family() -> None:
     class Other(Ensemble):
         name = "other"
 
@@ -108,7 +108,7 @@ def test_a_further_family_gets_its_branch_from_the_factory_alone() -> None:
     assert [asset.key.to_user_string() for asset in branch] == ["other_study", "other_model", "other_evaluation"]
 
 
-def test_a_familys_study_has_the_defaults_that_suit_it_and_keeps_the_bounds() -> None:
+def test_a_study_has_the_defaults_of_its_family() -> None:
     usual, stakers = StudyConfig(), study_config(RlAgent())()
     assert usual.model_dump() == study_config(Ensemble())().model_dump()
     changed = {name for name, value in stakers.model_dump().items() if value != getattr(usual, name)}
@@ -117,7 +117,7 @@ def test_a_familys_study_has_the_defaults_that_suit_it_and_keeps_the_bounds() ->
         study_config(RlAgent())(n_trials=-1)
 
 
-def test_the_jobs_are_those_people_start_by_name() -> None:
+def test_there_are_five_jobs() -> None:
     assert {job.name for job in defs.resolve_all_job_defs()} - {"__ASSET_JOB"} == {
         "load_rows",
         "retrain",
@@ -127,7 +127,7 @@ def test_the_jobs_are_those_people_start_by_name() -> None:
     }
 
 
-def test_retraining_a_month_leaves_out_the_report_over_all_months() -> None:
+def test_retraining_a_month_makes_no_walk_forward_report() -> None:
     retrain = defs.resolve_job_def("retrain").asset_layer.executable_asset_keys
     assert key(WALK_FORWARD) not in retrain and key("champion_monitoring") in retrain
 

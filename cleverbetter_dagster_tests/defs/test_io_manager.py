@@ -53,7 +53,7 @@ def summed_up(gathered: pa.Table) -> StudyRecord:
 
 
 @dg.asset
-def told(summed_up: StudyRecord) -> pa.Table:
+def last(summed_up: StudyRecord) -> pa.Table:
     return pa.table({"family": [summed_up.family]})
 
 
@@ -75,22 +75,22 @@ def base(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return str(tmp_path) if request.param == "folder" else f"memory://{tmp_path.name}"
 
 
-def test_a_month_gets_the_rows_of_all_months_before_it_and_none_after(base: str) -> None:
+def test_a_month_gets_the_rows_of_no_later_month(base: str) -> None:
     run(rows, base, "2020-01", "2020-04")
-    found = run(history, base, "2020-03").output_for_node("history")["2020-03"]
-    assert found["seen"].to_pylist() == ["2020-01", "2020-02", "2020-03"]
+    tables = run(history, base, "2020-03").output_for_node("history")["2020-03"]
+    assert tables["seen"].to_pylist() == ["2020-01", "2020-02", "2020-03"]
 
 
 def test_months_never_materialised_are_absent_from_the_history(base: str) -> None:
     run(rows, base, "2020-02", "2020-03")
-    found = run(history, base, "2020-04").output_for_node("history")["2020-04"]
-    assert found["seen"].to_pylist() == ["2020-02", "2020-03"]
+    tables = run(history, base, "2020-04").output_for_node("history")["2020-04"]
+    assert tables["seen"].to_pylist() == ["2020-02", "2020-03"]
 
 
-def test_records_come_back_as_records_for_every_month_of_a_range(base: str) -> None:
+def test_records_of_a_range_come_back_as_records(base: str) -> None:
     run(study, base, "2020-01", "2020-03")
-    found = run(reader, base, "2020-02", "2020-03").output_for_node("reader")
-    assert {month: table["as_of"].to_pylist() for month, table in found.items()} == {
+    tables = run(reader, base, "2020-02", "2020-03").output_for_node("reader")
+    assert {month: table["as_of"].to_pylist() for month, table in tables.items()} == {
         "2020-02": ["2020-02"],
         "2020-03": ["2020-03"],
     }
@@ -101,20 +101,20 @@ def test_a_record_that_was_never_stored_stops_the_run(base: str) -> None:
     assert not result.success
 
 
-def test_an_asset_that_forgets_a_month_of_its_run_fails(base: str) -> None:
+def test_an_asset_that_returns_too_few_months_fails(base: str) -> None:
     result = run(forgetful, base, "2020-01", raise_on_error=False)
     assert not result.success
 
 
-def test_an_asset_without_partitions_gathers_what_months_there_are_and_is_taken_whole(base: str) -> None:
+def test_an_asset_without_partitions_reads_all_months_there_are(base: str) -> None:
     run(rows, base, "2020-02", "2020-03")
     whole = dg.materialize(
-        [rows, gathered, summed_up, told],
-        selection=[gathered, summed_up, told],
+        [rows, gathered, summed_up, last],
+        selection=[gathered, summed_up, last],
         resources={"io_manager": ArtefactIOManager(base_url=base)},
     )
-    assert whole.output_for_node("told")["family"].to_pylist() == ["kept 2020-02,2020-03"]
+    assert whole.output_for_node("last")["family"].to_pylist() == ["kept 2020-02,2020-03"]
     again = dg.materialize(
-        [rows, gathered, summed_up, told], selection=[told], resources={"io_manager": ArtefactIOManager(base_url=base)}
+        [rows, gathered, summed_up, last], selection=[last], resources={"io_manager": ArtefactIOManager(base_url=base)}
     )
-    assert again.output_for_node("told")["family"].to_pylist() == ["kept 2020-02,2020-03"]
+    assert again.output_for_node("last")["family"].to_pylist() == ["kept 2020-02,2020-03"]

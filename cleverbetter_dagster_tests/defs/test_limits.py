@@ -14,7 +14,7 @@ from cleverbetter_dagster.store.tracking.client import tracking_uri
 INSTANCE_FILE = REPOSITORY / "cleverbetter_dagster" / "dagster.yaml"
 
 
-def test_trainings_exclude_each_other_and_leave_a_place_for_predictions() -> None:
+def test_one_training_runs_at_a_time_beside_predictions() -> None:
     runs = yaml.safe_load(INSTANCE_FILE.read_text())["concurrency"]["runs"]
     limits = {limit["value"]: limit["limit"] for limit in runs["tag_concurrency_limits"] if limit["key"] == LANE}
     assert limits == {"training": 1, "predictions": 1}
@@ -43,7 +43,7 @@ def test_steps_of_one_family_and_loads_of_rows_never_overlap() -> None:
     assert pools["strategy_predictions"] == {"champion"}
 
 
-def test_the_mlflow_run_of_a_run_says_whether_a_step_gave_up(environment: Settings) -> None:
+def test_the_mlflow_run_fails_with_its_dagster_run(environment: Settings) -> None:
     @dg.asset(required_resource_keys={"mlflow"})
     def fitted(context: dg.AssetExecutionContext) -> None:
         context.resources.mlflow.set_tag("tried", "yes")

@@ -115,7 +115,7 @@ def deployment(
     return environment
 
 
-def test_every_month_is_in_parquet_with_as_many_rows_as_the_table_has(deployment: Settings) -> None:
+def test_parquet_has_every_row_of_the_table(deployment: Settings) -> None:
     query = "SELECT to_char(end_date AT TIME ZONE 'UTC', 'YYYY-MM') AS month, count(*) FROM backtest_results GROUP BY 1"
     with psycopg_connect(deployment, "rows") as connection:
         counted = dict(connection.execute(query).fetchall())
@@ -126,7 +126,7 @@ def test_every_month_is_in_parquet_with_as_many_rows_as_the_table_has(deployment
     }
 
 
-def test_the_model_is_registered_with_its_lineage_and_its_figures_have_intervals(deployment: Settings) -> None:
+def test_the_registered_model_has_provenance_and_intervals(deployment: Settings) -> None:
     version = Registry(deployment).get_version("ensemble", 1)
     assert version.as_of == AS_OF
     data = mlflow.get_run(version.run_id).data
@@ -137,18 +137,18 @@ def test_the_model_is_registered_with_its_lineage_and_its_figures_have_intervals
     assert plots >= {f"plots/{name}.png" for name in ("reliability", "roc", "bankroll", "feature_importance")}
 
 
-def test_the_models_mlflow_run_is_the_child_of_the_dagster_runs_and_both_are_finished(deployment: Settings) -> None:
+def test_the_models_mlflow_run_has_the_dagster_run_as_parent(deployment: Settings) -> None:
     child = mlflow.get_run(Registry(deployment).get_version("ensemble", 1).run_id)
     parent = mlflow.get_run(child.data.tags["mlflow.parentRunId"])
     assert parent.data.tags["dagster_run_id"] == child.data.tags["dagster.run_id"]
     assert (parent.info.status, child.info.status) == ("FINISHED", "FINISHED")
 
 
-def test_the_first_model_to_beat_the_baselines_is_champion_and_the_ledger_says_why(deployment: Settings) -> None:
+def test_the_first_model_that_beats_the_baselines_is_promoted(deployment: Settings) -> None:
     champion = ledger.champion(deployment)
     assert champion is not None
     assert (champion.model, champion.as_of, champion.action) == (("ensemble", 1), AS_OF, "promoted")
-    assert {found["against"] for found in champion.evidence["comparisons"]} == {
+    assert {comparison["against"] for comparison in champion.evidence["comparisons"]} == {
         "base_rate",
         "persistence",
         "shrunk_return",
@@ -157,7 +157,7 @@ def test_the_first_model_to_beat_the_baselines_is_champion_and_the_ledger_says_w
     assert Registry(deployment).champion() == Registry(deployment).get_version("ensemble", 1)
 
 
-def test_an_agents_stakes_are_judged_beside_rules_and_the_figures_are_in_mlflow(deployment: Settings) -> None:
+def test_mlflow_has_an_agents_stakes_beside_simple_rules(deployment: Settings) -> None:
     metrics = mlflow.get_run(Registry(deployment).get_version("rl_agent", 1).run_id).data.metrics
     rules = ("flat", "full_kelly", "half_kelly", "quarter_kelly", "shrunken_kelly", "nothing")
     figures = ("final_bankroll", "growth_low", "max_drawdown_high", "risk_of_ruin")
@@ -166,18 +166,18 @@ def test_an_agents_stakes_are_judged_beside_rules_and_the_figures_are_in_mlflow(
     assert {f"staking_monthly_log_growth_over_{rule}_low" for rule in rules} <= set(metrics)
 
 
-def test_raw_rows_into_the_pyfunc_model_give_the_probabilities_that_were_stored(
+def test_the_pyfunc_model_reproduces_the_stored_probabilities(
     deployment: Settings, sample: tuple[pd.DataFrame, pd.DataFrame]
 ) -> None:
     raw = canonical(*sample)
     raw = raw[raw["end_date"] < pd.Timestamp("2023-06-01", tz="UTC")]
-    said = mlflow.pyfunc.load_model("models:/ensemble@champion").predict(raw)
+    predicted = mlflow.pyfunc.load_model("models:/ensemble@champion").predict(raw)
     stored = read_predictions(deployment, AS_OF).set_index("backtest_result_id")["probability"]
-    found = said["probability"].set_axis(raw["id"])[stored.index]
-    assert found.tolist() == stored.tolist()
+    reproduced = predicted["probability"].set_axis(raw["id"])[stored.index]
+    assert reproduced.tolist() == stored.tolist()
 
 
-def test_every_live_strategy_has_a_prediction_and_the_stakes_are_bounded(deployment: Settings) -> None:
+def test_every_live_strategy_has_a_bounded_stake(deployment: Settings) -> None:
     predictions = read_predictions(deployment, AS_OF)
     assert predictions["strategy_id"].is_unique
     assert (predictions["decision_time"] >= pd.Timestamp("2023-03-31", tz="UTC")).all()
@@ -186,7 +186,7 @@ def test_every_live_strategy_has_a_prediction_and_the_stakes_are_bounded(deploym
     assert (predictions.loc[predictions["expected_return"] <= 0, "recommended_stake"] == 0).all()
 
 
-def test_running_the_same_month_again_changes_no_prediction_and_no_champion(deployment: Settings) -> None:
+def test_a_repeated_month_changes_no_prediction_and_no_champion(deployment: Settings) -> None:
     before, decisions = read_predictions(deployment, AS_OF), len(ledger.history(deployment))
     assert run(["champion", "strategy_predictions"], (AS_OF, AS_OF), EASY_GATE).success
     pd.testing.assert_frame_equal(read_predictions(deployment, AS_OF), before)
@@ -202,7 +202,7 @@ def test_training_again_on_the_same_rows_gives_the_same_model(deployment: Settin
     assert runs[0]["brier"] == runs[1]["brier"]
 
 
-def test_a_challenger_not_shown_to_be_better_is_refused_and_nothing_moves(deployment: Settings) -> None:
+def test_a_refused_challenger_leaves_the_champion_in_place(deployment: Settings) -> None:
     before = ledger.champion(deployment)
     strict = {"champion": {"min_months": 60}}
     assert run(["training_rows"], (LAST, LAST)).success
@@ -213,12 +213,12 @@ def test_a_challenger_not_shown_to_be_better_is_refused_and_nothing_moves(deploy
     assert ledger.champion(deployment) == before
 
 
-def test_predictions_of_a_later_month_come_from_the_champion_that_stood_then(deployment: Settings) -> None:
+def test_predictions_of_a_later_month_come_from_its_champion(deployment: Settings) -> None:
     predictions = read_predictions(deployment, LAST)
     assert set(predictions["model_version"]) == {1}
 
 
-def test_too_few_examples_fail_the_check_and_stop_what_follows(deployment: Settings) -> None:
+def test_too_few_examples_stop_the_run(deployment: Settings) -> None:
     few = {"temporal_split": {"min_composite_score": None, "min_examples": 1_000_000}}
     result = run(BRANCH, (AS_OF, AS_OF), few, raise_on_error=False)
     assert not result.success
@@ -230,7 +230,7 @@ def test_too_few_examples_fail_the_check_and_stop_what_follows(deployment: Setti
     assert run(["temporal_split"], (AS_OF, AS_OF), NO_FILTER).success
 
 
-def test_a_month_without_rows_is_an_empty_partition_and_may_be_an_as_of(deployment: Settings) -> None:
+def test_a_month_without_rows_can_be_an_as_of_month(deployment: Settings) -> None:
     result = run(["training_rows"], ("2023-07", EMPTY))
     assert {month: table.num_rows for month, table in result.output_for_node("training_rows").items()} == {
         "2023-07": 0,
@@ -239,7 +239,7 @@ def test_a_month_without_rows_is_an_empty_partition_and_may_be_an_as_of(deployme
     assert checks(run(["temporal_split"], (EMPTY, EMPTY), NO_FILTER))["enough_examples"]
 
 
-def test_a_range_of_as_of_months_gives_each_month_its_own_split(deployment: Settings) -> None:
+def test_each_month_of_a_range_has_its_own_split(deployment: Settings) -> None:
     result = run(["temporal_split"], ("2023-03", AS_OF), NO_FILTER)
     records = result.output_for_node("temporal_split")
     assert list(records) == ["2023-03", "2023-04", AS_OF]
@@ -248,10 +248,10 @@ def test_a_range_of_as_of_months_gives_each_month_its_own_split(deployment: Sett
     assert alone["2023-03"] == records["2023-03"]
 
 
-def test_a_row_that_cannot_be_right_is_quarantined_and_the_rest_of_its_month_is_loaded(deployment: Settings) -> None:
+def test_an_impossible_row_is_quarantined_and_its_month_is_loaded(deployment: Settings) -> None:
     with psycopg_connect(deployment, "rows", autocommit=True) as connection:
-        found = connection.execute("SELECT id, win_rate FROM backtest_results WHERE end_date > '2023-06-01' LIMIT 1")
-        row_id, win_rate = found.fetchone() or ("", 0.0)
+        row = connection.execute("SELECT id, win_rate FROM backtest_results WHERE end_date > '2023-06-01' LIMIT 1")
+        row_id, win_rate = row.fetchone() or ("", 0.0)
         change = "UPDATE backtest_results SET win_rate = %s WHERE id = %s"
         connection.execute(change, [1.7, row_id])
         broken = run(["training_rows"], (LAST, LAST))
@@ -266,7 +266,7 @@ def test_a_row_that_cannot_be_right_is_quarantined_and_the_rest_of_its_month_is_
         assert entry.fetchall() == [("repaired", "win_rate", "1.7")]
 
 
-def test_the_reports_are_kept_linked_and_logged_to_the_models_run(deployment: Settings) -> None:
+def test_reports_are_stored_and_logged_to_the_models_run(deployment: Settings) -> None:
     result = run(["ensemble_report", "comparison_report"], (LAST, LAST))
     assert result.success
     made = result.output_for_node("ensemble_report")[LAST]
@@ -281,9 +281,7 @@ def test_the_reports_are_kept_linked_and_logged_to_the_models_run(deployment: Se
     assert find_report(deployment, "comparison") == (LAST, f"reports/comparison/{LAST}.html")
 
 
-def test_an_auc_beyond_belief_fails_its_check_is_refused_and_the_reports_say_so(
-    deployment: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_model_with_too_high_an_auc_is_refused(deployment: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cleverbetter_dagster.evaluation.leaks.HIGHEST_MODEL_AUC", 0.6)
     before = ledger.champion(deployment)
     follows = ["model_comparison", "champion", "classifier_report", "comparison_report"]
@@ -301,15 +299,13 @@ def test_an_auc_beyond_belief_fails_its_check_is_refused_and_the_reports_say_so(
 def test_the_reports_command_gives_the_same_scores_again(deployment: Settings) -> None:
     table = stored_evaluation(deployment, "ensemble", AsOf.parse(AS_OF))
     split = run(["temporal_split"], (AS_OF, AS_OF), NO_FILTER).output_for_node("temporal_split")[AS_OF]
-    asked = typed(reproduction([evaluated_model(table)], split))
-    config = {name: op["config"] for name, op in json.loads(asked["config_json"])["ops"].items()}
-    again = run(asked["select"].split(","), (asked["partition"], asked["partition"]), config)
+    command = typed(reproduction([evaluated_model(table)], split))
+    config = {name: op["config"] for name, op in json.loads(command["config_json"])["ops"].items()}
+    again = run(command["select"].split(","), (command["partition"], command["partition"]), config)
     assert again.output_for_node("ensemble_evaluation")[AS_OF].equals(table)
 
 
-def test_starting_the_champion_alone_gets_round_no_guard_and_the_refusal_is_in_the_ledger(
-    deployment: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_champion_asset_alone_keeps_all_guards(deployment: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cleverbetter_dagster.evaluation.leaks.HIGHEST_MODEL_AUC", 0.6)
     before = ledger.champion(deployment)
     assert run(["model_comparison"], (AS_OF, AS_OF)).success
@@ -324,32 +320,32 @@ INCREMENTAL = {f"{family}_model": {"training": "incremental"} for family in FAMI
 UPDATE = ["temporal_split", *(name for name in FAMILY_ASSETS if not name.endswith("_study")), "model_comparison"]
 
 
-def test_an_incremental_run_needs_no_study_and_without_new_rows_the_newest_version_stands(deployment: Settings) -> None:
+def test_an_incremental_run_without_new_rows_keeps_the_newest_version(deployment: Settings) -> None:
     newest = {family: Registry(deployment).list_versions(family)[-1] for family in FAMILIES}
     result = run([*UPDATE, "champion"], (EMPTY, EMPTY), {**NO_FILTER, **INCREMENTAL, **EASY_GATE})
     assert result.success
     for family, parent in newest.items():
         record = result.output_for_node(f"{family}_model")[EMPTY]
-        found = Registry(deployment).list_versions(family)[-1]
+        version = Registry(deployment).list_versions(family)[-1]
         assert record.reuses_parent
         assert (record.as_of, record.parent_version, record.run_id) == (EMPTY, parent.version, parent.run_id)
-        assert (found.version, found.as_of) == (parent.version, parent.as_of)
+        assert (version.version, version.as_of) == (parent.version, parent.as_of)
     assert ledger.history(deployment, 1)[0].as_of == EMPTY
     assert not (Path(deployment.artefacts_base) / "ensemble_study" / f"{EMPTY}.json").exists()
 
 
-def test_a_full_run_without_its_study_says_what_to_do(deployment: Settings) -> None:
+def test_a_full_run_without_its_study_has_a_remedy(deployment: Settings) -> None:
     result = run(["classifier_model"], (EMPTY, EMPTY), raise_on_error=False)
     assert "no classifier_study of 2023-08: materialise it" in str(result.failure_data_for_node("classifier_model"))
 
 
-def test_where_nothing_can_be_judged_yet_the_walk_forward_fails_only_who_asks_for_it_alone(
+def test_a_walk_forward_without_months_fails_only_when_materialised_alone(
     deployment: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def nothing(*_: object) -> None:
         raise NothingToJudge("There is nothing to walk forward over.")
 
-    monkeypatch.setattr(walk_forward, "report", nothing)
+    monkeypatch.setattr(walk_forward, "make_report", nothing)
     alone = run(["walk_forward_report"], (LAST, LAST), raise_on_error=False)
     assert not alone.success
     along = run(["training_rows", "walk_forward_report"], (LAST, LAST))

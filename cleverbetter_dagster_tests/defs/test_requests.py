@@ -32,7 +32,7 @@ def problems(values: dict[str, Any]) -> dict[str, str]:
     return {problem.field: f"{problem.message}; {problem.remedy}" for problem in refused.value.problems}
 
 
-def test_the_guides_request_trains_the_branch_of_its_family_as_of_the_newest_month() -> None:
+def test_the_guides_request_trains_its_family_at_the_newest_month() -> None:
     (launch,) = launches(TrainingRequest.parse(GUIDE), JOB, MONTHS, ["2023-01", "2023-02", "2023-03"], NOW)
     assert (launch.job, launch.months) == ("retrain", ("2023-04", "2023-04"))
     assert launch.assets == (
@@ -52,7 +52,7 @@ def test_the_guides_request_trains_the_branch_of_its_family_as_of_the_newest_mon
     }
 
 
-def test_months_never_loaded_are_loaded_first_the_one_without_rows_between_them_included() -> None:
+def test_months_never_loaded_are_loaded_first() -> None:
     rows, training = launches(TrainingRequest.parse(GUIDE), JOB, MONTHS, ["2023-01"], NOW)
     assert (rows.job, rows.assets, rows.months) == ("load_rows", ("training_rows",), ("2023-02", "2023-03"))
     assert (rows.tags[RANGE_START_TAG], rows.tags[RANGE_END_TAG]) == rows.months
@@ -66,7 +66,7 @@ def test_months_after_as_of_are_not_needed() -> None:
     assert training.months == ("2023-01", "2023-01")
 
 
-def test_an_incremental_training_goes_on_from_the_newest_version_and_studies_nothing() -> None:
+def test_an_incremental_training_has_no_study() -> None:
     config = {"min_composite_score": 0.5, "embargo_days": 2, "kelly_fraction": 0.5}
     request = TrainingRequest.parse({"model_type": "classifier", "config": config, "training": "incremental"})
     rows, training = launches(request, JOB, MONTHS, [], NOW)
@@ -81,7 +81,7 @@ def test_an_incremental_training_goes_on_from_the_newest_version_and_studies_not
     }
 
 
-def test_only_who_stakes_by_itself_is_judged_by_growth() -> None:
+def test_only_a_family_that_stakes_is_scored_by_growth() -> None:
     def by(family: str) -> TrainingRequest:
         return TrainingRequest.parse({"model_type": family, "config": {"metric": "growth"}})
 
@@ -91,14 +91,18 @@ def test_only_who_stakes_by_itself_is_judged_by_growth() -> None:
             by(family)
 
 
-ASKED = [{"hyperparameter_search": True, "config": {"seed": 3}}, {"config": {"seed": 3}}, {"training": "incremental"}]
+REQUESTS = [
+    {"hyperparameter_search": True, "config": {"seed": 3}},
+    {"config": {"seed": 3}},
+    {"training": "incremental"},
+]
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("asked", ASKED)
-def test_dagster_takes_what_is_launched(family: str, asked: dict[str, Any]) -> None:
+@pytest.mark.parametrize("options", REQUESTS)
+def test_dagster_accepts_what_is_launched(family: str, options: dict[str, Any]) -> None:
     config = {"min_composite_score": None, "min_examples": 500, "embargo_days": 2, "kelly_fraction": 1}
-    request = TrainingRequest.parse({"model_type": family, **asked, "config": config | asked.get("config", {})})
+    request = TrainingRequest.parse({"model_type": family, **options, "config": config | options.get("config", {})})
     for launch in launches(request, JOB, MONTHS, [], NOW):
         job = defs.resolve_job_def(launch.job)
         keys = [dg.AssetKey(asset) for asset in launch.assets]
@@ -108,7 +112,7 @@ def test_dagster_takes_what_is_launched(family: str, asked: dict[str, Any]) -> N
 
 
 @pytest.mark.parametrize(
-    ("family", "asked", "used"),
+    ("family", "options", "used"),
     [
         ("ensemble", {"hyperparameter_search": True}, ("auc", 100, 900)),
         ("rl_agent", {"hyperparameter_search": True}, ("growth", 20, 300)),
@@ -116,20 +120,20 @@ def test_dagster_takes_what_is_launched(family: str, asked: dict[str, Any]) -> N
         ("rl_agent", {"n_trials": 7}, ("growth", 0, 300)),
     ],
 )
-def test_what_is_not_asked_for_is_as_the_familys_studies_have_it(
-    family: str, asked: dict[str, Any], used: tuple[str, int, float]
+def test_options_left_out_have_the_familys_defaults(
+    family: str, options: dict[str, Any], used: tuple[str, int, float]
 ) -> None:
-    ops = TrainingRequest.parse({"model_type": family, **asked}).run_config()["ops"]
+    ops = TrainingRequest.parse({"model_type": family, **options}).run_config()["ops"]
     spec = study_config(get_family(family))(**ops.get(f"{family}_study", {"config": {}})["config"])
     assert (spec.metric, spec.n_trials, spec.timeout_seconds) == used
 
 
-def test_a_number_of_warm_trials_that_is_named_stands() -> None:
+def test_a_given_number_of_warm_trials_is_used() -> None:
     ops = TrainingRequest.parse(GUIDE | {"config": {"n_trials_warm": 5}}).run_config()["ops"]
     assert ops["ensemble_study"]["config"] == {"n_trials": 50, "n_trials_warm": 5}
 
 
-def test_an_option_two_specs_share_goes_to_both_and_stakes_to_the_evaluation() -> None:
+def test_an_option_that_two_specs_share_goes_to_both() -> None:
     request = TrainingRequest.parse({"model_type": "classifier", "config": {"embargo_days": 2, "kelly_fraction": 0.5}})
     ops = request.run_config()["ops"]
     assert ops["temporal_split"]["config"] == {"embargo_days": 2.0}
@@ -138,7 +142,7 @@ def test_an_option_two_specs_share_goes_to_both_and_stakes_to_the_evaluation() -
 
 
 @pytest.mark.parametrize(
-    ("change", "field", "told"),
+    ("change", "field", "message"),
     [
         ({"model_type": "oracle"}, "model_type", "ensemble, classifier"),
         ({"n_trials": 0}, "n_trials", f"1 to {MOST_TRIALS}"),
@@ -160,24 +164,24 @@ def test_an_option_two_specs_share_goes_to_both_and_stakes_to_the_evaluation() -
         ({"training": "incremental", "config": {"n_folds": 2}}, "config.n_folds", "train in full"),
     ],
 )
-def test_what_is_wrong_is_named_with_its_remedy(change: dict[str, Any], field: str, told: str) -> None:
-    assert told in problems(GUIDE | change)[field]
+def test_a_refusal_names_the_field_and_the_remedy(change: dict[str, Any], field: str, message: str) -> None:
+    assert message in problems(GUIDE | change)[field]
 
 
-def test_everything_wrong_is_told_at_once() -> None:
-    found = problems({"model_type": "oracle", "n_trials": 0, "config": {"foo": 1, "kelly_fraction": 2}})
-    assert set(found) == {"model_type", "n_trials", "config.foo", "config.kelly_fraction"}
+def test_a_refusal_names_every_wrong_field() -> None:
+    refused = problems({"model_type": "oracle", "n_trials": 0, "config": {"foo": 1, "kelly_fraction": 2}})
+    assert set(refused) == {"model_type", "n_trials", "config.foo", "config.kelly_fraction"}
 
 
 @pytest.mark.parametrize(
-    ("as_of", "told"), [("2022-12", "is before the first month with rows"), ("2024-01", "lies in the future")]
+    ("as_of", "message"), [("2022-12", "is before the first month with rows"), ("2024-01", "lies in the future")]
 )
-def test_a_month_before_all_rows_or_in_the_future_is_refused(as_of: str, told: str) -> None:
-    with pytest.raises(InvalidRequest, match=rf"{told}.*give a month from 2023-01 to 2023-12"):
+def test_as_of_before_rows_or_in_the_future_is_refused(as_of: str, message: str) -> None:
+    with pytest.raises(InvalidRequest, match=rf"{message}.*give a month from 2023-01 to 2023-12"):
         TrainingRequest.parse(GUIDE | {"as_of": as_of}).month(MONTHS, NOW)
 
 
-def test_a_model_may_stand_at_a_later_month_than_the_newest_rows() -> None:
+def test_as_of_may_be_later_than_the_newest_rows() -> None:
     request = TrainingRequest.parse(GUIDE | {"as_of": "2023-06"})
     assert request.month(MONTHS, NOW) == "2023-06"
     assert [launch.months for launch in launches(request, JOB, MONTHS, [], NOW)] == [
@@ -201,7 +205,7 @@ OPTION_VALUES = st.none() | st.floats() | st.text(max_size=3)
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(st.sampled_from((*OPTIONS, "n_trials", "foo")), OPTION_VALUES, max_size=4))
-def test_any_options_make_a_request_dagster_takes_or_a_refusal(config: dict[str, Any]) -> None:
+def test_any_options_give_valid_run_configuration_or_a_refusal(config: dict[str, Any]) -> None:
     try:
         request = TrainingRequest.parse({"model_type": "ensemble", "config": config})
     except InvalidRequest:
@@ -211,5 +215,5 @@ def test_any_options_make_a_request_dagster_takes_or_a_refusal(config: dict[str,
     assert dg.validate_run_config(job, request.run_config())
 
 
-def test_ids_are_written_as_in_the_guide() -> None:
+def test_job_ids_look_as_in_the_guide() -> None:
     assert job_id("ensemble", 1234567890.123) == JOB

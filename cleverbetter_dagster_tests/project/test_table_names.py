@@ -29,11 +29,11 @@ def words(line: str) -> set[str]:
 
 def test_no_module_names_a_table_of_the_settings() -> None:
     modules = {str(path.relative_to(PACKAGE)): path for path in PACKAGE.rglob("*.py")}
-    found = {name: lines for name, path in modules.items() if (lines := named_tables(path.read_text()))}
-    assert found.keys() == ALLOWED.keys(), {name: found[name] for name in found.keys() - ALLOWED.keys()}
+    named = {name: lines for name, path in modules.items() if (lines := named_tables(path.read_text()))}
+    assert named.keys() == ALLOWED.keys(), {name: named[name] for name in named.keys() - ALLOWED.keys()}
 
 
-def test_a_table_name_is_seen_in_sql_and_messages_not_in_files() -> None:
+def test_table_names_are_searched_in_sql_and_messages() -> None:
     assert named_tables('"SELECT 1 FROM backtest_results"\n"public.ml_features holds rows"\n"my_backtest_results"') == [
         '"SELECT 1 FROM backtest_results"',
         '"public.ml_features holds rows"',

@@ -101,11 +101,11 @@ def commands(group: Any, prefix: str = "") -> dict[str, Any]:
     if children is None:
         return {prefix: group}
     below = [commands(child, f"{prefix} {name}".strip()) for name, child in children.items()]
-    return {name: command for found in below for name, command in found.items()}
+    return {name: command for group in below for name, command in group.items()}
 
 
 def routes(description: dict[str, Any]) -> set[str]:
-    return {f"{method.upper()} {path}" for path, found in description["paths"].items() for method in found}
+    return {f"{method.upper()} {path}" for path, methods in description["paths"].items() for method in methods}
 
 
 def methods() -> set[str]:
@@ -117,23 +117,25 @@ def methods() -> set[str]:
     }
 
 
-def test_every_command_route_and_method_is_of_some_use_case_and_none_was_lost(description: dict[str, Any]) -> None:
+def test_every_command_route_and_method_belongs_to_a_use_case(description: dict[str, Any]) -> None:
     assert {name for case in USE_CASES.values() for name in case.commands} == set(commands(typer.main.get_command(app)))
     assert {name for case in USE_CASES.values() for name in case.routes} == routes(description)
     assert {name for case in USE_CASES.values() for name in case.methods} == methods()
 
 
 def test_every_command_but_the_servers_speaks_json() -> None:
-    found = commands(typer.main.get_command(app))
-    without = [name for name, command in found.items() if not any("--json" in given.opts for given in command.params)]
+    by_name = commands(typer.main.get_command(app))
+    without = [
+        name for name, command in by_name.items() if not any("--json" in option.opts for option in command.params)
+    ]
     assert without == ["api"]
 
 
-def test_what_is_missing_in_some_way_has_a_reason_and_nothing_else_has() -> None:
+def test_exactly_the_missing_ways_in_have_a_reason() -> None:
     assert {name for name, case in USE_CASES.items() if case.is_everywhere == bool(case.because)} == set()
 
 
-def test_all_three_train_the_same_families_with_the_same_options_and_trials(description: dict[str, Any]) -> None:
+def test_all_three_ways_in_share_families_and_options(description: dict[str, Any]) -> None:
     fields = description["components"]["schemas"]["TrainingRequest"]["properties"]
     assert fields["model_type"]["enum"] == list(FAMILIES)
     search = inspect.signature(TrainingPipeline.hyperparameter_search).parameters

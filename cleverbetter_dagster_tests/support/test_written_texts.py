@@ -47,8 +47,8 @@ def test_a_secret_is_seen_in_every_kind_of_file(tmp_path: Path) -> None:
     for name, content in (FILES | {"clean.log": b"all is well"}).items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(content)
-    found = {where.removeprefix(f"{tmp_path}/") for where, text in written_to_files(tmp_path) if SECRET in text}
-    assert found == set(FILES)
+    places = {where.removeprefix(f"{tmp_path}/") for where, text in written_to_files(tmp_path) if SECRET in text}
+    assert places == set(FILES)
 
 
 @pytest.mark.parametrize(
@@ -66,5 +66,5 @@ def test_a_secret_is_seen_in_every_schema(database: Settings, kind: str, value: 
         connection.execute("CREATE SCHEMA elsewhere")
         connection.execute(f"CREATE TABLE elsewhere.kept (id int, value {kind})")
         connection.execute("INSERT INTO elsewhere.kept VALUES (1, %s)", [value])
-        found = [where for where, text in written_to_tables(connection) if SECRET in text]
-    assert found == ["elsewhere.kept"]
+        places = [where for where, text in written_to_tables(connection) if SECRET in text]
+    assert places == ["elsewhere.kept"]
