@@ -48,7 +48,7 @@ def _metadata(comparison: Comparison) -> Metadata:
         "challenger": record.challenger,
         **{name: markdown(_reason_list(families)) for name, families in reasons.items() if families},
         **{f"staking_of_{family}": staking_tables(record.staking_comparisons(family)) for family in record.staking},
-        "leaderboard": markdown(leaderboard_table(comparison.leaderboard), *pictures),
+        "leaderboard": markdown(leaderboard_table(record.leaderboard), *pictures),
     }
 
 

@@ -11,7 +11,7 @@ from cleverbetter_dagster.betting.staking import StakingSpec
 from cleverbetter_dagster.evaluation.charts.chart import png
 from cleverbetter_dagster.evaluation.charts.money import bankroll_chart
 from cleverbetter_dagster.evaluation.charts.probabilities import roc_chart
-from cleverbetter_dagster.evaluation.leaderboard import LeaderboardRow, rank_models, with_first
+from cleverbetter_dagster.evaluation.leaderboard import rank_models, with_first
 from cleverbetter_dagster.evaluation.metrics.allocation import allocation_of
 from cleverbetter_dagster.evaluation.metrics.classification import brier_terms
 from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
@@ -56,10 +56,9 @@ class ChallengerChoice:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A leaderboard with its pictures."""
+    """A comparison with its pictures as PNG, by name."""
 
     record: ComparisonRecord
-    leaderboard: list[LeaderboardRow]
     pictures: dict[str, bytes]
 
 
@@ -89,7 +88,7 @@ def compare_families(evaluations: Mapping[str, pa.Table]) -> Comparison:
     )
     drawn = {row.name: scored[row.name] for row in with_first(leaderboard, choice.challenger)}
     bankrolls = {name: allocation_of(rows) for name, rows in drawn.items()}
-    return Comparison(record, leaderboard, {"roc": png(roc_chart(drawn)), "bankroll": png(bankroll_chart(bankrolls))})
+    return Comparison(record, {"roc": png(roc_chart(drawn)), "bankroll": png(bankroll_chart(bankrolls))})
 
 
 def choose_challenger(candidates: Mapping[str, Candidate]) -> ChallengerChoice:

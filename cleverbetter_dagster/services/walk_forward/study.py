@@ -6,6 +6,7 @@ of these months its age is 1; it is judged up to the age `OLDEST`.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -88,7 +89,7 @@ def walk_forward(
     Raises:
         NothingToJudge: there is no model, or no row decided after the month of one has an outcome yet.
     """
-    panels = _Panels(rows)
+    panel_of = _panels(rows)
     frames: list[pd.DataFrame] = []
     judged: dict[str, SplitRecord] = {}
     policies = {OVERALL_POLICY: tuple(models)}
@@ -99,7 +100,7 @@ def walk_forward(
         loaded = {family: load(records[as_of]) for family, records in models.items() if as_of in records}
         if not loaded:
             continue
-        month = _month(AsOf.parse(as_of), splits[as_of], panels.of(splits[as_of].spec))
+        month = _month(AsOf.parse(as_of), splits[as_of], panel_of(splits[as_of].spec))
         candidates, scored = _score_test_rows(month.known, loaded, replays)
         for replay in replays:
             replay.add_month(month.known, loaded, candidates, scored)
@@ -131,19 +132,15 @@ class _Month:
     following: pd.DataFrame
 
 
-class _Panels:
+def _panels(rows: pd.DataFrame) -> Callable[[DatasetSpec], pd.DataFrame]:
     """The panel over all rows, built once for each decision time and return threshold."""
 
-    def __init__(self, rows: pd.DataFrame) -> None:
-        self._rows = rows
-        self._built: dict[tuple[str, float], pd.DataFrame] = {}
+    @cache
+    def build(spec: DatasetSpec) -> pd.DataFrame:
+        panel = build_panel(rows, None, spec)
+        return panel.assign(**{MONTH: months_of(panel[DECISION_TIME]).astype(str)})
 
-    def of(self, spec: DatasetSpec) -> pd.DataFrame:
-        key = (spec.decision_time, spec.return_threshold)
-        if key not in self._built:
-            panel = build_panel(self._rows, None, spec)
-            self._built[key] = panel.assign(**{MONTH: months_of(panel[DECISION_TIME]).astype(str)})
-        return self._built[key]
+    return lambda spec: build(DatasetSpec(decision_time=spec.decision_time, return_threshold=spec.return_threshold))
 
 
 def _month(as_of: AsOf, record: SplitRecord, panel: pd.DataFrame) -> _Month:

@@ -103,14 +103,15 @@ def _filters(record: WalkForwardRecord) -> Table:
         (
             family,
             Number("", f"{one.removed:,}", f"of {one.rows:,}"),
-            _change(one.base_rate_change),
-            _change(one.mean_return_change),
-            _change(one.roc_auc_change),
+            _changed(one.base_rate, one.base_rate_change),
+            _changed(one.mean_return, one.mean_return_change),
+            _changed(one.roc_auc, one.roc_auc_change),
         )
         for family, one in record.filter_effects.items()
     ]
     headings = ("family", "rows removed", "profitable windows", "mean return", "AUC")
-    return Table("What the quality filter changes", headings, tuple(lines))
+    note = "Figures of all rows, and how they change if only rows that pass the filter are kept."
+    return Table("What the quality filter changes", headings, tuple(lines), note)
 
 
 def _policies(record: WalkForwardRecord) -> Table:
@@ -143,3 +144,7 @@ def _decisions(record: WalkForwardRecord) -> Table:
 
 def _change(interval: Interval | None) -> str | Number:
     return DASH if interval is None else with_interval("", interval, 4)
+
+
+def _changed(value: float | None, change: Interval | None) -> Number:
+    return Number("", decimal(value), str(change or "not defined"))
