@@ -19,7 +19,7 @@ from cleverbetter_dagster.dataset.splits import Partition
 from cleverbetter_dagster.errors import InvalidInput, NotEnoughRows
 from cleverbetter_dagster.learning.catalogue import DEFAULT_FAMILY, get_family
 from cleverbetter_dagster.learning.model import Params
-from cleverbetter_dagster.learning.scoring.spec import StudySpec
+from cleverbetter_dagster.learning.scoring import StudySpec
 from cleverbetter_dagster.services.ingest.loading import load_history
 from cleverbetter_dagster.services.notebook.example_frames import examples_of, frames_of
 from cleverbetter_dagster.services.notebook.trained_model import TrainedModel, fit, update

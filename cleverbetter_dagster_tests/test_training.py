@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from cleverbetter_dagster.dataset.splits import temporal_folds
 from cleverbetter_dagster.errors import InvalidInput, LearningError, NotEnoughRows, UnknownFamily
-from cleverbetter_dagster.learning.scoring.spec import StudySpec
+from cleverbetter_dagster.learning.scoring import StudySpec
 from cleverbetter_dagster.model_registry import ModelRegistry
 from cleverbetter_dagster.services.notebook.example_frames import examples_of, frames_of
 from cleverbetter_dagster.services.training.datasets import Dataset

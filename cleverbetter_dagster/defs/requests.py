@@ -14,7 +14,7 @@ from cleverbetter_dagster.dataset.as_of import AsOf
 from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.errors import DataError, InvalidRequest, Problem, UnknownFamily
 from cleverbetter_dagster.learning.catalogue import FAMILIES, get_family
-from cleverbetter_dagster.learning.scoring.spec import StudySpec
+from cleverbetter_dagster.learning.scoring import StudySpec
 from cleverbetter_dagster.services.records import Training
 
 MOST_TRIALS = 1000

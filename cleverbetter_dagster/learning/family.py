@@ -11,8 +11,7 @@ from pydantic import BaseModel, ValidationError
 from cleverbetter_dagster.dataset.examples import Examples
 from cleverbetter_dagster.errors import LearningError
 from cleverbetter_dagster.learning.model import FittedModel, Params
-from cleverbetter_dagster.learning.scoring.scorer import FitScorer, Scorer
-from cleverbetter_dagster.learning.scoring.spec import PROBABILITY_METRICS, Metric, StudySpec
+from cleverbetter_dagster.learning.scoring import PROBABILITY_METRICS, FitScorer, Metric, Scorer, StudySpec
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial

@@ -30,10 +30,8 @@ from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.dataset.splits import Partition
 from cleverbetter_dagster.learning.ensemble.family import Ensemble, FittedEnsemble
 from cleverbetter_dagster.learning.ensemble.params import EnsembleParams
-from cleverbetter_dagster.learning.scoring.scorer import FitScorer
-from cleverbetter_dagster.learning.scoring.spec import StudySpec
-from cleverbetter_dagster.learning.tuning.results import StudyContext, StudyResult
-from cleverbetter_dagster.learning.tuning.study import run_study
+from cleverbetter_dagster.learning.scoring import FitScorer, StudySpec
+from cleverbetter_dagster.learning.tuning.study import StudyContext, StudyResult, run_study
 from cleverbetter_dagster.services.training.datasets import Dataset, plan_split
 from cleverbetter_dagster.services.training.tune import warm_start
 from cleverbetter_dagster_tests.benchmarks import auc_account

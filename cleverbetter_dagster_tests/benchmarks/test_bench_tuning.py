@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cleverbetter_dagster.dataset.as_of import AsOf
-from cleverbetter_dagster.learning.scoring.spec import StudySpec
+from cleverbetter_dagster.learning.scoring import StudySpec
 from cleverbetter_dagster_tests.benchmarks.bench_tuning import ROWS_VARIABLE, compare, load, unfiltered
 
 

@@ -4,7 +4,7 @@ from cleverbetter_dagster.betting.staking import StakingSpec
 from cleverbetter_dagster.definitions import defs
 from cleverbetter_dagster.defs.requests import TrainingRequest
 from cleverbetter_dagster.evaluation.intervals.bootstrap import BootstrapSpec
-from cleverbetter_dagster.learning.scoring.spec import StudySpec
+from cleverbetter_dagster.learning.scoring import StudySpec
 from cleverbetter_dagster.services.evaluation.compare import compare_families
 from cleverbetter_dagster.services.evaluation.evaluate import Evaluation, evaluate
 from cleverbetter_dagster.services.training.fit import train

@@ -10,7 +10,7 @@ from pydantic import Field, create_model
 from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.evaluation.gate import PromotionPolicy
 from cleverbetter_dagster.learning.family import Family
-from cleverbetter_dagster.learning.scoring.spec import StudySpec
+from cleverbetter_dagster.learning.scoring import StudySpec
 from cleverbetter_dagster.services.records import Training
 
 

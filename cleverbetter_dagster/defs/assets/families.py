@@ -15,7 +15,7 @@ from cleverbetter_dagster.defs.resources import Deployment
 from cleverbetter_dagster.errors import DataError
 from cleverbetter_dagster.evaluation.intervals.bootstrap import BootstrapSpec
 from cleverbetter_dagster.learning.family import Family
-from cleverbetter_dagster.learning.scoring.spec import StudySpec
+from cleverbetter_dagster.learning.scoring import StudySpec
 from cleverbetter_dagster.services.champion.staking_options import staking_of_training
 from cleverbetter_dagster.services.evaluation.checks import EVALUATION_CHECKS, MODEL_CHECKS
 from cleverbetter_dagster.services.evaluation.evaluate import evaluate

@@ -8,9 +8,8 @@ earlier ones: trees keep their splits and move their leaves, the linear model mo
 that: `warm_start` and LightGBM's `refit` forget how much the earlier rows weigh.
 """
 
-import abc
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Self
 
 import numpy as np
@@ -40,33 +39,7 @@ OUTLIER_CLIP = 5.0
 """Interquartile ranges from the median beyond which a scaled feature says no more to a linear model."""
 
 
-class BaseLearner(abc.ABC):
-    """A classifier of rows float64[n, features], NaN where missing, with labels 0 or 1, [n]."""
-
-    @abc.abstractmethod
-    def __init__(self, params: BaseParams, seed: int, threads: int) -> None: ...
-
-    @abc.abstractmethod
-    def fit(self, X: np.ndarray, y: np.ndarray) -> None:
-        """Learn from rows."""
-
-    def weigh(self, X: np.ndarray, y: np.ndarray) -> None:  # noqa: B027 - most have nothing to do
-        """Prepare for `updated`, with the rows just fitted on."""
-
-    @abc.abstractmethod
-    def updated(self, X: np.ndarray, y: np.ndarray) -> Self:
-        """A copy that has learned from further rows."""
-
-    @abc.abstractmethod
-    def probability(self, X: np.ndarray) -> np.ndarray:
-        """Raw P(y = 1) of each row, [n]."""
-
-    def importance(self) -> np.ndarray | None:
-        """Weight of each feature, >= 0; None if the learner cannot tell."""
-        return None
-
-
-class ForestLearner(BaseLearner):
+class ForestLearner:
     """Extremely randomised trees on small samples with large leaves: cheap, smooth, unlike the boosters."""
 
     def __init__(self, params: BaseParams, seed: int, threads: int) -> None:
@@ -85,6 +58,9 @@ class ForestLearner(BaseLearner):
         # Threads would add up the trees' votes in the order they finish, and round differently each time.
         self.model.n_jobs = 1
 
+    def weigh(self, X: np.ndarray, y: np.ndarray) -> None:
+        """Nothing to do: a forest's leaves know how many rows they hold."""
+
     def updated(self, X: np.ndarray, y: np.ndarray) -> Self:
         fresh = copy.copy(self)
         fresh.model = forest_with(self.model, X, y)
@@ -97,7 +73,7 @@ class ForestLearner(BaseLearner):
         return self.model.feature_importances_
 
 
-class HistogramLearner(BaseLearner):
+class HistogramLearner:
     """scikit-learn's histogram gradient boosting: every split draws its own share of the features."""
 
     def __init__(self, params: BaseParams, seed: int, threads: int) -> None:  # noqa: ARG002 - see fit_base_learners
@@ -131,8 +107,11 @@ class HistogramLearner(BaseLearner):
     def probability(self, X: np.ndarray) -> np.ndarray:
         return self.model.predict_proba(X[:, self.measured])[:, 1]
 
+    def importance(self) -> None:
+        """It cannot tell."""
 
-class LightGBMLearner(BaseLearner):
+
+class LightGBMLearner:
     """LightGBM: leaf-wise trees on bagged rows and a share of the features."""
 
     def __init__(self, params: BaseParams, seed: int, threads: int) -> None:
@@ -175,7 +154,7 @@ class LightGBMLearner(BaseLearner):
         return self.booster.feature_importance("gain")
 
 
-class LogisticLearner(BaseLearner):
+class LogisticLearner:
     """Ridge logistic regression on imputed, robustly scaled and clipped features."""
 
     def __init__(self, params: BaseParams, seed: int, threads: int) -> None:  # noqa: ARG002 - nothing random here
@@ -209,7 +188,9 @@ class LogisticLearner(BaseLearner):
         return np.abs(self.model.coef_[0])
 
 
-BASE_LEARNERS: Mapping[str, type[BaseLearner]] = {
+BaseLearner = ForestLearner | HistogramLearner | LightGBMLearner | LogisticLearner
+
+BASE_LEARNERS: Mapping[str, Callable[[BaseParams, int, int], BaseLearner]] = {
     "forest": ForestLearner,
     "histogram": HistogramLearner,
     "lightgbm": LightGBMLearner,

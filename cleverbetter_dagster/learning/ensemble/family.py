@@ -53,7 +53,7 @@ from cleverbetter_dagster.learning.family import (
     unseen,
 )
 from cleverbetter_dagster.learning.model import FittedModel, Params, Report, feature_matrix, prediction_columns
-from cleverbetter_dagster.learning.scoring.spec import StudySpec
+from cleverbetter_dagster.learning.scoring import StudySpec
 from cleverbetter_dagster.learning.shrunk_logistic import ShrunkLogistic, log_odds
 
 if TYPE_CHECKING:

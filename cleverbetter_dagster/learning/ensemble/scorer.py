@@ -22,18 +22,18 @@ from cleverbetter_dagster.learning.ensemble.base_learners import BASE_LEARNERS, 
 from cleverbetter_dagster.learning.ensemble.params import EnsembleParams
 from cleverbetter_dagster.learning.family import checked_params, require_both_classes
 from cleverbetter_dagster.learning.model import Params, feature_matrix
-from cleverbetter_dagster.learning.scoring.scorer import (
+from cleverbetter_dagster.learning.scoring import (
     MEASURES,
     NO_RANGES,
     FoldScores,
     OneFold,
     OnFold,
     Ranges,
+    StudySpec,
     never_prune,
     scores_of,
     scoring_folds,
 )
-from cleverbetter_dagster.learning.scoring.spec import StudySpec
 from cleverbetter_dagster.learning.shrunk_logistic import ShrunkLogistic, log_odds
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ settled together: until the last of them is decided, nothing an agent sees depen
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -44,15 +44,12 @@ class EnvSpec(BaseModel):
     reward_scale: float = Field(100.0, gt=0, description="rewards are multiplied by it: 100 pays percents of growth")
 
 
-@dataclass(frozen=True, eq=False)
-class Outcome:
-    """What a step led to, one entry per environment; the state is already that of the next decision."""
+class Outcome(NamedTuple):
+    """What a step led to, one entry per environment: the reward, whether it is ruined, or its episode just over."""
 
     reward: FloatArray
     terminated: np.ndarray
-    """Ruined, bool."""
     truncated: np.ndarray
-    """The episode is over but the bankroll is not, bool."""
 
 
 class BettingEnv:

@@ -64,7 +64,7 @@ from cleverbetter_dagster.learning.rl_agent.probability import (
 )
 from cleverbetter_dagster.learning.rl_agent.scorer import AgentScorer
 from cleverbetter_dagster.learning.rl_agent.training import Agent, best_agent, refresh_agents, train_agents
-from cleverbetter_dagster.learning.scoring.spec import PROBABILITY_METRICS, StudySpec
+from cleverbetter_dagster.learning.scoring import PROBABILITY_METRICS, StudySpec
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial

@@ -17,18 +17,18 @@ from cleverbetter_dagster.learning.rl_agent.features import AgentFeatures
 from cleverbetter_dagster.learning.rl_agent.params import RlAgentParams
 from cleverbetter_dagster.learning.rl_agent.probability import ForwardView, learn_forward
 from cleverbetter_dagster.learning.rl_agent.training import train_agents, worth_of_returns
-from cleverbetter_dagster.learning.scoring.scorer import (
+from cleverbetter_dagster.learning.scoring import (
     NO_RANGES,
     FoldScores,
     OneFold,
     OnFold,
     Ranges,
+    StudySpec,
     fold_parts,
     never_prune,
     scores_of,
     scoring_folds,
 )
-from cleverbetter_dagster.learning.scoring.spec import StudySpec
 
 TRIAL_AGENTS = 2
 """Most agents a trial trains on a fold: one alone is too much a matter of its seed."""

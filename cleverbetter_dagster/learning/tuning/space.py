@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from cleverbetter_dagster.errors import LearningError
 from cleverbetter_dagster.learning.family import Family
 from cleverbetter_dagster.learning.model import Params
-from cleverbetter_dagster.learning.scoring.spec import StudySpec
+from cleverbetter_dagster.learning.scoring import StudySpec
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -33,21 +33,17 @@ class SpacedTrial:
         self.trial, self.spec, self.tuned_inside = trial, spec, tuned_inside
         self.ranges: dict[str, tuple[float, float]] = {}
 
-    def suggest_float(
-        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
-    ) -> float:
+    def suggest_float(self, name: str, low: float, high: float, **how: Any) -> float:
         """As `optuna.trial.BaseTrial.suggest_float`."""
         low, high = self.spec.space.get(name, (low, high))
-        if (value := self._not_searched(name, low, high)) is not None:
-            return value
-        return self.trial.suggest_float(name, low, high, step=step, log=log)
+        fixed = self._not_searched(name, low, high)
+        return self.trial.suggest_float(name, low, high, **how) if fixed is None else fixed
 
-    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
+    def suggest_int(self, name: str, low: int, high: int, **how: Any) -> int:
         """As `optuna.trial.BaseTrial.suggest_int`."""
         low, high = (int(end) for end in self.spec.space.get(name, (low, high)))
-        if (value := self._not_searched(name, low, high)) is not None:
-            return value
-        return self.trial.suggest_int(name, low, high, step=step, log=log)
+        fixed = self._not_searched(name, low, high)
+        return self.trial.suggest_int(name, low, high, **how) if fixed is None else fixed
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
         """As `optuna.trial.BaseTrial.suggest_categorical`."""
@@ -56,12 +52,10 @@ class SpacedTrial:
         return self.spec.params[name] if name in self.spec.params else self.trial.suggest_categorical(name, choices)
 
     def _not_searched(self, name: str, low: Any, high: Any) -> Any:
-        if name in self.spec.params:
-            return self.spec.params[name]
-        if name in self.tuned_inside:
+        if name in self.tuned_inside and name not in self.spec.params:
             self.ranges[name] = (low, high)
             return high
-        return None
+        return self.spec.params.get(name)
 
 
 def suggested(

@@ -1,5 +1,6 @@
 """From examples and tuned parameters to a fitted model, logged in an MLflow run of its own."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cleverbetter_dagster.dataset.fingerprints import Fingerprints
@@ -68,16 +69,23 @@ def log_model_run(
     run: ModelRun, model: FittedModel, dataset: Dataset, provenance: TrainingProvenance, update_info: UpdateInfo
 ) -> ModelRecord:
     """Log a model in its run, with the split it was made by and what it was made from."""
-    logged = log_model(run, StrategyModel(model, dataset.record.spec, provenance))
+    packed = StrategyModel(model, dataset.record.spec, provenance)
+    logged = log_model(run, packed)
     run.log_json("split.json", dataset.record)
     tags = {**vars(update_info), "watermark": model.known_until.isoformat()}
     run.set_tags({name: str(value) for name, value in tags.items() if value is not None})
+    where = {"run_id": run.run_id, "model_uri": logged.model_uri, "sha256": logged.sha256}
+    return model_record(packed, dataset, update_info, where)
+
+
+def model_record(
+    packed: StrategyModel, dataset: Dataset, update_info: UpdateInfo, where: Mapping[str, str]
+) -> ModelRecord:
+    """The record of a model; `where` has its `run_id`, `model_uri` and `sha256`."""
+    provenance = packed.provenance
     return ModelRecord(
-        family=model.family,
+        family=packed.fitted.family,
         as_of=dataset.record.as_of,
-        run_id=run.run_id,
-        model_uri=logged.model_uri,
-        sha256=logged.sha256,
         params=dict(provenance.params),
         trials=provenance.trials,
         pruned_trials=provenance.pruned_trials,
@@ -85,6 +93,7 @@ def log_model_run(
         seed=provenance.seed,
         data_hash=dataset.record.data_hash,
         fitted_rows=len(provenance.learned),
-        watermark=model.known_until,
+        watermark=packed.fitted.known_until,
+        **where,
         **vars(update_info),
     )

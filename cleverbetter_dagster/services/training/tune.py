@@ -6,15 +6,21 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cleverbetter_dagster.errors import DatabaseUnavailable
 from cleverbetter_dagster.evaluation.charts.chart import png
 from cleverbetter_dagster.evaluation.charts.study import history_chart, parameter_chart
 from cleverbetter_dagster.learning.catalogue import get_family
-from cleverbetter_dagster.learning.scoring.spec import HIGHER_IS_BETTER, StudySpec
-from cleverbetter_dagster.learning.tuning.results import OnProgress, StudyContext, StudyResult
-from cleverbetter_dagster.learning.tuning.study import is_complete, judged_trials, run_study
+from cleverbetter_dagster.learning.scoring import HIGHER_IS_BETTER, StudySpec
+from cleverbetter_dagster.learning.tuning.study import (
+    OnProgress,
+    StudyContext,
+    StudyResult,
+    is_complete,
+    judged_trials,
+    run_study,
+)
 from cleverbetter_dagster.services.records import StudyRecord
 from cleverbetter_dagster.services.training.datasets import Dataset
 from cleverbetter_dagster.settings import Settings
@@ -45,15 +51,8 @@ class TunedParams:
     pictures: dict[str, bytes]
 
 
-@dataclass(frozen=True)
-class WarmStart:
-    """What a study starts from; by default nothing.
-
-    Attributes:
-        study: name of the earlier study.
-        trials: settings judged in it and in the studies before it.
-        first: its best settings, to be tried first.
-    """
+class WarmStart(NamedTuple):
+    """An earlier study, the settings judged in it and in those before it, and its best ones, to be tried first."""
 
     study: str | None = None
     trials: int = 0

@@ -18,7 +18,7 @@ from cleverbetter_dagster.learning.catalogue import get_family
 from cleverbetter_dagster.learning.model import FittedModel
 from cleverbetter_dagster.services.records import ModelRecord
 from cleverbetter_dagster.services.training.datasets import Dataset
-from cleverbetter_dagster.services.training.fit import RunContext, UpdateInfo, log_model_run, run_spec
+from cleverbetter_dagster.services.training.fit import RunContext, UpdateInfo, log_model_run, model_record, run_spec
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.tracking.package import StrategyModel, is_loadable, load_model
 from cleverbetter_dagster.store.tracking.registry import ModelVersion, Registry
@@ -66,7 +66,8 @@ def update(
     examples = new_to_parent(parent, dataset)
     update_info = UpdateInfo("incremental", parent.version.version, len(examples.new), examples.lost)
     if not len(examples.new):
-        return _own_record(parent, dataset, update_info), parent.model.fitted
+        where = {name: getattr(parent.version, name) for name in ("run_id", "model_uri", "sha256")}
+        return model_record(parent.model, dataset, update_info, where), parent.model.fitted
     provenance = parent.model.provenance.after(examples.new)
     with start_run(settings, run_spec(family, dataset, provenance, run_context)) as run:
         model = get_family(family).update(
@@ -134,24 +135,6 @@ def _require_same_spec(version: ModelVersion, theirs: DatasetSpec, ours: Dataset
             f"{_name(version)} learned from examples chosen and split otherwise: {'; '.join(differing)}. {REMEDY}, or "
             "materialise temporal_split with the choices made there."
         )
-
-
-def _own_record(parent: Parent, dataset: Dataset, update_info: UpdateInfo) -> ModelRecord:
-    version, provenance = parent.version, parent.model.provenance
-    return ModelRecord(
-        family=version.family,
-        as_of=dataset.record.as_of,
-        run_id=version.run_id,
-        model_uri=version.model_uri,
-        sha256=version.sha256,
-        params=dict(provenance.params),
-        trials=provenance.trials,
-        seed=provenance.seed,
-        data_hash=dataset.record.data_hash,
-        fitted_rows=len(provenance.learned),
-        watermark=parent.model.fitted.known_until,
-        **vars(update_info),
-    )
 
 
 def _name(version: ModelVersion) -> str:

@@ -9,8 +9,7 @@ from cleverbetter_dagster.learning.ensemble.base_learners import BASE_LEARNERS, 
 from cleverbetter_dagster.learning.ensemble.family import Ensemble
 from cleverbetter_dagster.learning.ensemble.params import EnsembleParams
 from cleverbetter_dagster.learning.ensemble.scorer import StackScorer
-from cleverbetter_dagster.learning.scoring.scorer import FitScorer, FoldScores
-from cleverbetter_dagster.learning.scoring.spec import StudySpec
+from cleverbetter_dagster.learning.scoring import FitScorer, FoldScores, StudySpec
 from cleverbetter_dagster_tests.learning.conftest import SMALL
 
 SPEC = StudySpec(n_folds=2)

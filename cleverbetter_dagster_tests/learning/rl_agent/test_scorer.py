@@ -6,9 +6,8 @@ from cleverbetter_dagster.errors import LearningError
 from cleverbetter_dagster.learning.classifier.family import Classifier
 from cleverbetter_dagster.learning.rl_agent.family import RlAgent
 from cleverbetter_dagster.learning.rl_agent.scorer import AgentScorer
-from cleverbetter_dagster.learning.scoring.spec import StudySpec
-from cleverbetter_dagster.learning.tuning.results import StudyContext
-from cleverbetter_dagster.learning.tuning.study import run_study
+from cleverbetter_dagster.learning.scoring import StudySpec
+from cleverbetter_dagster.learning.tuning.study import StudyContext, run_study
 from cleverbetter_dagster_tests.learning.conftest import SMALL
 
 SPEC = StudySpec(metric="growth", n_folds=2, params=SMALL["rl_agent"], prune=False)

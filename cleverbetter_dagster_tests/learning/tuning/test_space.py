@@ -5,7 +5,7 @@ from pydantic import ValidationError
 
 from cleverbetter_dagster.errors import LearningError
 from cleverbetter_dagster.learning.ensemble.family import Ensemble
-from cleverbetter_dagster.learning.scoring.spec import StudySpec
+from cleverbetter_dagster.learning.scoring import StudySpec
 from cleverbetter_dagster.learning.tuning.space import edges, searched_space, suggested, within
 
 FAMILY = Ensemble()

@@ -16,10 +16,8 @@ from cleverbetter_dagster.errors import LearningError
 from cleverbetter_dagster.learning.catalogue import FAMILIES
 from cleverbetter_dagster.learning.family import Family
 from cleverbetter_dagster.learning.model import FittedModel
-from cleverbetter_dagster.learning.scoring.scorer import FitScorer, FoldScores
-from cleverbetter_dagster.learning.scoring.spec import StudySpec
-from cleverbetter_dagster.learning.tuning.results import StudyContext
-from cleverbetter_dagster.learning.tuning.study import IS_DEFAULT, RANGES, SCORES, run_study
+from cleverbetter_dagster.learning.scoring import FitScorer, FoldScores, StudySpec
+from cleverbetter_dagster.learning.tuning.study import IS_DEFAULT, RANGES, SCORES, StudyContext, run_study
 from cleverbetter_dagster_tests.learning.conftest import small
 
 COMPLETE = optuna.trial.TrialState.COMPLETE

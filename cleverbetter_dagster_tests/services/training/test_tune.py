@@ -17,9 +17,8 @@ from optuna.storages import RetryHeartbeatStaleTrialCallback
 from cleverbetter_dagster.dataset.as_of import AsOf
 from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.learning.catalogue import get_family
-from cleverbetter_dagster.learning.scoring.spec import StudySpec
-from cleverbetter_dagster.learning.tuning.results import Progress
-from cleverbetter_dagster.learning.tuning.study import IS_DEFAULT
+from cleverbetter_dagster.learning.scoring import StudySpec
+from cleverbetter_dagster.learning.tuning.study import IS_DEFAULT, Progress
 from cleverbetter_dagster.services.training.datasets import Dataset, plan_split
 from cleverbetter_dagster.services.training.tune import study_name, study_storage, tune
 from cleverbetter_dagster.settings import Settings

@@ -1,24 +1,32 @@
-"""Judging one setting inside the past: forward folds over train and validation, never the test.
+"""Judging one setting inside the past: the options of a study, forward folds over train and validation, and scorers.
 
 A fold is a small as_of of its own: what was known when it starts is cut into a train and a validation part, the
 family learns from both, and the fold is scored. `FitScorer` does this with full fits. A family that can judge its
-settings at less cost has a scorer of its own beside it.
+settings at less cost has a scorer of its own beside it. The test part is never read.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, Self
 
 import numpy as np
 import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 
 from cleverbetter_dagster.dataset.examples import Examples, pooled
 from cleverbetter_dagster.dataset.splits import temporal_folds
 from cleverbetter_dagster.errors import LearningError
 from cleverbetter_dagster.learning.model import FittedModel, Params
-from cleverbetter_dagster.learning.scoring.spec import Metric, StudySpec
+
+Metric = Literal["auc", "brier", "log_loss", "growth"]
+"""What a study goes by. `growth`: log growth per decision time, of families that stake by themselves."""
+
+PROBABILITY_METRICS: tuple[Metric, ...] = ("auc", "brier", "log_loss")
+"""The metrics every family has, since it gives probabilities."""
+
+HIGHER_IS_BETTER: tuple[Metric, ...] = ("auc", "growth")
 
 VALIDATION_BLOCKS = 4
 """The last of so many blocks of a fold's past is its validation part; the guide's 60/20 is 3 to 1 as well."""
@@ -39,8 +47,77 @@ Ranges = Mapping[str, tuple[float, float]]
 NO_RANGES: Ranges = MappingProxyType({})
 
 
-def never_prune(fold: int, value: float) -> None:
-    """The `OnFold` that does nothing."""
+class StudySpec(BaseModel):
+    """How hyperparameters are judged and searched for."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    n_trials: int = Field(
+        100,
+        ge=0,
+        description="Hyperparameter settings to try, the family's defaults first; at least 0, default 100. 0 keeps "
+        "the defaults.",
+    )
+    n_trials_warm: int = Field(
+        10,
+        ge=0,
+        description="Settings to try if the study starts from the best of an earlier month; at least 0, default 10. "
+        "0 never starts from an earlier month.",
+    )
+    timeout_seconds: float | None = Field(
+        900, gt=0, description="Seconds after which no further trial starts; above 0, default 900. null: no limit."
+    )
+    metric: Metric = Field(
+        "auc",
+        description="Score of a trial: auc (default), brier, log_loss, or growth, the log growth of the model's own "
+        "stakes, for families that stake by themselves.",
+    )
+    n_folds: int = Field(
+        3, ge=1, le=20, description="Forward folds, all in the later half of the examples; 1 to 20, default 3."
+    )
+    embargo_days: float = Field(
+        0.0,
+        ge=0.0,
+        allow_inf_nan=False,
+        description="Days a label must be known before a fold starts; at least 0, default 0.",
+    )
+    prune: bool = Field(
+        True, description="Stop a trial whose first folds score worse than the median trial; default true."
+    )
+    seed: int = Field(
+        0,
+        ge=0,
+        description="Seed of the models and of the sampler; at least 0, default 0. Workers that share a study need "
+        "different seeds.",
+    )
+    threads: int = Field(
+        1, ge=1, description="Threads that a fit may use; at least 1, default 1, the fastest if cores are shared."
+    )
+    space: dict[str, list[float]] = Field(
+        {}, description="Ranges to search, as {max_depth: [2, 5]}; default {}: the family's own."
+    )
+    params: dict[str, Any] = Field(
+        {}, description="Hyperparameters to fix, as {max_depth: 3}, and not to search; default {}: none."
+    )
+
+    @model_validator(mode="after")
+    def _ranges_have_two_ends(self) -> Self:
+        for name, ends in self.space.items():
+            if len(ends) != 2 or not ends[0] <= ends[1]:
+                raise ValueError(f"space of {name} is {ends}: give [lowest, highest]")
+            if name in self.params:
+                raise ValueError(f"{name} is both fixed by params and searched in space: drop one of them")
+        return self
+
+    @property
+    def maximises(self) -> bool:
+        """Whether more of the metric is better."""
+        return self.metric in HIGHER_IS_BETTER
+
+    @property
+    def direction(self) -> Literal["maximize", "minimize"]:
+        """The metric's direction in Optuna's words."""
+        return "maximize" if self.maximises else "minimize"
 
 
 @dataclass(frozen=True)
@@ -76,6 +153,10 @@ class OneFold:
     probability: np.ndarray
     fitted_y: np.ndarray
     fitted_probability: np.ndarray
+
+
+def never_prune(fold: int, value: float) -> None:
+    """The `OnFold` that does nothing."""
 
 
 class Scorer(Protocol):
