@@ -1,7 +1,7 @@
 """How far newer values have moved from those a model learned from, as an effect size with a least number of rows.
 
-With many rows a p-value calls every trifle a drift. The newest rows are few, one a strategy, for which an index over
-ten bins is noise; the distance of distribution functions needs no bins.
+With many rows a p-value calls every small change a drift. The newest rows are few, one for each strategy: too few for
+an index over ten bins. The distance between distribution functions needs no bins.
 """
 
 from collections.abc import Collection
@@ -10,11 +10,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 from pydantic import BaseModel, ConfigDict
+from scipy.stats import ks_2samp
 
 from cleverbetter_dagster.evaluation.checks import CheckOutcome
 
 FEWEST_ROWS = 100
-"""Below, the distance of two samples of one distribution is itself of the size of an effect."""
+"""With fewer rows, two samples of one distribution are as far apart as an effect."""
 
 LARGE_DRIFT = 0.31
 """Distance of two normal distributions 0.8 standard deviations apart, Cohen's "large" (1988, section 2.2)."""
@@ -45,19 +46,17 @@ class Drift(BaseModel):
 def distribution_distance(before: ArrayLike, after: ArrayLike) -> float:
     """Largest gap between two empirical distribution functions (Kolmogorov-Smirnov distance), 0 .. 1.
 
-    NaN counts as a value above all others: going missing is drifting.
+    NaN counts as a value above all others: values that go missing drift.
 
     >>> distribution_distance(np.arange(100), np.arange(100) + 50), distribution_distance([1, 2], [1, np.nan])
     (0.5, 0.5)
     """
-    first, second = (np.sort(np.asarray(values, dtype=np.float64)) for values in (before, after))
-    everywhere = np.concatenate([first, second])
-    reached = [np.searchsorted(values, everywhere, "right") / len(values) for values in (first, second)]
-    return float(np.abs(reached[0] - reached[1]).max())
+    samples = (np.nan_to_num(np.asarray(values, dtype=np.float64), nan=np.inf) for values in (before, after))
+    return float(ks_2samp(*samples, method="asymp").statistic)
 
 
 def drift_of(column: str, before: ArrayLike, after: ArrayLike) -> Drift | None:
-    """How a column has moved; None where either side has fewer than `FEWEST_ROWS` rows. The means leave NaN out."""
+    """How a column has moved; None if a side has fewer than `FEWEST_ROWS` rows. The means leave NaN out."""
     old, new = (np.asarray(values, dtype=np.float64) for values in (before, after))
     if min(len(old), len(new)) < FEWEST_ROWS:
         return None
@@ -68,17 +67,17 @@ def drift_of(column: str, before: ArrayLike, after: ArrayLike) -> Drift | None:
 
 
 def drift_of_columns(before: pd.DataFrame, after: pd.DataFrame, moving: Collection[str] = ()) -> list[Drift]:
-    """Drift of every column of `before`, the furthest moved first; none with too few rows.
+    """Drift of every column of `before`, largest first; none with too few rows.
 
     Args:
         before: rows learned from.
-        after: newer rows; a column they lack is missing throughout.
-        moving: columns that move by their nature, such as a count of windows; they are left out.
+        after: newer rows; a column they lack counts as missing in every row.
+        moving: columns that always move, such as a count of windows; they are left out.
     """
     names = [name for name in before.columns if name not in moving]
     aligned = after.reindex(columns=names)
-    found = [drift_of(str(name), before[name], aligned[name]) for name in names]
-    return sorted((one for one in found if one is not None), key=lambda one: (-one.distance, one.column))
+    drifts = [drift_of(str(name), before[name], aligned[name]) for name in names]
+    return sorted((one for one in drifts if one is not None), key=lambda one: (-one.distance, one.column))
 
 
 def columns_stay(before: pd.DataFrame, after: pd.DataFrame, moving: Collection[str] = ()) -> CheckOutcome:
@@ -113,6 +112,6 @@ def values_stay(before: ArrayLike, after: ArrayLike, what: str) -> CheckOutcome:
 def _too_few(before: int, after: int) -> CheckOutcome:
     return CheckOutcome(
         passed=True,
-        message=f"{before} and {after} rows are too few to tell: {FEWEST_ROWS} on both sides are needed.",
+        message=f"{before} and {after} rows are too few to judge: {FEWEST_ROWS} on both sides are needed.",
         facts={"rows_before": before, "rows_after": after, "fewest": FEWEST_ROWS},
     )

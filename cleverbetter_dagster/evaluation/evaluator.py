@@ -8,21 +8,9 @@ from cleverbetter_dagster.betting.performance import betting_metrics, finite_vec
 from cleverbetter_dagster.errors import InvalidInput
 from cleverbetter_dagster.evaluation.metrics.classification import classification_metrics
 
-CLASSIFICATION_METRICS = (
-    "accuracy",
-    "precision",
-    "recall",
-    "f1",
-    "roc_auc",
-    "average_precision",
-    "brier",
-    "log_loss",
-    "calibration_error",
-)
-
 
 class ModelEvaluator:
-    """Metrics of a model's predictions and of bets made by it. A metric that is not defined is NaN."""
+    """Metrics of a model's predictions and of bets. A metric that is not defined is NaN."""
 
     def calculate_classification_metrics(
         self, y_test: ArrayLike, y_pred: ArrayLike, y_pred_proba: ArrayLike
@@ -35,11 +23,10 @@ class ModelEvaluator:
             y_pred_proba: probability of 1, shape (n,), or of 0 and 1, shape (n, 2) as scikit-learn gives it.
 
         Returns:
-            Keys are `CLASSIFICATION_METRICS`; `roc_auc` and `average_precision` are NaN with one class only.
+            Values by name; `roc_auc` and `average_precision` are NaN if all labels are equal.
 
         Raises:
-            InvalidInput: lengths differ, a value is missing, a label is not 0 or 1, or a probability is
-                outside 0..1.
+            InvalidInput: lengths differ, a value is missing, a label is not 0 or 1, or a probability is outside 0..1.
         """
         label, prediction = _binary(y_test, "y_test"), _binary(y_pred, "y_pred")
         probability = _probability_of_one(y_pred_proba)
@@ -48,8 +35,8 @@ class ModelEvaluator:
                 f"y_test has {len(label)} rows, y_pred {len(prediction)}, y_pred_proba {len(probability)}: "
                 "give the same rows to all three, and at least one."
             )
-        metrics = classification_metrics(label, probability, prediction).model_dump()
-        return {name: _number(metrics[name]) for name in CLASSIFICATION_METRICS}
+        metrics = classification_metrics(label, probability, prediction)
+        return _numbers(metrics.model_dump(exclude={"n_rows", "base_rate"}))
 
     def calculate_betting_metrics(
         self, stakes: ArrayLike, returns: ArrayLike, initial_bankroll: float | None = None
@@ -57,19 +44,18 @@ class ModelEvaluator:
         """Total stake and return, ROI, Sharpe ratio, drawdown, profit factor, win rate and number of bets.
 
         Args:
-            stakes: money put on each bet, >= 0, shape (n,), in order of settling.
-            returns: profit of each bet in the same money, negative when lost, shape (n,).
-            initial_bankroll: what the drawdown is measured against; by default the sum of the stakes.
+            stakes: money put on each bet, >= 0, shape (n,), in order of settlement.
+            returns: profit of each bet in the same money, negative if it lost, shape (n,).
+            initial_bankroll: the drawdown is a fraction of it; by default the sum of the stakes.
 
         Returns:
-            ROI is total_return / total_stake; the Sharpe ratio is per bet, not annualised. NaN where not
-            defined: no bet, no losing bet (profit factor), no variation (Sharpe ratio).
+            ROI is total_return / total_stake; the Sharpe ratio is per bet, not annualised. NaN if not defined: no bet,
+            no losing bet (profit factor), no variation (Sharpe ratio).
 
         Raises:
             InvalidInput: lengths differ, a value is missing, or a stake is negative.
         """
-        metrics = betting_metrics(stakes, returns, initial_bankroll).model_dump()
-        return {name: _number(value) for name, value in metrics.items()}
+        return _numbers(betting_metrics(stakes, returns, initial_bankroll).model_dump())
 
 
 def _binary(values: ArrayLike, name: str) -> FloatArray:
@@ -91,5 +77,5 @@ def _probability_of_one(values: ArrayLike) -> FloatArray:
     return vector
 
 
-def _number(value: float | None) -> float:
-    return float("nan") if value is None else float(value)
+def _numbers(metrics: dict[str, float | None]) -> dict[str, float]:
+    return {name: float("nan") if value is None else float(value) for name, value in metrics.items()}

@@ -1,4 +1,4 @@
-"""What a quality filter removed, and how the numbers look without it."""
+"""What a quality filter removes, and how it changes the figures."""
 
 from collections.abc import Sequence
 
@@ -15,13 +15,13 @@ from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
 
 
 class FilterEffect(BaseModel):
-    """The figures of all rows, and what keeping only those that pass changes in them. None where not defined.
+    """The figures of all rows, and how they change if only the rows that pass are used. None where undefined.
 
     Attributes:
         rows, removed: all rows, and those the filter removes.
-        strategies_removed: strategies none of whose rows pass.
+        strategies_removed: strategies that lose all their rows.
         base_rate, mean_return, roc_auc, brier: of all rows; the return is that of the next window.
-        ..._change: that of the rows kept minus that of all rows. A filter that changes nothing has intervals around 0.
+        ..._change: of the rows that pass minus of all rows. A filter without effect has intervals around 0.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -40,41 +40,40 @@ class FilterEffect(BaseModel):
 
 
 def filter_effect(
-    rows: ScoredRows, kept: ArrayLike, strategy: Sequence[object], spec: BootstrapSpec | None = None
+    rows: ScoredRows, passes: ArrayLike, strategy: Sequence[object], spec: BootstrapSpec | None = None
 ) -> FilterEffect:
-    """Compare the rows that pass a filter with all rows, resampling months for both at once.
+    """Compare the rows that pass a filter with all rows, on the same resampled months.
 
     Args:
-        rows: all rows, also those the filter would remove, as one model scored them.
-        kept: which pass, bool, shape (n,).
+        rows: all rows, also those the filter removes, as one model scored them.
+        passes: which pass, bool, shape (n,).
         strategy: of each row, length n.
     """
-    keep, who = np.asarray(kept, dtype=bool), np.asarray(strategy)
-    if not keep.shape == who.shape == (len(rows),):
-        raise InvalidInput(f"{len(rows)} rows, {keep.shape} flags, {who.shape} strategies: give one of each per row.")
+    passed, who = np.asarray(passes, dtype=bool), np.asarray(strategy)
+    if not passed.shape == who.shape == (len(rows),):
+        raise InvalidInput(f"{len(rows)} rows, {passed.shape} flags, {who.shape} strategies: give one of each per row.")
     bootstrap = BlockBootstrap(rows.decision_time, spec)
     brier = brier_terms(rows.label, rows.probability)
     label, probability = rows.label, rows.probability
     auc = auc_statistic(bootstrap, label, probability)
-    kept_auc = auc_statistic(bootstrap, label, probability, among=keep)
-    everything = np.ones((1, bootstrap.n_months))
-    found = float(auc(everything)[0])
+    passed_auc = auc_statistic(bootstrap, label, probability, among=passed)
+    roc_auc = float(auc(np.ones((1, bootstrap.n_months)))[0])
     return FilterEffect(
         rows=len(rows),
-        removed=int((~keep).sum()),
-        strategies_removed=len(set(who.tolist()) - set(who[keep].tolist())),
+        removed=int((~passed).sum()),
+        strategies_removed=len(set(who.tolist()) - set(who[passed].tolist())),
         base_rate=float(label.mean()),
-        base_rate_change=_mean_change(bootstrap, label, keep),
+        base_rate_change=_mean_change(bootstrap, label, passed),
         mean_return=float(rows.next_roi.mean()),
-        mean_return_change=_mean_change(bootstrap, rows.next_roi, keep),
-        roc_auc=found if np.isfinite(found) else None,
-        roc_auc_change=bootstrap.interval(lambda weights: kept_auc(weights) - auc(weights)),
+        mean_return_change=_mean_change(bootstrap, rows.next_roi, passed),
+        roc_auc=roc_auc if np.isfinite(roc_auc) else None,
+        roc_auc_change=bootstrap.interval(lambda weights: passed_auc(weights) - auc(weights)),
         brier=float(brier.mean()),
-        brier_change=_mean_change(bootstrap, brier, keep),
+        brier_change=_mean_change(bootstrap, brier, passed),
     )
 
 
-def _mean_change(bootstrap: BlockBootstrap, values: FloatArray, keep: np.ndarray) -> Interval | None:
-    kept = ratio_statistic(bootstrap, np.where(keep, values, 0.0), keep.astype(np.float64))
+def _mean_change(bootstrap: BlockBootstrap, values: FloatArray, passed: np.ndarray) -> Interval | None:
+    part = ratio_statistic(bootstrap, np.where(passed, values, 0.0), passed.astype(np.float64))
     whole = ratio_statistic(bootstrap, values, np.ones(len(values)))
-    return bootstrap.interval(lambda weights: kept(weights) - whole(weights))
+    return bootstrap.interval(lambda weights: part(weights) - whole(weights))

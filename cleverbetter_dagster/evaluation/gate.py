@@ -1,4 +1,4 @@
-"""Whether a challenger may become champion: a verdict with its reasons, from paired intervals."""
+"""The promotion gate: may a challenger become champion? A verdict with its reasons, from paired intervals."""
 
 from collections.abc import Mapping, Sequence
 from typing import Literal
@@ -48,7 +48,7 @@ class PairedComparison(BaseModel):
     challenger: float
     other: float
     difference: Interval | None
-    """loss(challenger) - loss(other): below 0 where the challenger is better. None where not defined."""
+    """loss(challenger) - loss(other): below 0 if the challenger is better. None if not defined."""
 
 
 class Verdict(BaseModel):
@@ -73,10 +73,10 @@ def judge(
 ) -> Verdict:
     """Judge a challenger against the champion and every baseline on the same test rows.
 
-    It is promoted only where there are at least `min_months` of rows, the interval of its loss minus the
-    champion's ends at or below `tolerance` (it is not worse), and the interval of its loss minus each
-    baseline's lies wholly below 0 (it is better). Without a champion the baselines decide; without a baseline
-    nothing is promoted. A challenger that stakes by itself must also earn its place in every comparison of `staking`.
+    It is promoted only if there are at least `min_months` of rows, the interval of its loss minus the champion's ends
+    at or below `tolerance` (it is not worse), and the interval of its loss minus each baseline's is wholly below 0 (it
+    is better). Without a champion the baselines decide; without a baseline nothing is promoted. A challenger that
+    stakes by itself must also earn its place in every comparison of `staking`.
 
     Raises:
         InvalidInput: the models were not scored on the same rows.

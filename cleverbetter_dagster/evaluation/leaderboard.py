@@ -1,9 +1,8 @@
-"""Model families and baselines side by side, every figure with its interval."""
+"""The leaderboard: families and baselines side by side, every figure with its interval."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
 from cleverbetter_dagster.dataset.as_of import months_of
@@ -23,7 +22,7 @@ from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
 
 
 class LeaderboardRow(BaseModel):
-    """One model. A figure is `None` where it is not defined: no bet, one class, a single month."""
+    """One model. A figure is `None` where it is undefined: no bet, one class, a single month."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -47,7 +46,7 @@ METRICS = tuple(name for name, field in LeaderboardRow.model_fields.items() if f
 def rank_models(scored: Mapping[str, ScoredRows], spec: BootstrapSpec | None = None) -> list[LeaderboardRow]:
     """One row per model, lowest Brier score first.
 
-    Models scored on the same rows see the same resamples. `roi` is profit over stake, `growth` the bankroll's
+    Models scored on the same rows get the same resamples. `roi` is profit over stake, `growth` that of the bankroll
     over the test part, `sharpe_ratio` that of its monthly returns, annualised.
     """
     rows = [leaderboard_row(name, rows, spec) for name, rows in scored.items()]
@@ -78,20 +77,8 @@ def with_first(rows: Sequence[LeaderboardRow], name: str) -> list[LeaderboardRow
     return sorted(rows, key=lambda row: row.name != name)
 
 
-def leaderboard_frame(rows: list[LeaderboardRow]) -> pd.DataFrame:
-    """One line per model: name, counts, and `<metric>`, `<metric>_low`, `<metric>_high`; NaN where not
-    defined."""
-    counts = pd.DataFrame([row.model_dump(include={"name", "n_rows", "n_months", "n_bets"}) for row in rows])
-    columns = {}
-    for metric in METRICS:
-        intervals: list[Interval | None] = [getattr(row, metric) for row in rows]
-        for suffix, end in (("", "point"), ("_low", "low"), ("_high", "high")):
-            columns[metric + suffix] = [getattr(interval, end, float("nan")) for interval in intervals]
-    return pd.concat([counts, pd.DataFrame(columns)], axis=1)
-
-
 def _roi(bootstrap: BlockBootstrap, rows: ScoredRows) -> Interval | None:
-    """Profit over stake; None where all stakes fall into one month, whose every resample is the same figure."""
+    """Profit over stake; None if all stakes fall into one month: every resample would give the same figure."""
     if len(np.unique(months_of(rows.decision_time[rows.stake > 0]))) < 2:
         return None
     return bootstrap.interval(ratio_statistic(bootstrap, rows.stake * rows.next_roi, rows.stake))

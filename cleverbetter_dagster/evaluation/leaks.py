@@ -1,4 +1,4 @@
-"""Too good to be true: on rows of betting strategies, near-perfect ranking is a leak, not a triumph.
+"""Results too good to be true: on rows of betting strategies, near-perfect ranking is a leak.
 
 The bounds are far above what leak-free rows give (about 0.72 for a single feature, 0.76 for a model) and far below
 what a feature that knows the outcome gives.
@@ -16,16 +16,16 @@ SHOWN_FEATURES = 5
 
 
 def feature_aucs(X: pd.DataFrame, label: ArrayLike) -> pd.Series:
-    """How well each feature alone ranks the labels, in whichever direction: 0.5 (not at all) .. 1 (perfectly).
+    """How well each feature alone ranks the labels, in either direction: 0.5 (not at all) .. 1 (perfectly).
 
     Args:
-        X: features, shape (n, k); a missing value ranks below all others, since being missing may leak as well.
+        X: features, shape (n, k); a missing value ranks below all others, because a missing value may leak too.
         label: 0 or 1, shape (n,).
 
     Returns:
-        AUC by feature, highest first; 0.5 for all where the labels are all alike.
+        AUC by feature, highest first; 0.5 for all if all labels are equal.
 
-    >>> feature_aucs(pd.DataFrame({"knows": [3.0, 2.0, 1.0], "blind": [0.0, 0.0, 0.0]}), [0, 0, 1]).tolist()
+    >>> feature_aucs(pd.DataFrame({"leak": [3.0, 2.0, 1.0], "constant": [0.0, 0.0, 0.0]}), [0, 0, 1]).tolist()
     [1.0, 0.5]
     """
     positive = np.asarray(label) == 1
@@ -51,9 +51,9 @@ def strongest_feature(X: pd.DataFrame, label: ArrayLike) -> CheckOutcome:
 
 
 def believable_auc(auc: float | None) -> CheckOutcome:
-    """Whether a model's AUC on its test rows can be honest; an AUC that is not defined can."""
+    """Whether a model's AUC on its test rows can be honest; an undefined AUC can."""
     if auc is None:
-        return CheckOutcome(passed=True, message="The test labels are all alike: there is no AUC to doubt.")
+        return CheckOutcome(passed=True, message="All test labels are equal: there is no AUC to doubt.")
     return CheckOutcome(
         passed=auc <= HIGHEST_MODEL_AUC,
         message=f"The AUC on the test rows is {auc:.3f}; at most {HIGHEST_MODEL_AUC} is believable.",

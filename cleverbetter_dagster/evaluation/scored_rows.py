@@ -1,4 +1,4 @@
-"""The rows a model is judged on, with what it said about them. Everything in this room takes these."""
+"""The rows a model is judged on, as the model scored them: the input of everything in this room."""
 
 from dataclasses import dataclass, field
 
@@ -12,14 +12,14 @@ from cleverbetter_dagster.errors import InvalidInput
 
 @dataclass(frozen=True, eq=False)
 class ScoredRows:
-    """Scored rows in the order of the examples. All fields have shape (n,), n >= 1; none may hold NaN.
+    """Scored rows in the order of the examples. All fields have shape (n,), n >= 1, and no NaN.
 
     Args:
         decision_time: when each row was decided, UTC.
-        label: 1 where the next window's return beat the threshold, else 0.
+        label: 1 if the next window's return beat the threshold, else 0.
         next_roi: return of the next window, a fraction of the capital given to it.
         probability: calibrated P(label = 1), 0..1.
-        stake: fraction of the bankroll given to the strategy at its decision time, >= 0. By default nothing.
+        stake: fraction of the bankroll given to the strategy at its decision time, >= 0. By default 0.
 
     Raises:
         InvalidInput: a length differs, a value is not finite or out of bounds; the message names it.
@@ -37,7 +37,7 @@ class ScoredRows:
         if not len(times):
             raise InvalidInput("No rows to judge: the test part is empty.")
         if times.hasnans:
-            raise InvalidInput("decision_time has a missing value; every scored row was decided at some time.")
+            raise InvalidInput("decision_time has a missing value; give every scored row its decision time.")
         if len(np.asarray(self.stake)) == 0:
             object.__setattr__(self, "stake", np.zeros(len(times)))
         for name, low, high in _BOUNDS:
@@ -59,16 +59,11 @@ class ScoredRows:
 
 
 def utc_times(values: object) -> pd.DatetimeIndex:
-    """Times as an index in UTC; naive ones are taken to be UTC. Accepts a Series, index, array or list."""
+    """Times as an index in UTC; a time without a zone counts as UTC. Accepts a Series, index, array or list."""
     return pd.DatetimeIndex(pd.to_datetime(values, utc=True))  # type: ignore[call-overload]
 
 
-_BOUNDS = (
-    ("label", 0.0, 1.0),
-    ("next_roi", -np.inf, np.inf),
-    ("probability", 0.0, 1.0),
-    ("stake", 0.0, np.inf),
-)
+_BOUNDS = (("label", 0.0, 1.0), ("next_roi", -np.inf, np.inf), ("probability", 0.0, 1.0), ("stake", 0.0, np.inf))
 
 
 def _checked(values: object, name: str, length: int, bounds: tuple[float, float]) -> FloatArray:

@@ -1,4 +1,4 @@
-"""Where a model is good and where it is not: the same rows, cut by a quantity known when they were decided."""
+"""A model's figures on parts of the rows, cut by a quantity known at decision time."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from cleverbetter_dagster.evaluation.leaderboard import LeaderboardRow, leaderbo
 from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
 
 FEWEST_ROWS = 30
-"""A slice of fewer rows is not reported: its figures would be noise."""
+"""A slice with fewer rows is not reported: its figures would be noise."""
 
 SEASONS = {12: "summer", 1: "summer", 2: "summer", 3: "autumn", 4: "autumn", 5: "autumn", 6: "winter", 7: "winter",
            8: "winter", 9: "spring", 10: "spring", 11: "spring"}  # fmt: skip
@@ -21,7 +21,7 @@ SEASONS = {12: "summer", 1: "summer", 2: "summer", 3: "autumn", 4: "autumn", 5: 
 
 @dataclass(frozen=True)
 class Slice:
-    """One part of the rows: what they have in common, how they turned out, and how the model did on them."""
+    """One part of the rows, and how the model did on it."""
 
     name: str
     profitable: float
@@ -31,16 +31,16 @@ class Slice:
     row: LeaderboardRow
 
 
-def quartile_names(values: pd.Series, unit: str = "", digits: int = 0) -> pd.Series:
-    """The quarter of the values each row lies in, named by its ends; missing values are `unknown`.
+def quartile_names(values: pd.Series, digits: int = 0) -> pd.Series:
+    """For each row, the quarter of the values it lies in, named by its ends; missing values are `unknown`.
 
     >>> quartile_names(pd.Series([1.0, 2.0, 3.0, 4.0, 5.0])).tolist()
     ['1 to 2', '1 to 2', '2 to 3', '3 to 4', '4 to 5']
     """
     edges = np.unique(np.nanquantile(values, [0, 0.25, 0.5, 0.75, 1.0])) if values.notna().any() else np.array([0.0])
     if len(edges) < 2:
-        return values.map(lambda value: "unknown" if pd.isna(value) else f"{value:,.{digits}f}{unit}")
-    names = [f"{low:,.{digits}f} to {high:,.{digits}f}{unit}" for low, high in pairwise(edges)]
+        return values.map(lambda value: "unknown" if pd.isna(value) else f"{value:,.{digits}f}")
+    names = [f"{low:,.{digits}f} to {high:,.{digits}f}" for low, high in pairwise(edges)]
     place = np.clip(np.searchsorted(edges, values, side="left") - 1, 0, len(names) - 1)
     return pd.Series(np.where(values.isna(), "unknown", np.array(names)[place]), index=values.index)
 
@@ -52,9 +52,9 @@ def sliced(
 
     Args:
         rows: n scored rows.
-        names: of the slice each row belongs to, length n.
-        order: names in the order they are reported.
-        spec: of the intervals.
+        names: the slice of each row, length n.
+        order: names of slices in the order they are reported.
+        spec: how intervals are made.
     """
     belongs = np.asarray(names)
     masks = {name: belongs == name for name in order}

@@ -1,7 +1,6 @@
-"""Does an agent's staking earn its place? Its stakes beside rules of thumb on the same rows.
+"""Does an agent's staking earn its place? Its stakes are compared with rules of thumb on the same rows.
 
-Intervals come from resampled months, or blocks of them, which are histories that began and went on otherwise; the
-agent's are over its seeds as well, each resample drawing one of them.
+Intervals come from resampled months, or blocks of months. For the agent each resample also draws one of its seeds.
 """
 
 from collections.abc import Mapping
@@ -23,23 +22,23 @@ from cleverbetter_dagster.evaluation.metrics.allocation import monthly_returns, 
 
 AGENT, SHRUNKEN_KELLY, HALF_KELLY = "agent", "shrunken_kelly", "half_kelly"
 TO_BEAT = (SHRUNKEN_KELLY, HALF_KELLY)
-"""Rules an agent must beat to be promoted: a page of arithmetic that knows its mean is uncertain, and a habit."""
+"""Rules an agent must beat to be promoted: one that allows for an uncertain mean, and one in common use."""
 
 LEAST_WEALTH = 1e-6
-"""Share of a month's first bankroll below which a loss counts as no worse: the logarithm of nothing is infinite."""
+"""Smallest bankroll counted, as a share of the month's first: the logarithm of 0 is infinite."""
 
 
 class ComparisonSpec(BootstrapSpec):
     """How stakes are compared."""
 
     ruin_level: Annotated[float, Field(gt=0, lt=1)] = 0.5
-    """Share of the first bankroll at or below which a history counts as ruined."""
+    """A history is ruined at or below this share of the first bankroll."""
     evidence_windows: Annotated[float, Field(gt=0)] = 12.0
-    """Windows an edge counts as estimated from, for shrunken Kelly."""
+    """Number of windows an edge is estimated from, for shrunken Kelly."""
 
 
 class StakingRow(BaseModel):
-    """One way of staking in figures: fractions of the first bankroll, with intervals where there are two months."""
+    """The figures of one way of staking: fractions of the first bankroll, with intervals from two months on."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -56,7 +55,7 @@ class StakingComparison(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     probability_of: str
-    """The model on whose probability the rules stake."""
+    """The model whose probability the rules use."""
     seeds: int
     rows: tuple[StakingRow, ...]
     advantages: dict[str, Interval | None]
@@ -87,7 +86,7 @@ class StakingComparison(BaseModel):
 
 
 class StakedRows(NamedTuple):
-    """Rows with what rules of staking need to know, each of shape (n,)."""
+    """The columns that staking rules need, each of shape (n,)."""
 
     decision_time: pd.DatetimeIndex
     probability: FloatArray
@@ -99,8 +98,8 @@ class StakedRows(NamedTuple):
 def rule_stakes(rows: StakedRows, staking: StakingSpec, evidence_windows: float) -> dict[str, FloatArray]:
     """Stakes of the rules an agent is compared with, float[n] each, within the bounds of `staking`.
 
-    Shrunken Kelly multiplies every mean by m^2 / (m^2 + s^2), s^2 being its estimation variance, here that of a mean
-    over `evidence_windows`. Source: Baker and McHale (2013), "Optimal Betting Under Parameter Uncertainty",
+    Shrunken Kelly multiplies every mean by m^2 / (m^2 + s^2); s^2 is its estimation variance, here of a mean over
+    `evidence_windows`. Source: Baker and McHale (2013), "Optimal Betting Under Parameter Uncertainty",
     Decision Analysis 10(3).
     """
     mean, variance = return_moments(rows.probability, rows.gain, rows.loss)
@@ -108,9 +107,9 @@ def rule_stakes(rows: StakedRows, staking: StakingSpec, evidence_windows: float)
     trust = np.divide(mean**2, mean**2 + variance / evidence_windows, out=np.zeros(len(mean)), where=known)
 
     def kelly(share: float, edge: FloatArray) -> FloatArray:
-        # The mean is doubted, not the spread: the second moment stays as it is.
-        doubted = variance + mean**2 - edge**2
-        return allocate(edge, doubted, staking.model_copy(update={"kelly_fraction": share}), rows.decision_time)
+        # Only the mean is shrunk: the second moment stays the same.
+        spread = variance + mean**2 - edge**2
+        return allocate(edge, spread, staking.model_copy(update={"kelly_fraction": share}), rows.decision_time)
 
     return {
         "flat": equal_stakes(rows.decision_time, staking),
@@ -129,13 +128,13 @@ def compare_staking(
     probability_of: str,
     spec: ComparisonSpec | None = None,
 ) -> StakingComparison:
-    """Judge an agent's stakes beside `rules`.
+    """Compare an agent's stakes with those of `rules`.
 
     Args:
-        rows: what is staked on.
+        rows: the rows staked on.
         agent_stakes: fractions of the bankroll, shape (seeds, n).
-        rules: stakes of every rule, as `rule_stakes` gives them; those of `TO_BEAT` among them.
-        probability_of: the model whose probability the rules rely on, for the record.
+        rules: stakes by rule, as `rule_stakes` gives them; they include `TO_BEAT`.
+        probability_of: the model whose probability the rules use.
         spec: resamples, level, seed and the level of ruin.
 
     Raises:
@@ -179,12 +178,12 @@ def _row(name: str, seeds: FloatArray, bootstrap: BlockBootstrap, spec: Comparis
 
 
 def _resampled(bootstrap: BlockBootstrap, seeds: FloatArray) -> FloatArray:
-    """Resampled sequences of months, each of one drawn seed, float[resamples, months]; `seeds` float[seeds, months]."""
+    """Resampled sequences of months, each of one drawn seed, float[resamples, months], from float[seeds, months]."""
     drawn = np.random.default_rng(bootstrap.spec.seed).integers(0, len(seeds), len(bootstrap.draws))
     return seeds[drawn[:, None], bootstrap.draws]
 
 
 def _interval(bootstrap: BlockBootstrap, seeds: FloatArray, statistic: Statistic) -> Interval | None:
-    """Interval over months and seeds; its point is the mean over the seeds."""
+    """Interval over months and seeds; the point is the mean over the seeds."""
     samples = statistic(_resampled(bootstrap, seeds))
     return bootstrap.expanded_percentiles(samples, float(statistic(seeds).mean()))

@@ -1,9 +1,8 @@
 import numpy as np
-import pandas as pd
 import pytest
 
 from cleverbetter_dagster.evaluation.intervals.bootstrap import BootstrapSpec
-from cleverbetter_dagster.evaluation.leaderboard import METRICS, leaderboard_frame, leaderboard_row, rank_models
+from cleverbetter_dagster.evaluation.leaderboard import METRICS, leaderboard_row, rank_models
 from cleverbetter_dagster.evaluation.metrics.allocation import allocation_of
 from cleverbetter_dagster.evaluation.metrics.classification import classification_metrics
 from cleverbetter_dagster_tests.evaluation.scored import decision_months, scored_rows, simulated_models
@@ -41,7 +40,7 @@ def test_a_model_that_bets_nothing_has_no_betting_figures():
     assert row.roc_auc.point == 0.5
 
 
-def test_a_return_of_stakes_in_a_single_month_is_not_called_certain():
+def test_stakes_in_a_single_month_have_no_return():
     months = decision_months(6, 2)
     label = np.tile([0, 1], 6)
     once, twice = (np.where(np.arange(12) < upto, 0.1, 0.0) for upto in (2, 4))
@@ -59,14 +58,3 @@ def test_a_single_month_has_no_interval_and_no_crash():
 
 def test_the_level_of_the_spec_reaches_the_intervals():
     assert leaderboard_row("good", MODELS["good"], BootstrapSpec(level=0.8)).brier.level == 0.8
-
-
-def test_the_frame_has_three_columns_a_metric_and_nan_where_not_defined():
-    frame = leaderboard_frame(rank_models(MODELS))
-
-    assert frame["name"].tolist() == ["good", "fair", "blind"]
-    for metric in METRICS:
-        assert {metric, f"{metric}_low", f"{metric}_high"} <= set(frame.columns)
-    assert frame["roi"].notna().tolist() == [True, True, False]
-    assert pd.api.types.is_float_dtype(frame["roi"])
-    assert np.isfinite(frame.loc[0, ["brier", "brier_low", "brier_high"]].astype(float)).all()

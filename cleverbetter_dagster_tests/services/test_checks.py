@@ -13,8 +13,8 @@ from cleverbetter_dagster.dataset.as_of import AsOf
 from cleverbetter_dagster.dataset.examples import Examples
 from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.definitions import defs
+from cleverbetter_dagster.evaluation.checks import Check, broken_guards
 from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
-from cleverbetter_dagster.services.checks import Check, broken_guards
 from cleverbetter_dagster.services.evaluation.checks import (
     CHAMPION_CHECKS,
     EVALUATION_CHECKS,

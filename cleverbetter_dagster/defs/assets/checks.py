@@ -6,7 +6,7 @@ from typing import TypeVar
 import dagster as dg
 
 from cleverbetter_dagster.defs.assets.metadata import rounded
-from cleverbetter_dagster.services.checks import Check
+from cleverbetter_dagster.evaluation.checks import Check
 
 Subject = TypeVar("Subject")
 

@@ -14,7 +14,7 @@ def bankroll_chart(allocations: Mapping[str, AllocationResult]) -> Chart:
     drawing = Drawing("", "bankroll, start = 1")
     drawing.axes.axhline(1.0, **DASHED)
     for position, (name, allocation) in enumerate(allocations.items()):
-        times, curve = _times(allocation), allocation.bankroll / allocation.bankroll[0]
+        times, curve = _times(allocation), allocation.bankroll
         drawing.line(times, curve, position, f"{name} {percent(allocation.growth, signed=True)}")
         notes = [
             f"{name}, {np.datetime_as_string(time, 'D')}: {decimal(value)} ({percent(value - 1, signed=True)})"

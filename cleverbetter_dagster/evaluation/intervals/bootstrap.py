@@ -1,9 +1,9 @@
 """Intervals by resampling whole months.
 
-Rows decided in one month share their races, and a strategy's rows resemble each other: drawing rows one by
-one would pretend to far more evidence than there is. So months are drawn, with all their rows. A resample is
-then only a vector of weights, how often each month was drawn; `month_statistics` makes metrics functions of
-it.
+Rows decided in one month share their races, and a strategy's rows resemble each other: drawing single rows would
+overstate the evidence by far. So whole months are drawn. A resample is a vector of weights, how often each month was
+drawn; `month_statistics` makes metrics functions of it. `scipy.stats.bootstrap` draws neither blocks nor several models
+at once.
 """
 
 from collections.abc import Callable
@@ -45,7 +45,7 @@ class BootstrapSpec(BaseModel):
 
 
 class Interval(BaseModel):
-    """An estimate and the interval that covers the truth in `level` of all repetitions."""
+    """An estimate with an interval that covers the truth in a share `level` of repetitions."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -59,7 +59,7 @@ class Interval(BaseModel):
 
 
 class BlockBootstrap:
-    """The resamples of one set of rows: shared by all models judged on them, so that differences are paired.
+    """The resamples of one set of rows; all models judged on them share these, so that differences are paired.
 
     Args:
         decision_time: of every row, shape (n,), n >= 1.
@@ -73,8 +73,8 @@ class BlockBootstrap:
     def over(cls, block: ArrayLike, spec: BootstrapSpec | None = None) -> Self:
         """Resamples of other blocks than months, such as the strategies of one month: codes, shape (n,), n >= 1.
 
-        What is called a month in this class is then such a block. Strategies share their races, so intervals from
-        them are too narrow: use them only where there is a single month.
+        A month in this class is then such a block. Strategies share their races, so these intervals are too narrow: use
+        them only for a single month.
         """
         bootstrap = cls.__new__(cls)
         bootstrap._resample(np.asarray(block), spec)
@@ -98,23 +98,22 @@ class BlockBootstrap:
         """Interval of a statistic of month weights.
 
         Args:
-            statistic: takes weights (k, n_months), gives k values; NaN where a resample does not define it
-                (one class only, say). Such resamples are left out.
+            statistic: takes weights (k, n_months), gives k values; NaN if a resample does not define it, such as one
+                with one class only. Such resamples are left out.
 
         Returns:
-            None with a single month, where the rows do not define it, or fewer than half the resamples do.
+            None with a single month, or if the rows or more than half the resamples do not define it.
         """
         point = float(statistic(np.ones((1, self.n_months)))[0])
         return self.expanded_percentiles(statistic(self.weights), point)
 
     def interval_of_sequence(self, statistic: Statistic, monthly: FloatArray) -> Interval | None:
-        """Like `interval`, of a statistic of the resampled sequence of monthly values, shape (k,
-        n_months)."""
+        """Like `interval`, of a statistic of resampled sequences of monthly values, shape (k, n_months)."""
         point = float(statistic(monthly[None, :])[0])
         return self.expanded_percentiles(statistic(monthly[self.draws]), point)
 
     def expanded_percentiles(self, samples: FloatArray, point: float) -> Interval | None:
-        """Percentiles further out than the level says, by the ratio of Student's t to the normal quantile.
+        """Percentiles further out than the level, by the ratio of Student's t to the normal quantile.
 
         Plain percentiles are too narrow on few blocks. Source: Hesterberg (2015), "What Teachers Should Know
         About the Bootstrap", The American Statistician 69(4), section 5.3 (expanded percentile interval).

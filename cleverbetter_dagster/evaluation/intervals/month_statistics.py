@@ -1,7 +1,7 @@
 """Metrics as functions of month weights: what `BlockBootstrap` resamples.
 
-Each function here sums once by month, passing over the rows once; a thousand resamples then cost a few matrix
-products. A weight is how often a month was drawn; weights of 1 give the metric of the rows themselves.
+Each function sums the rows by month once; a thousand resamples then cost a few matrix products. A weight is how often a
+month was drawn; weights of 1 give the metric of the rows themselves.
 """
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from cleverbetter_dagster.betting.arrays import FloatArray
 from cleverbetter_dagster.betting.performance import MONTHS_PER_YEAR
 from cleverbetter_dagster.evaluation.intervals.bootstrap import BlockBootstrap, Statistic
-from cleverbetter_dagster.evaluation.metrics.calibration_error import DEFAULT_BINS, equal_mass_bins
+from cleverbetter_dagster.evaluation.metrics.calibration_error import equal_mass_bins
 
 
 def mean_statistic(bootstrap: BlockBootstrap, values: ArrayLike) -> Statistic:
@@ -19,7 +19,7 @@ def mean_statistic(bootstrap: BlockBootstrap, values: ArrayLike) -> Statistic:
 
 
 def ratio_statistic(bootstrap: BlockBootstrap, numerator: ArrayLike, denominator: ArrayLike) -> Statistic:
-    """sum(numerator) / sum(denominator) as a function of month weights; NaN where the denominator is 0."""
+    """sum(numerator) / sum(denominator) as a function of month weights; NaN if the denominator is 0."""
     top, bottom = bootstrap.by_month(numerator), bootstrap.by_month(denominator)
 
     def statistic(weights: FloatArray) -> FloatArray:
@@ -31,12 +31,12 @@ def ratio_statistic(bootstrap: BlockBootstrap, numerator: ArrayLike, denominator
 def auc_statistic(
     bootstrap: BlockBootstrap, label: ArrayLike, score: ArrayLike, among: ArrayLike | None = None
 ) -> Statistic:
-    """ROC AUC as a function of month weights; NaN where a resample has one class only.
+    """ROC AUC as a function of month weights; NaN if a resample has one class only.
 
     Rows not `among` (bool, shape (n,); by default all are) are left out.
 
-    AUC counts the pairs of a positive and a negative row in the right order, ties half. Counted once for
-    every pair of months, the count of a resample with weights w is the quadratic form w U w.
+    AUC is the share of pairs of a positive and a negative row in the right order; ties count half. With such counts U
+    for every pair of months, the count of a resample with weights w is w U w.
     """
     y, s = np.asarray(label) == 1, np.asarray(score, dtype=np.float64)
     counts = np.ones(len(y), dtype=bool) if among is None else np.asarray(among, dtype=bool)
@@ -56,12 +56,10 @@ def auc_statistic(
     return statistic
 
 
-def calibration_statistic(
-    bootstrap: BlockBootstrap, label: ArrayLike, probability: ArrayLike, n_bins: int = DEFAULT_BINS
-) -> Statistic:
-    """Expected calibration error as a function of month weights, the bins being those of all rows."""
+def calibration_statistic(bootstrap: BlockBootstrap, label: ArrayLike, probability: ArrayLike) -> Statistic:
+    """Expected calibration error as a function of month weights, with the bins of all rows."""
     p = np.asarray(probability, dtype=np.float64)
-    gap, index = np.asarray(label, dtype=np.float64) - p, equal_mass_bins(p, n_bins)
+    gap, index = np.asarray(label, dtype=np.float64) - p, equal_mass_bins(p)
     gaps = np.stack([bootstrap.by_month(np.where(index == b, gap, 0.0)) for b in range(index.max() + 1)], axis=1)
     rows = bootstrap.by_month(np.ones(len(p)))
 

@@ -1,4 +1,4 @@
-"""What the stakes would have earned: every decision time's stakes settled together, gains reinvested."""
+"""What stakes would have earned: the stakes of each decision time are settled together, and gains reinvested."""
 
 from dataclasses import dataclass
 
@@ -16,24 +16,26 @@ from cleverbetter_dagster.betting.performance import (
     max_drawdown,
     sharpe_ratio,
 )
-from cleverbetter_dagster.dataset.as_of import months_of
 from cleverbetter_dagster.errors import InvalidInput
 from cleverbetter_dagster.evaluation.scored_rows import ScoredRows, utc_times
 
 
 @dataclass(frozen=True, eq=False)
 class AllocationResult:
-    """One replay of an allocation over m decision times."""
+    """The replay of an allocation over m decision times.
+
+    Attributes:
+        decision_time: shape (m,), ascending, unique.
+        period_return: return on the whole bankroll of the stakes decided then, shape (m,); -1 is ruin.
+        bankroll: before the first and after every decision time's stakes, shape (m + 1,); it starts at 1.
+        metrics: stakes and profits in fractions of the bankroll at their time, so that a later, larger bankroll weighs
+            no more; Sharpe ratio of monthly returns, annualised; drawdown of the bankroll.
+    """
 
     decision_time: pd.DatetimeIndex
-    """Shape (m,), ascending, unique."""
     period_return: FloatArray
-    """Return on the whole bankroll of the stakes decided then, shape (m,); -1 is ruin."""
     bankroll: FloatArray
-    """Before the first and after every decision time's stakes, shape (m + 1,)."""
     metrics: BettingMetrics
-    """Stakes and profits in fractions of the bankroll at their time, so that a later, larger bankroll weighs
-    no more; Sharpe ratio of monthly returns, annualised; drawdown of the bankroll."""
 
     @property
     def final_bankroll(self) -> float:
@@ -42,69 +44,52 @@ class AllocationResult:
     @property
     def growth(self) -> float:
         """Final over initial bankroll, minus 1."""
-        return self.final_bankroll / float(self.bankroll[0]) - 1.0
+        return self.final_bankroll - 1.0
 
 
 def simulate_allocation(
-    decision_time: ArrayLike | pd.DatetimeIndex,
-    stakes: ArrayLike,
-    next_roi: ArrayLike,
-    initial_bankroll: float = 1.0,
+    decision_time: ArrayLike | pd.DatetimeIndex, stakes: ArrayLike, next_roi: ArrayLike
 ) -> AllocationResult:
     """Replay stakes over their decision times.
 
-    At each decision time the bankroll is multiplied by 1 + sum(stake x next return), floored at 0 (ruin, for
-    good). Windows that outlive the next decision time are settled early: with windows of one month decided
-    monthly, none.
+    At each decision time the bankroll is multiplied by 1 + sum(stake x next return), with ruin at 0 for good. Windows
+    that are still open at the next decision time are settled early; monthly windows decided monthly never are.
 
     Args:
         decision_time: shape (n,), any order.
         stakes: fractions of the bankroll at that time, >= 0, shape (n,).
         next_roi: return of the staked window, shape (n,).
-        initial_bankroll: > 0, any unit.
 
     Raises:
         InvalidInput: lengths differ, a value is not finite, a stake is negative, or there is no row.
     """
-    times, stake, roi = _same_length(decision_time, stakes, next_roi)
-    if not initial_bankroll > 0:
-        raise InvalidInput(f"initial_bankroll is {initial_bankroll}, must be > 0.")
-    profit = stake * roi
-    unique_times, index = np.unique(times, return_inverse=True)
-    period_return = np.maximum(np.bincount(index, weights=profit), -1.0)
-    curve = bankroll_curve(period_return, initial_bankroll)
-    unique_index = pd.DatetimeIndex(unique_times)
-    monthly = monthly_returns(unique_index, period_return)
-    metrics = betting_metrics(stake, profit).model_copy(
-        update={
-            "sharpe_ratio": sharpe_ratio(monthly, MONTHS_PER_YEAR),
-            "max_drawdown": max_drawdown(curve),
-        }
-    )
-    return AllocationResult(unique_index, period_return, curve, metrics)
-
-
-def allocation_of(rows: ScoredRows, initial_bankroll: float = 1.0) -> AllocationResult:
-    """`simulate_allocation` of a model's own stakes."""
-    return simulate_allocation(rows.decision_time, rows.stake, rows.next_roi, initial_bankroll)
-
-
-def monthly_returns(decision_time: pd.DatetimeIndex, period_return: FloatArray) -> FloatArray:
-    """Compounded return of every calendar month in which anything was decided.
-
-    Both arguments have shape (m,) and ascend in time; -1 is ruin.
-    """
-    _, first = np.unique(months_of(decision_time), return_index=True)
-    return np.multiply.reduceat(1.0 + period_return, first) - 1.0
-
-
-def _same_length(
-    decision_time: ArrayLike | pd.DatetimeIndex, stakes: ArrayLike, next_roi: ArrayLike
-) -> tuple[pd.DatetimeIndex, FloatArray, FloatArray]:
     times, stake, roi = utc_times(decision_time), finite_vector(stakes, "stakes"), finite_vector(next_roi, "next_roi")
     if not len(times) == len(stake) == len(roi) or not len(times):
         raise InvalidInput(
             f"{len(times)} decision times, {len(stake)} stakes and {len(roi)} returns: "
             "give one of each per row, and at least one row."
         )
-    return times, stake, roi
+    profit = stake * roi
+    unique_times, index = np.unique(times, return_inverse=True)
+    period_return = np.maximum(np.bincount(index, weights=profit), -1.0)
+    decided, curve = pd.DatetimeIndex(unique_times), bankroll_curve(period_return)
+    of_months = sharpe_ratio(monthly_returns(decided, period_return), MONTHS_PER_YEAR)
+    metrics = betting_metrics(stake, profit).model_copy(
+        update={"sharpe_ratio": of_months, "max_drawdown": max_drawdown(curve)}
+    )
+    return AllocationResult(decided, period_return, curve, metrics)
+
+
+def allocation_of(rows: ScoredRows) -> AllocationResult:
+    """`simulate_allocation` of a model's own stakes."""
+    return simulate_allocation(rows.decision_time, rows.stake, rows.next_roi)
+
+
+def monthly_returns(decision_time: pd.DatetimeIndex, period_return: FloatArray) -> FloatArray:
+    """Compounded return of every calendar month with a decision.
+
+    Both arguments have shape (m,) and ascend in time; -1 is ruin.
+    """
+    month = np.asarray(decision_time.year * 12 + decision_time.month)
+    first = np.flatnonzero(np.diff(month, prepend=-1))
+    return np.multiply.reduceat(1.0 + period_return, first) - 1.0

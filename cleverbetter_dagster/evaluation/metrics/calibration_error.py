@@ -12,11 +12,14 @@ DEFAULT_BINS = 10
 
 @dataclass(frozen=True, eq=False)
 class ReliabilityCurve:
-    """Rows in bins of equal mass by probability, lowest first. Fields have shape (bins,)."""
+    """Rows in bins of equal mass by probability, lowest first. Fields have shape (bins,).
+
+    Attributes:
+        observed: share of the bin's rows whose label is 1.
+    """
 
     mean_probability: FloatArray
     observed: FloatArray
-    """Share of the bin's rows whose label is 1."""
     count: NDArray[np.int64]
 
     @property
@@ -28,8 +31,8 @@ class ReliabilityCurve:
 def equal_mass_bins(probability: ArrayLike, n_bins: int = DEFAULT_BINS) -> NDArray[np.int64]:
     """Bin of every row, 0.., by quantiles of its probability.
 
-    Equal probabilities always share a bin, so there are fewer bins than asked where there are many ties (one
-    for a constant); the order of the rows does not matter.
+    Equal probabilities always share a bin, so many ties give fewer bins (one for a constant); the order of the rows
+    does not matter. scikit-learn's `calibration_curve` gives neither the rows of a bin nor their number.
 
     >>> equal_mass_bins([0.1, 0.9, 0.2, 0.9], n_bins=2).tolist()
     [0, 1, 0, 1]
@@ -61,9 +64,9 @@ def reliability_curve(label: ArrayLike, probability: ArrayLike, n_bins: int = DE
 def expected_calibration_error(label: ArrayLike, probability: ArrayLike, n_bins: int = DEFAULT_BINS) -> float:
     """Expected calibration error over bins of equal mass, 0 (calibrated) .. 1.
 
-    Equal mass instead of equal width, or a bin with three rows weighs on the eye like one with three hundred.
-    It is biased upwards on few rows: compare models on the same rows only. Source: Nixon et al. (2019),
-    "Measuring Calibration in Deep Learning", adaptive calibration error.
+    Bins of equal width would draw a bin of three rows like one of three hundred. The error is biased upwards on few
+    rows: compare models on the same rows only. Source: Nixon et al. (2019), "Measuring Calibration in Deep Learning",
+    adaptive calibration error.
 
     >>> expected_calibration_error([0, 1, 1, 1], [0.5, 0.5, 0.9, 0.9], n_bins=2)
     0.05

@@ -4,21 +4,21 @@ import numpy as np
 from numpy.typing import ArrayLike
 from pydantic import BaseModel, ConfigDict, Field
 
-from cleverbetter_dagster.evaluation.metrics.calibration_error import DEFAULT_BINS, expected_calibration_error
+from cleverbetter_dagster.evaluation.metrics.calibration_error import expected_calibration_error
 
 DECISION_THRESHOLD = 0.5
 
 
 class ClassificationMetrics(BaseModel):
-    """Metrics of one set of probabilities. Ranking metrics are `None` where the labels are all alike."""
+    """Metrics of one set of probabilities. Ranking metrics are `None` if all labels are equal."""
 
     model_config = ConfigDict(frozen=True)
 
     n_rows: int = Field(ge=1)
     base_rate: float = Field(description="share of labels that are 1")
     accuracy: float
-    precision: float = Field(description="0 where nothing is predicted to be 1")
-    recall: float = Field(description="0 where no label is 1")
+    precision: float = Field(description="0 if nothing is predicted to be 1")
+    recall: float = Field(description="0 if no label is 1")
     f1: float
     roc_auc: float | None
     average_precision: float | None
@@ -28,19 +28,18 @@ class ClassificationMetrics(BaseModel):
 
 
 def classification_metrics(
-    label: ArrayLike, probability: ArrayLike, prediction: ArrayLike | None = None, n_bins: int = DEFAULT_BINS
+    label: ArrayLike, probability: ArrayLike, prediction: ArrayLike | None = None
 ) -> ClassificationMetrics:
     """Metrics of `probability` (and of the hard `prediction`) against `label`.
 
     Args:
         label: 0 or 1, shape (n,), n >= 1.
         probability: of label 1, shape (n,), within 0..1, no NaN.
-        prediction: 0 or 1, shape (n,). By default 1 where the probability is at least one half.
-        n_bins: of the calibration error.
+        prediction: 0 or 1, shape (n,). By default 1 if the probability is at least one half.
 
     A probability of exactly 0 or 1 that turns out wrong costs the log loss of 1e-15, not infinity.
     """
-    from sklearn import metrics  # takes more than a second, which most who import this module never need
+    from sklearn import metrics  # slow to import
 
     y, p = np.asarray(label, dtype=np.int8), np.asarray(probability, dtype=np.float64)
     predicted = p >= DECISION_THRESHOLD if prediction is None else np.asarray(prediction)
@@ -59,7 +58,7 @@ def classification_metrics(
         average_precision=float(metrics.average_precision_score(y, p)) if both_classes else None,
         brier=float(brier_terms(y, p).mean()),
         log_loss=float(log_loss_terms(y, p).mean()),
-        calibration_error=expected_calibration_error(y, p, n_bins),
+        calibration_error=expected_calibration_error(y, p),
     )
 
 

@@ -1,11 +1,10 @@
 """How often the best of several alternatives in one half of history is a poor one in the other half.
 
-Combinatorially symmetric cross-validation: history is cut into blocks, every half of the blocks is once the past in
-which the best alternative is chosen, and its rank in the other half is looked up. Source: Bailey, Borwein, Lopez de
-Prado and Zhu (2015), "The Probability of Backtest Overfitting", Journal of Computational Finance.
+Combinatorially symmetric cross-validation: history is cut into blocks. Every half of the blocks is once the past, in
+which the best alternative is chosen; its rank in the other half is the result. Source: Bailey, Borwein, Lopez de Prado
+and Zhu (2015), "The Probability of Backtest Overfitting", Journal of Computational Finance. No dependency offers it.
 """
 
-from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
@@ -19,35 +18,15 @@ MOST_BLOCKS = 16
 """12,870 splits, the paper's own choice; more cost much and add little."""
 
 
-@dataclass(frozen=True, eq=False)
-class Overfitting:
-    """What became of the alternatives chosen in each of the splits. Arrays have shape (splits,)."""
+def rank_logits(returns: ArrayLike, blocks: int = 10) -> FloatArray:
+    """For each split, the log odds of the chosen alternative's relative rank in the other half, shape (splits,).
 
-    logit: FloatArray
-    """Log odds of the chosen one's relative rank in the other half; 0 is the median, above it is better."""
-    chosen: FloatArray
-    """Sharpe ratio, per period, of the chosen one in the half it was chosen in."""
-    outcome: FloatArray
-    """Its Sharpe ratio in the other half."""
-
-    @property
-    def probability(self) -> float:
-        """Probability of backtest overfitting, 0..1: share of splits whose choice was no better than the median."""
-        return float(np.mean(self.logit <= 1e-12))
-
-    @property
-    def probability_of_loss(self) -> float:
-        """Share of splits, 0..1, whose choice lost money in the other half."""
-        return float(np.mean(self.outcome < 0))
-
-
-def backtest_overfitting(returns: ArrayLike, blocks: int = 10) -> Overfitting:
-    """Choose among alternatives by Sharpe ratio in every half of history.
+    0 is the median, above it is better. The alternative with the highest Sharpe ratio is chosen.
 
     Args:
         returns: of each alternative in each period, shape (periods, alternatives), in order of time, finite.
-        blocks: into which history is cut: even, 2..16, at most half the periods, so that each varies within itself.
-            Blocks differ by one period where the number does not divide.
+        blocks: even, 2..16, at most half the periods, so that each block varies within itself. Blocks differ by one
+            period if the number does not divide.
 
     Raises:
         InvalidInput: fewer than two alternatives, a value is not finite, or the blocks do not fit.
@@ -62,17 +41,17 @@ def backtest_overfitting(returns: ArrayLike, blocks: int = 10) -> Overfitting:
     half = np.array([np.isin(np.arange(blocks), past) for past in combinations(range(blocks), blocks // 2)])
     past, future = (_sharpe_ratios(table, which, blocks) for which in (half, ~half))
     best = past.argmax(axis=1)[:, None]
-    rank = np.take_along_axis(rankdata(future, axis=1), best, axis=1)[:, 0]
-    relative = rank / (table.shape[1] + 1)
-    return Overfitting(
-        logit=np.log(relative / (1.0 - relative)),
-        chosen=np.take_along_axis(past, best, axis=1)[:, 0],
-        outcome=np.take_along_axis(future, best, axis=1)[:, 0],
-    )
+    relative = np.take_along_axis(rankdata(future, axis=1), best, axis=1)[:, 0] / (table.shape[1] + 1)
+    return np.log(relative / (1.0 - relative))
+
+
+def overfitting_probability(logits: FloatArray) -> float:
+    """Probability of backtest overfitting, 0..1: share of splits whose choice was no better than the median."""
+    return float(np.mean(logits <= 1e-12))
 
 
 def most_blocks(periods: int) -> int:
-    """The largest number of blocks `periods` allow, up to ten; 0 where they allow none.
+    """The largest number of blocks `periods` allow, up to ten; 0 if they allow none.
 
     >>> [most_blocks(periods) for periods in (3, 4, 13, 22, 500)]
     [0, 2, 6, 10, 10]
@@ -81,12 +60,12 @@ def most_blocks(periods: int) -> int:
 
 
 def _sharpe_ratios(table: FloatArray, which: np.ndarray, blocks: int) -> FloatArray:
-    """Of every alternative over the blocks of every split, shape (splits, alternatives); 0 where nothing moved."""
+    """Of every alternative over the blocks of every split, shape (splits, alternatives); 0 if nothing moved."""
     first = np.array([block[0] for block in np.array_split(np.arange(len(table)), blocks)])
     weight = which.astype(np.float64)
     periods = (weight @ np.diff(np.append(first, len(table))))[:, None]
     mean = weight @ np.add.reduceat(table, first) / periods
-    centre = table.mean(axis=0)  # squares of what is far from 0 would cancel
+    centre = table.mean(axis=0)  # squares of values far from 0 would cancel
     squares = weight @ np.add.reduceat((table - centre) ** 2, first)
     variance = (squares / periods - (mean - centre) ** 2) * periods / (periods - 1)
     spread = np.sqrt(np.maximum(variance, 0.0))

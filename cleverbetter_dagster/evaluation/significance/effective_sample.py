@@ -1,4 +1,7 @@
-"""How many independent observations rows are worth that share their races, and strategies that resemble each other."""
+"""How many independent observations there are in rows that share races, and in strategies that resemble each other.
+
+No dependency offers these estimates.
+"""
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -16,8 +19,8 @@ def intraclass_correlation(values: ArrayLike, group: ArrayLike) -> float | None:
         group: of each value, such as its month, shape (n,); groups may differ in size.
 
     Returns:
-        At most 1; below 0 where groups differ by less than chance would have it. None with a single group, without
-        two values in one, or where all values are equal. Source: Shrout and Fleiss (1979), ICC(1,1), with the mean
+        At most 1; below 0 if groups differ by less than chance. None with a single group, without two values in one, or
+        if all values are equal. Source: Shrout and Fleiss (1979), ICC(1,1), with the mean
         group size for unequal groups of Donner (1986).
     """
     y = finite_vector(values, "values")
@@ -34,7 +37,7 @@ def intraclass_correlation(values: ArrayLike, group: ArrayLike) -> float | None:
 
 
 def effective_sample_size(values: ArrayLike, group: ArrayLike) -> float:
-    """How many independent values would tell their mean as well, 1..n, where those of one group resemble each other.
+    """How many independent values would estimate the mean as well, 1..n, if values of one group resemble each other.
 
     Each group of m is worth m / (1 + (m - 1) rho), rho being the intraclass correlation, never below 0 here (Kish,
     1965, the design effect, group by group).
@@ -43,16 +46,15 @@ def effective_sample_size(values: ArrayLike, group: ArrayLike) -> float:
     _, size = _groups(group, len(y))
     correlation = intraclass_correlation(y, group)
     if correlation is None:
-        correlation = 0.0 if len(size) == len(y) else 1.0  # one group tells nothing of how far groups differ
+        correlation = 0.0 if len(size) == len(y) else 1.0  # one group does not show how far groups differ
     return float(np.sum(size / (1.0 + (size - 1.0) * max(correlation, 0.0))))
 
 
 def independent_strategies(returns: ArrayLike) -> float:
     """How many independent strategies `returns`, shape (periods, strategies), are worth, 1..strategies.
 
-    rho + (1 - rho) x strategies, rho being the mean correlation between two of them, never below 0 here. Strategies
-    that never vary are counted as one of their own each. Source: Bailey and Lopez de Prado (2014), "The Deflated
-    Sharpe Ratio", appendix 3.
+    rho + (1 - rho) x strategies; rho is the mean correlation between two of them, here never below 0. A strategy that
+    never varies counts as one. Source: Bailey and Lopez de Prado (2014), "The Deflated Sharpe Ratio", appendix 3.
     """
     table = np.asarray(returns, dtype=np.float64)
     if table.ndim != 2 or not table.size or not np.isfinite(table).all():

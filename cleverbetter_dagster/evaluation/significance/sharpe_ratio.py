@@ -1,6 +1,7 @@
-"""How likely a Sharpe ratio is skill: against zero (probabilistic), and against the luckiest of many trials (deflated).
+"""How likely a Sharpe ratio is skill: against zero (probabilistic), and against the best of many trials (deflated).
 
-Sharpe ratios here are per period, never annualised: the number of periods enters on its own.
+Sharpe ratios here are per period, never annualised, because the number of periods enters separately. No dependency
+offers these formulas.
 
 Sources: Bailey and Lopez de Prado (2012), "The Sharpe Ratio Efficient Frontier", Journal of Risk 15(2); the same
 (2014), "The Deflated Sharpe Ratio", Journal of Portfolio Management 40(5).
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
+from scipy.stats import kurtosis, skew
 
 from cleverbetter_dagster.betting.performance import finite_vector, sharpe_ratio
 from cleverbetter_dagster.errors import InvalidInput
@@ -18,7 +20,7 @@ from cleverbetter_dagster.errors import InvalidInput
 
 @dataclass(frozen=True)
 class SharpeEstimate:
-    """A Sharpe ratio with what its own uncertainty depends on.
+    """A Sharpe ratio with the numbers that its uncertainty depends on.
 
     Attributes:
         ratio: mean over standard deviation of the returns, per period.
@@ -51,15 +53,13 @@ class SharpeEstimate:
 def sharpe_estimate(returns: ArrayLike) -> SharpeEstimate | None:
     """The Sharpe ratio of returns, shape (n,), with their sample skewness and kurtosis.
 
-    None where it is not defined: fewer than three returns, or no variation.
+    None if it is not defined: fewer than three returns, or no variation.
     """
     values = finite_vector(returns, "returns")
     ratio = sharpe_ratio(values, periods_per_year=1) if len(values) > 2 else None
     if ratio is None:
         return None
-    deviation = values - values.mean()
-    scaled = deviation / np.sqrt(np.mean(deviation**2))
-    return SharpeEstimate(ratio, len(values), float(np.mean(scaled**3)), float(np.mean(scaled**4)))
+    return SharpeEstimate(ratio, len(values), float(skew(values)), float(kurtosis(values, fisher=False)))
 
 
 def probabilistic_sharpe_ratio(estimate: SharpeEstimate, benchmark: float = 0.0) -> float:
@@ -75,10 +75,10 @@ def probabilistic_sharpe_ratio(estimate: SharpeEstimate, benchmark: float = 0.0)
 
 
 def expected_maximum_sharpe(trials: float, variance: float) -> float:
-    """What the best of `trials` independent strategies without skill is expected to show, per period, >= 0.
+    """Expected Sharpe ratio of the best of `trials` independent strategies without skill, per period, >= 0.
 
     Args:
-        trials: how many were tried, >= 1; a fraction where correlated ones were counted as fewer independent ones.
+        trials: how many were tried, >= 1; a fraction if correlated ones count as fewer independent ones.
         variance: of the Sharpe ratios among the trials, per period, >= 0.
 
     >>> round(expected_maximum_sharpe(100, 1 / 2 / 250), 4)
@@ -94,13 +94,13 @@ def expected_maximum_sharpe(trials: float, variance: float) -> float:
 
 
 def deflated_sharpe_ratio(estimate: SharpeEstimate, trials: float, variance: float | None = None) -> float:
-    """Probability, 0..1, that the true Sharpe ratio is above what the luckiest of the trials would show.
+    """Probability, 0..1, that the true Sharpe ratio is above what the best of the trials would show by luck.
 
     Args:
-        estimate: of the strategy that was chosen.
+        estimate: of the chosen strategy.
         trials: as for `expected_maximum_sharpe`.
-        variance: of the trials' Sharpe ratios, per period. Unknown (None), it is that of trials without skill whose
-            returns are normal: 1 / (periods - 1).
+        variance: of the trials' Sharpe ratios, per period. None: that of trials without skill and with normal returns,
+            1 / (periods - 1).
     """
     spread = 1.0 / (estimate.periods - 1) if variance is None else variance
     return probabilistic_sharpe_ratio(estimate, expected_maximum_sharpe(trials, spread))

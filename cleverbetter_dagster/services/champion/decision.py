@@ -6,11 +6,11 @@ The asset `champion` and the promotion replay of the walk-forward both decide he
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from cleverbetter_dagster.evaluation.checks import broken_guards
 from cleverbetter_dagster.evaluation.gate import PromotionPolicy, Verdict, judge
 from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
 from cleverbetter_dagster.evaluation.staking_comparison import StakingComparison
 from cleverbetter_dagster.learning.baselines import BASELINES
-from cleverbetter_dagster.services.checks import broken_guards
 from cleverbetter_dagster.services.evaluation.checks import MODEL_CHECKS
 from cleverbetter_dagster.services.records import Action
 from cleverbetter_dagster.services.training.datasets import Dataset

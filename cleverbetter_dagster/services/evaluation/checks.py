@@ -1,12 +1,11 @@
 """Checks of an evaluated model, of the champion, and of its predictions."""
 
 from cleverbetter_dagster.dataset.as_of import AsOf
-from cleverbetter_dagster.evaluation.checks import CheckOutcome
+from cleverbetter_dagster.evaluation.checks import Check, CheckOutcome
 from cleverbetter_dagster.evaluation.gate import compare
 from cleverbetter_dagster.evaluation.leaks import HIGHEST_MODEL_AUC, believable_auc
 from cleverbetter_dagster.evaluation.metrics.classification import classification_metrics
 from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
-from cleverbetter_dagster.services.checks import Check
 from cleverbetter_dagster.services.evaluation.evaluate import Evaluation
 from cleverbetter_dagster.services.records import ChampionRecord, PredictionsRecord
 

@@ -11,13 +11,13 @@ from cleverbetter_dagster.betting.staking import StakingSpec
 from cleverbetter_dagster.evaluation.charts.chart import png
 from cleverbetter_dagster.evaluation.charts.money import bankroll_chart
 from cleverbetter_dagster.evaluation.charts.probabilities import roc_chart
+from cleverbetter_dagster.evaluation.checks import broken_guards
 from cleverbetter_dagster.evaluation.leaderboard import rank_models, with_first
 from cleverbetter_dagster.evaluation.metrics.allocation import allocation_of
 from cleverbetter_dagster.evaluation.metrics.classification import brier_terms
 from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
 from cleverbetter_dagster.evaluation.staking_comparison import StakingComparison
 from cleverbetter_dagster.learning.catalogue import FAMILIES
-from cleverbetter_dagster.services.checks import broken_guards
 from cleverbetter_dagster.services.evaluation.checks import MODEL_CHECKS
 from cleverbetter_dagster.services.evaluation.scored_table import evaluated_model, scored_by_model, scored_rows
 from cleverbetter_dagster.services.evaluation.stakes import judge_staking, rows_of

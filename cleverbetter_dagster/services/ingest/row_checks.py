@@ -4,8 +4,7 @@ import pandas as pd
 
 from cleverbetter_dagster.dataset.panel import WINDOW
 from cleverbetter_dagster.dataset.schema import METRICS, market_columns, rows_frame, sentinel_mask
-from cleverbetter_dagster.evaluation.checks import CheckOutcome
-from cleverbetter_dagster.services.checks import Check
+from cleverbetter_dagster.evaluation.checks import Check, CheckOutcome
 from cleverbetter_dagster.services.ingest.loading import MonthLoad
 
 MOST_UNMEASURED = 0.2

@@ -1,10 +1,9 @@
 """Checks of a champion in use: effect sizes on a least number of rows, never p-values."""
 
-from cleverbetter_dagster.evaluation.checks import CheckOutcome
+from cleverbetter_dagster.evaluation.checks import Check, CheckOutcome
 from cleverbetter_dagster.evaluation.drift import FEWEST_ROWS, LARGE_DRIFT
 from cleverbetter_dagster.evaluation.gate import PromotionPolicy
 from cleverbetter_dagster.evaluation.leaderboard import LeaderboardRow
-from cleverbetter_dagster.services.checks import Check
 from cleverbetter_dagster.services.records import MonitoringRecord
 
 FEWEST_PREDICTIONS, FEWEST_MONTHS = 500, 3

@@ -15,6 +15,7 @@ from cleverbetter_dagster.evaluation.charts.probabilities import (
     reliability_chart,
     roc_chart,
 )
+from cleverbetter_dagster.evaluation.checks import broken_guards
 from cleverbetter_dagster.evaluation.intervals.bootstrap import BootstrapSpec
 from cleverbetter_dagster.evaluation.leaderboard import LeaderboardRow, rank_models
 from cleverbetter_dagster.evaluation.metrics.allocation import allocation_of
@@ -24,7 +25,6 @@ from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
 from cleverbetter_dagster.evaluation.slices import FEWEST_ROWS, SEASONS, quartile_names, sliced
 from cleverbetter_dagster.evaluation.texts import decimal, percent
 from cleverbetter_dagster.learning.model import PROBABILITY, FittedModel
-from cleverbetter_dagster.services.checks import broken_guards
 from cleverbetter_dagster.services.evaluation.checks import MODEL_CHECKS
 from cleverbetter_dagster.services.records import ChampionRecord, EvaluatedModel
 from cleverbetter_dagster.services.reports.parts import decision_summary, leaderboard_section, provenance, reproduction

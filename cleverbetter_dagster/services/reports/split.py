@@ -2,10 +2,9 @@
 
 from cleverbetter_dagster.dataset.as_of import AsOf
 from cleverbetter_dagster.dataset.splits import PARTS, PartSummary
-from cleverbetter_dagster.evaluation.checks import CheckOutcome
+from cleverbetter_dagster.evaluation.checks import Check, CheckOutcome, failure_message
 from cleverbetter_dagster.evaluation.report.view import Number, Report, Section, Table
 from cleverbetter_dagster.evaluation.texts import percent, sentence_list
-from cleverbetter_dagster.services.checks import Check, failure_message
 from cleverbetter_dagster.services.reports.parts import split_provenance
 from cleverbetter_dagster.services.training.datasets import Dataset
 from cleverbetter_dagster.services.training.split_checks import SPLIT_CHECKS

@@ -9,10 +9,9 @@ from cleverbetter_dagster.dataset.schema import COMPOSITE_SCORE, END_DATE, ID, R
 from cleverbetter_dagster.dataset.selection import is_usable, live_rows, passes_filter
 from cleverbetter_dagster.dataset.spec import GUIDE_MIN_EXAMPLES
 from cleverbetter_dagster.dataset.splits import PARTS
-from cleverbetter_dagster.evaluation.checks import CheckOutcome
+from cleverbetter_dagster.evaluation.checks import Check, CheckOutcome
 from cleverbetter_dagster.evaluation.drift import columns_stay, values_stay
 from cleverbetter_dagster.evaluation.leaks import HIGHEST_FEATURE_AUC, strongest_feature
-from cleverbetter_dagster.services.checks import Check
 from cleverbetter_dagster.services.training.datasets import Dataset
 
 LATE_RUN_DAYS = 31

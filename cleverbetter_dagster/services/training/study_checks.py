@@ -1,7 +1,6 @@
 """The checks of a study's outcome."""
 
-from cleverbetter_dagster.evaluation.checks import CheckOutcome
-from cleverbetter_dagster.services.checks import Check
+from cleverbetter_dagster.evaluation.checks import Check, CheckOutcome
 from cleverbetter_dagster.services.records import StudyRecord
 
 WIDEST_GAP = 0.1

@@ -14,7 +14,11 @@ from cleverbetter_dagster.evaluation.leaderboard import leaderboard_row, rank_mo
 from cleverbetter_dagster.evaluation.metrics.allocation import allocation_of
 from cleverbetter_dagster.evaluation.metrics.classification import brier_terms
 from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
-from cleverbetter_dagster.evaluation.significance.backtest_overfitting import backtest_overfitting, most_blocks
+from cleverbetter_dagster.evaluation.significance.backtest_overfitting import (
+    most_blocks,
+    overfitting_probability,
+    rank_logits,
+)
 from cleverbetter_dagster.services.evaluation.scored_table import MODEL, scored_rows, scored_table
 from cleverbetter_dagster.services.evaluation.significance import significance_of, strategy_returns
 from cleverbetter_dagster.services.records import ModelRecord, SignificanceRecord, SplitRecord
@@ -226,7 +230,7 @@ def _filter(scores: pd.DataFrame, family: str) -> FilterEffect:
 def _overfitting(returns: np.ndarray) -> float | None:
     """Probability of backtest overfitting of (periods, alternatives); None with too few of either."""
     blocks = most_blocks(len(returns))
-    return backtest_overfitting(returns, blocks).probability if blocks and returns.shape[1] > 1 else None
+    return overfitting_probability(rank_logits(returns, blocks)) if blocks and returns.shape[1] > 1 else None
 
 
 def _lead(ranked: Sequence[str], families: Sequence[str], scored: Mapping[str, ScoredRows]) -> Interval | None:

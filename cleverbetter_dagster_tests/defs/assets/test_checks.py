@@ -3,8 +3,7 @@
 import dagster as dg
 
 from cleverbetter_dagster.defs.assets.checks import check_results, check_specs
-from cleverbetter_dagster.evaluation.checks import CheckOutcome
-from cleverbetter_dagster.services.checks import Check
+from cleverbetter_dagster.evaluation.checks import Check, CheckOutcome
 
 
 def _small(value: float) -> CheckOutcome:

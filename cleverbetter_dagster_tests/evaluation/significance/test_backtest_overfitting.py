@@ -8,7 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cleverbetter_dagster.errors import InvalidInput
-from cleverbetter_dagster.evaluation.significance.backtest_overfitting import backtest_overfitting, most_blocks
+from cleverbetter_dagster.evaluation.significance.backtest_overfitting import (
+    most_blocks,
+    overfitting_probability,
+    rank_logits,
+)
 
 # Three alternatives over two blocks of two periods. Every block's deviation is 1 for all, so means are the order.
 BLOCK = np.array([[-(0.5**0.5)], [0.5**0.5]])
@@ -18,62 +22,58 @@ def two_blocks(first: list[float], second: list[float]) -> np.ndarray:
     return np.vstack([BLOCK + first, BLOCK + second])
 
 
-def test_the_best_of_each_half_is_the_worst_of_the_other_by_hand() -> None:
-    found = backtest_overfitting(two_blocks([3, 2, 1], [1, 2, 3]), blocks=2)
+def test_best_in_each_half_and_worst_in_the_other() -> None:
+    logits = rank_logits(two_blocks([3, 2, 1], [1, 2, 3]), blocks=2)
     # The chosen one ranks 1st from below of three in the other half: 1/4, log odds ln(1/3).
-    assert found.logit == pytest.approx([np.log(1 / 3)] * 2)
-    assert found.chosen == pytest.approx([3, 3])
-    assert found.outcome == pytest.approx([1, 1])
-    assert (found.probability, found.probability_of_loss) == (1, 0)
+    assert logits == pytest.approx([np.log(1 / 3)] * 2)
+    assert overfitting_probability(logits) == 1
 
 
-def test_the_best_of_each_half_is_the_best_of_the_other_by_hand() -> None:
-    found = backtest_overfitting(two_blocks([3, 2, 1], [-1, -2, -3]), blocks=2)
-    assert found.logit == pytest.approx([np.log(3)] * 2)
-    assert (found.probability, found.probability_of_loss) == (0, 0.5)
+def test_best_in_each_half_and_best_in_the_other() -> None:
+    logits = rank_logits(two_blocks([3, 2, 1], [-1, -2, -3]), blocks=2)
+    assert logits == pytest.approx([np.log(3)] * 2)
+    assert overfitting_probability(logits) == 0
 
 
-def test_the_median_is_no_better_than_chance_and_counts_as_overfitted() -> None:
-    found = backtest_overfitting(two_blocks([3, 2, 1], [2, 3, 1]), blocks=2)
-    assert found.logit == pytest.approx([0, 0], abs=1e-12)
-    assert found.probability == 1
+def test_the_median_counts_as_overfitted() -> None:
+    logits = rank_logits(two_blocks([3, 2, 1], [2, 3, 1]), blocks=2)
+    assert logits == pytest.approx([0, 0], abs=1e-12)
+    assert overfitting_probability(logits) == 1
 
 
-def test_sixteen_blocks_give_the_12870_splits_of_the_paper() -> None:
+def test_sixteen_blocks_give_12870_splits() -> None:
     noise = np.random.default_rng(0).normal(size=(64, 3))
-    assert len(backtest_overfitting(noise, blocks=16).logit) == 12_870
+    assert len(rank_logits(noise, blocks=16)) == 12_870
 
 
-def test_alternatives_forced_to_be_equal_overall_are_overfitted_as_in_the_papers_full_overfit_case() -> None:
+def test_alternatives_of_equal_means_are_overfitted_as_in_the_paper() -> None:
     # Equal means over all of history: what is best in one half must be worse in the other.
     noise = np.random.default_rng(0).normal(size=(1000, 100))
     noise = (noise - noise.mean(axis=0)) / noise.std(axis=0)
-    found = backtest_overfitting(noise)
-    assert found.probability > 0.99
-    assert found.probability_of_loss > 0.99
+    assert overfitting_probability(rank_logits(noise)) > 0.99
 
 
 def test_pure_noise_is_a_coin_toss() -> None:
-    found = [
-        backtest_overfitting(np.random.default_rng(seed).normal(size=(200, 20)), blocks=6).probability
+    probabilities = [
+        overfitting_probability(rank_logits(np.random.default_rng(seed).normal(size=(200, 20)), blocks=6))
         for seed in range(40)
     ]
-    assert np.mean(found) == pytest.approx(0.5, abs=0.1)
+    assert np.mean(probabilities) == pytest.approx(0.5, abs=0.1)
 
 
 def test_one_alternative_with_real_skill_is_rarely_overfitted() -> None:
-    found = []
+    probabilities = []
     for seed in range(10):
         returns = np.random.default_rng(seed).normal(size=(1000, 100))
         returns[:, 17] += 3 / 250**0.5  # an annualised Sharpe ratio of 3 over four years of days
-        found.append(backtest_overfitting(returns, blocks=6).probability)
-    assert np.mean(found) < 0.1
+        probabilities.append(overfitting_probability(rank_logits(returns, blocks=6)))
+    assert np.mean(probabilities) < 0.1
 
 
-def test_an_alternative_that_never_bets_has_a_ratio_of_zero() -> None:
-    found = backtest_overfitting(np.column_stack([np.zeros(8), [-1, -2] * 4]), blocks=4)
-    assert set(found.chosen) == {0}
-    assert found.probability == 0
+def test_never_betting_has_a_ratio_of_zero() -> None:
+    # It is chosen before the one that loses, and is the better one again.
+    logits = rank_logits(np.column_stack([np.zeros(8), [-1, -2] * 4]), blocks=4)
+    assert logits == pytest.approx([np.log(2)] * 6)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_an_alternative_that_never_bets_has_a_ratio_of_zero() -> None:
 )
 def test_what_cannot_be_split_is_refused(returns: np.ndarray, blocks: int, message: str) -> None:
     with pytest.raises(InvalidInput, match=message):
-        backtest_overfitting(returns, blocks)
+        rank_logits(returns, blocks)
 
 
 @settings(deadline=None)
@@ -96,7 +96,7 @@ def test_what_cannot_be_split_is_refused(returns: np.ndarray, blocks: int, messa
 def test_it_agrees_with_a_slow_oracle(periods: int, alternatives: int, seed: int) -> None:
     returns = np.random.default_rng(seed).normal(0.1, 1, size=(periods, alternatives))
     blocks = most_blocks(periods)
-    found = backtest_overfitting(returns, blocks)
+    logits = rank_logits(returns, blocks)
     parts = np.array_split(returns, blocks)
     slow = []
     for past in combinations(range(blocks), blocks // 2):
@@ -105,4 +105,4 @@ def test_it_agrees_with_a_slow_oracle(periods: int, alternatives: int, seed: int
         best = int(before.argmax())
         share = (after <= after[best]).sum() / (alternatives + 1)
         slow.append(np.log(share / (1 - share)))
-    assert found.logit == pytest.approx(slow, abs=1e-9)
+    assert logits == pytest.approx(slow, abs=1e-9)
