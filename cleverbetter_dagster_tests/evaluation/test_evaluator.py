@@ -26,7 +26,7 @@ def test_classification_metrics_of_the_guide():
     assert metrics["brier"] == pytest.approx(0.185)
 
 
-def test_probabilities_of_both_classes_are_understood():
+def test_probabilities_of_both_classes_are_accepted():
     both = np.column_stack([1 - PROBABILITY, PROBABILITY])
 
     assert evaluator.calculate_classification_metrics(Y, PREDICTED, both) == (
@@ -34,7 +34,7 @@ def test_probabilities_of_both_classes_are_understood():
     )
 
 
-def test_the_given_prediction_is_what_counts():
+def test_the_given_prediction_counts():
     assert evaluator.calculate_classification_metrics(Y, Y, PROBABILITY)["accuracy"] == 1
 
 

@@ -36,14 +36,14 @@ def test_a_challenger_equal_to_the_champion_is_not_worse():
     assert verdict.comparisons[0].difference.high == 0
 
 
-def test_a_challenger_that_ties_with_a_baseline_does_not_beat_it():
+def test_a_tie_with_a_baseline_does_not_beat_it():
     verdict = judge(MODELS["good"], None, {**BLIND, "itself": MODELS["good"]})
 
     assert not verdict.promote
     assert "not shown to beat itself" in verdict.reasons[-1]
 
 
-def test_a_better_point_is_not_enough_where_the_interval_reaches_zero():
+def test_an_interval_that_reaches_zero_is_not_enough():
     good = MODELS["good"]
     # Every probability a hair higher or lower: one of the two must look worse than the original by chance.
     shifted = [
@@ -58,7 +58,7 @@ def test_a_better_point_is_not_enough_where_the_interval_reaches_zero():
         assert not judge(good, None, {"shifted": other}).promote
 
 
-def test_the_tolerance_decides_how_much_worse_is_not_worse():
+def test_the_tolerance_allows_a_worse_challenger():
     slightly_worse = scored_rows(
         np.clip(MODELS["good"].probability + 0.02, 0, 1),
         MODELS["good"].label,
@@ -118,7 +118,7 @@ def test_the_difference_is_paired_row_by_row():
     assert alone.difference.point < comparison.difference.point
 
 
-def test_labels_all_alike_cannot_be_ranked_and_refuse():
+def test_equal_labels_are_refused():
     months = decision_months(8, 5)
     rows = scored_rows(np.linspace(0.1, 0.9, 40), np.ones(40), months=months)
     verdict = judge(rows, None, {"other": rows}, PromotionPolicy(metric="roc_auc"))

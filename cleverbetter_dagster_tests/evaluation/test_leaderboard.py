@@ -14,7 +14,7 @@ def test_the_best_brier_score_leads():
     assert [row.name for row in rank_models(MODELS)] == ["good", "fair", "blind"]
 
 
-def test_points_are_the_metrics_of_the_rows_themselves():
+def test_points_are_the_metrics_of_the_rows():
     row, rows = leaderboard_row("good", MODELS["good"]), MODELS["good"]
     alone, bets = classification_metrics(rows.label, rows.probability), allocation_of(rows)
 

@@ -12,13 +12,13 @@ LABEL = (RNG.random(400) < 0.3).astype(int)
 HONEST = pd.DataFrame({"hint": LABEL + RNG.normal(0, 1.5, 400), "tied": RNG.integers(0, 3, 400), "flat": 1.0})
 
 
-def test_the_auc_of_each_feature_is_scikit_learns_in_the_better_direction() -> None:
-    found = feature_aucs(HONEST.assign(against=-HONEST["hint"]), LABEL)
+def test_each_feature_has_the_auc_of_scikit_learn() -> None:
+    aucs = feature_aucs(HONEST.assign(against=-HONEST["hint"]), LABEL)
     for name in HONEST:
         auc = roc_auc_score(LABEL, HONEST[name])
-        assert found[name] == pytest.approx(max(auc, 1 - auc))
-    assert found["against"] == pytest.approx(found["hint"])
-    assert found["flat"] == 0.5
+        assert aucs[name] == pytest.approx(max(auc, 1 - auc))
+    assert aucs["against"] == pytest.approx(aucs["hint"])
+    assert aucs["flat"] == 0.5
 
 
 def test_honest_features_pass() -> None:
@@ -27,17 +27,17 @@ def test_honest_features_pass() -> None:
 
 @pytest.mark.parametrize("leak", [LABEL * 1.0, -LABEL * 5.0, np.where(LABEL == 1, np.nan, 0.3)])
 def test_a_planted_feature_that_knows_the_outcome_is_named(leak: np.ndarray) -> None:
-    found = strongest_feature(HONEST.assign(ml_next_profit=leak), LABEL)
-    assert not found.passed
-    assert "ml_next_profit" in found.message
-    assert found.facts["highest_auc"] == 1.0
+    outcome = strongest_feature(HONEST.assign(ml_next_profit=leak), LABEL)
+    assert not outcome.passed
+    assert "ml_next_profit" in outcome.message
+    assert outcome.facts["highest_auc"] == 1.0
 
 
-def test_labels_all_alike_are_no_leak() -> None:
+def test_equal_labels_are_no_leak() -> None:
     assert strongest_feature(HONEST, np.zeros(400)).passed
 
 
-def test_a_model_near_perfection_is_a_leak_and_an_honest_one_is_not() -> None:
+def test_a_model_near_perfection_is_a_leak() -> None:
     assert believable_auc(0.76).passed
     assert believable_auc(None).passed
     assert not believable_auc(0.951).passed

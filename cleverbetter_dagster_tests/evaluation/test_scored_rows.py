@@ -7,7 +7,7 @@ from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
 from cleverbetter_dagster_tests.evaluation.scored import decision_months, scored_rows
 
 
-def test_columns_of_a_frame_are_taken_as_they_are():
+def test_columns_of_a_frame_are_accepted():
     frame = pd.DataFrame(
         {"when": decision_months(2, 1), "y": np.array([0, 1], dtype="int8"), "roi": [-0.1, 0.2], "p": [0.3, 0.4]},
         index=[7, 3],
@@ -32,7 +32,7 @@ def test_columns_of_a_frame_are_taken_as_they_are():
         ("stake", [0, -0.1], r"stake\[1\] is -0.1"),
     ],
 )
-def test_values_that_cannot_be_judged_are_named(field, values, named):
+def test_unusable_values_are_named(field, values, named):
     fields = {"label": [0, 1], "next_roi": [0, 0.1], "probability": [0.5, 0.5], "stake": [0, 0]}
 
     with pytest.raises(InvalidInput, match=named):
@@ -46,7 +46,7 @@ def test_no_rows_and_missing_times_are_refused():
         ScoredRows(pd.DatetimeIndex(["NaT", "2022-01-01"], tz="UTC"), [0, 1], [0, 1], [0.5, 0.5])
 
 
-def test_models_can_be_paired_only_on_the_same_rows_in_the_same_order():
+def test_models_are_paired_on_equal_rows_only():
     rows = scored_rows([0.1, 0.2], [0, 1])
 
     assert rows.same_rows_as(scored_rows([0.9, 0.9], [0, 1]))

@@ -10,7 +10,7 @@ from cleverbetter_dagster_tests.evaluation.scored import simulated_models
 ROWS = simulated_models()["good"]
 
 
-def test_quarters_hold_a_quarter_each_and_missing_values_are_told_apart() -> None:
+def test_quarters_hold_a_quarter_each() -> None:
     values = pd.Series(np.append(np.arange(100.0), np.nan))
     assert quartile_names(values).value_counts().to_dict() == {
         "0 to 25": 25,
@@ -26,16 +26,16 @@ def test_one_value_for_all_is_one_slice() -> None:
     assert set(quartile_names(pd.Series([np.nan, np.nan]))) == {"unknown"}
 
 
-def test_a_slice_of_everything_is_judged_like_everything_and_small_ones_are_left_out() -> None:
+def test_small_slices_are_left_out() -> None:
     names = ["all"] * (len(ROWS) - 29) + ["few"] * 29
-    (found,) = sliced(ROWS, names, ["all", "few"])
-    assert found.name == "all"
+    (part,) = sliced(ROWS, names, ["all", "few"])
+    assert part.name == "all"
     (whole,) = sliced(ROWS, ["all"] * len(ROWS), ["all"])
     assert whole.row == leaderboard_row("all", ROWS)
     assert whole.profitable == ROWS.label.mean()
 
 
-def test_slices_come_in_the_order_asked_for_and_cover_their_rows() -> None:
+def test_slices_come_in_the_given_order() -> None:
     names = ["low" if p < 0.3 else "high" for p in ROWS.probability]
     low, high = sliced(ROWS, names, ["low", "high"])
     assert low.row.n_rows + high.row.n_rows == len(ROWS)

@@ -67,21 +67,21 @@ def test_a_single_month_proves_nothing():
     assert "single month" in comparison.outcomes()[0].message
 
 
-def test_losing_half_of_everything_is_ruin_in_every_history():
+def test_losing_half_is_ruin_in_every_history():
     assert judged(np.ones((1, 12)), np.full(12, -0.2)).rows[0].risk_of_ruin == 1.0
 
 
-def test_shrunken_kelly_trusts_a_large_edge_more_and_every_rule_keeps_the_bounds():
+def test_shrunken_kelly_trusts_a_large_edge_more():
     staked = StakedRows(TIMES[:2], np.array([0.9, 0.55]), np.full(2, 0.2), np.full(2, 0.2), np.zeros(2))
     rules = rule_stakes(staked, StakingSpec(max_stake_fraction=1.0), 12.0)
-    kept = rules["shrunken_kelly"][1] / rules["full_kelly"][1]
+    trust = rules["shrunken_kelly"][1] / rules["full_kelly"][1]
     mean, variance = 0.02, np.pi / 2 * 0.04 - 0.02**2
-    assert kept == pytest.approx(mean**2 / (mean**2 + variance / 12))
+    assert trust == pytest.approx(mean**2 / (mean**2 + variance / 12))
     assert rules["half_kelly"][1] == pytest.approx(rules["full_kelly"][1] / 2)
     assert all(stake.max() <= 1.0 for stake in rules.values())
     assert rules["nothing"].sum() == 0.0
 
 
-def test_without_the_rules_to_beat_there_is_no_verdict():
+def test_without_the_rules_to_beat_nothing_is_compared():
     with pytest.raises(InvalidInput, match="shrunken_kelly and no half_kelly"):
         compare_staking(rows(np.zeros(12)), np.zeros((1, 12)), {"nothing": np.zeros(12)}, "itself", SPEC)

@@ -1,4 +1,4 @@
-"""Reports: one self-contained HTML file each, made from a plain view of what is to be said. Fetches nothing."""
+"""Reports: each is one self-contained HTML file, rendered from a plain view. It fetches nothing."""
 
 from cleverbetter_dagster.evaluation.report.render import render
 from cleverbetter_dagster.evaluation.report.view import Number, Report, Section, Table

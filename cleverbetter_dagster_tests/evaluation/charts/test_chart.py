@@ -68,7 +68,7 @@ def test_references_inside_an_svg_have_a_target() -> None:
     assert targets <= set(re.findall(r'\bid="(.*?)"', text))
 
 
-def test_an_svg_holds_no_style_for_the_rest_of_the_page() -> None:
+def test_an_svg_holds_no_style_sheet() -> None:
     assert "<style" not in svg(CHARTS["roc"], "c")
 
 

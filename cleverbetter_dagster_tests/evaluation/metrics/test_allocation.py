@@ -54,7 +54,7 @@ def test_an_allocation_without_a_stake_keeps_the_bankroll():
     assert (result.metrics.n_bets, result.metrics.roi, result.metrics.sharpe_ratio) == (0, None, None)
 
 
-def test_several_decision_times_of_a_month_compound_into_one_monthly_return():
+def test_decision_times_of_a_month_compound():
     times = pd.DatetimeIndex(["2022-01-07", "2022-01-14", "2022-02-07"], tz="UTC")
 
     assert monthly_returns(times, np.array([0.1, 0.1, -1.0])).tolist() == pytest.approx([0.21, -1])

@@ -21,7 +21,7 @@ def test_two_bins_worked_by_hand():
     assert curve.calibration_error == pytest.approx((0.2 + 0.15) / 2)
 
 
-def test_a_constant_probability_has_one_bin_and_the_gap_to_the_base_rate():
+def test_a_constant_is_wrong_by_its_gap_to_the_base_rate():
     assert expected_calibration_error([0, 0, 0, 1], [0.4] * 4) == pytest.approx(0.15)
 
 
@@ -57,7 +57,7 @@ def test_the_order_of_the_rows_does_not_matter(drawn, random):
 
 
 @given(rows)
-def test_the_error_is_at_least_the_gap_between_the_means_and_at_most_one(drawn):
+def test_the_error_lies_between_the_gap_of_means_and_one(drawn):
     y, p = (np.array(values, dtype=float) for values in zip(*drawn, strict=True))
 
     assert abs(y.mean() - p.mean()) - 1e-9 <= expected_calibration_error(y, p) <= 1

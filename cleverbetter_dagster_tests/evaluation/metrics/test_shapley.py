@@ -20,19 +20,19 @@ def crossed(rows: pd.DataFrame) -> np.ndarray:
     return (0.2 + 0.5 * rows["a"] * rows["b"]).to_numpy()
 
 
-def test_of_a_sum_each_feature_gets_its_own_term() -> None:
-    values, asked = shapley_values(additive, X, X.head(20))
+def test_each_feature_of_a_sum_gets_its_term() -> None:
+    values, explained = shapley_values(additive, X, X.head(20))
     centre = X.sample(BACKGROUND, random_state=0).mean()
-    np.testing.assert_allclose(values["a"], 0.5 * (asked["a"] - centre["a"]), atol=1e-9)
-    np.testing.assert_allclose(values["b"], -0.3 * (asked["b"] - centre["b"]), atol=1e-9)
+    np.testing.assert_allclose(values["a"], 0.5 * (explained["a"] - centre["a"]), atol=1e-9)
+    np.testing.assert_allclose(values["b"], -0.3 * (explained["b"] - centre["b"]), atol=1e-9)
     np.testing.assert_allclose(values["idle"], 0.0, atol=1e-9)
 
 
-def test_they_add_up_also_where_features_work_together_and_a_value_is_missing() -> None:
+def test_values_add_up_with_interactions_and_missing_values() -> None:
     holed = X.assign(idle=np.where(X["a"] > 0.5, np.nan, X["idle"]))
-    values, asked = shapley_values(crossed, holed, holed.head(30))
+    values, explained = shapley_values(crossed, holed, holed.head(30))
     base = crossed(holed.sample(BACKGROUND, random_state=0)).mean()
-    np.testing.assert_allclose(values.sum(axis=1), crossed(asked) - base, atol=1e-9)
+    np.testing.assert_allclose(values.sum(axis=1), crossed(explained) - base, atol=1e-9)
 
 
 def three_together(rows: pd.DataFrame) -> np.ndarray:
@@ -53,16 +53,16 @@ def exact(row: pd.Series, background: pd.DataFrame) -> Iterator[float]:
         yield float(np.mean(gains))
 
 
-def test_the_mean_over_seeds_of_orders_is_the_value_by_definition() -> None:
+def test_the_mean_over_orders_is_the_exact_value() -> None:
     background, row = X.head(BACKGROUND), X.tail(1)
-    found = np.mean([shapley_values(three_together, background, row, seed)[0] for seed in range(60)], axis=0)
-    np.testing.assert_allclose(found[0], list(exact(row.iloc[0], background)), atol=0.01)
+    mean = np.mean([shapley_values(three_together, background, row, seed)[0] for seed in range(60)], axis=0)
+    np.testing.assert_allclose(mean[0], list(exact(row.iloc[0], background)), atol=0.01)
 
 
-def test_interactions_of_two_features_are_exact_from_one_order_and_its_reverse() -> None:
-    values, asked = shapley_values(crossed, X, X.head(5))
+def test_an_order_and_its_reverse_make_pair_interactions_exact() -> None:
+    values, explained = shapley_values(crossed, X, X.head(5))
     centre = X.sample(BACKGROUND, random_state=0)
-    a, b = asked["a"], asked["b"]
+    a, b = explained["a"], explained["b"]
     alone = a * centre["b"].mean() - (centre["a"] * centre["b"]).mean()
     after_b = a * b - b * centre["a"].mean()
     np.testing.assert_allclose(values["a"], 0.5 * (alone + after_b) / 2, atol=1e-9)

@@ -51,7 +51,7 @@ def test_a_walk_forward_is_shown_from_a_plain_view() -> None:
     assert "model 0, 2023-01: 0.70 (0.60 to 0.80)" in html
 
 
-def test_models_of_different_months_do_not_compare() -> None:
+def test_models_of_different_months_get_a_note() -> None:
     long, short = ("2023-01", "2023-02"), ("2023-02",)
     assert "do not compare" in render(walk_forward_report(walked(long, short)))
     assert "do not compare" not in render(walk_forward_report(walked(long, long)))

@@ -86,7 +86,7 @@ def test_never_betting_has_a_ratio_of_zero() -> None:
         (np.zeros((99, 2)), 18, "even number, 2 to 16"),
     ],
 )
-def test_what_cannot_be_split_is_refused(returns: np.ndarray, blocks: int, message: str) -> None:
+def test_unusable_returns_or_blocks_are_refused(returns: np.ndarray, blocks: int, message: str) -> None:
     with pytest.raises(InvalidInput, match=message):
         rank_logits(returns, blocks)
 

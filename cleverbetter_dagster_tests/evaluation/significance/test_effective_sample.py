@@ -19,10 +19,10 @@ TARGET = np.repeat(np.arange(6), 4)
 
 def test_the_ratings_of_shrout_and_fleiss() -> None:
     # They give mean squares of 11.24 between and 6.26 within targets, and ICC(1,1) = 0.17.
-    found = intraclass_correlation(RATINGS, TARGET)
-    assert found == pytest.approx(0.17, abs=5e-3)
-    assert found == pytest.approx((11.24 - 6.26) / (11.24 + 3 * 6.26), abs=5e-4)
-    assert effective_sample_size(RATINGS, TARGET) == pytest.approx(24 / (1 + 3 * found))
+    correlation = intraclass_correlation(RATINGS, TARGET)
+    assert correlation == pytest.approx(0.17, abs=5e-3)
+    assert correlation == pytest.approx((11.24 - 6.26) / (11.24 + 3 * 6.26), abs=5e-4)
+    assert effective_sample_size(RATINGS, TARGET) == pytest.approx(24 / (1 + 3 * correlation))
 
 
 def test_groups_of_unlike_size_worked_by_hand() -> None:
@@ -34,18 +34,18 @@ def test_groups_of_unlike_size_worked_by_hand() -> None:
     assert effective_sample_size(values, group) == pytest.approx(1 + 2 * 2 / (1 + rho))
 
 
-def test_rows_that_repeat_their_month_are_worth_one_a_month() -> None:
+def test_rows_that_repeat_their_month_count_once() -> None:
     assert effective_sample_size(np.repeat([0.0, 1.0, 5.0], 4), np.repeat([1, 2, 3], 4)) == pytest.approx(3)
     assert effective_sample_size([1.0, 2.0], [7, 7]) == 1
 
 
-def test_rows_that_owe_nothing_to_their_month_are_worth_themselves() -> None:
+def test_independent_rows_count_in_full() -> None:
     values = np.random.default_rng(0).normal(size=4000)
     assert effective_sample_size(values, np.repeat(np.arange(40), 100)) > 2000
     assert effective_sample_size([1.0, 2.0, 4.0], [1, 2, 3]) == 3
 
 
-def test_the_mean_correlation_says_how_many_strategies_are_independent() -> None:
+def test_the_mean_correlation_gives_the_independent_strategies() -> None:
     # Two that agree, one that opposes them: correlations 1, -1, -1, mean -1/3, taken as none.
     up = np.array([0.0, 1.0, 0.0, 3.0])
     assert independent_strategies(np.column_stack([up, up])) == pytest.approx(1)
@@ -62,12 +62,12 @@ def test_the_shortcut_is_the_mean_over_all_pairs() -> None:
     assert independent_strategies(table) == pytest.approx(pairs.mean() + (1 - pairs.mean()) * 6)
 
 
-def test_a_strategy_that_never_varies_counts_as_one_of_its_own() -> None:
+def test_a_strategy_that_never_varies_counts_as_one() -> None:
     up = np.array([0.0, 1.0, 0.0, 3.0])
     assert independent_strategies(np.column_stack([up, np.zeros(4)])) == 2
 
 
-def test_what_cannot_be_counted_is_refused() -> None:
+def test_unusable_values_are_refused() -> None:
     with pytest.raises(InvalidInput, match="2 values but groups"):
         effective_sample_size([1.0, 2.0], [1])
     with pytest.raises(InvalidInput, match="must be finite"):
@@ -75,6 +75,6 @@ def test_what_cannot_be_counted_is_refused() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.floats(-5, 5)), min_size=1, max_size=40))
-def test_rows_are_worth_between_one_and_themselves(rows: list[tuple[int, float]]) -> None:
+def test_the_effective_size_lies_between_one_and_all(rows: list[tuple[int, float]]) -> None:
     group, values = zip(*rows, strict=True)
     assert 1 - 1e-9 <= effective_sample_size(values, group) <= len(values) + 1e-9

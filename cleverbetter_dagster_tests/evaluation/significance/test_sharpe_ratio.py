@@ -19,7 +19,7 @@ PAPER = SharpeEstimate(2.5 / 250**0.5, 1250, skewness=-3.0, kurtosis=10.0)
 DAILY_VARIANCE = 0.5 / 250
 
 
-def test_the_hedge_fund_of_the_psr_paper_is_less_sure_than_normal_returns_would_be() -> None:
+def test_skewed_returns_are_less_sure_as_in_the_psr_paper() -> None:
     # Bailey and Lopez de Prado (2012), two years of months: 0.982 if normal, 0.913 with the moments it has.
     assert probabilistic_sharpe_ratio(SharpeEstimate(0.458, 24)) == pytest.approx(0.982, abs=5e-4)
     assert probabilistic_sharpe_ratio(SharpeEstimate(0.458, 24, -2.448, 10.164)) == pytest.approx(0.913, abs=5e-4)
@@ -32,7 +32,7 @@ def test_the_example_of_the_dsr_paper() -> None:
 
 
 @pytest.mark.parametrize(("trials", "estimate"), [(46, PAPER), (88, SharpeEstimate(PAPER.ratio, 1250))])
-def test_as_many_trials_as_the_dsr_paper_says_leave_95_percent(trials: int, estimate: SharpeEstimate) -> None:
+def test_the_trials_of_the_dsr_paper_leave_95_percent(trials: int, estimate: SharpeEstimate) -> None:
     # 46 trials with those moments; 88 had the returns been normal.
     assert deflated_sharpe_ratio(estimate, trials, DAILY_VARIANCE) == pytest.approx(0.9505, abs=5e-5)
 
@@ -40,33 +40,33 @@ def test_as_many_trials_as_the_dsr_paper_says_leave_95_percent(trials: int, esti
 def test_moments_worked_by_hand() -> None:
     # Returns 0, 0, 0, 4: mean 1, sum of squares 12, so deviation 2 (ddof 1) and sqrt(3) (ddof 0);
     # cubes -1 -1 -1 +27 = 24 over 4 x 3 sqrt(3); fourth powers 84 over 4 x 9.
-    found = sharpe_estimate([0.0, 0.0, 0.0, 4.0])
-    assert found is not None
-    assert (found.ratio, found.periods) == (pytest.approx(0.5), 4)
-    assert found.skewness == pytest.approx(2 / 3**0.5)
-    assert found.kurtosis == pytest.approx(7 / 3)
+    estimate = sharpe_estimate([0.0, 0.0, 0.0, 4.0])
+    assert estimate is not None
+    assert (estimate.ratio, estimate.periods) == (pytest.approx(0.5), 4)
+    assert estimate.skewness == pytest.approx(2 / 3**0.5)
+    assert estimate.kurtosis == pytest.approx(7 / 3)
 
 
 def test_one_trial_deflates_nothing() -> None:
     assert deflated_sharpe_ratio(PAPER, 1) == probabilistic_sharpe_ratio(PAPER)
 
 
-def test_the_luckiest_of_simulated_traders_without_skill_shows_what_the_formula_says() -> None:
+def test_the_luckiest_of_simulated_traders_matches_the_formula() -> None:
     returns = np.random.default_rng(0).normal(size=(400, 60, 50))  # repetitions, traders, periods
     best = (returns.mean(axis=2) / returns.std(axis=2, ddof=1)).max(axis=1)
     assert best.mean() == pytest.approx(expected_maximum_sharpe(60, 1 / 49), rel=0.03)
 
 
-def test_a_trader_without_skill_is_called_better_than_luck_about_as_rarely_as_stated() -> None:
+def test_a_trader_without_skill_rarely_passes() -> None:
     rng = np.random.default_rng(1)
-    found = [deflated_sharpe_ratio(sharpe_estimate(rng.normal(size=120)), 20) for _ in range(400)]  # type: ignore[arg-type]
-    assert np.mean(np.array(found) > 0.95) < 0.01
+    deflated = [deflated_sharpe_ratio(sharpe_estimate(rng.normal(size=120)), 20) for _ in range(400)]  # type: ignore[arg-type]
+    assert np.mean(np.array(deflated) > 0.95) < 0.01
     sure = [probabilistic_sharpe_ratio(sharpe_estimate(rng.normal(size=120))) for _ in range(800)]  # type: ignore[arg-type]
     assert np.mean(np.array(sure) > 0.9) == pytest.approx(0.1, abs=0.03)
 
 
 @pytest.mark.parametrize("returns", [[], [0.1], [0.1, 0.2], [0.1, 0.1, 0.1]])
-def test_too_few_returns_or_none_that_vary_have_no_estimate(returns: list[float]) -> None:
+def test_few_or_equal_returns_have_no_estimate(returns: list[float]) -> None:
     assert sharpe_estimate(returns) is None
 
 
@@ -79,7 +79,7 @@ def test_too_few_returns_or_none_that_vary_have_no_estimate(returns: list[float]
         (lambda: expected_maximum_sharpe(5, -1.0), "variance >= 0"),
     ],
 )
-def test_what_cannot_be_is_refused(make, message: str) -> None:
+def test_impossible_numbers_are_refused(make, message: str) -> None:
     with pytest.raises(InvalidInput, match=message):
         make()
 
@@ -94,7 +94,7 @@ def test_more_trials_never_make_a_ratio_surer(ratio: float, periods: int, fewer:
 
 
 @given(st.lists(st.floats(-1, 1), min_size=3, max_size=30))
-def test_any_returns_have_a_probability_or_no_estimate(returns: list[float]) -> None:
+def test_every_estimate_has_a_probability(returns: list[float]) -> None:
     estimate = sharpe_estimate(returns)
     if estimate is not None:
         assert 0.0 <= probabilistic_sharpe_ratio(estimate) <= 1.0
