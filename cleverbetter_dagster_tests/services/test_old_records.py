@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import dagster as dg
 import pyarrow as pa
@@ -10,6 +11,7 @@ import pytest
 from cleverbetter_dagster.defs.io_manager import ArtefactIOManager
 from cleverbetter_dagster.defs.partitions import by_month, monthly
 from cleverbetter_dagster.errors import DataError
+from cleverbetter_dagster.services.champion import manual_promotion
 from cleverbetter_dagster.services.evaluation.scored_table import MODEL_METADATA, evaluated_model
 from cleverbetter_dagster.services.monitoring.alerts import AlertCursor
 from cleverbetter_dagster.services.records import StudyRecord
@@ -55,6 +57,13 @@ def test_scored_rows_of_an_old_model_are_refused() -> None:
     table = pa.table({"probability": [0.5]}).replace_schema_metadata({MODEL_METADATA: '{"family": "ensemble"}'})
     with pytest.raises(DataError, match=r"scored rows .*another release .*Materialise the evaluation again\.$"):
         evaluated_model(table)
+
+
+def test_an_old_split_of_a_run_leaves_a_model_unjudged(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(manual_promotion, "read_run_json", lambda *_: {"as_of": "2020-01"})
+    version = SimpleNamespace(run_id="r", as_of="2020-01")
+    with pytest.raises(DataError, match=r"The split .*another release .*Train the model again\.$"):
+        manual_promotion._judge(Settings(home=tmp_path), version, None)  # type: ignore[arg-type]
 
 
 def test_alerts_start_anew_after_an_unreadable_cursor() -> None:

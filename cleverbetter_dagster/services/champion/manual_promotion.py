@@ -4,8 +4,9 @@ The command line, the API and notebooks use it. First `review` or `plan_rollback
 would happen; then `promote` or `roll_back`, which refuse if another decision was made in between.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import ValidationError
 
@@ -201,6 +202,15 @@ def is_overridden(entry: LedgerEntry) -> bool:
     return isinstance(gate, dict) and bool(gate.get("overridden"))
 
 
+def recorded_verdict(evidence: Mapping[str, Any]) -> Verdict | None:
+    """The gate's verdict in the evidence of a decision; None if it has none, or one of another release."""
+    recorded = evidence[GATE].get("verdict") if GATE in evidence else evidence
+    try:
+        return Verdict.model_validate(recorded) if recorded else None
+    except ValidationError:
+        return None
+
+
 def _decision(reviewed: Review, context: DecisionContext) -> Decision:
     version, verdict = reviewed.version, reviewed.verdict
     gate = {
@@ -229,11 +239,7 @@ def _verdict_in_ledger(settings: Settings, version: ModelVersion, incumbent: Led
     against = incumbent.model if incumbent else None
     if last is None or last.previous != against or last.evidence.get(ledger.OUTDATED):
         return None
-    recorded = last.evidence[GATE].get("verdict") if GATE in last.evidence else last.evidence
-    try:
-        return Verdict.model_validate(recorded) if recorded else None
-    except ValidationError:  # another release recorded it, or there is no verdict at all
-        return None
+    return recorded_verdict(last.evidence)
 
 
 def _judge(settings: Settings, version: ModelVersion, incumbent: LedgerEntry | None) -> Verdict:
@@ -244,7 +250,9 @@ def _judge(settings: Settings, version: ModelVersion, incumbent: LedgerEntry | N
     from cleverbetter_dagster.services.stored_assets import stored_rows
     from cleverbetter_dagster.services.training.datasets import rebuild, rows_until
 
-    record = SplitRecord.model_validate(read_run_json(settings, version.run_id, "split.json"))
+    record = SplitRecord.read(
+        read_run_json(settings, version.run_id, "split.json"), f"The split of {version}", "Train the model again."
+    )
     as_of = AsOf.parse(version.as_of)
     dataset = rebuild(rows_until(stored_rows(settings, as_of), as_of), record)
     return judge_model(settings, version, incumbent, dataset, PromotionPolicy())

@@ -48,7 +48,10 @@ def _calibrated(record: MonitoringRecord) -> CheckOutcome:
 def _as_good_as_when_promoted(record: MonitoringRecord) -> CheckOutcome:
     own = record.own
     if record.family is not None and record.promoted_lead is None:
-        return _not_judged(record, "The champion was promoted without a verdict: there is nothing to compare with.")
+        return _not_judged(
+            record,
+            "No verdict that this release can read was recorded at its promotion: there is nothing to compare with.",
+        )
     if own is None or not _is_enough(own):
         return _not_judged(record, _too_few(record))
     if record.lead is None or record.promoted_lead is None:

@@ -18,11 +18,12 @@ from cleverbetter_dagster.evaluation.charts.chart import png
 from cleverbetter_dagster.evaluation.charts.probabilities import probability_chart, reliability_chart
 from cleverbetter_dagster.evaluation.charts.rows import composite_chart
 from cleverbetter_dagster.evaluation.drift import drift_of, drift_of_columns
-from cleverbetter_dagster.evaluation.gate import PairedComparison, PromotionPolicy, Verdict, compare
+from cleverbetter_dagster.evaluation.gate import PairedComparison, PromotionPolicy, compare
 from cleverbetter_dagster.evaluation.intervals.bootstrap import BlockBootstrap, Interval
 from cleverbetter_dagster.evaluation.intervals.month_statistics import mean_statistic
 from cleverbetter_dagster.evaluation.leaderboard import LeaderboardRow, leaderboard_row
 from cleverbetter_dagster.learning.baselines import BASELINES
+from cleverbetter_dagster.services.champion.manual_promotion import recorded_verdict
 from cleverbetter_dagster.services.evaluation.scored_table import scored_rows
 from cleverbetter_dagster.services.monitoring.past_predictions import BACKTEST_RETURN, closed_predictions, most_decayed
 from cleverbetter_dagster.services.records import MonitoringRecord, SplitRecord
@@ -151,11 +152,9 @@ def _lead(own: pd.DataFrame, parts: Partition, evidence: Mapping[str, object]) -
 
 
 def _promoted_comparison(evidence: Mapping[str, object]) -> PairedComparison | None:
-    """None where a person promoted without a verdict."""
-    if "comparisons" not in evidence:
-        return None
-    verdict = Verdict.model_validate(evidence)
-    return next((one for one in verdict.comparisons if one.against == BASE_RATE), None)
+    """None if a person promoted without a verdict, or another release recorded it."""
+    verdict = recorded_verdict(evidence)
+    return next((one for one in verdict.comparisons if one.against == BASE_RATE), None) if verdict else None
 
 
 def _scores_picture(panel: pd.DataFrame) -> dict[str, bytes]:

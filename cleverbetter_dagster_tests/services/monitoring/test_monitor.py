@@ -1,7 +1,7 @@
 """The champion watched, with a real ledger and real predictions: all is well, and every fault is seen when planted."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -153,6 +153,18 @@ def test_few_predictions_or_months_judge_no_champion(world: World, few: dict[str
     record = world.monitor()
     assert record.own is not None and failed(record)
     assert failed(record.model_copy(update={"own": record.own.model_copy(update=few)})) == {}
+
+
+@pytest.mark.parametrize("is_old", [False, True])
+def test_a_champion_promoted_by_hand_keeps_its_verdict(
+    world: World, monkeypatch: pytest.MonkeyPatch, is_old: bool
+) -> None:
+    champion = ledger.champion_at(world.settings, NOW.key)
+    assert champion is not None
+    verdict = {"comparisons": "of another release"} if is_old else champion.evidence
+    by_hand = replace(champion, evidence={"by_hand": True, "gate": {"verdict": verdict}})
+    monkeypatch.setattr(ledger, "champion_at", lambda *_: by_hand)
+    assert (world.monitor().promoted_lead is None) == is_old
 
 
 def test_too_little_to_judge_by_passes_and_says_so(world: World) -> None:
