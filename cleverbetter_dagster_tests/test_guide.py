@@ -209,9 +209,7 @@ def test_the_search_gives_parameters_and_the_evaluation_its_metrics(notebook: di
     assert notebook["betting_metrics"]["total_return"] == pytest.approx(3.0)
 
 
-def test_the_registered_version_has_the_metrics_and_the_parameters_it_was_trained_with(
-    notebook: dict[str, Any], deployment: Settings
-) -> None:
+def test_the_registered_version_has_its_metrics_and_parameters(notebook: dict[str, Any], deployment: Settings) -> None:
     assert notebook["version"] == 1
     found = Registry(deployment).get_version("ensemble", 1)
     run = mlflow_client(deployment).get_run(found.run_id)
@@ -259,7 +257,7 @@ def test_the_other_families_train_as_well(notebook: dict[str, Any], family: str,
     assert names["model"].predict_proba(names["X_test"]).shape == (len(names["X_test"]), 2)
 
 
-def test_a_model_of_an_earlier_month_takes_in_what_came_since(notebook: dict[str, Any]) -> None:
+def test_an_earlier_model_learns_later_rows(notebook: dict[str, Any]) -> None:
     earlier: dict[str, Any] = {"np": np, "url": notebook["url"]}
     run_cell(LOAD.replace("min_composite_score=0.5", "min_composite_score=0.5, as_of='2022-09'"), earlier)
     run_cell(PREPROCESS, earlier)
@@ -274,7 +272,7 @@ def test_a_model_of_an_earlier_month_takes_in_what_came_since(notebook: dict[str
     assert names["pipeline"].new_examples(names["model"])[0].empty
 
 
-def test_typed_from_top_to_bottom_it_promotes_the_model_trained_last_and_updates_it(
+def test_the_whole_guide_promotes_and_updates_the_last_model(
     deployment: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
     names = names_of(deployment)

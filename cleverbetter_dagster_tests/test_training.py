@@ -49,7 +49,7 @@ def test_frames_and_examples_are_each_others_inverse(dataset: Any) -> None:
     pd.testing.assert_frame_equal(examples_of(dataset.panel, X, y, "X").frame, part.frame)
 
 
-def test_shuffled_frames_get_their_own_times_and_the_folds_of_the_ordered_ones(dataset: Any) -> None:
+def test_shuffled_frames_keep_their_times_and_folds(dataset: Any) -> None:
     X, y = frames_of(dataset.parts.train)
     order = np.random.default_rng(5).permutation(len(X))
     found = examples_of(dataset.panel, X.iloc[order], y.iloc[order], "X")
@@ -167,7 +167,7 @@ def test_the_month_to_stand_at_bounds_what_is_known(rows: pd.DataFrame) -> None:
     assert max(ends[part.index].max() for part in (X_train, X_val, X_test)) < pd.Timestamp("2023-01-01", tz="UTC")
 
 
-def test_a_search_on_changed_rows_has_a_hash_of_its_own(pipeline: TrainingPipeline, frames: Frames) -> None:
+def test_changed_rows_have_a_hash_of_their_own(pipeline: TrainingPipeline, frames: Frames) -> None:
     X_train, X_val, _, y_train, y_val, _ = frames
     same = pipeline._with_parts(X_train, y_train, X_val, y_val).record.data_hash
     less = pipeline._with_parts(X_train.iloc[5:], y_train.iloc[5:], X_val, y_val).record.data_hash
@@ -175,9 +175,7 @@ def test_a_search_on_changed_rows_has_a_hash_of_its_own(pipeline: TrainingPipeli
     assert len({same, less, other}) == 3
 
 
-def test_only_a_model_of_a_pipeline_is_registered_under_the_name_of_a_family_in_a_stage_there_is(
-    pipeline: TrainingPipeline, frames: Frames
-) -> None:
+def test_only_pipeline_models_known_families_and_stages_register(pipeline: TrainingPipeline, frames: Frames) -> None:
     with pytest.raises(InvalidInput, match="train_model"):
         ModelRegistry().register_model(object(), "ensemble", "sklearn", {})  # type: ignore[arg-type]
     model = train(pipeline, frames, params={"n_estimators": 5, "forest_trees": 5})

@@ -13,7 +13,7 @@ from cleverbetter_dagster_tests.benchmarks.bench_tuning import ROWS_VARIABLE, co
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.skipif(ROWS_VARIABLE not in os.environ, reason=f"{ROWS_VARIABLE} names no folder of real rows")
-def test_cheap_trials_cost_a_quarter_and_a_warm_start_a_tenth_of_full_trials() -> None:
+def test_cheap_and_warm_trials_cost_less_than_full_ones() -> None:
     rows, as_of = load(Path(os.environ[ROWS_VARIABLE])), AsOf.parse("2023-12")
     spec = StudySpec(n_trials=100, timeout_seconds=None)
     contests = compare(unfiltered(rows, as_of), unfiltered(rows, as_of.plus(-1)), spec, 15)

@@ -17,12 +17,12 @@ def first_rows(past: Examples, roi: list[float], label: list[float]) -> Examples
     return Examples(past.frame.iloc[: len(roi)].assign(roi=roi, label=label))
 
 
-def test_the_base_rate_is_the_frequency_with_one_of_each_added(past):
+def test_the_base_rate_adds_one_of_each_outcome(past):
     model = BASELINES["base_rate"].fit(first_rows(past, [0.1] * 4, [1.0, 0.0, 0.0, 0.0]))
     np.testing.assert_allclose(model.predict_proba(past.X.iloc[:2]), [[4 / 6, 2 / 6]] * 2)
 
 
-def test_persistence_has_a_rate_for_each_sign_of_the_last_window(past):
+def test_persistence_has_a_rate_for_each_sign(past):
     roi, label = [0.1, 0.2, 0.3, -0.1, 0.0], [1.0, 1.0, 0.0, 0.0, 0.0]
     model = BASELINES["persistence"].fit(first_rows(past, roi, label))
     asked = past.X.iloc[:3].assign(roi=[0.5, -0.5, 0.0])
@@ -46,7 +46,7 @@ def test_logistic_reads_the_six_metrics_and_nothing_else(past, partition):
 
 
 @pytest.mark.parametrize("name", BASELINES)
-def test_a_baseline_answers_with_probabilities_as_scikit_learn_lays_them_out(name, past, partition):
+def test_a_baseline_gives_probabilities_like_scikit_learn(name, past, partition):
     both = BASELINES[name].fit(past).predict_proba(partition.test.X)
     assert both.shape == (len(partition.test), 2)
     assert ((both > 0) & (both < 1)).all()
@@ -54,6 +54,6 @@ def test_a_baseline_answers_with_probabilities_as_scikit_learn_lays_them_out(nam
 
 
 @pytest.mark.parametrize("name", BASELINES)
-def test_a_baseline_is_calibrated_on_the_rows_it_was_fitted_to(name, past):
+def test_a_baseline_is_calibrated_on_its_own_rows(name, past):
     probability = BASELINES[name].fit(past).predict_proba(past.X)[:, 1]
     assert probability.mean() == pytest.approx(past.y.mean(), abs=0.01)

@@ -37,7 +37,7 @@ def same(left: pd.DataFrame, right: pd.DataFrame) -> None:
     pd.testing.assert_frame_equal(left, right, check_exact=True)
 
 
-def test_a_family_has_a_name_that_can_be_an_asset_key_and_words_for_people(family):
+def test_a_family_has_a_name_title_and_description(family):
     assert isinstance(family, Family)
     assert family.name.isidentifier()
     assert family.title and family.description
@@ -105,7 +105,7 @@ def test_probabilities_score_and_confidence_lie_in_their_ranges(model, partition
     assert answer["confidence"].between(0, 1).all()
 
 
-def test_predict_proba_sums_to_one_and_predict_takes_the_likelier_class(model, partition):
+def test_predict_takes_the_likelier_class_of_predict_proba(model, partition):
     both = model.predict_proba(partition.test.X)
     assert both.shape == (len(partition.test), 2)
     np.testing.assert_allclose(both.sum(axis=1), 1.0, rtol=0, atol=1e-15)
@@ -139,7 +139,7 @@ def test_nothing_handed_in_is_changed(family, partition):
         same(getattr(partition, name).frame, frame)
 
 
-def test_an_unknown_or_impossible_parameter_is_an_error_that_names_it(family, partition):
+def test_an_unknown_or_impossible_parameter_is_named(family, partition):
     with pytest.raises(LearningError, match="no_such_parameter"):
         family.fit(partition.train, partition.validation, {"no_such_parameter": 1}, 0, 1)
     name = next(name for name, value in family.default_params().items() if isinstance(value, float))
@@ -182,7 +182,7 @@ def test_labels_of_one_class_are_refused(family, partition):
         family.fit(*lost, small(family.name), 0, 1)
 
 
-def test_importance_is_a_share_of_every_feature_and_finds_the_planted_ones(model):
+def test_importance_finds_the_planted_features(model):
     importance = model.feature_importance()
     assert tuple(importance.index) == model.feature_names
     assert (importance >= 0).all()

@@ -31,7 +31,7 @@ def altered_after(rows: pd.DataFrame, moment: pd.Timestamp) -> pd.DataFrame:
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_altering_rows_after_a_month_changes_no_model_of_that_month(name, rows):
+def test_later_rows_change_no_model(name, rows):
     models = []
     for variant in (rows, altered_after(rows, AS_OF_END)):
         known = partition_of(variant, AS_OF_END)
@@ -44,7 +44,7 @@ def test_altering_rows_after_a_month_changes_no_model_of_that_month(name, rows):
 
 
 @pytest.mark.parametrize("name", BASELINES)
-def test_altering_rows_after_a_month_changes_no_baseline_of_that_month(name, rows):
+def test_later_rows_change_no_baseline(name, rows):
     answers = []
     for variant in (rows, altered_after(rows, AS_OF_END)):
         known = partition_of(variant, AS_OF_END)
@@ -81,7 +81,7 @@ def test_forward_predictions_depend_on_nothing_known_later(partition, share):
     np.testing.assert_array_equal(honest[1][available], altered[1][available])
 
 
-def test_altered_validation_outcomes_change_the_calibrator_but_not_the_meta_learner(partition):
+def test_validation_outcomes_change_only_the_calibrator(partition):
     turned = Examples(partition.validation.frame.assign(label=1.0 - partition.validation.frame["label"]))
     honest, altered = (Ensemble().fit(partition.train, part, PARAMS, 0, 1) for part in (partition.validation, turned))
     assert honest.meta == altered.meta
@@ -137,7 +137,7 @@ def in_fold(decision_time: pd.Series, label_time: pd.Series, n_folds: int) -> li
     return [(part, part) for part in np.array_split(np.arange(len(decision_time)), n_folds)]
 
 
-def test_no_learner_predicts_a_row_decided_before_its_labels_were_known(partition, monkeypatch):
+def test_no_learner_predicts_rows_before_its_labels(partition, monkeypatch):
     assert predictions_that_saw_too_much(partition, monkeypatch) == []
 
 
@@ -173,7 +173,7 @@ def test_a_meta_learner_that_rewards_memory_is_noticed(partition, monkeypatch):
     assert weight_of_memory(partition, monkeypatch) > 1.2
 
 
-def test_the_calibrator_sees_exactly_the_validation_rows_and_those_come_after_the_meta_learners(partition, monkeypatch):
+def test_the_calibrator_sees_exactly_the_validation_rows(partition, monkeypatch):
     seen = []
     calibrate, meta_fit = ensemble.fit_calibrator, ensemble.ShrunkLogistic.fit
 

@@ -20,7 +20,7 @@ def test_without_a_penalty_it_is_plain_logistic_regression():
     assert ours.intercept == pytest.approx(theirs.intercept_[0], abs=2e-3)
 
 
-def test_a_harmful_column_gets_no_weight_instead_of_a_negative_one():
+def test_a_harmful_column_gets_no_weight():
     z, y = planted([0.8, -0.6])
     assert ShrunkLogistic.fit(z, y, guess=[0.5, 0.5], penalty=1.0).weights[1] == 0.0
 

@@ -112,7 +112,7 @@ def test_a_pickled_parent_gives_the_same_update(case, updated):
     same(again.predict_frame(case.later.X), updated.predict_frame(case.later.X))
 
 
-def test_a_row_gets_the_same_answer_in_any_company_after_an_update(case, updated):
+def test_an_updated_model_scores_each_row_by_itself(case, updated):
     X = case.later.X
     alone = pd.concat([updated.predict_frame(X.iloc[[i]]) for i in range(5)])
     same(alone, updated.predict_frame(X).iloc[:5])
@@ -201,7 +201,7 @@ def test_rows_that_arrive_late_are_learned_from_but_judge_nothing(case, updated)
 
 
 @pytest.mark.parametrize("case", CALIBRATED, indirect=True)
-def test_the_calibrator_takes_in_exactly_the_unseen_rows_as_the_model_scored_them_before(case):
+def test_the_calibrator_takes_in_exactly_the_unseen_rows(case):
     both = pooled(late(case), where(case.later, case.later.decision_time == case.later.decision_time.min()))
     calibrator = case.updated(both).calibrator
     fresh = both.take(np.flatnonzero(both.decision_time >= case.model.known_until))
@@ -212,7 +212,7 @@ def test_the_calibrator_takes_in_exactly_the_unseen_rows_as_the_model_scored_the
 
 
 @pytest.mark.parametrize("case", CALIBRATED, indirect=True)
-def test_a_calibrator_that_judges_rows_by_what_learned_them_is_noticed(case, monkeypatch):
+def test_a_calibrator_of_learned_rows_is_noticed(case, monkeypatch):
     module = sys.modules[type(case.family).__module__]
     monkeypatch.setattr(module, "unseen", lambda model, new: np.arange(len(new)))
     assert case.updated(late(case)).calibrator.sigmoid != case.model.calibrator.sigmoid
@@ -255,7 +255,7 @@ def test_an_update_without_a_past_is_possible(case):
 
 @settings(max_examples=10, deadline=None)
 @given(share=st.floats(0.05, 1.0), seed=st.integers(0, 99))
-def test_whatever_lands_the_model_given_stays_and_the_answer_is_finite(case, share, seed):
+def test_any_new_rows_give_a_finite_update(case, share, seed):
     rng = np.random.default_rng(seed)
     chosen = np.sort(rng.permutation(len(case.new))[: max(int(share * len(case.new)), 1)])
     frame = case.new.frame.iloc[chosen].assign(label=rng.integers(0, 2, len(chosen)).astype(float))

@@ -91,8 +91,8 @@ def tune(
         context = StudyContext(name, storage, attributes, start.first, alone)
         result = run_study(family, examples, spec, context, on_progress)
     record = _record(family_name, dataset, spec, result)
-    kept = {"study": name, "warm_started_from": start.study, "earlier_trials": start.trials}
-    return TunedParams(record.model_copy(update=kept), _pictures(record, result))
+    stored = {"study": name, "warm_started_from": start.study, "earlier_trials": start.trials}
+    return TunedParams(record.model_copy(update=stored), _pictures(record, result))
 
 
 def study_name(family_name: str, dataset: Dataset, spec: StudySpec) -> str:

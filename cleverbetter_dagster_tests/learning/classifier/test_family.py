@@ -109,7 +109,7 @@ def test_a_validation_part_of_one_moment_cannot_be_halved(partition):
         fitted(replace(partition, validation=validation.take(first)))
 
 
-def test_the_report_tells_when_training_stopped_and_how_it_was_calibrated(model):
+def test_the_report_has_the_stopping_epoch_and_the_calibration(model):
     report = model.report()
     assert 0 < report["best_epoch"] <= report["epochs"] <= PARAMS["max_epochs"]
     assert report["calibration_method"] == "sigmoid"
@@ -125,7 +125,7 @@ def test_confidence_falls_where_the_heads_disagree(partition, model):
     assert opinions.std(axis=1).min() > 0
 
 
-def test_where_nothing_can_be_learned_the_answer_is_the_share_of_positives(partition):
+def test_noise_gives_the_share_of_positives(partition):
     noise = np.random.default_rng(0)
     parts = {}
     for name in ("train", "validation"):
@@ -146,7 +146,7 @@ print("torch" in sys.modules)
 """
 
 
-def test_a_fresh_process_knows_the_catalogue_and_answers_with_the_same_bits_without_torch(partition, model, tmp_path):
+def test_a_fresh_process_scores_the_same_bits_without_torch(partition, model, tmp_path):
     stored, answered = tmp_path / "model.pkl", tmp_path / "answer.pkl"
     stored.write_bytes(pickle.dumps((model, partition.test.X)))
     command = [sys.executable, "-c", IN_A_FRESH_PROCESS, str(stored), str(answered)]
@@ -174,7 +174,7 @@ def test_torchs_global_state_is_left_as_it_was(partition):
 
 @settings(max_examples=25, deadline=None)
 @given(rows=st.integers(1, 40), seed=st.integers(0, 99))
-def test_a_row_has_the_same_bits_in_any_company_whatever_its_place(model, partition, rows, seed):
+def test_a_row_has_the_same_bits_beside_any_rows(model, partition, rows, seed):
     rng = np.random.default_rng(seed)
     chosen = rng.integers(0, len(partition.test), rows)
     X = partition.test.X.iloc[chosen].reset_index(drop=True)
@@ -188,7 +188,7 @@ def later_and_earlier(partition) -> tuple[FittedClassifier, Examples]:
     return fitted(partition), Examples(new.frame.assign(ml_avg_odds=new.frame["ml_avg_odds"] + 3.0))
 
 
-def test_an_update_learns_the_new_rows_and_does_not_forget_the_old(partition):
+def test_an_update_learns_new_rows_and_keeps_the_old(partition):
     model, new = later_and_earlier(partition)
     tuned = Classifier().update(model, new, nothing(partition), seed=0, threads=1)
     for old in (partition.train, partition.validation):
@@ -197,9 +197,7 @@ def test_an_update_learns_the_new_rows_and_does_not_forget_the_old(partition):
     assert tuned.encoder is model.encoder
 
 
-def test_an_update_rehearses_what_is_remembered_or_a_sample_of_the_past_beside_all_new_rows(
-    partition, model, monkeypatch
-):
+def test_an_update_rehearses_remembered_rows_beside_all_new_ones(partition, model, monkeypatch):
     seen = []
     monkeypatch.setattr(family, "fine_tuned_network", lambda network, rows, *_: seen.append(rows) or network)
     new, past = partition.test, pooled(partition.train, partition.validation)
@@ -211,7 +209,7 @@ def test_an_update_rehearses_what_is_remembered_or_a_sample_of_the_past_beside_a
         np.testing.assert_array_equal(rows.y[: len(new)], new.y)
 
 
-def test_an_updated_model_remembers_new_rows_and_rows_of_the_past_it_is_given(partition, monkeypatch):
+def test_an_updated_model_remembers_new_and_past_rows(partition, monkeypatch):
     monkeypatch.setattr(family, "REPLAY_ROWS", 300)
     model, past = fitted(partition), pooled(partition.train, partition.validation)
     assert len(model.memory) == 300 < len(past)

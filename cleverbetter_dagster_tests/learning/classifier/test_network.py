@@ -45,7 +45,7 @@ def test_a_feature_is_encoded_by_median_spread_bins_and_flag():
     np.testing.assert_array_equal(encoder.feature_of, [0, 0, 0, 0])
 
 
-def test_features_that_never_vary_or_were_never_measured_are_encoded_as_zero():
+def test_constant_and_unmeasured_features_are_encoded_as_zero():
     encoder = InputEncoder.fit(np.array([[7.0, np.nan], [7.0, np.nan]]), bins=4)
     np.testing.assert_array_equal(encoder.encode(np.array([[7.0, np.nan]])), [[0, 0, 1]])
     assert np.isfinite(encoder.encode(np.array([[8.0, 3.0]]))).all()
@@ -116,7 +116,7 @@ def test_torch_alone_rounds_a_row_by_its_company(trained):
     np.testing.assert_array_equal(alone(Network.head_probabilities), network.head_probabilities(rows.values))
 
 
-def test_the_calibration_term_is_zero_for_the_calibrated_and_grows_with_the_gap():
+def test_the_calibration_term_grows_with_the_gap():
     import torch
 
     y = torch.tensor([[0.0], [1.0], [0.0], [1.0]])
@@ -160,7 +160,7 @@ def test_a_repeated_schedule_gives_the_network_that_was_watched():
 
 
 @pytest.mark.parametrize("balance", [0.0, 0.5, 1.0])
-def test_weighing_the_rarer_class_leaves_the_mean_probability_where_it_was(balance):
+def test_weighing_the_rarer_class_keeps_the_mean_probability(balance):
     rows = signal(2000, 0)
     assert 0.1 < rows.y.mean() < 0.3
     params = SMALL.model_copy(update={"balance": balance, "dropout": 0.0, "batch_rows": 128})

@@ -60,20 +60,20 @@ def test_a_trial_fits_again_only_what_it_changed(scorer, monkeypatch):
     assert fits[4:] == ["logistic", "logistic"]
 
 
-def test_what_was_kept_gives_the_same_scores_as_a_fresh_scorer(scorer, past):
+def test_cached_members_give_the_scores_of_a_fresh_scorer(scorer, past):
     scorer.score({**ANCHOR, "max_depth": 6, "forest_leaf_rows": 80})
     assert scorer.score(ANCHOR) == StackScorer(past, SPEC, ANCHOR).score(ANCHOR)
 
 
 @pytest.mark.parametrize("metric", ["auc", "log_loss"])
-def test_after_each_fold_but_the_last_the_mean_of_the_folds_so_far_is_reported(past, metric):
+def test_each_fold_but_the_last_reports_the_mean_so_far(past, metric):
     told: list[tuple[int, float]] = []
     scorer = StackScorer(past, StudySpec(n_folds=3, metric=metric), ANCHOR)
     scores = getattr(scorer.score(ANCHOR, on_fold=lambda fold, value: told.append((fold, value))), metric)
     assert told == [(0, pytest.approx(scores[0])), (1, pytest.approx(np.mean(scores[:2])))]
 
 
-def test_rounds_are_chosen_where_the_mean_loss_of_the_folds_is_least(scorer):
+def test_rounds_minimise_the_mean_loss_of_the_folds(scorer):
     asked = {**ANCHOR, "n_estimators": 300, "learning_rate": 0.3, "max_depth": 6}
     settled = scorer.score(asked, ranges={"n_estimators": (5, 300)})
     rounds = settled.chosen["n_estimators"]
@@ -98,7 +98,7 @@ def test_a_memorising_setting_has_the_wider_gap(scorer):
     assert gap(scorer.score(rich)) > gap(scorer.score(ANCHOR)) + 0.05
 
 
-def test_no_meta_learner_sees_an_outcome_unknown_when_its_fold_starts(scorer):
+def test_no_meta_learner_sees_an_outcome_unknown_yet(scorer):
     fit, _ = scorer.folds[1]
     _, score = scorer.folds[0]
     opinions = [np.random.default_rng(0).normal(size=(len(score), 3))]

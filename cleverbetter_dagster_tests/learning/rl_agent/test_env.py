@@ -177,7 +177,7 @@ def test_decisions_name_what_is_wrong_with_them():
         replace(good, time=good.time[::-1])
 
 
-def test_decisions_are_joined_in_order_of_time_and_cut_between_times():
+def test_decisions_are_joined_and_cut_by_time():
     early, late = decided([0.1, 0.2], [0, 0], [1, 3]), decided([0.3, 0.4], [0, 0], [2, 3])
     both = early.joined(late)
     assert both.time.tolist() == [1, 2, 3, 3]

@@ -63,7 +63,7 @@ def constant(step: int, features: int) -> AgentPolicy:
     return AgentPolicy(weights | biases | {f"{ACTOR[-1]}.bias": np.eye(11, dtype=np.float32)[step]})
 
 
-def test_the_best_fraction_of_a_toy_history_is_learned_to_within_one_step():
+def test_the_best_fraction_is_learned_to_within_one_step():
     decisions = toy(win_rate=0.7)  # best stake 0.4, half of the 0.8 that a whole share is
     (agent,) = train_agents(decisions, decisions, QUICK, seed=0)
     assert shares_of(agent.policy, decisions.features)[0] == pytest.approx(0.5, abs=0.1001)
@@ -101,7 +101,7 @@ def test_an_agent_that_goes_on_begins_with_all_it_had():
         np.testing.assert_allclose(again.weights[name], weights, atol=1e-12)
 
 
-def test_an_agent_that_goes_on_is_never_worth_less_on_rows_nobody_played():
+def test_an_agent_trained_further_is_never_worth_less():
     """Steps far too large, in a history gone bad, teach it not to stake: it stays as it was."""
     agents = train_agents(toy(0.7), toy(0.7), SHORT, seed=0)
     judged, wild = toy(0.7), SHORT.model_copy(update={"learning_rate": 1.0, "total_steps": 32_768})
@@ -110,7 +110,7 @@ def test_an_agent_that_goes_on_is_never_worth_less_on_rows_nobody_played():
     assert refreshed.worth == worth_of(agents[0].policy, judged, wild) > 0
 
 
-def test_agents_that_go_on_learn_from_the_history_they_are_given():
+def test_agents_trained_further_learn_from_the_new_history():
     """Gentle steps add up, also while the preferred step stays: where bets win more often, more is preferred."""
 
     def preferred(agent: Agent) -> float:
@@ -122,7 +122,7 @@ def test_agents_that_go_on_learn_from_the_history_they_are_given():
     assert preferred(refreshed) > preferred(agent) + 0.1
 
 
-def test_every_agent_goes_on_with_draws_of_its_own_and_others_at_every_update():
+def test_every_agent_and_update_has_its_own_draws():
     [agent] = train_agents(small(0.8), small(0.8), SHORT, seed=0)
     twin = replace(agent, seed=agent.seed + 1)
     once = refresh_agents((agent, twin, agent), small(0.9), small(0.9), SHORT, seed=2**40)
@@ -155,7 +155,7 @@ def test_an_agent_worth_nothing_is_not_used():
     assert found.seed == 2
 
 
-def test_without_rows_to_play_or_to_judge_by_there_are_no_agents():
+def test_without_rows_there_are_no_agents():
     some, none = toy(0.7), toy(0.7).take(np.empty(0, dtype=int))
     assert train_agents(none, some, SHORT, 0) == train_agents(some, none, SHORT, 0) == ()
 
@@ -201,7 +201,7 @@ def test_agents_play_train_and_are_judged_by_validation(fitted, partition):
     assert (fitted.played.mean > 0).all()
 
 
-def test_an_update_moves_the_judging_window_to_the_newest_rows_and_rehearses_all_before(fitted, partition):
+def test_an_update_judges_by_the_newest_rows(fitted, partition):
     updated = RlAgent().update(fitted, partition.test, partition.train, 1, 1)
     both = np.union1d(fitted.judged.time, partition.test.decision_time.to_numpy())
     times = len(fitted.judged.first)

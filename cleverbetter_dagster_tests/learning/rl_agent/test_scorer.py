@@ -18,7 +18,7 @@ def scorer(partition) -> AgentScorer:
     return AgentScorer(pooled(partition.train, partition.validation), SPEC, SMALL["rl_agent"])
 
 
-def test_growth_is_scored_on_each_fold_and_reported_before_the_last(scorer):
+def test_growth_is_scored_and_reported_fold_by_fold(scorer):
     told: list[tuple[int, float]] = []
     scores = scorer.score(SMALL["rl_agent"], on_fold=lambda fold, value: told.append((fold, value)))
     assert len(scores.growth) == len(scores.auc) == 2
@@ -27,13 +27,13 @@ def test_growth_is_scored_on_each_fold_and_reported_before_the_last(scorer):
     assert scorer.score(SMALL["rl_agent"]) == scores
 
 
-def test_what_is_played_comes_before_what_judges_and_that_before_what_is_scored(scorer):
+def test_played_judged_and_scored_rows_follow_in_time(scorer):
     for fold in scorer.folds:
         assert fold.played.time.max() < fold.judged.time.min()
         assert fold.judged.time.max() < fold.scored.time.min()
 
 
-def test_agents_never_play_or_are_chosen_by_the_rows_they_are_scored_on(scorer, monkeypatch):
+def test_agents_never_see_the_rows_they_are_scored_on(scorer, monkeypatch):
     asked = []
     monkeypatch.setattr(
         "cleverbetter_dagster.learning.rl_agent.scorer.train_agents", lambda *given: asked.append(given[:2]) or ()

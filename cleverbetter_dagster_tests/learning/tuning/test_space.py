@@ -31,7 +31,7 @@ def test_a_given_range_takes_the_place_of_the_familys() -> None:
     assert params["max_depth"] in (3, 4) and 1.0 <= params["l2"] <= 2.0
 
 
-def test_what_is_fixed_by_hand_is_not_searched_and_is_used() -> None:
+def test_fixed_values_are_used_and_not_searched() -> None:
     spec = StudySpec(params={"max_depth": 7, "forest_trees": 11})
     assert "max_depth" not in searched_space(FAMILY, spec, NOTHING)
     asked = trial()
@@ -49,7 +49,7 @@ def test_what_the_scorer_tunes_inside_is_bounded_but_not_searched() -> None:
 
 
 @pytest.mark.parametrize("wish", [{"params": {"depth": 3}}, {"space": {"depth": [1, 2]}}])
-def test_a_name_the_family_does_not_know_is_an_error_with_those_it_does(wish) -> None:
+def test_an_unknown_hyperparameter_is_an_error_with_the_known(wish) -> None:
     with pytest.raises(LearningError, match=r"depth; what it may name: .*max_depth"):
         searched_space(FAMILY, StudySpec(**wish), NOTHING)
 
@@ -86,7 +86,7 @@ SPACE = {
         ({"rate": 0.0111}, {}),
     ],
 )
-def test_a_value_at_an_end_of_its_range_is_found_with_that_end(changed, expected) -> None:
+def test_a_value_at_an_end_is_reported(changed, expected) -> None:
     values = {"depth": 5, "rate": 0.1, "kind": "a", "fixed": 3} | changed
     assert edges(values, SPACE) == expected
 

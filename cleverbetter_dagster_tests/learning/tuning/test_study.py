@@ -81,7 +81,7 @@ def test_a_fold_is_scored_by_the_model_of_its_past(past):
     assert scores.rows == (len(fold),)
 
 
-def test_folds_lie_in_the_later_half_and_are_fitted_on_their_past(past):
+def test_folds_lie_later_and_are_fitted_on_their_past(past):
     family = Blend()
     scores = FitScorer(family.fit, past, StudySpec(n_folds=3)).score({"weight": 1.0})
     assert len(scores.auc) == len(family.fits) == 3
@@ -107,7 +107,7 @@ def test_seed_and_threads_reach_every_fit(past):
     assert family.settings == {(5, 2)}
 
 
-def test_a_fold_of_one_class_has_no_auc_and_says_so(past):
+def test_a_fold_of_one_class_is_refused(past):
     lost = Examples(past.frame.assign(label=0.0))
     with pytest.raises(LearningError, match=r"all 0.*more history"):
         FitScorer(Blend().fit, lost, StudySpec()).score({"weight": 1.0})
@@ -123,7 +123,7 @@ def test_no_search_judges_the_defaults(past, n_trials):
     assert len(family.fits) == 2
 
 
-def test_a_search_finds_better_parameters_and_keeps_those_it_does_not_tune(past):
+def test_a_search_finds_better_parameters(past):
     result = run_study(Blend(), past, StudySpec(n_trials=12, n_folds=2), StudyContext("search"))
     assert result.params["weight"] > 0.5
     assert result.params["untuned"] == 5
@@ -145,7 +145,7 @@ def test_equal_seeds_search_alike(past):
     assert run_study(Blend(), past, spec, StudyContext("a")) == run_study(Blend(), past, spec, StudyContext("b"))
 
 
-def test_a_study_that_was_cut_off_goes_on_where_it_stopped(past):
+def test_a_stopped_study_goes_on(past):
     storage = optuna.storages.InMemoryStorage()
     family = Blend()
     first = run_study(family, past, StudySpec(n_trials=3, n_folds=1), StudyContext("long", storage))
@@ -201,7 +201,7 @@ def asked_for_defaults(storage: optuna.storages.BaseStorage, name: str) -> list[
     return [trial for trial in trials if trial.user_attrs.get(IS_DEFAULT)]
 
 
-def test_workers_that_open_a_study_at_once_ask_for_its_defaults_once(past, monkeypatch):
+def test_concurrent_workers_judge_the_defaults_once(past, monkeypatch):
     """Each waits between looking and asking, so that the other would have looked as well."""
     enqueue, storage, alone = optuna.Study.enqueue_trial, optuna.storages.InMemoryStorage(), Lock()
 
@@ -218,7 +218,7 @@ def test_workers_that_open_a_study_at_once_ask_for_its_defaults_once(past, monke
     assert len(asked_for_defaults(storage, "shared")) == 1
 
 
-def test_defaults_another_worker_is_still_at_are_not_asked_for_again_and_win_where_they_are_best(past):
+def test_defaults_at_another_worker_are_not_queued_again(past):
     class Best(Blend):
         def default_params(self) -> dict[str, Any]:
             return {"weight": 1.0}

@@ -33,7 +33,7 @@ def test_as_of_itself_must_be_there() -> None:
         rows_until({"2023-01": empty_month()}, AsOf.parse("2023-02"))
 
 
-def test_an_empty_month_is_a_valid_month_and_new_features_are_missing_before_they_began() -> None:
+def test_an_empty_month_is_valid() -> None:
     months = {"2023-01": empty_month(), "2023-02": empty_month("ml_new")}
     assert list(rows_until(months, AsOf.parse("2023-02"))["ml_new"]) == []
 

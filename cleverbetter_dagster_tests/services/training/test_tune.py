@@ -53,7 +53,7 @@ def names(settings: Settings) -> list[str]:
         return optuna.get_all_study_names(storage)
 
 
-def test_a_study_is_found_by_family_and_month_and_says_what_rows_it_saw(database: Settings, latest: Dataset) -> None:
+def test_a_study_is_stored_by_family_and_month(database: Settings, latest: Dataset) -> None:
     told: list[Progress] = []
     settled = tune(database, "ensemble", latest, FEW, told.append)
     (name,) = names(database)
@@ -68,7 +68,7 @@ def test_a_study_is_found_by_family_and_month_and_says_what_rows_it_saw(database
     assert (attributes["family"], attributes["as_of"], attributes["metric"]) == ("ensemble", "2021-12", "auc")
 
 
-def test_no_trials_need_no_database_and_keep_the_defaults_and_what_is_fixed(latest: Dataset) -> None:
+def test_no_trials_need_no_database(latest: Dataset) -> None:
     nowhere = Settings(home=Path("/nonexistent"), database_url="postgresql://127.0.0.1:1/none")  # type: ignore[arg-type]
     spec = StudySpec(n_trials=0, n_folds=1, params={"n_estimators": 7, "forest_trees": 5})
     settled = tune(nowhere, "ensemble", latest, spec)
@@ -76,7 +76,7 @@ def test_no_trials_need_no_database_and_keep_the_defaults_and_what_is_fixed(late
     assert (settled.record.trials, settled.record.study, settled.pictures) == (1, None, {})
 
 
-def test_a_study_goes_on_until_it_has_its_trials_and_then_costs_nothing(database: Settings, latest: Dataset) -> None:
+def test_a_study_goes_on_until_it_has_its_trials(database: Settings, latest: Dataset) -> None:
     first = tune(database, "ensemble", latest, FEW.model_copy(update={"n_trials": 2})).record
     second = tune(database, "ensemble", latest, FEW).record
     again = tune(database, "ensemble", latest, FEW).record
@@ -96,7 +96,7 @@ def test_other_rows_another_metric_or_another_space_is_another_study(latest: Dat
     assert study_name("ensemble", latest, longer) == study_name("ensemble", latest, FEW)
 
 
-def test_a_new_month_starts_from_the_best_of_the_newest_earlier_one(database: Settings, latest: Dataset) -> None:
+def test_a_new_month_starts_from_the_last_best(database: Settings, latest: Dataset) -> None:
     for months in (20, 22):
         tune(database, "ensemble", dataset(months), FEW)
     before = next(name for name in names(database) if name.startswith("ensemble 2021-10"))
@@ -124,9 +124,7 @@ def test_a_later_month_never_starts_an_earlier_one(database: Settings, latest: D
     assert record.trials == FEW.n_trials
 
 
-def test_losses_are_minimised_and_the_last_months_losses_are_no_start_for_auc(
-    database: Settings, latest: Dataset
-) -> None:
+def test_losses_are_minimised_and_never_start_auc(database: Settings, latest: Dataset) -> None:
     spec = FEW.model_copy(update={"metric": "log_loss"})
     earlier = tune(database, "ensemble", dataset(22), spec).record
     assert earlier.value <= earlier.default_value
@@ -189,7 +187,7 @@ def killed_at_the_third(settings: Settings) -> None:
     tune(settings, "ensemble", dataset(), FEW.model_copy(update={"prune": False}))
 
 
-def test_a_killed_study_goes_on_and_what_was_running_counts_for_nothing(database: Settings, latest: Dataset) -> None:
+def test_a_killed_study_goes_on(database: Settings, latest: Dataset) -> None:
     process = fresh_processes().Process(target=killed_at_the_third, args=(database,))
     process.start()
     process.join(250)
@@ -203,9 +201,7 @@ def test_a_killed_study_goes_on_and_what_was_running_counts_for_nothing(database
     assert len(states) == 5
 
 
-def test_a_killed_trial_is_failed_after_its_grace_and_tried_again(
-    database: Settings, latest: Dataset, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_killed_trial_is_tried_again(database: Settings, latest: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     with study_storage(database) as storage:
         study = optuna.create_study(
             study_name=study_name("ensemble", latest, FEW), storage=storage, direction="maximize"

@@ -72,9 +72,7 @@ def alone(settings: Settings, parent: ModelRecord) -> Iterator[ModelRecord]:
             mlflow_client(settings).delete_model_version(FAMILY, str(version.version))
 
 
-def test_what_is_new_is_what_the_parent_has_not_learned_from_and_no_test_row(
-    settings: Settings, alone: ModelRecord, rows: pd.DataFrame
-) -> None:
+def test_new_rows_are_unlearned_and_no_test_rows(settings: Settings, alone: ModelRecord, rows: pd.DataFrame) -> None:
     before, now = as_of(rows, EARLY), as_of(rows, LAST)
     examples = new_to_parent(parent_of(settings, FAMILY, now), now)
     expected = set(pool(now)["id"]) - set(pool(before)["id"])
@@ -84,18 +82,14 @@ def test_what_is_new_is_what_the_parent_has_not_learned_from_and_no_test_row(
     assert expected and not expected & set(now.parts.test.ids)
 
 
-def test_rows_without_an_outcome_at_first_are_new_when_they_have_one(
-    settings: Settings, alone: ModelRecord, rows: pd.DataFrame
-) -> None:
+def test_rows_labelled_since_are_new(settings: Settings, alone: ModelRecord, rows: pd.DataFrame) -> None:
     """Some of the new rows were there at the parent's time: only their labels, or the border, came later."""
     now, end = as_of(rows, LAST), AsOf.parse(EARLY).end
     examples = new_to_parent(parent_of(settings, FAMILY, now), now)
     assert (examples.new.decision_time < end).any()
 
 
-def test_the_record_and_the_registry_say_what_a_version_was_made_from(
-    settings: Settings, alone: ModelRecord, rows: pd.DataFrame
-) -> None:
+def test_record_and_registry_hold_the_update_info(settings: Settings, alone: ModelRecord, rows: pd.DataFrame) -> None:
     now = as_of(rows, LAST)
     record, model = update(settings, FAMILY, now)
     added = set(pool(now)["id"]) - set(pool(as_of(rows, EARLY))["id"])
@@ -149,15 +143,13 @@ def test_a_later_version_is_no_parent_of_an_earlier_month(
         parent_of(settings, FAMILY, as_of(rows, "2022-12"))
 
 
-def test_a_model_of_another_family_registered_under_the_name_is_passed_over(
-    settings: Settings, alone: ModelRecord, rows: pd.DataFrame
-) -> None:
+def test_a_model_of_another_family_is_passed_over(settings: Settings, alone: ModelRecord, rows: pd.DataFrame) -> None:
     record, _ = update(settings, FAMILY, as_of(rows, NEXT))
     Registry(settings).register(record.run_id, FAMILY, {"family": "rl_agent"})
     assert parent_of(settings, FAMILY, as_of(rows, NEXT)).version.version == 1
 
 
-def test_nothing_new_is_the_parents_own_version_and_its_run_stays_untouched(
+def test_without_new_rows_the_parent_stays_untouched(
     settings: Settings, alone: ModelRecord, rows: pd.DataFrame
 ) -> None:
     same = as_of(rows, EARLY)
