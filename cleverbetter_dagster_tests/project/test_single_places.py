@@ -16,6 +16,7 @@ ORDER = (ast.Gt, ast.GtE, ast.Lt, ast.LtE)
 SEQUENCES = ({"SEQUENCE"}, {"STRATEGY", "METHOD"}, {"strategy_id", "method"})
 MONTH_TOOLS = {"DateOffset", "MonthBegin", "MonthEnd", "Period", "PeriodIndex"}
 MONTH_TOOLS |= {"period_range", "relativedelta", "to_period"}
+OPTIONS = {*StakingSpec.model_fields, "min_composite_score", "min_examples"}
 MONTH_FORMAT = re.compile(r"%Y-%m(?!-%d)")
 
 
@@ -49,21 +50,31 @@ def counts_in_months(node: ast.AST) -> bool:
     return name in MONTH_TOOLS or (isinstance(node, ast.keyword) and names_in(node) & {"MS", "ME"} != set())
 
 
-def sets_a_staking_bound(node: ast.AST) -> bool:
-    """A field or constant that is named like an option of `StakingSpec` and holds a number of its own."""
-    if not isinstance(node, ast.AnnAssign | ast.Assign) or node.value is None:
+def sets_a_default(node: ast.AST) -> bool:
+    """A field, constant or argument that is named like an option and has a number of its own."""
+    if isinstance(node, ast.FunctionDef):
+        arguments = [*node.args.posonlyargs, *node.args.args]
+        defaults = [*zip(reversed(arguments), reversed(node.args.defaults), strict=False)]
+        defaults += [*zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)]
+        return any(argument.arg in OPTIONS and is_number(value) for argument, value in defaults)
+    if not isinstance(node, ast.AnnAssign | ast.Assign):
         return False
     targets = [node.target] if isinstance(node, ast.AnnAssign) else node.targets
-    named = {target.id.lower() for target in targets if isinstance(target, ast.Name)} & set(StakingSpec.model_fields)
-    value = node.value.args[0] if isinstance(node.value, ast.Call) and node.value.args else node.value
-    return bool(named) and isinstance(value, ast.Constant) and isinstance(value.value, float)
+    named = any(isinstance(target, ast.Name) and target.id.lower() in OPTIONS for target in targets)
+    return named and is_number(
+        node.value.args[0] if isinstance(node.value, ast.Call) and node.value.args else node.value
+    )
+
+
+def is_number(node: ast.AST | None) -> bool:
+    return isinstance(node, ast.Constant) and type(node.value) in (int, float)
 
 
 RULES: dict[str, tuple[Callable[[ast.AST], bool], set[str]]] = {
     "the quality filter": (filters_by_quality, {"dataset/selection.py"}),
     "live rows": (chooses_live_rows, {"dataset/selection.py"}),
     "months": (counts_in_months, {"dataset/as_of.py", "defs/partitions.py"}),
-    "staking bounds": (sets_a_staking_bound, {"betting/staking.py"}),
+    "defaults": (sets_a_default, {"betting/staking.py", "dataset/spec.py"}),
 }
 """What a copy looks like, and where it may stand. Dagster's partitions need the format of a month."""
 
@@ -83,7 +94,12 @@ COPIES = {
         "pd.period_range(a, b, freq='M')",
         "pd.date_range(a, b, freq='MS')",
     ],
-    "staking bounds": ["max_stake_fraction: float = Field(0.05, gt=0)", "KELLY_FRACTION = 0.25"],
+    "defaults": [
+        "max_stake_fraction: float = Field(0.05, gt=0)",
+        "KELLY_FRACTION = 0.25",
+        "def command(family: str, min_composite_score: float = 0.3): ...",
+        "def command(*, min_examples: int = 1000): ...",
+    ],
 }
 
 

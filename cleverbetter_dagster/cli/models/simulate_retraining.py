@@ -9,6 +9,7 @@ from rich.table import Table
 
 from cleverbetter_dagster.cli.options import AsJson
 from cleverbetter_dagster.cli.output import print_json, progress_console
+from cleverbetter_dagster.dataset.spec import GUIDE_MIN_COMPOSITE_SCORE
 
 if TYPE_CHECKING:
     from cleverbetter_dagster.evaluation.intervals.bootstrap import Interval
@@ -25,7 +26,7 @@ def simulate_retraining(
     ] = None,
     min_composite_score: Annotated[
         float, typer.Option(help="Rows scoring below are neither learned from nor judged.")
-    ] = 0.3,
+    ] = GUIDE_MIN_COMPOSITE_SCORE,
     every_row: Annotated[bool, typer.Option("--every-row", help="Take rows of any composite score.")] = False,
     largest_drift: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Distance of the probabilities from which `drift` fits anew.")
