@@ -16,6 +16,7 @@ from cleverbetter_dagster.betting.performance import (
     max_drawdown,
     sharpe_ratio,
 )
+from cleverbetter_dagster.dataset.as_of import months_of
 from cleverbetter_dagster.errors import InvalidInput
 from cleverbetter_dagster.evaluation.scored_rows import ScoredRows, utc_times
 
@@ -90,6 +91,5 @@ def monthly_returns(decision_time: pd.DatetimeIndex, period_return: FloatArray) 
 
     Both arguments have shape (m,) and ascend in time; -1 is ruin.
     """
-    month = np.asarray(decision_time.year * 12 + decision_time.month)
-    first = np.flatnonzero(np.diff(month, prepend=-1))
+    _, first = np.unique(months_of(decision_time), return_index=True)
     return np.multiply.reduceat(1.0 + period_return, first) - 1.0
