@@ -32,6 +32,7 @@ from cleverbetter_dagster.store.postgres.database import database_url, psycopg_c
 from cleverbetter_dagster.store.postgres.embedded import ensure_server, stop_server
 from cleverbetter_dagster.store.source.layout import resolve_source
 from cleverbetter_dagster.store.source.loader import read_rows
+from cleverbetter_dagster.store.source.row_query import RowQuery
 from cleverbetter_dagster.store.source.tables import ensure_source_tables
 
 KEYS = (
@@ -127,7 +128,7 @@ def copy_into_nothing(settings: Settings, _: int) -> int:
 
 def loader(settings: Settings, _: int) -> int:
     """What the package does."""
-    table, _unreadable = read_rows(settings, resolve_source(settings), None, None)
+    table, _unreadable = read_rows(settings, RowQuery(resolve_source(settings)))
     return int(table.num_rows)
 
 

@@ -28,6 +28,7 @@ from cleverbetter_dagster.store.source.changes import InFlightRows, open_snapsho
 from cleverbetter_dagster.store.source.layout import SourceLayout, resolve_source
 from cleverbetter_dagster.store.source.load_log import EMPTY, LoadedMonth, read_load_log
 from cleverbetter_dagster.store.source.loader import load_rows, month_counts
+from cleverbetter_dagster.store.source.row_query import RowQuery
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,7 @@ def _outdated(
 
 
 def _load(settings: Settings, layout: SourceLayout, month: AsOf, now: pd.Timestamp, exported: str) -> MonthLoad:
-    rows, violations = load_rows(settings, layout, month.start, month.end, now, snapshot=exported)
+    rows, violations = load_rows(settings, RowQuery(layout, month.start, month.end, snapshot=exported), now)
     source = str(layout.results)
     with open_quarantine(settings) as connection:
         if pending := pending_ids(connection):

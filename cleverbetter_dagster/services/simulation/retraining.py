@@ -34,6 +34,7 @@ from cleverbetter_dagster.services.training.update import NewExamples, new_examp
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.source.layout import resolve_source
 from cleverbetter_dagster.store.source.loader import load_rows
+from cleverbetter_dagster.store.source.row_query import RowQuery
 
 Way = Literal["never", "monthly", "incremental", "drift"]
 
@@ -100,7 +101,7 @@ class _CurrentModel:
 
 def database_rows(settings: Settings) -> pd.DataFrame:
     """Every plausible row of the database, as one canonical frame. Only reads."""
-    return rows_frame(load_rows(settings, resolve_source(settings), None, None, pd.Timestamp.now(tz="UTC"))[0])
+    return rows_frame(load_rows(settings, RowQuery(resolve_source(settings)), pd.Timestamp.now(tz="UTC"))[0])
 
 
 def simulate(

@@ -47,36 +47,18 @@ SAMPLED_ROWS = 100
 """Rows whose JSON keys are read first; a key that only other rows have costs a second reading."""
 
 
-def load_rows(
-    settings: Settings,
-    layout: SourceLayout,
-    start: pd.Timestamp | None,
-    end: pd.Timestamp | None,
-    now: pd.Timestamp,
-    snapshot: str | None = None,
-) -> tuple[pa.Table, pd.DataFrame]:
-    """The good rows whose window ends in `[start, end)`, canonical, and the violations of the others.
-
-    Args:
-        start, end: UTC instants; None leaves that side open.
-        now: UTC instant of the examination, see `rules.examine`.
-        snapshot: name of an exported snapshot to read from; None: the present rows.
+def load_rows(settings: Settings, query: RowQuery, now: pd.Timestamp) -> tuple[pa.Table, pd.DataFrame]:
+    """The good rows of the query, canonical, and the violations of the others; `now` as for `rules.examine`.
 
     Raises:
         DatabaseError: the server dropped the connection; `DatabaseUnavailable` if a new try may help.
     """
-    rows, unreadable = read_rows(settings, layout, start, end, snapshot)
+    rows, unreadable = read_rows(settings, query)
     return examine(rows, now, unreadable)
 
 
-def read_rows(
-    settings: Settings,
-    layout: SourceLayout,
-    start: pd.Timestamp | None,
-    end: pd.Timestamp | None,
-    snapshot: str | None = None,
-) -> tuple[pa.Table, pd.DataFrame]:
-    """The rows whose window ends in `[start, end)`, good and bad, and a violation for each value that cannot be read.
+def read_rows(settings: Settings, query: RowQuery) -> tuple[pa.Table, pd.DataFrame]:
+    """All rows of the query, good and bad, and a violation for each value that cannot be read.
 
     Columns have canonical names; each JSON key and numeric column of the market features is a column. If a value could
     not be read all columns have canonical types; otherwise dates may still lack their time zone.
@@ -84,7 +66,7 @@ def read_rows(
     Raises:
         DatabaseError: as `load_rows`.
     """
-    query = _without_empty_column(settings, RowQuery(layout, start, end, snapshot=snapshot))
+    query = _without_empty_column(settings, query)
     query = replace(query, json_keys=_json_keys(settings, query, SAMPLED_ROWS))
     table, unreadable, has_unknown_keys = _read(settings, query)
     while has_unknown_keys and (more := _json_keys(settings, query, None)) != query.json_keys:
@@ -95,7 +77,7 @@ def read_rows(
 
 def month_counts(settings: Settings, layout: SourceLayout) -> dict[str, int]:
     """Number of rows by month of window end, in order of time: `{"2023-11": 400, ...}`. Only months with rows."""
-    return dict(_answer(settings, RowQuery(layout, None, None).counts()))
+    return dict(_answer(settings, RowQuery(layout).counts()))
 
 
 def _without_empty_column(settings: Settings, query: RowQuery) -> RowQuery:

@@ -35,7 +35,7 @@ _NEWEST = """(SELECT DISTINCT ON ({key}) f.* FROM {features} f
 
 @dataclass(frozen=True)
 class RowQuery:
-    """Canonical rows whose window ends in `[start, end)`; None leaves a side open.
+    """Canonical rows whose window ends in `[start, end)`, UTC instants; None leaves a side open.
 
     Attributes:
         json_keys: keys of the JSON features to read, each as its own column.
@@ -43,8 +43,8 @@ class RowQuery:
     """
 
     layout: SourceLayout
-    start: pd.Timestamp | None
-    end: pd.Timestamp | None
+    start: pd.Timestamp | None = None
+    end: pd.Timestamp | None = None
     json_keys: tuple[str, ...] = ()
     snapshot: str | None = None
 

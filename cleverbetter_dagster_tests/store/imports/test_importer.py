@@ -18,6 +18,7 @@ from cleverbetter_dagster.store.postgres.database import psycopg_connect
 from cleverbetter_dagster.store.quarantine import Filter, open_quarantine, select_entries
 from cleverbetter_dagster.store.source.layout import resolve_source
 from cleverbetter_dagster.store.source.loader import load_rows
+from cleverbetter_dagster.store.source.row_query import RowQuery
 from cleverbetter_dagster_tests.support.upstream_rows import FEATURES, upstream_features, upstream_results
 
 NOW = pd.Timestamp("2024-01-01", tz="UTC")
@@ -91,7 +92,7 @@ def pending(settings: Settings) -> pd.DataFrame:
 def test_every_kind_of_file_gives_the_same_rows(database: Settings, tmp_path: Path, write: Writer) -> None:
     results, features = write(upstream_results(), tmp_path / "r"), write(upstream_features(), tmp_path / "f")
     assert [counts(file) for file in import_files(database, results, features).files] == [(3, 0, 0, 0), (3, 0, 0, 0)]
-    loaded = load_rows(database, resolve_source(database), None, None, NOW)[0].sort_by("id").to_pandas()
+    loaded = load_rows(database, RowQuery(resolve_source(database)), NOW)[0].sort_by("id").to_pandas()
     expected = upstream_results()
     assert loaded["id"].tolist() == ["r1", "r2", "r3"]
     assert loaded["roi"].tolist() == [0.0125] * 3

@@ -22,6 +22,7 @@ from cleverbetter_dagster.store.source.changes import (
 )
 from cleverbetter_dagster.store.source.layout import resolve_source
 from cleverbetter_dagster.store.source.loader import load_rows
+from cleverbetter_dagster.store.source.row_query import RowQuery
 from cleverbetter_dagster.store.source.tables import ensure_source_tables
 
 INSERT = """
@@ -328,7 +329,7 @@ def test_the_loader_reads_the_exported_snapshot(database: Settings, connection: 
         exported = snapshot.export()
         insert(connection, "r2")
         now = pd.Timestamp.now(tz="UTC")
-        assert load_rows(database, layout, None, None, now, snapshot=exported)[0]["id"].to_pylist() == ["r1"]
+        assert load_rows(database, RowQuery(layout, snapshot=exported), now)[0]["id"].to_pylist() == ["r1"]
         assert snapshot.digests()["2023-01"].rows == 1
     assert digests(database)["2023-01"].rows == 2
 

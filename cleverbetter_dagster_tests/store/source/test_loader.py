@@ -61,7 +61,7 @@ class Loaded(NamedTuple):
 
 def load(settings: Settings, start: str | None = None, end: str | None = None) -> Loaded:
     instants = [pd.Timestamp(at, tz="UTC") if at else None for at in (start, end)]
-    return Loaded(*load_rows(settings, resolve_source(settings), *instants, NOW))
+    return Loaded(*load_rows(settings, RowQuery(resolve_source(settings), *instants), NOW))
 
 
 def test_rows_have_canonical_names_and_types(database: Settings, ours: psycopg.Connection) -> None:

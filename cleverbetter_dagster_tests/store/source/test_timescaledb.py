@@ -12,6 +12,7 @@ from cleverbetter_dagster.store.postgres.database import psycopg_connect
 from cleverbetter_dagster.store.source.changes import Digest, open_snapshot
 from cleverbetter_dagster.store.source.layout import resolve_source
 from cleverbetter_dagster.store.source.loader import load_rows
+from cleverbetter_dagster.store.source.row_query import RowQuery
 from cleverbetter_dagster.store.source.tables import ensure_source_tables
 
 INSERT = """
@@ -37,7 +38,7 @@ def hypertable(database: Settings, with_timescaledb: bool) -> Iterator[psycopg.C
 
 
 def loaded(settings: Settings) -> list[str]:
-    rows = load_rows(settings, resolve_source(settings), None, None, pd.Timestamp.now(tz="UTC"))[0]
+    rows = load_rows(settings, RowQuery(resolve_source(settings)), pd.Timestamp.now(tz="UTC"))[0]
     return sorted(rows["id"].to_pylist())
 
 
