@@ -17,7 +17,7 @@ from cleverbetter_dagster.services.evaluation.stakes import stakes_of
 from cleverbetter_dagster.services.records import PredictionsRecord
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.ledger import ledger
-from cleverbetter_dagster.store.predictions import TYPES, ScoredBy, write_predictions
+from cleverbetter_dagster.store.predictions import COLUMNS, ScoredBy, write_predictions
 from cleverbetter_dagster.store.tracking.package import StrategyModel, load_model
 
 
@@ -44,7 +44,7 @@ def predict_and_write(
         empty = PredictionsRecord(
             as_of=as_of.key, family=None, version=None, strategies=0, staked=0, total_stake_fraction=0.0
         )
-        return Predictions(empty, pd.DataFrame(columns=list(TYPES)))
+        return Predictions(empty, pd.DataFrame(columns=COLUMNS))
     model = load_model(settings, f"models:/{champion.family}/{champion.version}")
     staking = staking_of_version(settings, champion.family, champion.version, staking_options)
     frame = predict(rows, as_of, model, staking)

@@ -7,7 +7,7 @@ from cleverbetter_dagster.dataset.labels import DECISION_TIME, LABEL, LABEL_TIME
 from cleverbetter_dagster.dataset.schema import METHOD, STRATEGY
 from cleverbetter_dagster.services.records import StrategyDecay
 from cleverbetter_dagster.settings import Settings
-from cleverbetter_dagster.store.predictions import read_predictions_between
+from cleverbetter_dagster.store.predictions import read_predictions
 
 YEAR = 12
 KEY = [STRATEGY, METHOD, DECISION_TIME]
@@ -31,7 +31,7 @@ def closed_predictions(settings: Settings, panel: pd.DataFrame, as_of: AsOf) -> 
         Columns of the predictions table, and `label`, `next_roi`, `label_time` and `mean_roi` (the mean return of the
         strategy's windows by then), by decision time. `stake` is the stake that was recommended.
     """
-    predictions = read_predictions_between(settings, as_of.plus(-YEAR - 2).key, as_of.key)
+    predictions = read_predictions(settings, as_of.plus(-YEAR - 2).key, as_of.key)
     newest = predictions.sort_values("created_at").drop_duplicates(["as_of", STRATEGY, METHOD], keep="last")
     first = newest.sort_values("as_of").drop_duplicates(KEY, keep="first")
     first = first.assign(**{DECISION_TIME: first[DECISION_TIME].dt.as_unit("us"), "stake": first["recommended_stake"]})
