@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 class ModelRegistry:
-    """The registered models of one deployment: versions in MLflow, the decision who is champion in the ledger."""
+    """The registered models of one deployment. MLflow has the versions; the ledger says which is champion."""
 
     def __init__(
         self,
@@ -55,16 +55,16 @@ class ModelRegistry:
         params: Mapping[str, Any] | None = None,
         staking: Mapping[str, float] | None = None,
     ) -> int:
-        """Keep a trained model in MLflow, with its lineage and hash, and register it as the next version.
+        """Log a trained model to MLflow, with its provenance and hash, and register it as the next version.
 
         Args:
             model: from `TrainingPipeline.train_model` or `incremental_train`.
             model_name: a family, usually the model's own. Under another's name it can be promoted, and predicts, but
                 automatic retraining of neither family goes on from it; a warning says so.
-            model_type: a word on what it is, such as `sklearn`; kept as a tag.
+            model_type: a word for the kind of model, such as `sklearn`; it becomes a tag.
             metrics: numbers by name; those that are not finite are left out.
-            params: what it is said to be trained with. What it *was* trained with is logged in any case; where the
-                two differ, these are logged as `given.<name>` and a warning says so.
+            params: hyperparameters. Those the model was trained with are logged in any case; if these differ, they are
+                logged as `given.<name>` and a warning says so.
             staking: options of `betting.staking.StakingSpec`, such as `{"max_stake_fraction": 0.01}`. The version keeps
                 them; what is left out stays as the champion has it.
 
@@ -114,11 +114,11 @@ class ModelRegistry:
             model_name: a family.
             version: of it.
             stage: `Production`, `Staging`, `Archived` or `None`; MLflow's UI shows it as the version's tag `stage`.
-            reason: kept in the ledger.
+            reason: recorded in the ledger.
             override_gate: promote a version that the gate refused; the ledger records that.
 
         Returns:
-            A sentence that says what stands now, also logged.
+            A sentence about the result, which is also logged.
 
         Raises:
             InvalidInput: there is no such stage.
@@ -130,15 +130,15 @@ class ModelRegistry:
         if stage == PRODUCTION:
             entry = promote_by_hand(self._settings, (model_name, int(version)), reason, ACTOR, override=override_gate)
             champion = ledger.champion(self._settings)
-            told = f"{entry} was promoted (ledger row {entry.id}) as of {entry.as_of}; the champion is {champion}."
+            message = f"{entry} was promoted (ledger row {entry.id}) as of {entry.as_of}; the champion is {champion}."
         else:
             Registry(self._settings).set_stage(model_name, int(version), stage)  # type: ignore[arg-type]
-            told = f"{model_name} v{version} is in stage {stage}; promotion to Production alone makes a champion."
-        log.info(told)
-        return told
+            message = f"{model_name} v{version} is in stage {stage}; promotion to Production alone makes a champion."
+        log.info(message)
+        return message
 
     def load_model(self, model_name: str, version: int | str | None = None) -> TrainedModel:
-        """A registered version, or the champion where none is named; its hash is checked before it is opened.
+        """A registered version, by default the champion. Its hash is checked before it is opened.
 
         Raises:
             ModelNotFound: there is no such version, or `model_name` has no champion.
@@ -147,7 +147,7 @@ class ModelRegistry:
         registry = Registry(self._settings)
         if version is not None:
             return load_trained(self._settings, registry.get_version(model_name, int(version)))
-        champion = registry.champion()
+        champion = ledger.champion(self._settings)
         if champion is None or champion.family != model_name:
             raise ModelNotFound(f"{model_name!r} has no champion; name a version.")
-        return load_trained(self._settings, champion)
+        return load_trained(self._settings, registry.get_version(*champion.model))

@@ -154,7 +154,7 @@ def test_the_first_model_that_beats_the_baselines_is_promoted(deployment: Settin
         "shrunk_return",
         "logistic",
     }
-    assert Registry(deployment).champion() == Registry(deployment).get_version("ensemble", 1)
+    assert Registry(deployment).get_version("ensemble", 1).is_champion
 
 
 def test_mlflow_has_an_agents_stakes_beside_simple_rules(deployment: Settings) -> None:

@@ -113,12 +113,12 @@ def _mlflow(settings: Settings) -> DoctorLine:
 
 
 def _tables(url: str) -> DoctorLine:
-    revisions = table_revisions(url)
-    if revisions.found is None:
+    revision, needed = table_revisions(url)
+    if revision is None:
         return DoctorLine("MLflow", "ok", "has no tables yet; the first training creates them")
-    if revisions.fit:
-        return DoctorLine("MLflow", "ok", f"its runs are in the database (tables of revision {revisions.found})")
-    message = f"its tables have revision {revisions.found}, but the installed MLflow needs {revisions.needed}"
+    if revision == needed:
+        return DoctorLine("MLflow", "ok", f"its runs are in the database (tables of revision {revision})")
+    message = f"its tables have revision {revision}, but the installed MLflow needs {needed}"
     remedy = "Back up the database, then run `mlflow db upgrade` on it; if MLflow was downgraded, upgrade MLflow."
     return DoctorLine("MLflow", "fail", message, remedy)
 

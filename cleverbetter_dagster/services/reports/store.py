@@ -69,7 +69,7 @@ def save_report(settings: Settings, kind: str, as_of: str, report: Report, run_i
     store.write_text(path, html)
     if run_id is not None:
         with reopen_run(settings, run_id) as run:
-            run.log_text(f"reports/{kind}.html", html)
+            run.log_file(f"reports/{kind}.html", html.encode())
     return ReportRecord(
         kind=kind,
         as_of=as_of,

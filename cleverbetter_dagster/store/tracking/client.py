@@ -1,11 +1,11 @@
-"""MLflow: its address, client and experiment. Runs are in `model_runs`, models in `model_package`.
+"""MLflow: its address, client and experiment. Runs are in `runs`, models in `package`.
 
-Everything goes through an `MlflowClient` with its address given, so no global address, active run or `./mlruns`
-is left behind. MLflow is imported inside functions, because that takes seconds. Addresses may hold a password and
-are never logged, tagged or put into a message.
+Every client gets its address, so there is no global address, active run or `./mlruns`. MLflow is imported inside
+functions, because that takes seconds. Addresses may hold a password: no log, tag or message shows them.
 """
 
 import os
+import re
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ from cleverbetter_dagster.store.postgres.database import database_url, locked
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-# Read by MLflow when it is imported, which happens inside functions here: nothing is sent anywhere, no bars in logs.
+# MLflow reads these when it is imported: it sends nothing anywhere and puts no progress bars into logs.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
@@ -30,18 +30,12 @@ def tracking_uri(settings: Settings) -> str:
     """Where MLflow keeps runs: `MLFLOW_TRACKING_URI`, else the one database. May hold a password."""
     if settings.mlflow_tracking_uri is None:
         return database_url(settings, "mlflow")
-    scheme, mark, address = settings.mlflow_tracking_uri.partition("://")
     # SQLAlchemy takes a bare postgresql:// to mean psycopg 3, which MLflow does not support.
-    return (
-        f"postgresql+psycopg2{mark}{address}" if scheme in ("postgresql", "postgres") else settings.mlflow_tracking_uri
-    )
+    return re.sub("^postgres(ql)?://", "postgresql+psycopg2://", settings.mlflow_tracking_uri)
 
 
 def run_page(settings: Settings, run_id: str, artefact: str) -> str:
-    """Where a person opens an artefact of a run in MLflow's UI: the tracking server's, else that of `cleverbetter up`.
-
-    A password in the server's address is left out.
-    """
+    """Address of an artefact in MLflow's UI, of the tracking server or else of `cleverbetter up`. Has no password."""
     address = urlsplit(settings.mlflow_tracking_uri or "")
     server = f"http://127.0.0.1:{settings.mlflow_port}"
     if address.scheme in ("http", "https"):
@@ -60,9 +54,9 @@ def mlflow_client(settings: Settings) -> "MlflowClient":
 
 
 def experiment_id(settings: Settings) -> str:
-    """Id of this deployment's experiment, which is created, or restored if somebody deleted it, where needed.
+    """Id of this deployment's experiment. It is created if it is missing, and restored if somebody deleted it.
 
-    Where MLflow is a database, artefacts go to `artefact_folder`; a tracking server chooses for itself.
+    If MLflow is a database, artefacts go to `artefact_folder`; a tracking server chooses their place itself.
     """
     client = mlflow_client(settings)
     name = settings.mlflow_experiment_name
@@ -80,7 +74,7 @@ def experiment_id(settings: Settings) -> str:
 
 
 def artefact_folder(settings: Settings) -> Path:
-    """Where the artefacts of runs and models lie when MLflow is a database."""
+    """Where the artefacts of runs and models are if MLflow is a database."""
     return settings.state_folder / "mlartifacts"
 
 
@@ -92,7 +86,7 @@ def _prepared_client(settings: Settings, uri: str) -> "MlflowClient":
     try:
         if not _is_database(uri):
             return MlflowClient(uri)
-        # The first client creates MLflow's tables, and two that do so at once both fail.
+        # The first client creates MLflow's tables, and two at once both fail.
         with locked(settings, "state", MIGRATION_LOCK):
             return MlflowClient(uri)
     except MlflowException as error:

@@ -1,8 +1,8 @@
-"""The files of a packed model: only ours, from where ours are kept, and only as they were logged. Runs none of them.
+"""The files of packed models: only ours, only in their place, and only unchanged. Runs none of them.
 
-A packed model is code when it is loaded. So a model is opened only if its hash was recorded when it was logged, if
-its files lie where its experiment keeps its own, and, where it is asked for as a registered version, if we registered
-it. MLflow is imported inside functions.
+A packed model is code when it is loaded. So it is opened only if its hash was recorded when it was logged, if its
+files are in the folder of its experiment, and, if it is a registered version, if we registered it. MLflow is imported
+inside functions.
 """
 
 import hashlib
@@ -21,39 +21,39 @@ if TYPE_CHECKING:
 SHA256_TAG = "model_sha256"
 OWNER_TAG = "cleverbetter"
 OWNER = "family"
-"""Registered models that carry this tag are ours; others on the same server are never touched, and never opened."""
+"""Registered models with this tag are ours. Others on the same server are never changed and never opened."""
 
 WRITTEN_BY_MLFLOW = ("registered_model_meta",)
-"""What `mlflow.pyfunc.load_model` leaves beside a model it loads by name; nothing in it is run."""
+"""What `mlflow.pyfunc.load_model` writes beside a model that it loads by name. Nothing in it is run."""
 
 T = TypeVar("T")
 
 
 def verified_files(client: "MlflowClient", model_uri: str) -> dict[str, bytes]:
-    """The files of one of our models by their relative paths, which are those that were logged.
+    """The files of one of our models by relative path, unchanged since they were logged.
 
     Args:
         model_uri: `models:/m-<id>`, `models:/<family>/<version>` or `models:/<family>@champion`.
 
     Raises:
         ModelNotFound: there is no such model, or its files are gone.
-        ModelTampered: its files are not those that were logged, or no hash was recorded for them.
-        RegistryError: it is registered by somebody else, or its files are elsewhere than our models' are.
+        ModelTampered: its files were changed, or no hash was recorded for them.
+        RegistryError: somebody else registered it, or its files are in another place than those of our models.
     """
-    logged = _known(lambda: _logged_model(client, model_uri), model_uri)
-    _known(lambda: _check_place(client, logged, model_uri), model_uri)
-    contents = _known(lambda: _fetched(client, logged.artifact_location), model_uri)
+    logged = _existing(lambda: _logged_model(client, model_uri), model_uri)
+    _existing(lambda: _check_place(client, logged, model_uri), model_uri)
+    contents = _existing(lambda: _fetched(client, logged.artifact_location), model_uri)
     _compare(model_uri, logged.artifact_location, contents, logged.tags.get(SHA256_TAG))
     return contents
 
 
 def files_of_model(client: "MlflowClient", model_id: str, folder: Path) -> dict[str, bytes]:
-    """The files in `folder`, where MLflow has put the model `model_id`; they are those that were logged.
+    """The files in `folder`, into which MLflow put the model `model_id`, unchanged since they were logged.
 
     Raises:
         RegistryError: as `verified_files`.
     """
-    logged = _known(lambda: client.get_logged_model(model_id), str(folder))
+    logged = _existing(lambda: client.get_logged_model(model_id), str(folder))
     contents = files_below(folder)
     _compare(model_id, str(folder), contents, logged.tags.get(SHA256_TAG))
     return contents
@@ -83,11 +83,11 @@ def files_below(folder: Path) -> dict[str, bytes]:
     return {file.relative_to(folder).as_posix(): file.read_bytes() for file in files}
 
 
-def _known(ask: Callable[[], T], model_uri: str) -> T:
+def _existing(fetch: Callable[[], T], model_uri: str) -> T:
     from mlflow.exceptions import MlflowException
 
     try:
-        return ask()
+        return fetch()
     except (MlflowException, OSError) as error:
         raise ModelNotFound(
             f"Cannot fetch the model {model_uri!r}: {error}. Check its name and version, and that the artefacts "
@@ -96,50 +96,50 @@ def _known(ask: Callable[[], T], model_uri: str) -> T:
 
 
 def _compare(model_uri: str, location: str, contents: Mapping[str, bytes], recorded: str | None) -> None:
-    found = contents_sha256(contents)
-    if found != recorded:
+    sha256 = contents_sha256(contents)
+    if sha256 != recorded:
         raise ModelTampered(
-            f"The files of {model_uri!r} at {location} have the SHA-256 {found}, but {recorded or 'none'} was "
+            f"The files of {model_uri!r} at {location} have the SHA-256 {sha256}, but {recorded or 'none'} was "
             "recorded when it was logged. They were changed or damaged and are not loaded; train the model again."
         )
 
 
 def _logged_model(client: "MlflowClient", model_uri: str) -> Any:
-    """The model as it was logged, whichever way it is asked for."""
+    """The logged model of an address of any form."""
     scheme, _, name = model_uri.partition(":/")
     if scheme != "models" or not name:
         raise ModelNotFound(
-            f"{model_uri!r} names no model; use models:/<id>, /<family>/<version> or /<family>@<alias>."
+            f"{model_uri!r} is no address of a model; use models:/<id>, /<family>/<version> or /<family>@<alias>."
         )
     if "@" not in name and "/" not in name:
         return client.get_logged_model(name)
-    ask = client.get_model_version_by_alias if "@" in name else client.get_model_version
-    version = ask(*name.split("@" if "@" in name else "/", 1))
+    get_version = client.get_model_version_by_alias if "@" in name else client.get_model_version
+    version = get_version(*name.split("@" if "@" in name else "/", 1))
     if client.get_registered_model(version.name).tags.get(OWNER_TAG) != OWNER:
         raise RegistryError(
             f"{model_uri!r} is a registered model of somebody else (it has no tag {OWNER_TAG}={OWNER}) and is not "
-            "opened: loading a model runs it. Train a family of ours, which registers it."
+            "opened: loading a model runs it. Train a family of this package instead."
         )
     return _logged_as(client, version, model_uri)
 
 
 def _logged_as(client: "MlflowClient", version: Any, model_uri: str) -> Any:
-    """The logged model a version was registered from; its hash is also the version's."""
+    """The logged model that a version was registered from; both have the same hash."""
     outputs = client.get_run(version.run_id).outputs if version.run_id else None
     logged = [client.get_logged_model(output.model_id) for output in (outputs.model_outputs if outputs else [])]
-    found = next((model for model in logged if model.artifact_location == version.source), None)
-    if found is None:
+    source = next((model for model in logged if model.artifact_location == version.source), None)
+    if source is None:
         raise RegistryError(
             f"{model_uri!r} was registered from {version.source!r}, which no run of ours logged, and is not opened: "
-            "loading a model runs it. Only versions that an evaluation registered are."
+            "loading a model runs it. Only versions that this package registered are opened."
         )
-    recorded, logged_hash = version.tags.get(SHA256_TAG), found.tags.get(SHA256_TAG)
+    recorded, logged_hash = version.tags.get(SHA256_TAG), source.tags.get(SHA256_TAG)
     if recorded != logged_hash:
         raise ModelTampered(
-            f"{model_uri!r} has recorded the SHA-256 {recorded or 'none'}, and the model it was registered from "
+            f"{model_uri!r} recorded the SHA-256 {recorded or 'none'}, but the model it was registered from "
             f"{logged_hash or 'none'}. One of them was changed; train the model again."
         )
-    return found
+    return source
 
 
 def _check_place(client: "MlflowClient", logged: Any, model_uri: str) -> None:

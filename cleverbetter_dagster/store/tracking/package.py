@@ -1,7 +1,7 @@
-"""A fitted model packed with everything needed to use it on raw rows, as an MLflow `pyfunc` model.
+"""A fitted model packed with all it needs to score raw rows, as an MLflow `pyfunc` model.
 
-A packed model is code when it is loaded (a pickle), so its files are hashed before they leave this process;
-`model_files` compares what is read with that hash before anything of it is run. MLflow is imported inside functions.
+A packed model is a pickle, which is code when it is loaded. So its files are hashed when it is logged, and `files`
+compares them with that hash before it is loaded. MLflow is imported inside functions.
 """
 
 import pickle
@@ -57,15 +57,15 @@ MAY_BE_ABSENT = (*OPTIONAL, METHOD, *ALIASES[ROI])
 
 @dataclass(frozen=True)
 class TrainingProvenance:
-    """How a model came to be, and what a successor needs to go on from it.
+    """How a model was trained, and what its update needs.
 
     Attributes:
         params: hyperparameters it was fitted with.
         seed: of the fit.
-        trials: settings judged before these hyperparameters were chosen.
+        trials: trials of the search that chose these hyperparameters.
         learned: the examples it has learned from.
-        pruned_trials, earlier_trials: of the trials, those stopped early in the last study, and those of the studies
-            that one was started from.
+        pruned_trials, earlier_trials: of these trials, those stopped early in the last study, and those of the studies
+            it started from.
     """
 
     params: Params
@@ -82,7 +82,7 @@ class TrainingProvenance:
 
 @dataclass(frozen=True)
 class StrategyModel:
-    """A fitted model, the spec its features were made by, and their names: raw rows in, probabilities out."""
+    """A fitted model and its dataset options: raw rows in, probabilities out."""
 
     fitted: FittedModel
     spec: DatasetSpec
@@ -97,17 +97,17 @@ class StrategyModel:
         """Score raw backtest rows.
 
         Args:
-            rows: columns of `dataset.schema.REQUIRED` and market features as `ml_...`; `total_return` does for
-                `roi`, `method` may be absent, dates may be text or naive (then UTC). History features are taken
-                from these rows alone, so give the whole history of every strategy. Not mutated.
-            params: none are known; MLflow's interface passes them.
+            rows: columns of `dataset.schema.REQUIRED` and market features as `ml_...`. `total_return` may stand for
+                `roi`, `method` may be absent, dates may be texts or have no time zone (then UTC). History features
+                come from these rows alone, so give the whole history of every strategy. Not mutated.
+            params: ignored; MLflow's interface passes them.
 
         Returns:
-            float64 frame with the index of `rows`: `probability` (calibrated), `score` (raw) and `confidence`,
-            each in 0..1, and whatever more the family says.
+            float64 frame with the index of `rows`: `probability` (calibrated), `score` (raw) and `confidence`, each in
+            0..1, and further columns of the family.
 
         Raises:
-            DataError: a column is missing, or holds what is no number or no date.
+            DataError: a column is missing, or a value is no number or no date.
             LearningError: the features do not fit the model.
         """
         canonical = canonical_rows(rows)
@@ -116,7 +116,7 @@ class StrategyModel:
 
 @dataclass(frozen=True)
 class PackedModel:
-    """Where MLflow keeps a packed model (`models:/m-...`), and the hash of its files."""
+    """Address of a packed model (`models:/m-...`), and the hash of its files."""
 
     model_uri: str
     sha256: str
@@ -132,16 +132,15 @@ def canonical_rows(rows: pd.DataFrame) -> pd.DataFrame:
     frame = rows.rename(columns={alias: ROI}).reset_index(drop=True)
     if METHOD not in frame.columns:
         frame = frame.assign(**{METHOD: DEFAULT_METHOD})
-    known = [column for column in (*REQUIRED, CREATED_AT) if column in frame.columns]
-    kept = frame[[*known, *market_columns(frame.columns)]]
+    present = [column for column in (*REQUIRED, CREATED_AT) if column in frame.columns]
     try:
-        return kept.apply(_canonical)
+        return frame[[*present, *market_columns(frame.columns)]].apply(_canonical)
     except (TypeError, ValueError) as error:
         raise DataError(f"The rows hold a value of the wrong kind: {error}. Numbers and dates are needed.") from error
 
 
 def log_model(run: ModelRun, model: StrategyModel) -> PackedModel:
-    """Pack `model` into the run it was trained in, hashed and ready to be registered."""
+    """Pack `model`, hash it and log it to the run it was trained in; it can then be registered."""
     import mlflow.pyfunc
     from mlflow.entities import LoggedModelOutput
     from mlflow.models import Model
@@ -155,7 +154,7 @@ def log_model(run: ModelRun, model: StrategyModel) -> PackedModel:
         folder = Path(scratch) / "package"
         (Path(scratch) / PICKLE).write_bytes(pickle.dumps(model, protocol=pickle.HIGHEST_PROTOCOL))
         with warnings.catch_warnings():
-            # The rows of a betting team are no example to be kept beside a model.
+            # A betting team's rows must not be stored as an example beside a model.
             warnings.filterwarnings("ignore", message=".*input example")
             mlflow.pyfunc.save_model(
                 folder,
@@ -163,7 +162,7 @@ def log_model(run: ModelRun, model: StrategyModel) -> PackedModel:
                 data_path=str(Path(scratch) / PICKLE),
                 mlflow_model=Model(run_id=run.run_id, model_id=logged.model_id, model_uuid=logged.model_id),
                 signature=signature(model),
-                # Named here, or MLflow spends five seconds on finding them out.
+                # Without this list MLflow takes five seconds to find the requirements.
                 pip_requirements=[f"{name}=={version(name)}" for name in REQUIREMENTS],
             )
         sha256 = contents_sha256(files_below(folder))
@@ -180,15 +179,15 @@ def load_model(settings: Settings, model_uri: str) -> StrategyModel:
 
     Raises:
         ModelNotFound: there is no such model, or its files are gone.
-        ModelTampered: its files are not those that were logged, or no hash was recorded for them.
+        ModelTampered: its files were changed, or no hash was recorded for them.
         ModelOutdated: another release trained it, and this one cannot load it.
-        RegistryError: it is registered by somebody else, or its files are elsewhere than our models' are.
+        RegistryError: somebody else registered it, or its files are in another place than those of our models.
     """
     return _unpickled(verified_files(mlflow_client(settings), model_uri)[PICKLE_IN_PACKAGE], model_uri)
 
 
 def is_loadable(version: ModelVersion) -> bool:
-    """Whether this release packed a version, as its tags say; the model itself is not opened."""
+    """Whether this release can load a version, as its tags say. The model is not opened."""
     return version.tags.get(LOADER_TAG) == __name__
 
 
@@ -203,7 +202,7 @@ def require_loadable(version: ModelVersion) -> None:
 
 
 def check_model(settings: Settings, model_uri: str) -> str:
-    """The recorded hash of a model whose files are there and agree with it; nothing of them is run.
+    """The hash of a model, if its files are unchanged since they were logged. Runs none of them.
 
     Raises:
         RegistryError: as `load_model`.
@@ -212,7 +211,7 @@ def check_model(settings: Settings, model_uri: str) -> str:
 
 
 def signature(model: StrategyModel) -> "ModelSignature":
-    """What the packed model takes and gives. Dates and numbers may be of any kind: `predict` converts them."""
+    """Input and output columns of the packed model. Dates and numbers may have any type: `predict` converts them."""
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, Schema
     from mlflow.types.schema import AnyType
@@ -221,21 +220,16 @@ def signature(model: StrategyModel) -> "ModelSignature":
     required = [name for name in REQUIRED if name not in MAY_BE_ABSENT]
     columns = [(name, True) for name in required] + [(name, False) for name in (*MAY_BE_ABSENT, *market)]
     return ModelSignature(
-        inputs=Schema(
-            [
-                ColSpec(DataType.string if name in TEXTS else AnyType(), name, required=needed)
-                for name, needed in columns
-            ]
-        ),
-        outputs=Schema([ColSpec(DataType.double, name) for name in (PROBABILITY, SCORE, CONFIDENCE)]),
+        Schema([ColSpec(DataType.string if name in TEXTS else AnyType(), name, needed) for name, needed in columns]),
+        Schema([ColSpec(DataType.double, name) for name in (PROBABILITY, SCORE, CONFIDENCE)]),
     )
 
 
 def _load_pyfunc(data_path: str) -> StrategyModel:
-    """What `mlflow.pyfunc.load_model` calls to open the package, whose hash is asked of the server MLflow works with.
+    """What `mlflow.pyfunc.load_model` calls. The hash comes from the tracking server of this process.
 
     Raises:
-        ModelTampered: as `load_model`, also where no tracking server is known that could have recorded the hash.
+        ModelTampered: as `load_model`; also if no tracking server is set that could have recorded the hash.
     """
     import mlflow
     from mlflow.models import Model
@@ -243,7 +237,7 @@ def _load_pyfunc(data_path: str) -> StrategyModel:
     folder = Path(data_path).parent.parent
     if not mlflow.is_tracking_uri_set():
         raise ModelTampered(
-            f"No hash to compare {folder} with: a packed model is code, so it is opened only where its hash was "
+            f"No hash to compare {folder} with: a packed model is code, so it is opened only if its hash was "
             "recorded. Set MLFLOW_TRACKING_URI to the server it was logged to."
         )
     model_id = Model.load(str(folder)).model_id

@@ -1,7 +1,7 @@
-"""The model registry: versions of model families in MLflow, and the alias `champion` that one of them carries.
+"""The model registry: versions of model families in MLflow, and the alias `champion` that one of them has.
 
-MLflow's stages are deprecated, so the guide's stage names live in the tag `stage` of a version, beside the alias. Who
-is champion is decided in the `ledger`; what is here mirrors that decision for people and programs that read MLflow.
+MLflow's stages are deprecated, so the guide's stage names are in the tag `stage` of a version, beside the alias. The
+`ledger` decides who is champion; alias and tag show that decision to people and programs that read MLflow.
 """
 
 from collections.abc import Mapping
@@ -29,10 +29,10 @@ Stage = Literal["None", "Staging", "Production", "Archived"]
 CHAMPION = "champion"
 STAGE_TAG = "stage"
 LINEAGE_TAGS = ("training", "parent_version", "rows_added", "rows_lost", "watermark")
-"""What a version was made from; see `services.records.ModelRecord`."""
+"""What a version was trained on; see `services.records.ModelRecord`."""
 
 SPEC_TAG = "dataset_spec"
-"""The choices of examples and split a model was made with, as JSON."""
+"""The dataset options of a model, as JSON."""
 
 LOADER_TAG = "model_loader"
 """The module of this package that packed the model. Only the release that has this module can load it."""
@@ -42,7 +42,10 @@ STAKING_TAG = "staking_spec"
 
 RUN_TAGS = ("family", "as_of", "data_hash", "git_commit", "dagster.run_id")
 COPIED_TAGS = (*RUN_TAGS, SHA256_TAG, LOADER_TAG, SPEC_TAG, *LINEAGE_TAGS)
-"""Tags of a run that its version carries as well."""
+"""Tags of a run that its version gets as well."""
+
+MAX_FAMILIES, MAX_VERSIONS = 1000, 200_000
+"""The most that MLflow gives in one answer."""
 
 REGISTRATION_LOCK = "mlflow registration"
 
@@ -53,9 +56,9 @@ class ModelVersion:
 
     Attributes:
         family: the name it is registered under.
-        model_uri: `models:/<family>/<version>`, what `model_package.load_model` takes.
+        model_uri: `models:/<family>/<version>`, for `package.load_model`.
         sha256: recorded hash of the model's files.
-        is_champion: whether it carries the alias `champion`.
+        is_champion: whether it has the alias `champion`.
     """
 
     family: str
@@ -71,12 +74,12 @@ class ModelVersion:
 
     @property
     def model_family(self) -> str:
-        """The family its model is of; another than `family` only where somebody registered it so by hand."""
+        """The family of its model. Another than `family` only if a person registered it so."""
         return self.tags.get("family", self.family)
 
     @property
     def staking_spec(self) -> StakingSpec | None:
-        """The bounds on stakes it carries; None if an earlier release registered it."""
+        """The bounds on its stakes; None if another release registered it."""
         try:
             return StakingSpec.model_validate_json(self.tags.get(STAKING_TAG, ""))
         except ValidationError:
@@ -84,7 +87,7 @@ class ModelVersion:
 
     @property
     def dataset_spec(self) -> DatasetSpec | None:
-        """The choices of examples and split it was made with; None where its release did not say, or otherwise."""
+        """Its dataset options; None if another release recorded them, or nobody."""
         try:
             return DatasetSpec.model_validate_json(self.tags.get(SPEC_TAG, ""))
         except ValidationError:
@@ -104,7 +107,7 @@ class Registry:
     def register(self, run_id: str, family: str, tags: Mapping[str, str] | None = None) -> int:
         """Register the model logged in a run as the next version of `family`.
 
-        Registering a run again returns the version it already has, with `tags` added to it.
+        If the run is registered already, its version gets the tags.
 
         Raises:
             ModelNotFound: there is no such run, or no model was logged in it.
@@ -134,60 +137,44 @@ class Registry:
 
     def list_versions(self, family: str | None = None) -> list[ModelVersion]:
         """The versions of `family`, or of all families, by family and version."""
-        aliases = {
-            model.name: model.aliases.get(CHAMPION)
-            for model in _pages(self._client.search_registered_models, f"tags.`{OWNER_TAG}` = '{OWNER}'")
+        models = self._client.search_registered_models(f"tags.`{OWNER_TAG}` = '{OWNER}'", max_results=MAX_FAMILIES)
+        versions = [
+            _version(entity, is_champion=str(entity.version) == str(model.aliases.get(CHAMPION)))
+            for model in models
             if family in (None, model.name)
-        }
-        found = [
-            _version(entity, is_champion=str(entity.version) == str(champion))
-            for name, champion in aliases.items()
-            for entity in _pages(self._client.search_model_versions, f"name = '{name}'")
+            for entity in self._client.search_model_versions(f"name = '{model.name}'", max_results=MAX_VERSIONS)
         ]
-        return sorted(found, key=lambda version: (version.family, version.version))
-
-    def champion(self) -> ModelVersion | None:
-        """The version that carries the alias `champion`.
-
-        Raises:
-            RegistryError: two families have one, as between the two steps of moving it, or after a crash there.
-        """
-        holders = [version for version in self.list_versions() if version.is_champion]
-        if len(holders) > 1:
-            names = " and ".join(f"{holder.family} v{holder.version}" for holder in holders)
-            raise RegistryError(f"{names} are both champion in MLflow. Mirror the ledger again (ledger.reconcile).")
-        return holders[0] if holders else None
+        return sorted(versions, key=lambda version: (version.family, version.version))
 
     def set_champion(self, family: str, version: int) -> None:
-        """Make one version champion: its alias, stage Production; every former holder becomes Archived.
+        """Give one version the alias and the stage Production, and the former champion the stage Archived.
 
-        The winner gets the alias before another family loses it, so that there is no moment without a champion.
-        Callers come through `ledger`, which holds the lock that keeps two of them apart.
+        It gets the alias before another family loses it, so there is a champion at every moment. Only `ledger` calls
+        this, under a lock.
 
         Raises:
             ModelNotFound: there is no such version; nothing was changed.
         """
         versions = self.list_versions()
-        winner = _the_one(versions, family, version)
-        if not winner.is_champion:
+        champion = _the_one(versions, family, version)
+        if not champion.is_champion:
             self._client.set_registered_model_alias(family, CHAMPION, str(version))
         for other in versions:
             if other.is_champion and other.family != family:
                 self._client.delete_registered_model_alias(other.family, CHAMPION)
-            if other.stage == "Production" and other != winner:
+            if other.stage == "Production" and other != champion:
                 self.set_tags(other.family, other.version, {STAGE_TAG: "Archived"})
-        if winner.stage != "Production":
+        if champion.stage != "Production":
             self.set_tags(family, version, {STAGE_TAG: "Production"})
 
     def set_stage(self, family: str, version: int, stage: Literal["None", "Staging", "Archived"]) -> None:
-        """Give a version another of the guide's stages. Production is given by promotion only.
+        """Give a version another of the guide's stages. Only a promotion gives Production.
 
         Raises:
             ModelNotFound: there is no such version.
             RegistryError: it is the champion.
         """
-        found = self.get_version(family, version)
-        if found.is_champion:
+        if self.get_version(family, version).is_champion:
             raise RegistryError(
                 f"{family} v{version} is the champion and stays in Production; promote another or roll back first."
             )
@@ -197,14 +184,11 @@ class Registry:
         from mlflow.exceptions import MlflowException
 
         try:
-            tags = self._client.get_registered_model(family).tags
+            self._client.create_registered_model(family)
         except MlflowException as error:
-            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
-            self._client.create_registered_model(family, tags={OWNER_TAG: OWNER})
-            return
-        if tags.get(OWNER_TAG) != OWNER:
-            self._client.set_registered_model_tag(family, OWNER_TAG, OWNER)
+        self._client.set_registered_model_tag(family, OWNER_TAG, OWNER)
 
     def _create(self, run_id: str, family: str) -> int:
         from mlflow.exceptions import MlflowException
@@ -219,17 +203,13 @@ class Registry:
         logged = self._client.get_logged_model(outputs[-1].model_id)
         tags = {key: run.data.tags[key] for key in COPIED_TAGS if key in run.data.tags}
         created = self._client.create_model_version(
-            family,
-            logged.artifact_location,
-            run_id,
-            tags={**tags, STAGE_TAG: "None"},
-            model_id=logged.model_id,
+            family, logged.artifact_location, run_id, tags={**tags, STAGE_TAG: "None"}, model_id=logged.model_id
         )
         return int(created.version)
 
 
 def may_hold_versions(settings: Settings) -> bool:
-    """False where MLflow's tables in the one database were never made; MLflow would make them, in seconds."""
+    """False if MLflow's tables in the one database were never created. To ask MLflow would create them, in seconds."""
     if settings.mlflow_tracking_uri is not None:
         return True
     with closing(psycopg_connect(settings, "mlflow", autocommit=True)) as connection:
@@ -237,11 +217,11 @@ def may_hold_versions(settings: Settings) -> bool:
 
 
 def _the_one(versions: list[ModelVersion], family: str, version: int) -> ModelVersion:
-    known = {found.version: found for found in versions if found.family == family}
-    if version not in known:
-        registered = ", ".join(map(str, known)) or "none"
+    by_number = {one.version: one for one in versions if one.family == family}
+    if version not in by_number:
+        registered = ", ".join(map(str, by_number)) or "none"
         raise ModelNotFound(f"{family!r} has no version {version}; registered versions: {registered}.")
-    return known[version]
+    return by_number[version]
 
 
 def _version(entity: Any, *, is_champion: bool) -> ModelVersion:
@@ -258,14 +238,3 @@ def _version(entity: Any, *, is_champion: bool) -> ModelVersion:
         created_at=datetime.fromtimestamp(entity.creation_timestamp / 1000, tz=UTC),
         tags=dict(entity.tags),
     )
-
-
-def _pages(search: Any, condition: str) -> list[Any]:
-    found: list[Any] = []
-    token = None
-    while True:
-        page = search(condition, page_token=token)
-        found += page
-        token = page.token
-        if not token:
-            return found

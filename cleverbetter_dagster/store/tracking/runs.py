@@ -1,11 +1,11 @@
-"""One MLflow run per model: what it begins with, what is logged to it, and how it ends. Where runs are kept is in
-`tracking`, the models themselves are in `model_package`.
+"""One MLflow run per model: its first tags, what is logged to it, and how it ends.
+
+`client` says where MLflow is, and `package` logs the models themselves.
 """
 
 import json
 import logging
 import math
-import os
 import subprocess
 import tempfile
 import time
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 BATCH = 100
-"""Most params or tags MLflow takes in one call; it takes ten times as many metrics."""
+"""Most params, tags or metrics in one call. MLflow takes no more params and tags."""
 
 log = logging.getLogger(__name__)
 
@@ -39,10 +39,10 @@ class RunSpec:
 
     Attributes:
         family: model family, also the run's name.
-        as_of: month the model stands at, such as `2023-12`.
+        as_of: month of the model, such as `2023-12`.
         data_hash: hash of the rows it is trained on.
         params: hyperparameters; nested values are written as JSON.
-        tags: further tags; they may not contradict those made from the other attributes.
+        tags: further tags.
         dagster_run_id: the Dagster run that trains it.
         parent_run_id: the MLflow run it is shown under.
     """
@@ -56,7 +56,7 @@ class RunSpec:
     parent_run_id: str | None = None
 
     def all_tags(self) -> dict[str, str]:
-        """The tags a run of this spec begins with, MLflow's own included."""
+        """The first tags of the run, MLflow's own included."""
         commit = code_version()
         known = {
             "family": self.family,
@@ -71,65 +71,60 @@ class RunSpec:
         return {**self.tags, **{key: value for key, value in known.items() if value}}
 
 
+@dataclass(frozen=True)
 class ModelRun:
-    """An open MLflow run of one model. Made by `start_run` and `reopen_run`."""
+    """An open MLflow run of one model, from `start_run` or `reopen_run`."""
 
-    def __init__(self, client: "MlflowClient", run_id: str, experiment_id: str) -> None:
-        self.client = client
-        self.run_id = run_id
-        self.experiment_id = experiment_id
+    client: "MlflowClient"
+    run_id: str
+    experiment_id: str
 
     def log_params(self, params: Mapping[str, Any]) -> None:
-        """Log hyperparameters. MLflow refuses to change one that was logged with another value."""
+        """Log hyperparameters. MLflow refuses another value for one that was logged already."""
         from mlflow.entities import Param
 
-        entities = [Param(name, _text(value)) for name, value in params.items()]
-        for batch in _batches(entities, BATCH):
-            self.client.log_batch(self.run_id, params=batch)
+        texts = (value if isinstance(value, str) else json.dumps(value, default=str) for value in params.values())
+        self._log("params", [Param(name, text) for name, text in zip(params, texts, strict=True)])
 
-    def log_metrics(self, metrics: Mapping[str, float | None], step: int = 0) -> None:
-        """Log numbers. Those that are None, NaN or infinite are unknown and are left out."""
+    def log_metrics(self, metrics: Mapping[str, float | None]) -> None:
+        """Log numbers. None, NaN and infinity mean unknown and are left out."""
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
         known = {name: float(value) for name, value in metrics.items() if value is not None and math.isfinite(value)}
         if unknown := sorted(metrics.keys() - known.keys()):
             log.info("No finite value to log for %s", ", ".join(unknown))
-        entities = [Metric(name, value, now, step) for name, value in known.items()]
-        for batch in _batches(entities, 10 * BATCH):
-            self.client.log_batch(self.run_id, metrics=batch)
+        self._log("metrics", [Metric(name, value, now, 0) for name, value in known.items()])
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Set tags, replacing those of the same name."""
         from mlflow.entities import RunTag
 
-        entities = [RunTag(name, str(value)) for name, value in tags.items()]
-        for batch in _batches(entities, BATCH):
-            self.client.log_batch(self.run_id, tags=batch)
+        self._log("tags", [RunTag(name, str(value)) for name, value in tags.items()])
 
     def log_file(self, path: str, content: bytes) -> None:
-        """Keep `content` as the artefact `path`, such as `plots/roc.png`, replacing what was there."""
-        folder, name = os.path.split(path)
+        """Store `content` as the artefact `path`, such as `plots/roc.png`, replacing what was there."""
         with tempfile.TemporaryDirectory() as scratch:
-            file = Path(scratch) / name
+            file = Path(scratch) / Path(path).name
             file.write_bytes(content)
-            self.client.log_artifact(self.run_id, str(file), folder or None)
-
-    def log_text(self, path: str, text: str) -> None:
-        """Keep a text (Markdown, HTML) as the artefact `path`."""
-        self.log_file(path, text.encode())
+            folder = Path(path).parent.as_posix()
+            self.client.log_artifact(self.run_id, str(file), None if folder == "." else folder)
 
     def log_json(self, path: str, record: BaseModel | Mapping[str, Any]) -> None:
-        """Keep a record as the JSON artefact `path`. NaN and infinity, which JSON lacks, become null."""
+        """Store a record as the JSON artefact `path`. NaN and infinity, which JSON lacks, become null."""
         self.log_file(path, to_json(record, indent=2, inf_nan_mode="null"))
+
+    def _log(self, kind: str, entities: Sequence[Any]) -> None:
+        for start in range(0, len(entities), BATCH):
+            self.client.log_batch(self.run_id, **{kind: entities[start : start + BATCH]})
 
 
 @contextmanager
 def start_run(settings: Settings, spec: RunSpec) -> Iterator[ModelRun]:
-    """A new run for one model, closed with the status that fits the way the block is left.
+    """A new run for one model, closed when the block ends.
 
-    FINISHED; FAILED on an error; KILLED where the process was told to stop (Ctrl-C, a terminated Dagster run).
-    After `kill -9` it stays RUNNING.
+    Its status is then FINISHED; FAILED after an error; KILLED if the process was told to stop (Ctrl-C, a terminated
+    Dagster run). After `kill -9` it stays RUNNING.
     """
     client = mlflow_client(settings)
     created = client.create_run(experiment_id(settings), tags=spec.all_tags(), run_name=f"{spec.family} {spec.as_of}")
@@ -141,7 +136,7 @@ def start_run(settings: Settings, spec: RunSpec) -> Iterator[ModelRun]:
 
 @contextmanager
 def reopen_run(settings: Settings, run_id: str) -> Iterator[ModelRun]:
-    """The run of an existing model, to add to it what was learned later; closed as by `start_run`.
+    """The run of an existing model, to log more to it; closed as by `start_run`.
 
     Raises:
         ModelNotFound: MLflow has no such run.
@@ -150,42 +145,42 @@ def reopen_run(settings: Settings, run_id: str) -> Iterator[ModelRun]:
 
     client = mlflow_client(settings)
     try:
-        found = client.get_run(run_id)
+        existing = client.get_run(run_id)
         client.update_run(run_id, status="RUNNING")
     except MlflowException as error:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
         raise ModelNotFound(
-            f"MLflow has no run {run_id!r} in this deployment. Materialise the model again, or point "
-            "MLFLOW_TRACKING_URI at the server that has it."
+            f"MLflow has no run {run_id!r} in this deployment. Materialise the model again, or set "
+            "MLFLOW_TRACKING_URI to the server that has it."
         ) from error
-    run = ModelRun(client, run_id, found.info.experiment_id)
+    run = ModelRun(client, run_id, existing.info.experiment_id)
     with _closed(run):
         yield run
 
 
 def read_run_json(settings: Settings, run_id: str, path: str) -> dict[str, Any]:
-    """What `ModelRun.log_json` kept as the artefact `path` of a run.
+    """The record that `ModelRun.log_json` stored as the artefact `path` of a run.
 
     Raises:
-        ModelNotFound: MLflow has no such run, or the run no such artefact.
+        ModelNotFound: MLflow has no such run, or the run has no such artefact.
     """
     from mlflow.exceptions import MlflowException
 
     try:
         with tempfile.TemporaryDirectory() as scratch:
             file = mlflow_client(settings).download_artifacts(run_id, path, scratch)
-            found: dict[str, Any] = json.loads(Path(file).read_text())
+            record: dict[str, Any] = json.loads(Path(file).read_text())
     except (MlflowException, OSError, ValueError) as error:
         raise ModelNotFound(
             f"The MLflow run {run_id} has no readable {path}: {error}. Train the model again."
         ) from error
-    return found
+    return record
 
 
 @cache
 def code_version() -> str:
-    """The commit this package runs from, `-dirty` where files differ from it; else the package's version."""
+    """The commit of this package, with `-dirty` if files differ from it; without git, the package's version."""
     release = version("cleverbetter-dagster")
     if not (REPOSITORY / ".git").exists():
         return release
@@ -205,11 +200,3 @@ def _closed(run: ModelRun) -> Iterator[None]:
         run.client.set_terminated(run.run_id, "FAILED" if isinstance(error, Exception) else "KILLED")
         raise
     run.client.set_terminated(run.run_id, "FINISHED")
-
-
-def _batches(entities: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
-    return (entities[start : start + size] for start in range(0, len(entities), size))
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, default=str)

@@ -1,9 +1,8 @@
-"""MLflow's own tables: whether they are those the installed MLflow needs. Creates and changes nothing.
+"""The revision of MLflow's own tables. Creates and changes nothing.
 
-A client of MLflow would make the tables where they are missing, so none is used here.
+A client of MLflow would create missing tables, so none is used here.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from alembic.migration import MigrationContext
@@ -14,21 +13,8 @@ from sqlalchemy.exc import DBAPIError
 from cleverbetter_dagster.errors import DatabaseUnavailable
 
 
-@dataclass(frozen=True)
-class Revisions:
-    """Of MLflow's tables: the one found, None where there are none yet, and the one its code is written for."""
-
-    found: str | None
-    needed: str | None
-
-    @property
-    def fit(self) -> bool:
-        """Whether MLflow can use the tables, or would make them."""
-        return self.found in (None, self.needed)
-
-
-def table_revisions(url: str) -> Revisions:
-    """The revisions of the tables in a database that MLflow keeps runs in.
+def table_revisions(url: str) -> tuple[str | None, str | None]:
+    """The revision of MLflow's tables in a database, None if there are none; and the one the installed MLflow needs.
 
     Args:
         url: SQLAlchemy's, with the password; no message shows it.
@@ -42,11 +28,10 @@ def table_revisions(url: str) -> Revisions:
     engine = create_engine(url)
     try:
         with engine.connect() as connection:
-            found = MigrationContext.configure(connection).get_current_revision()
+            return MigrationContext.configure(connection).get_current_revision(), scripts.get_current_head()
     except DBAPIError:
         raise DatabaseUnavailable(
-            "The database that MLflow keeps its runs in does not answer. Check that it runs, and MLFLOW_TRACKING_URI."
+            "The database of MLflow's runs does not answer. Check that it runs, and MLFLOW_TRACKING_URI."
         ) from None
     finally:
         engine.dispose()
-    return Revisions(found, scripts.get_current_head())
