@@ -96,10 +96,10 @@ class DagsterRuns:
         Raises:
             NoSuchJob: there is none.
         """
-        found = self._records({JOB_ID_TAG: job, ROLE_TAG: TRAINING}, 1) if "\0" not in job else []
-        if not found:
+        records = self._records({JOB_ID_TAG: job, ROLE_TAG: TRAINING}, 1) if "\0" not in job else []
+        if not records:
             raise NoSuchJob(f"There is no training job {job!r}.")
-        return found[0]
+        return records[0]
 
     def newest(self, limit: int, status: JobStatus | None = None, family: str | None = None) -> list[dg.RunRecord]:
         """The training runs of the newest jobs, newest first."""

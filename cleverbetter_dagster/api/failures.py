@@ -73,8 +73,8 @@ def answer_failures(app: FastAPI) -> None:
 
 def _away(request: Request, error: Exception) -> JSONResponse:
     log.warning("%s %s: %s", request.method, request.url.path, type(error).__name__)
-    told = "The database, or MLflow, does not answer. Try again later; `cleverbetter status` says what is up."
-    return JSONResponse({"detail": told}, 503, {"Retry-After": RETRY_SECONDS})
+    message = "The database, or MLflow, does not answer. Try again later; `cleverbetter status` says what is up."
+    return JSONResponse({"detail": message}, 503, {"Retry-After": RETRY_SECONDS})
 
 
 def _unexpected(_: Request, __: Exception) -> JSONResponse:
@@ -83,5 +83,7 @@ def _unexpected(_: Request, __: Exception) -> JSONResponse:
 
 def _problems(problems: tuple[Problem, ...] | list[Problem]) -> JSONResponse:
     # A name that was sent may hold half of a surrogate pair, which no answer could be encoded with.
-    told = [{name: str(text).encode(errors="replace").decode() for name, text in vars(one).items()} for one in problems]
-    return JSONResponse({"detail": told}, 422)
+    detail = [
+        {name: str(text).encode(errors="replace").decode() for name, text in vars(one).items()} for one in problems
+    ]
+    return JSONResponse({"detail": detail}, 422)

@@ -35,11 +35,11 @@ def health(settings: Settings) -> APIRouter:
     )
     def ready(response: Response) -> Health:
         """Whether the database, MLflow and Dagster answer."""
-        found = {name: _state(check) for name, check in parts.items()}
-        if all(state == "ok" for state in found.values()):
-            return Health(status="ok", parts=found)
+        states = {name: _state(check) for name, check in parts.items()}
+        if all(state == "ok" for state in states.values()):
+            return Health(status="ok", parts=states)
         response.status_code = 503
-        return Health(status="unavailable", parts=found)
+        return Health(status="unavailable", parts=states)
 
     return routes
 

@@ -50,7 +50,7 @@ class Problems(Message):
     detail: list[FieldProblem]
 
 
-class Started(Message):
+class TrainingJobCreated(Message):
     """A training job that was taken on."""
 
     job_id: str = Field(examples=["train_ensemble_1234567890.123"])
@@ -121,7 +121,7 @@ class Champion(Version):
     decided_by: str
 
 
-class Decided(Version):
+class PromotionResponse(Version):
     """A decision that was recorded, and who is champion after it."""
 
     action: str

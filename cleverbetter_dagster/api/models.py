@@ -12,12 +12,12 @@ from cleverbetter_dagster.api.messages import (
     READ_REFUSALS,
     WRITE_REFUSALS,
     Champion,
-    Decided,
     Model,
     Models,
     Prediction,
     Predictions,
     PromotionBody,
+    PromotionResponse,
     RollbackBody,
 )
 from cleverbetter_dagster.services.champion.manual_promotion import promote_by_hand, roll_back_by_hand
@@ -45,7 +45,7 @@ def models(settings: Settings, writing: TokenGuard) -> APIRouter:
     @routes.get("/models", responses=READ_REFUSALS)
     def versions() -> Models:
         """Every registered version, by name and version."""
-        return Models(models=[_model(found) for found in Registry(settings).list_versions()])
+        return Models(models=[_model(version) for version in Registry(settings).list_versions()])
 
     @routes.get("/models/champion", responses=READ_REFUSALS | NOT_FOUND)
     def champion() -> Champion:
@@ -56,15 +56,15 @@ def models(settings: Settings, writing: TokenGuard) -> APIRouter:
         return Champion(**_named(entry), since=entry.decided_at, reason=entry.reason, decided_by=entry.actor)
 
     @routes.post("/models/{model_name}/versions/{version}/promote", **deciding)
-    def promote(model_name: Name, version: Version, body: PromotionBody) -> Decided:
+    def promote(model_name: Name, version: Version, body: PromotionBody) -> PromotionResponse:
         """Make a version champion, through the ledger. What the gate refused takes `override_gate`."""
         entry = promote_by_hand(settings, (model_name, version), body.reason, ACTOR, override=body.override_gate)
-        return _decided(settings, entry)
+        return _promotion_response(settings, entry)
 
     @routes.post("/models/rollback", **deciding)
-    def rollback(body: RollbackBody) -> Decided:
+    def rollback(body: RollbackBody) -> PromotionResponse:
         """Return to the champion's predecessor."""
-        return _decided(settings, roll_back_by_hand(settings, body.reason, ACTOR))
+        return _promotion_response(settings, roll_back_by_hand(settings, body.reason, ACTOR))
 
     @routes.get("/predictions", responses=READ_REFUSALS)
     def predictions(as_of: Month = None, limit: Annotated[int, Query(ge=1, le=MOST_PREDICTIONS)] = 1000) -> Predictions:
@@ -90,9 +90,9 @@ def _model(found: ModelVersion) -> Model:
     )
 
 
-def _decided(settings: Settings, entry: ledger.LedgerEntry) -> Decided:
+def _promotion_response(settings: Settings, entry: ledger.LedgerEntry) -> PromotionResponse:
     champion = ledger.champion(settings)
-    return Decided(**_named(entry), action=entry.action, champion=str(champion) if champion else None)
+    return PromotionResponse(**_named(entry), action=entry.action, champion=str(champion) if champion else None)
 
 
 def _prediction(row: dict[str, Any]) -> Prediction:

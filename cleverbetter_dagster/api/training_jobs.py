@@ -17,8 +17,8 @@ from cleverbetter_dagster.api.messages import (
     Jobs,
     JobStatus,
     JobSummary,
-    Started,
     TrainingJob,
+    TrainingJobCreated,
 )
 from cleverbetter_dagster.defs.failures import failure_of
 from cleverbetter_dagster.defs.launches import FAMILY_TAG, JOB_ID_TAG
@@ -34,11 +34,11 @@ def training_jobs(settings: Settings, runs: DagsterRuns, writing: TokenGuard) ->
     routes = APIRouter(prefix="/api/v1/models", tags=["training"])
 
     @routes.post("/train", status_code=202, responses=WRITE_REFUSALS | TOO_MANY, dependencies=[Depends(writing)])
-    def start(request: TrainingRequest, response: Response) -> Started:
+    def start(request: TrainingRequest, response: Response) -> TrainingJobCreated:
         """Start a training job: a Dagster run of the family's branch, queued with everything else."""
         job = runs.submit(request)
         response.headers["Location"] = f"/api/v1/models/training/{job}"
-        return Started(job_id=job, status="pending", message="Training job started")
+        return TrainingJobCreated(job_id=job, status="pending", message="Training job started")
 
     @routes.get("/training", responses=READ_REFUSALS)
     def jobs(
@@ -85,7 +85,7 @@ def _job(settings: Settings, runs: DagsterRuns, record: dg.RunRecord) -> FailedJ
         return FailedJob(**summary, metrics=None, model_version=None, error=failure_of(runs.instance, run_id))
     if summary["status"] != "completed":
         return TrainingJob(**summary, metrics=None, model_version=None)
-    found = recorded_by_run(settings, summary["model_type"], run_id)
-    if found is None:
+    version = recorded_by_run(settings, summary["model_type"], run_id)
+    if version is None:
         return TrainingJob(**summary, metrics=None, model_version=None)
-    return TrainingJob(**summary, metrics=found.metrics, model_version=str(found.version))
+    return TrainingJob(**summary, metrics=version.metrics, model_version=str(version.version))

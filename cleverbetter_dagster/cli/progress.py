@@ -64,7 +64,7 @@ class _Steps:
     def __init__(self, instance: "dg.DagsterInstance", tags: Mapping[str, str], console: Console) -> None:
         self._instance, self._tags, self._console = instance, dict(tags), console
         self._shown: set[str] = set()
-        self._said: dict[str, str] = {}
+        self._last_line: dict[str, str] = {}
         self._cursor: str | None = None
 
     def look(self) -> str:
@@ -78,8 +78,8 @@ class _Steps:
         working = []
         for step in self._instance.get_run_step_stats(runs[0].run_id):
             if step.end_time is None or step.start_time is None:
-                said = self._said.get(step.step_key)
-                working.append(f"{step.step_key}: {said}" if said else step.step_key)
+                line = self._last_line.get(step.step_key)
+                working.append(f"{step.step_key}: {line}" if line else step.step_key)
             elif step.step_key not in self._shown:
                 self._shown.add(step.step_key)
                 sign = "[green]✓[/]" if step.status and step.status.value == "SUCCESS" else "[red]✗[/]"
@@ -88,8 +88,8 @@ class _Steps:
 
     def _listen(self, run_id: str) -> None:
         """Take in what was logged since the last look."""
-        found = self._instance.get_records_for_run(run_id, self._cursor)
-        self._cursor = found.cursor
-        for entry in (record.event_log_entry for record in found.records):
+        page = self._instance.get_records_for_run(run_id, self._cursor)
+        self._cursor = page.cursor
+        for entry in (record.event_log_entry for record in page.records):
             if entry.step_key and not entry.is_dagster_event:
-                self._said[entry.step_key] = entry.user_message
+                self._last_line[entry.step_key] = entry.user_message

@@ -31,12 +31,12 @@ def settings_table(
     if markdown:
         typer.echo(as_markdown())
         return
-    found = rows(load_settings())
+    variables = rows(load_settings())
     if as_json:
-        print_json(found)
+        print_json(variables)
         return
     table = plain_table("Settings", ("variable", "value", "default", "meaning"))
-    for row in found:
+    for row in variables:
         value = Text(row.value or "unset", style="bold" if row.is_set else "dim")
         table.add_row(row.variable, value, Text(row.default), Text(row.meaning))
     result_console().print(table)
@@ -44,13 +44,13 @@ def settings_table(
 
 def rows(settings: Settings | None = None) -> list[SettingRow]:
     """The table, with the values of `settings` where they are given."""
-    found = []
+    variables = []
     for name, field in Settings.model_fields.items():
         value = getattr(settings, name) if settings else None
         shown = None if value is None else "(hidden)" if may_hold_a_secret(name) else str(value)
         variable = variable_of(name)
-        found.append(SettingRow(variable, _default(field), str(field.description), shown, variable in os.environ))
-    return found
+        variables.append(SettingRow(variable, _default(field), str(field.description), shown, variable in os.environ))
+    return variables
 
 
 def as_markdown() -> str:
@@ -62,5 +62,5 @@ def as_markdown() -> str:
 
 def _default(field: Any) -> str:
     """The default as people read it: what the field says of it, else the value itself."""
-    told = (field.json_schema_extra or {}).get(DEFAULT)
-    return str(told) if told else f"`{field.default}`"
+    shown_default = (field.json_schema_extra or {}).get(DEFAULT)
+    return str(shown_default) if shown_default else f"`{field.default}`"

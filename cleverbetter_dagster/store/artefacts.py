@@ -59,8 +59,8 @@ class ArtefactStore:
         place = self._place(folder)
         if not self._filesystem.isdir(place):
             return []
-        found = (posixpath.basename(str(path).rstrip("/")) for path in self._filesystem.ls(place, detail=False))
-        return sorted(name.removesuffix(suffix) for name in found if name.endswith(suffix))
+        names = (posixpath.basename(str(path).rstrip("/")) for path in self._filesystem.ls(place, detail=False))
+        return sorted(name.removesuffix(suffix) for name in names if name.endswith(suffix))
 
     def write_table(self, path: str, table: pa.Table) -> None:
         """Store `table` as Parquet (zstd), replacing what was there."""

@@ -100,13 +100,13 @@ def _table(connection: psycopg.Connection, relation: Relation) -> TableSummary:
 
 def _instants(connection: psycopg.Connection, layout: SourceLayout) -> tuple[datetime | None, ...]:
     arrived = CREATED_AT if CREATED_AT in layout.columns else RUN_DATE
-    asked = (("min", START_DATE), ("max", END_DATE), ("max", arrived))
+    extremes = (("min", START_DATE), ("max", END_DATE), ("max", arrived))
     # One query each: so that each can be answered by an index.
     queries = (
         sql.SQL("SELECT {}({})::timestamptz FROM {}").format(
             sql.SQL(function), sql.Identifier(layout.columns[name].name), layout.results.identifier
         )
-        for function, name in asked
+        for function, name in extremes
     )
     connection.execute("SET TIME ZONE 'UTC'")
     return tuple(_scalar(connection, query) for query in queries)

@@ -75,7 +75,7 @@ def test_the_guides_calls_are_described() -> None:
     assert {(method.upper(), path) for path, calls in paths.items() for method in calls} >= GUIDES_CALLS
 
 
-def test_there_is_a_page_of_it_for_people_and_all_of_it_comes_from_here() -> None:
+def test_its_page_for_people_loads_nothing_from_elsewhere() -> None:
     with served(Settings()) as api:
         page = requests.get(f"{api.url}/", timeout=30)
         loaded = re.findall(r"""(?:src|href)=["']([^"']+)""", page.text)

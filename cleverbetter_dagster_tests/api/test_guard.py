@@ -72,7 +72,7 @@ def test_with_a_token_any_name_may_be_used(closed_api: Api) -> None:
 
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:42000", "127.0.0.1.evil.example", "10.0.0.1", "[", ""])
-def test_without_a_token_a_name_that_is_not_this_machines_is_refused(open_api: Api, host: str) -> None:
+def test_without_a_token_a_foreign_host_is_refused(open_api: Api, host: str) -> None:
     assert open_api.get("/api/v1/health", headers={"Host": host}).status_code == 403
 
 
@@ -135,14 +135,14 @@ def test_what_is_no_request_is_refused_as_json(open_api: Api, body: str) -> None
 
 
 @pytest.mark.parametrize("path", ["models", "models/champion", "models/training", "predictions", "models/training/x"])
-def test_a_database_away_is_503_and_its_password_is_not_shown(open_api: Api, path: str) -> None:
+def test_a_database_away_is_503_without_its_password(open_api: Api, path: str) -> None:
     answer = open_api.get(f"/api/v1/{path}")
     assert answer.status_code == 503
     assert "Tr0ub4dor" not in answer.text
     assert "Traceback" not in answer.text
 
 
-def test_what_a_library_says_of_a_database_away_is_not_shown(open_api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_librarys_message_about_the_database_is_not_shown(open_api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     def away(*_: object) -> None:
         raise psycopg.OperationalError("connection to postgresql://ann:Tr0ub4dor@db/racing failed")
 
@@ -152,7 +152,7 @@ def test_what_a_library_says_of_a_database_away_is_not_shown(open_api: Api, monk
     assert "Tr0ub4dor" not in answer.text
 
 
-def test_the_api_lives_although_the_database_is_away_but_is_not_ready(open_api: Api) -> None:
+def test_without_a_database_the_api_lives_but_is_not_ready(open_api: Api) -> None:
     assert open_api.get("/api/v1/health").json()["status"] == "ok"
     ready = open_api.get("/api/v1/ready")
     assert ready.status_code == 503

@@ -50,7 +50,7 @@ def runs_of(job_id: str) -> list[dg.DagsterRun]:
         return list(instance.get_runs(dg.RunsFilter(tags={JOB_ID_TAG: job_id})))
 
 
-def test_the_guides_call_starts_a_job_that_is_a_run_in_dagsters_queue(api: Api) -> None:
+def test_the_guides_call_queues_a_dagster_run(api: Api) -> None:
     answer = api.post("/api/v1/models/train", GUIDE)
     started = answer.json()
     assert answer.status_code == 202
@@ -69,7 +69,7 @@ def test_the_guides_call_starts_a_job_that_is_a_run_in_dagsters_queue(api: Api) 
     assert (status["completed_at"], status["metrics"], status["model_version"]) == (None, None, None)
 
 
-def test_an_incremental_job_is_a_run_of_updates_without_a_study(api: Api) -> None:
+def test_an_incremental_job_updates_without_a_study(api: Api) -> None:
     answer = api.post("/api/v1/models/train", {"model_type": "classifier", "training": "incremental"})
     assert answer.status_code == 202, answer.text
     training, _ = runs_of(answer.json()["job_id"])
@@ -92,7 +92,7 @@ def test_a_job_outlives_the_api_and_is_in_the_list(api: Api, with_dagster: Setti
     assert job not in [found["job_id"] for jobs in others for found in jobs]
 
 
-def test_a_cancelled_job_and_the_loading_of_its_rows_are_cancelled_once(api: Api) -> None:
+def test_cancelling_a_job_also_cancels_its_loading_once(api: Api) -> None:
     job = api.post("/api/v1/models/train", GUIDE).json()["job_id"]
     cancelled = api.post(f"/api/v1/models/training/{job}/cancel")
     assert (cancelled.status_code, cancelled.json()["status"]) == (200, "cancelled")
@@ -102,7 +102,7 @@ def test_a_cancelled_job_and_the_loading_of_its_rows_are_cancelled_once(api: Api
     assert "cancelled already" in again.json()["detail"]
 
 
-def test_a_completed_job_has_the_version_and_the_metrics_its_run_recorded(api: Api, deployment: Settings) -> None:
+def test_a_completed_job_has_its_runs_version_and_metrics(api: Api, deployment: Settings) -> None:
     run_id = run_of(deployment, "train_ensemble_1.000", work)
     for run, accuracy in (("another run", 0.1), (run_id, 0.85)):
         with start_run(deployment, RunSpec("ensemble", "2023-12", "x", dagster_run_id=run)) as model_run:
@@ -164,7 +164,7 @@ def test_a_full_queue_takes_no_more(api: Api, with_dagster: Settings) -> None:
     assert "CLEVERBETTER_API_MAX_QUEUED" in answer.json()["detail"]
 
 
-def test_without_dagster_nothing_is_started_and_the_answer_says_how_to_start_it(with_dagster: Settings) -> None:
+def test_without_dagster_the_answer_says_how_to_start_it(with_dagster: Settings) -> None:
     with dg.DagsterInstance.get() as instance:
         before = instance.get_runs_count()
         with served(with_dagster.model_copy(update={"dagster_url": "http://127.0.0.1:9"})) as alone:
@@ -176,9 +176,7 @@ def test_without_dagster_nothing_is_started_and_the_answer_says_how_to_start_it(
     assert (ready.status_code, ready.json()["parts"]["database"]) == (503, "ok")
 
 
-def test_where_dagster_goes_away_in_between_nothing_of_the_job_goes_on(
-    with_dagster: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_job_stops_if_dagster_goes_away_in_between(with_dagster: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     launch, launched = DagsterRuns._launch, []
 
     def once(self: DagsterRuns, wanted: Launch) -> str:

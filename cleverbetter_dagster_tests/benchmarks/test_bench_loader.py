@@ -7,7 +7,7 @@ from cleverbetter_dagster_tests.benchmarks.bench_loader import compare, fill
 
 
 @pytest.mark.slow
-def test_the_loader_is_near_the_servers_limit_and_far_from_objects(database: Settings) -> None:
+def test_the_loader_is_near_copy_and_far_from_objects(database: Settings) -> None:
     """At 200,000 rows, where a fifth of a second of connecting and looking up keys still counts."""
     fill(database, 200_000)
     medians = compare(database, 200_000, 40_000, 3)

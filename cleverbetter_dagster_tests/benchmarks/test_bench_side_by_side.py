@@ -6,7 +6,7 @@ from cleverbetter_dagster_tests.benchmarks.bench_side_by_side import GNU_DEFAULT
 
 
 @pytest.mark.slow
-def test_two_trainings_side_by_side_take_about_twice_as_long_as_one() -> None:
+def test_two_trainings_at_once_take_about_twice_as_long() -> None:
     alone, together = side_by_side(1, None), side_by_side(2, None)
     assert together < 3 * alone
     assert alone < 1.5 * side_by_side(1, GNU_DEFAULT)

@@ -114,9 +114,7 @@ def test_a_report_is_only_ever_one_of_ours(here: Command, tmp_path: Path, argume
         ("train", "ensemble", "--set", 'params={"../x": 1}'),
     ],
 )
-def test_families_months_and_options_are_checked_before_they_become_paths_or_sql(
-    here: Command, arguments: tuple[str, ...]
-) -> None:
+def test_arguments_are_checked_before_they_become_paths_or_sql(here: Command, arguments: tuple[str, ...]) -> None:
     done = here(*arguments)
     assert done.returncode in (1, 2, 4)  # not 5: no database was asked
     assert done.stderr

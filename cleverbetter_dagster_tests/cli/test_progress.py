@@ -35,7 +35,7 @@ def run(instance: dg.DagsterInstance, tags: dict[str, str], study: Callable[[dg.
     job.execute_in_process(run_config=QUIET, instance=instance, tags=tags, raise_on_error=False)
 
 
-def test_on_a_terminal_the_newest_line_of_a_study_is_shown_while_it_runs(
+def test_a_terminal_shows_a_studys_newest_line(
     instance: dg.DagsterInstance, tags: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(progress, "POLL_SECONDS", 0.02)

@@ -77,8 +77,8 @@ def run_job(settings: Settings, launch: Launch, console: Console | None = None, 
                 raise_on_error=False,
             )
         if not result.success:
-            told = failure_of(instance, result.run_id)
-            raise RunFailed(f"The run {result.run_id} of {launch.job} failed.\n{told}")
+            failure = failure_of(instance, result.run_id)
+            raise RunFailed(f"The run {result.run_id} of {launch.job} failed.\n{failure}")
     return result.run_id
 
 

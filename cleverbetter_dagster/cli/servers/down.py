@@ -28,8 +28,8 @@ def down(as_json: AsJson = False) -> None:
     if as_json:
         print_json({"home": settings.home, "stopped": stopped > 0})
         return
-    told = f"Stopped {settings.home}." if stopped else f"Nothing was running for {settings.home}."
-    result_console().print(told)
+    message = f"Stopped {settings.home}." if stopped else f"Nothing was running for {settings.home}."
+    result_console().print(message)
 
 
 def _end_up(record: UpRecord) -> int:

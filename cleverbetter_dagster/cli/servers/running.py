@@ -35,9 +35,9 @@ class ProcessRecord:
     def process(self) -> psutil.Process | None:
         """The process, while it lives."""
         try:
-            found = psutil.Process(self.pid)
-            same = abs(found.create_time() - self.created) < CLOCK_TOLERANCE_SECONDS
-            return found if same and found.status() != psutil.STATUS_ZOMBIE else None
+            process = psutil.Process(self.pid)
+            same = abs(process.create_time() - self.created) < CLOCK_TOLERANCE_SECONDS
+            return process if same and process.status() != psutil.STATUS_ZOMBIE else None
         except psutil.NoSuchProcess:
             return None
 
@@ -64,9 +64,9 @@ def record_path(settings: Settings) -> Path:
 def read_record(path: Path) -> UpRecord | None:
     """The record, of living or dead processes; None where there is none."""
     try:
-        found = json.loads(path.read_text())
-        services = tuple(ProcessRecord(**service) for service in found["services"])
-        return UpRecord(ProcessRecord(**found["up"]), found["token"], found["ready"], services)
+        record = json.loads(path.read_text())
+        services = tuple(ProcessRecord(**service) for service in record["services"])
+        return UpRecord(ProcessRecord(**record["up"]), record["token"], record["ready"], services)
     except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):  # missing, or not ours
         return None
 
@@ -78,17 +78,17 @@ def processes_of(token: str) -> list[psutil.Process]:
 
 def stop_processes(token: str, timeout_seconds: float = STOP_TIMEOUT_SECONDS) -> int:
     """Ask every process of the token to end, and kill those that do not within the time; how many there were."""
-    asked: set[int] = set()
+    signalled: set[int] = set()
     deadline = time.monotonic() + timeout_seconds
     while remaining := processes_of(token):
         late = time.monotonic() > deadline
         for process in remaining:
-            if late or process.pid not in asked:
-                asked.add(process.pid)
+            if late or process.pid not in signalled:
+                signalled.add(process.pid)
                 with suppress(psutil.NoSuchProcess):
                     process.send_signal(signal.SIGKILL if late else signal.SIGTERM)
         time.sleep(0.1)
-    return len(asked)
+    return len(signalled)
 
 
 def _carries(process: psutil.Process, token: str) -> bool:

@@ -33,13 +33,13 @@ class Status:
 def status(as_json: AsJson = False) -> None:
     """Say what is up and where, how many rows there are, and which model is champion."""
     settings, console = load_settings(), Console()
-    found = collect(settings)
+    state = collect(settings)
     if as_json:
-        typer.echo(json.dumps(asdict(found), default=str, indent=2))
+        typer.echo(json.dumps(asdict(state), default=str, indent=2))
         return
-    console.print(_table(found))
-    if found.trouble:
-        console.print(found.trouble, style="red", markup=False, soft_wrap=True)
+    console.print(_table(state))
+    if state.trouble:
+        console.print(state.trouble, style="red", markup=False, soft_wrap=True)
 
 
 def collect(settings: Settings) -> Status:
@@ -99,8 +99,8 @@ def _add_rows(table: Table, rows: "RowsSummary | None", missing: str | None) -> 
     if rows is None:
         table.add_row("rows", f"[yellow]{missing}")
         return
-    for found in rows.tables:
-        table.add_row(found.name, f"{'about ' if found.estimated else ''}{found.rows:,} rows")
+    for source in rows.tables:
+        table.add_row(source.name, f"{'about ' if source.estimated else ''}{source.rows:,} rows")
     if rows.first_start and rows.last_end and rows.newest:
         table.add_row("windows", f"{rows.first_start:%Y-%m-%d} to {rows.last_end:%Y-%m-%d}")
         table.add_row("newest row", f"{rows.newest:%Y-%m-%d %H:%M} UTC")

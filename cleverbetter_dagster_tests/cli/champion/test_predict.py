@@ -27,7 +27,7 @@ def command(database: Settings, monkeypatch: pytest.MonkeyPatch) -> Command:
 
 
 @pytest.mark.parametrize("name", ["compare", "predict"])
-def test_what_was_never_made_and_what_is_no_month_are_told(command: Command, name: str) -> None:
+def test_missing_predictions_and_wrong_months_are_errors(command: Command, name: str) -> None:
     assert command(name).returncode == 4
     assert command(name, "--as-of", "2023-06").returncode == 4
     hostile = command(name, "--as-of", "../../etc/passwd")

@@ -52,7 +52,7 @@ def by_override(settings: Settings, version: int) -> ledger.LedgerEntry:
     return promote(settings, review(settings, "ensemble", version, judge=False), OVERRIDE)
 
 
-def test_the_gates_refusal_in_the_ledger_stands_until_it_is_overridden(empty_registry: Settings) -> None:
+def test_a_refusal_in_the_ledger_holds_until_overridden(empty_registry: Settings) -> None:
     version = registered(empty_registry, "2023-06")
     judged(empty_registry, version, "2023-06", promote=False)
     found = review(empty_registry, "ensemble", version)
@@ -69,7 +69,7 @@ def test_the_gates_refusal_in_the_ledger_stands_until_it_is_overridden(empty_reg
     assert holders(empty_registry) == [("ensemble", version)]
 
 
-def test_what_the_gate_let_through_once_may_return_without_an_override(empty_registry: Settings) -> None:
+def test_a_version_promoted_before_returns_without_an_override(empty_registry: Settings) -> None:
     one = registered(empty_registry, "2023-05")
     two = registered(empty_registry, "2023-06")
     judged(empty_registry, one, "2023-05", promote=True)
@@ -136,7 +136,7 @@ def test_what_cannot_be_returned_to_is_named(empty_registry: Settings) -> None:
         roll_back(empty_registry, plan_rollback(empty_registry, ("ensemble", 1)), DecisionContext("x", "a test"))
 
 
-def test_a_model_whose_files_were_changed_is_neither_promoted_nor_returned_to(empty_registry: Settings) -> None:
+def test_a_model_with_changed_files_cannot_become_champion(empty_registry: Settings) -> None:
     one, two = registered(empty_registry, "2023-05"), registered(empty_registry, "2023-06")
     by_override(empty_registry, one)
     by_override(empty_registry, two)
@@ -161,7 +161,7 @@ def test_a_decision_without_a_reason_or_a_model_is_refused(empty_registry: Setti
         review(empty_registry, "x' OR name != '", 1)
 
 
-def test_from_a_notebook_the_unjudged_is_promoted_and_the_refused_needs_an_override(empty_registry: Settings) -> None:
+def test_from_a_notebook_a_refused_model_needs_an_override(empty_registry: Settings) -> None:
     one, two = registered(empty_registry, "2023-05"), registered(empty_registry, "2023-06")
     entry = manual_promotion.promote_by_hand(empty_registry, ("ensemble", one), "first", "notebook")
     assert entry.evidence["gate"] == {
@@ -224,7 +224,7 @@ def test_two_promotions_at_once_in_two_processes_leave_one_champion(empty_regist
     assert actions == (["promoted", "promoted"] if codes == [0, 0] else ["promoted", "refused"])
 
 
-def test_the_commands_ask_say_what_they_did_and_end_as_documented(empty_registry: Settings, command: Command) -> None:
+def test_the_commands_ask_and_exit_as_documented(empty_registry: Settings, command: Command) -> None:
     one, two = registered(empty_registry, "2023-05"), registered(empty_registry, "2023-06")
     judged(empty_registry, one, "2023-05", promote=True)
     judged(empty_registry, two, "2023-06", promote=False)

@@ -157,9 +157,7 @@ def test_its_runs_carry_the_tags_of_the_rest_apis_jobs(place: Place, trained: Tr
 
 
 @pytest.mark.slow
-def test_an_incremental_training_goes_on_from_the_version_before_and_says_when_nothing_is_new(
-    place: Place, trained: Trained
-) -> None:
+def test_an_incremental_training_continues_from_the_version_before(place: Place, trained: Trained) -> None:
     update = ("train", "ensemble", "--as-of", "2022-12", "--incremental", "--set", "min_composite_score=null")
     facts = json.loads(place.run(*update, "--json").stdout)
     before = json.loads(trained.done.stdout)["model_version"]
@@ -301,7 +299,7 @@ def test_bad_input_is_refused_before_anything_runs(
     assert len(place.runs()) == before
 
 
-def test_a_study_alone_and_families_together_are_parts_and_unions_of_a_training() -> None:
+def test_a_study_alone_is_a_part_of_a_training() -> None:
     months = ["2022-10", "2022-11"]
     requests = [request_of(family, AS_OF, ["embargo_days=2"], 3) for family in ("ensemble", "classifier")]
     one, other = (launches(request, "id", months, ["2022-10"], months[-1])[-1] for request in requests)
@@ -333,7 +331,7 @@ def test_tune_stops_at_the_study(place: Place) -> None:
 
 
 @pytest.mark.slow
-def test_backfill_does_what_is_missing_goes_on_after_a_failure_and_does_nothing_twice(place: Place) -> None:
+def test_backfill_does_only_what_is_missing_also_after_failures(place: Place) -> None:
     few = ("backfill", "--from", "2021-02", "--to", "2021-02", "--family", "ensemble", "--json", *QUICK)
     failed = place.run(*few)
     assert failed.returncode == 1

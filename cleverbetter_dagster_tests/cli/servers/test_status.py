@@ -37,7 +37,7 @@ def with_rows(database: Settings) -> Settings:
     return database
 
 
-def test_a_server_that_is_down_is_not_started_to_say_so(tmp_path: Path) -> None:
+def test_status_does_not_start_a_server(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path)
     found = collect(settings)
     assert found.database is None
@@ -46,7 +46,7 @@ def test_a_server_that_is_down_is_not_started_to_say_so(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_database_that_does_not_answer_is_told_without_its_password(tmp_path: Path) -> None:
+def test_status_names_a_silent_database_without_its_password(tmp_path: Path) -> None:
     url = SecretStr("postgresql://ann:Tr0ub4dor@127.0.0.1:1/racing")
     found = collect(Settings(home=tmp_path, database_url=url))
     assert found.database is None
@@ -78,9 +78,7 @@ def test_rows_windows_and_the_newest_are_counted(with_rows: Settings, with_times
     assert "none yet" in text
 
 
-def test_a_count_that_takes_too_long_becomes_an_estimate_and_says_so(
-    with_rows: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_slow_count_becomes_an_estimate(with_rows: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     with closing(psycopg_connect(with_rows, "rows", autocommit=True)) as connection:
         connection.execute("ALTER TABLE backtest_results RENAME TO slow")
         connection.execute("CREATE VIEW backtest_results AS SELECT * FROM slow WHERE pg_sleep(0.2) IS NOT NULL")

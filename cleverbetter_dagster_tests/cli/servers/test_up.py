@@ -105,7 +105,7 @@ def test_a_second_up_points_to_the_first_which_down_stops(settings: Settings) ->
     assert processes_of(record.token) == []
 
 
-def test_down_stops_what_a_killed_up_left_even_without_their_parents(settings: Settings) -> None:
+def test_down_stops_orphans_of_a_killed_up(settings: Settings) -> None:
     process, record = start_up(settings)
     process.kill()
     process.communicate()
@@ -132,7 +132,7 @@ def test_down_leaves_a_stranger_with_a_recorded_pid_alone(settings: Settings) ->
     assert not record_path(settings).exists()
 
 
-def test_a_service_that_dies_is_named_with_its_last_words_and_takes_the_others_with_it(settings: Settings) -> None:
+def test_a_dead_service_is_named_and_stops_the_others(settings: Settings) -> None:
     process, record = start_up(settings)
     os.kill(record.services[1].pid, signal.SIGKILL)
     _, errors = process.communicate(timeout=60)
@@ -175,7 +175,7 @@ def test_detached_it_returns_once_everything_answers_and_runs_on(settings: Setti
     assert processes_of(record.token) == []
 
 
-def test_programs_are_told_where_everything_is_and_whether_it_was_stopped(settings: Settings) -> None:
+def test_json_of_up_and_down_says_addresses_and_stops(settings: Settings) -> None:
     done = run("up", "--detach", "--json")
     record = read_record(record_path(settings))
     assert record is not None
@@ -199,7 +199,7 @@ def test_the_next_free_port_is_taken() -> None:
     assert free_port(port) == port
 
 
-def test_the_databases_password_is_in_no_argument_list_and_no_repr(tmp_path: Path) -> None:
+def test_the_password_is_in_no_arguments_and_no_repr(tmp_path: Path) -> None:
     url = "postgresql+psycopg2://ann:Tr0ub4dor@db/racing"
     service = mlflow_service(Settings(home=tmp_path), url, tmp_path, 5000)
     assert service.environment["MLFLOW_BACKEND_STORE_URI"] == url
@@ -207,7 +207,7 @@ def test_the_databases_password_is_in_no_argument_list_and_no_repr(tmp_path: Pat
     assert "Tr0ub4dor" not in repr(service)
 
 
-def test_links_made_by_runs_lead_to_the_port_mlflow_was_given(tmp_path: Path) -> None:
+def test_links_of_runs_use_mlflows_port(tmp_path: Path) -> None:
     environment = code_service(Settings(home=tmp_path, mlflow_port=5999), tmp_path).environment
     assert environment["CLEVERBETTER_MLFLOW_PORT"] == "5999"
 

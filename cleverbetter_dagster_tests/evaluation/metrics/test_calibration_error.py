@@ -21,7 +21,7 @@ def test_two_bins_worked_by_hand():
     assert curve.calibration_error == pytest.approx((0.2 + 0.15) / 2)
 
 
-def test_a_constant_is_wrong_by_its_gap_to_the_base_rate():
+def test_a_constants_error_is_its_gap_to_the_base_rate():
     assert expected_calibration_error([0, 0, 0, 1], [0.4] * 4) == pytest.approx(0.15)
 
 

@@ -26,9 +26,7 @@ def looked_at(settings: Settings, version: int) -> Review:
     return review(settings, "ensemble", version)
 
 
-def test_what_beats_every_baseline_is_promoted_on_the_verdict_reached_just_now(
-    empty_registry: Settings, as_stored: Dataset
-) -> None:
+def test_a_model_above_every_baseline_is_promoted_by_hand(empty_registry: Settings, as_stored: Dataset) -> None:
     version = registered(empty_registry, as_stored, KNOWN_SHARE)
     found = looked_at(empty_registry, version)
     assert (found.source, found.passes, found.trouble) == ("computed", True, None), found
@@ -43,9 +41,7 @@ def test_what_beats_every_baseline_is_promoted_on_the_verdict_reached_just_now(
     assert (gate["source"], gate["verdict"]["promote"]) == ("computed", True)
 
 
-def test_the_next_one_is_judged_against_the_champion_that_stands_there(
-    empty_registry: Settings, as_stored: Dataset
-) -> None:
+def test_the_next_model_is_judged_against_the_incumbent(empty_registry: Settings, as_stored: Dataset) -> None:
     better, worse = (registered(empty_registry, as_stored, share) for share in (KNOWN_SHARE, 0.15))
     promote(empty_registry, looked_at(empty_registry, better), CONTEXT)
     found = looked_at(empty_registry, worse)
@@ -67,9 +63,7 @@ def test_what_knows_too_much_is_refused_as_a_leak(empty_registry: Settings, as_s
     assert ledger.champion(empty_registry) is None
 
 
-def test_rows_that_changed_since_give_no_verdict_and_say_what_to_do(
-    empty_registry: Settings, as_stored: Dataset
-) -> None:
+def test_changed_rows_give_no_verdict_but_a_remedy(empty_registry: Settings, as_stored: Dataset) -> None:
     version = registered(empty_registry, as_stored, KNOWN_SHARE)
     store = ArtefactStore(empty_registry.artefacts_base)
     path = f"{ROWS}/{AS_OF.key}.parquet"

@@ -51,7 +51,7 @@ def standing(state: Settings, as_of: str | None = None) -> int | None:
     return entry.version if entry else None
 
 
-def test_before_the_first_decision_nobody_is_champion_and_no_table_is_made(empty_registry: Settings) -> None:
+def test_before_the_first_decision_there_is_no_champion(empty_registry: Settings) -> None:
     assert ledger.champion(empty_registry) is None
     assert ledger.champion_at(empty_registry, "2023-06") is None
     assert ledger.predecessor(empty_registry) is None
@@ -104,7 +104,7 @@ def test_a_month_backfilled_late_gets_its_champion_and_unseats_nobody(empty_regi
     assert mirror.shown == [("ensemble", 1), ("ensemble", 1)]
 
 
-def test_a_model_trained_anew_for_the_same_month_replaces_the_former(empty_registry: Settings, mirror: Mirror) -> None:
+def test_a_new_model_of_the_same_month_replaces_the_former(empty_registry: Settings, mirror: Mirror) -> None:
     promote(empty_registry, mirror, 1)
     assert promote(empty_registry, mirror, 2).previous == ("ensemble", 1)
     assert standing(empty_registry, "2023-06") == 2
@@ -208,9 +208,7 @@ def test_a_rollback_that_makes_no_sense_is_refused(empty_registry: Settings, mir
     assert len(ledger.history(empty_registry)) == 1
 
 
-def test_of_many_promotions_at_once_one_is_made_and_the_others_are_refused(
-    empty_registry: Settings, mirror: Mirror
-) -> None:
+def test_of_many_simultaneous_promotions_exactly_one_is_made(empty_registry: Settings, mirror: Mirror) -> None:
     with ThreadPoolExecutor(6) as pool:
         entries = list(pool.map(lambda v: ledger.promote(empty_registry, mirror, decision(v), None), range(1, 7)))
     winners = [entry.version for entry in entries if entry.action == "promoted"]
@@ -220,9 +218,7 @@ def test_of_many_promotions_at_once_one_is_made_and_the_others_are_refused(
     assert sorted(entry.action for entry in ledger.history(empty_registry)) == ["promoted"] + ["refused"] * 5
 
 
-def test_an_alias_somebody_set_in_mlflow_stays_while_the_ledger_is_empty(
-    empty_registry: Settings, mirror: Mirror
-) -> None:
+def test_an_empty_ledger_leaves_a_foreign_alias_alone(empty_registry: Settings, mirror: Mirror) -> None:
     assert ledger.restore_alias(empty_registry, mirror) is None
     assert mirror.shown == []
 

@@ -15,7 +15,7 @@ def decision(version: int, as_of: str = "2023-06", family: str = "ensemble") -> 
     return Decision(family, version, f"run-{version}", as_of, "better than all", "test")
 
 
-def test_two_promotions_of_two_families_at_once_leave_one_champion_in_mlflow(empty_registry: Settings) -> None:
+def test_simultaneous_promotions_leave_one_champion_in_mlflow(empty_registry: Settings) -> None:
     register(empty_registry, "ensemble", "2023-06")
     register(empty_registry, "classifier", "2023-06")
     asked = [decision(1), decision(1, family="classifier")]

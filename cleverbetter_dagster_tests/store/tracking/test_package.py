@@ -95,7 +95,7 @@ def files_of(settings: Settings, packed: PackedModel) -> Path:
     return Path(urlparse(logged.artifact_location).path)
 
 
-def test_a_model_says_of_raw_rows_what_it_says_of_the_panel_made_from_them() -> None:
+def test_raw_rows_score_as_their_panel_does() -> None:
     rows = raw_rows()
     panel = build_panel(canonical_rows(rows), None, DatasetSpec())
     expected = MODEL.fitted.predict_frame(panel.set_index("id"))
@@ -209,7 +209,7 @@ def test_the_signature_names_required_and_optional_columns(
         model.predict(raw_rows().drop(columns="win_rate"))
 
 
-def test_the_run_and_the_version_know_the_hash_and_the_model(tracked: Settings, packed: PackedModel) -> None:
+def test_run_and_version_record_the_models_hash(tracked: Settings, packed: PackedModel) -> None:
     client = mlflow_client(tracked)
     logged = client.get_logged_model(packed.model_uri.removeprefix("models:/"))
     assert logged.source_run_id is not None
@@ -280,7 +280,7 @@ def version_of_a_trap(settings: Settings, name: str, folder: Path, tags: dict[st
     return f"models:/{name}/{created.version}"
 
 
-def test_a_version_that_leads_to_a_foreign_folder_is_not_opened(empty_registry: Settings, tmp_path: Path) -> None:
+def test_a_version_in_a_foreign_folder_is_not_opened(empty_registry: Settings, tmp_path: Path) -> None:
     uri = version_of_a_trap(empty_registry, "ensemble", tmp_path, {"cleverbetter": "family"})
     with pytest.raises(RegistryError, match="which no run of ours logged"):
         load_model(empty_registry, uri)
@@ -312,7 +312,7 @@ def test_a_logged_model_that_was_led_elsewhere_is_not_opened(empty_registry: Set
     assert not (tmp_path / "sprung").exists()
 
 
-def test_a_version_whose_hash_is_not_its_models_is_not_opened(empty_registry: Settings) -> None:
+def test_a_version_with_another_hash_is_not_opened(empty_registry: Settings) -> None:
     with start_run(empty_registry, RunSpec("ensemble", "2023-06", "abc")) as run:
         log_model(run, MODEL)
     Registry(empty_registry).register(run.run_id, "ensemble")
