@@ -15,7 +15,7 @@ SUITES = (
     "learning/test_update_contract.py",
     "learning/test_leakage.py",
     "defs/test_graph.py",
-    "test_ways_in.py",
+    "project/test_ways_in.py",
 )
 
 

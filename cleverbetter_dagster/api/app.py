@@ -1,4 +1,4 @@
-"""Wiring of the REST API: routes, guards, failures. `create_app` is what uvicorn is given."""
+"""Wiring of the REST API: routes, guards, failures. uvicorn runs `create_app`."""
 
 from importlib.metadata import version
 
@@ -22,7 +22,7 @@ as `Authorization: Bearer <token>` where one is set."""
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
-    """The API of one deployment; by default that of the environment. Connects to nothing yet."""
+    """The API of one deployment. By default it uses the settings of the environment. It opens no connection."""
     settings = settings or load_settings()
     app = FastAPIOffline(  # its page loads its scripts from here, not from a CDN
         title="cleverbetter",

@@ -1,4 +1,4 @@
-"""Training jobs as the Dagster runs they are: submitted to the run queue, found again by tags, cancelled.
+"""A training job is a Dagster run: this module submits it to the run queue, finds it by its tags and cancels it.
 
 Nothing is kept here, so a restart of the API forgets nothing. Runs are read through `DagsterInstance`; they are
 submitted and cancelled through Dagster's official GraphQL client, which asks the web UI's server: the run needs its
@@ -42,7 +42,7 @@ class DagsterDown(CleverBetterError):
 
 
 class TooManyJobs(CleverBetterError):
-    """As many jobs wait as may."""
+    """The maximum number of jobs is already waiting."""
 
 
 class NoSuchJob(CleverBetterError):
@@ -107,7 +107,7 @@ class DagsterRuns:
         return self._records(tags, limit, STATUSES[status] if status else None)
 
     def cancel(self, job: str) -> dg.RunRecord:
-        """Cancel a job that has not ended, and the loading of its rows; the run as it is then.
+        """Cancel a job that has not ended, and the loading of its rows. Returns the run after the cancellation.
 
         Raises:
             NoSuchJob: there is none.

@@ -34,7 +34,7 @@ STATUSES: Mapping[type[CleverBetterError], int] = {
     DagsterDown: 503,
     DatabaseError: 503,
 }
-"""Of the first class that fits, from top to bottom; the others are ours to mend: 500."""
+"""The first class that matches, from the top, gives the status. Any other error is a fault of the API: 500."""
 
 PASSING = (psycopg.OperationalError, psycopg2.OperationalError, DBAPIError, MlflowException, ConnectionError, OSError)
 """What the libraries underneath raise where a server is away."""

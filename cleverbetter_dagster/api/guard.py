@@ -1,8 +1,8 @@
-"""Who may ask what: the token that writing takes, and refusing what a web page of somebody else makes a browser send.
+"""Who may ask what: checks the token of writing calls, refuses requests that a foreign web page made a browser send.
 
-Without a token the API serves this machine alone. A browser on it is the way in for strangers: a page may post across
-sites, or give its own name this machine's address (DNS rebinding). So names other than this machine's are refused
-then, always a foreign `Origin`, and bodies that are not announced as JSON, which no page can send unasked.
+Without a token the API serves this machine alone. An attacker could reach it through a browser on this machine: a page
+may post across sites, or give its own name this machine's address (DNS rebinding). So, without a token, other host
+names are refused. A foreign `Origin`, and a body that is not declared as JSON, are always refused.
 """
 
 import ipaddress

@@ -1,4 +1,4 @@
-"""What the API answers with. Field names and forms of training jobs are the training guide's."""
+"""Requests and responses of the API. Field names and forms of training jobs are the training guide's."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
@@ -71,7 +71,7 @@ class JobSummary(Message):
 class TrainingJob(JobSummary):
     """A training job. `metrics` (on the test rows) and `model_version` are there once it is completed.
 
-    They stay null where an incremental training found nothing new: the version before stands as it is.
+    They stay null where an incremental training found nothing new: the previous version stays unchanged.
     """
 
     metrics: dict[str, float] | None
@@ -95,13 +95,15 @@ class Version(Message):
 
     model_name: str
     version: str
-    as_of: str = Field(description="month it stands at")
+    as_of: str = Field(description="month (as_of) of the model")
 
 
 class Model(Version):
     """A registered version of a model."""
 
-    model_family: str = Field(description="Another than `model_name` only where somebody registered it so by hand.")
+    model_family: str = Field(
+        description="Differs from `model_name` only if a person registered it under another name."
+    )
     stage: str
     is_champion: bool
     created_at: Time

@@ -1,4 +1,4 @@
-"""What every command shares towards the person or program that typed it: tables, JSON, questions, exit codes.
+"""Output, questions and exit codes: the same for all commands.
 
 Standard output is for what was asked for, standard error for progress, questions and errors.
 """
@@ -42,7 +42,7 @@ MEANINGS = {
     ExitCode.DONE: "done",
     ExitCode.FAILED: "failed; standard error says why and how to mend it",
     ExitCode.USAGE: "wrong usage",
-    ExitCode.REFUSED: "refused: by the gate, or because nobody said yes",
+    ExitCode.REFUSED: "refused by the gate, or not confirmed",
     ExitCode.NOT_FOUND: "no such model, month or entry",
     ExitCode.UNAVAILABLE: "the database does not answer; try again",
     ExitCode.INTERRUPTED: "interrupted",

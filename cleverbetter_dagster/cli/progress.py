@@ -17,7 +17,7 @@ POLL_SECONDS = 0.5
 
 @contextmanager
 def import_progress(console: Console) -> Iterator[Callable[[str, float], None]]:
-    """What `store.importer.import_files` tells its progress to: one bar a step, gone when all is done."""
+    """Receives the progress of `store.imports.importer.import_files`: one bar for each step, removed at the end."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

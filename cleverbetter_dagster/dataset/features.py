@@ -103,7 +103,7 @@ FEATURES: dict[str, Callable[[FeatureInputs], np.ndarray]] = {
 def feature_columns(panel: pd.DataFrame) -> list[str]:
     """Names of the feature columns of a panel, in the order that models see.
 
-    The market's part varies with the data: a feature nobody has measured by then has no column.
+    The market's part varies with the data: a feature without any value by then has no column.
     """
     return [*FEATURES, *market_columns(panel.columns)]
 

@@ -12,13 +12,16 @@ from cleverbetter_dagster.settings import Settings
 INSTANCE_FILE = "dagster.yaml"
 
 COPIED = "# Copied by cleverbetter, which renews it; edit it, and it is yours and stays as it is: sha256 "
-"""First line of a copy of ours, before the hash of what follows it: by that an edited copy is told from an old one."""
+"""First line of a copy, before the hash of the rest. The hash shows whether a copy was edited or is only old.
+
+Do not reword it: copies of earlier releases are recognised by it.
+"""
 
 logger = logging.getLogger(__name__)
 
 
 def prepare_home(settings: Settings) -> Path:
-    """Create the home folder and its `dagster.yaml` where missing; renew a copy of an earlier release nobody edited.
+    """Create the home folder and its `dagster.yaml` where missing; renew an unedited copy of an earlier release.
 
     One that somebody wrote or edited is left as it is; where it is not what this release comes with, the log says so.
 
@@ -41,7 +44,7 @@ def prepare_home(settings: Settings) -> Path:
 
 
 def is_ours(settings: Settings) -> bool:
-    """Whether `dagster.yaml` of the home is missing, or a copy of this or an earlier release that nobody edited."""
+    """Whether `dagster.yaml` of the home is missing, or an unedited copy of this or an earlier release."""
     file = settings.home / INSTANCE_FILE
     if not file.exists():
         return not file.is_symlink()

@@ -25,8 +25,18 @@ from cleverbetter_dagster.store.postgres.database import ensure_table, psycopg_c
 
 Status = Literal["pending", "repaired", "all"]
 
-ENTRY_COLUMNS = ("source", "table_name", "line", "row_id", "column_name", "value", "reason", "raw")
-"""The columns of a frame of new entries, see `Entry`. Only `source`, `table_name` and `reason` are never missing."""
+ENTRY_COLUMNS = {
+    "source": "text",
+    "table_name": "text",
+    "line": "int8",
+    "row_id": "text",
+    "column_name": "text",
+    "value": "text",
+    "reason": "text",
+    "raw": "text",
+}
+"""The columns of a frame of new entries with their types, see `Entry`. Only `source`, `table_name` and `reason` are
+needed; a frame may leave out the others."""
 
 _TABLE = """
 CREATE TABLE quarantine (
@@ -53,13 +63,14 @@ COMMENT ON TABLE quarantine IS 'One row per reason why a row of a file or table 
 COMMENT ON COLUMN quarantine.correction IS 'Column and new value of what was corrected by hand before loading.';
 """
 
-_ADD = """
-INSERT INTO quarantine (source, table_name, line, row_id, column_name, value, reason, raw)
-SELECT * FROM unnest(
-    %s::text[], %s::text[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[])
+_ADD = sql.SQL("""
+INSERT INTO quarantine ({columns}) SELECT * FROM unnest({values})
 ON CONFLICT (fingerprint) DO UPDATE SET line = excluded.line,
     status = CASE WHEN quarantine.correction IS NULL THEN 'pending' ELSE quarantine.status END,
-    repaired_at = CASE WHEN quarantine.correction IS NULL THEN NULL ELSE quarantine.repaired_at END"""
+    repaired_at = CASE WHEN quarantine.correction IS NULL THEN NULL ELSE quarantine.repaired_at END""").format(
+    columns=sql.SQL(", ").join(map(sql.Identifier, ENTRY_COLUMNS)),
+    values=sql.SQL(", ").join(sql.SQL("%s::{}[]").format(sql.Identifier(kind)) for kind in ENTRY_COLUMNS.values()),
+)
 
 # Two rows with one id are resolved only by importing again the file where the conflict was found.
 _REPAIR = """
@@ -145,9 +156,9 @@ def add(connection: psycopg.Connection, entries: pd.DataFrame) -> None:
     """
     if "table_name" not in entries:
         entries = entries.assign(table_name=entries["source"])
-    fingerprinted = [column for column in ENTRY_COLUMNS if column != "line"]
+    entries = entries.reindex(columns=list(ENTRY_COLUMNS))
     entries = entries.replace("\0", "\ufffd", regex=True)  # the one character PostgreSQL cannot hold
-    distinct = entries.drop_duplicates(fingerprinted)[list(ENTRY_COLUMNS)].astype(object)
+    distinct = entries.drop_duplicates([column for column in ENTRY_COLUMNS if column != "line"]).astype(object)
     connection.execute(_ADD, [distinct[column].where(distinct[column].notna(), None).tolist() for column in distinct])
 
 

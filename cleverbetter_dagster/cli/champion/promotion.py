@@ -160,7 +160,7 @@ def _show_decisions(entries: list["LedgerEntry"], console: Console) -> None:
         "Decisions, newest first, times in UTC", ("when", "model", "as of", "decision", "before", "why", "by")
     )
     for entry in entries:
-        before = _facts(entry)["previous"] or "nobody"
+        before = _facts(entry)["previous"] or "none"
         cells = (_minute(entry.decided_at), str(entry), entry.as_of, _how(entry), before, entry.reason, entry.actor)
         table.add_row(*map(Text, cells))
     console.print(table)

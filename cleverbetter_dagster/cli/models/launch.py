@@ -104,8 +104,8 @@ def _errors_to(log: Path) -> Iterator[TextIO]:
 def _cancelling(instance: dg.DagsterInstance, mark: str) -> Iterator[None]:
     """An interruption of this process cancels its run, as the UI's button would.
 
-    Dagster takes the signal and ends the steps, but calls a run that nobody asked to end a failure, and sends alerts.
-    So the request is recorded as soon as the signal arrives, which a wakeup descriptor tells beside Dagster's handler.
+    Dagster takes the signal and ends the steps, but unless a cancellation was recorded it calls the run failed and
+    alerts. So we record one when the signal arrives. A wakeup descriptor reports the signal; Dagster's handler stays.
     """
     interrupted = threading.Event()
     ours, pythons = socket.socketpair()

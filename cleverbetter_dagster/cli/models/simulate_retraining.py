@@ -25,7 +25,7 @@ def simulate_retraining(
         typer.Option(help="Model family, with its default parameters; by default the first of the catalogue."),
     ] = None,
     min_composite_score: Annotated[
-        float, typer.Option(help="Rows scoring below are neither learned from nor judged.")
+        float, typer.Option(help="Rows with a lower composite score are not used for training or judging.")
     ] = GUIDE_MIN_COMPOSITE_SCORE,
     every_row: Annotated[bool, typer.Option("--every-row", help="Take rows of any composite score.")] = False,
     largest_drift: Annotated[

@@ -23,7 +23,7 @@ def down(as_json: AsJson = False) -> None:
         if record is not None:
             stopped += _end_up(record) + stop_processes(record.token)
             record_path(settings).unlink(missing_ok=True)
-        # Also where DATABASE_URL is set by now: nobody else would ever stop it.
+        # Also if DATABASE_URL has been set since: nothing else would stop the embedded server.
         stopped += stop_server(embedded_folder(settings))
     if as_json:
         print_json({"home": settings.home, "stopped": stopped > 0})

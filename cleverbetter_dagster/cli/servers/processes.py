@@ -85,7 +85,7 @@ def code_service(settings: Settings, folder: Path) -> Service:
         *(sys.executable, "-m", "dagster", "code-server", "start", "--socket", str(socket_path), "-m", MODULE),
         *("--location-name", MODULE, "--use-python-environment-entry-point"),
     )
-    # Here sensors and schedules run by themselves, unless somebody said no; and links to MLflow lead to its port here.
+    # Sensors and schedules run unless the settings switch them off. Links to MLflow use the port of this `up`.
     environment = {
         variable_of("automation"): "off" if settings.automation is False else "on",
         variable_of("mlflow_port"): str(settings.mlflow_port),

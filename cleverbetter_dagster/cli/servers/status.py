@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Status:
-    """Everything told, as `--json` writes it. `database` is None where it is down, and `trouble` may say why."""
+    """What `status` reports, as `--json` writes it. `database` is None if it is down; `trouble` may say why."""
 
     home: Path
     state_folder: Path

@@ -82,8 +82,8 @@ def roc_chart(scored: Mapping[str, ScoredRows]) -> Chart:
     drawing.axes.set(xlim=(0, 1), ylim=(0, 1.01))
     drawing.ticks(whole_percent, "xy")
     caption = (
-        "Share of profitable windows found against share of the others let through. Beside each name the area "
-        "under its curve; the dashed line is chance."
+        "Share of the profitable windows that are selected against share of the others that are selected too. "
+        "Beside each name the area under its curve; the dashed line is chance."
     )
     return drawing.chart("ROC", caption)
 
@@ -107,7 +107,7 @@ def precision_recall_chart(scored: Mapping[str, ScoredRows]) -> Chart:
             noted = np.unique(np.searchsorted(-recall, -NOTED[recall[-1] <= NOTED]))
             notes = [
                 f"from {percent(threshold[place])}: {percent(precision[place])} of those called are profitable, "
-                f"{percent(recall[place])} found"
+                f"{percent(recall[place])} of the profitable are called"
                 for place in noted
             ]
             drawing.points(recall[noted], precision[noted], notes, 2.5, color=MODEL)

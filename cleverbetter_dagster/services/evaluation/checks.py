@@ -69,7 +69,7 @@ def _predictions_are_fresh(record: PredictionsRecord) -> CheckOutcome:
 MODEL_CHECKS = (
     Check[ScoredRows](
         "model_is_not_too_good_to_be_true",
-        f"The AUC on the test rows is at most {HIGHEST_MODEL_AUC}: above, it is a leak, not a triumph.",
+        f"The AUC on the test rows is at most {HIGHEST_MODEL_AUC}; a higher value means a data leak.",
         "check for data leakage: look at the features that matter most, and at how upstream computes them.",
         _believable,
         guards="promotion",

@@ -239,7 +239,7 @@ def _row(entry: Entry) -> tuple[dict[str, Any] | None, str]:
 
 
 def _repair_upstream(settings: Settings, entry: Entry, corrections: Mapping[str, str]) -> str:
-    """How to correct a row in the table itself: a table of others is never written to."""
+    """How to correct a row in the table itself: we never write to a table that we do not own."""
     layout = resolve_source(settings)
     column = next(iter(corrections), entry.column_name or "...")
     statement = sql.SQL("UPDATE {} SET {} = {} WHERE {} = {}").format(

@@ -27,7 +27,7 @@ class PendingMonth(PendingRows):
     """A changed month that is not loaded yet.
 
     Attributes:
-        loaded_by: the run that had loaded the month by then; once another run has, the month is no longer pending.
+        loaded_by: the run that last loaded the month at that time. When another run loads it, it is no longer pending.
         seen: what the month held at the last full comparison; None if it changed after that.
         rows_seen: how many of `rows` had changed by then.
     """

@@ -1,6 +1,6 @@
 """Alerts: decisions about champions, failed checks, stale champions and predictions."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Self
 
@@ -63,15 +63,25 @@ def decision_alerts(settings: Settings, after: int) -> list[Alert]:
 
 
 def deliver(settings: Settings, alerts: Sequence[Alert]) -> tuple[Alert, ...]:
-    """Send alerts to the webhook, if there is one, in one message. Returns the alerts that must be sent again.
+    """Send alerts to every channel in one message. Returns the alerts that must be sent again.
 
     Alerts older than a day are dropped, and the oldest if too many wait.
     """
     fresh = [alert for alert in alerts if datetime.now(UTC) - alert.at < timedelta(hours=KEPT_HOURS)]
-    if settings.alert_webhook is None or not fresh:
+    if not fresh:
         return ()
     text = "\n".join(alert.text for alert in fresh)
-    return () if send_text(settings.alert_webhook.get_secret_value(), text) else tuple(fresh[-MOST_WAITING:])
+    delivered = [send(settings, text) for send in CHANNELS]
+    return () if all(delivered) else tuple(fresh[-MOST_WAITING:])
+
+
+def to_webhook(settings: Settings, text: str) -> bool:
+    """Send a text to the webhook. True if it took the text, or if none is set."""
+    return settings.alert_webhook is None or send_text(settings.alert_webhook.get_secret_value(), text)
+
+
+CHANNELS: tuple[Callable[[Settings, str], bool], ...] = (to_webhook,)
+"""Each sends a text if its setting is set, and returns whether there is nothing to send again."""
 
 
 def shortened(text: str) -> str:

@@ -106,7 +106,7 @@ def _probabilities(results: FamilyResults) -> Section:
     label, probability = results.own.label, results.own.probability
     return Section(
         "Probabilities",
-        "Whether the stated probabilities come true, and how well they tell profitable windows from others.",
+        "Whether the stated probabilities come true, and how well they separate profitable windows from the others.",
         charts=(
             reliability_chart(label, probability),
             probability_chart(label, probability),

@@ -153,7 +153,7 @@ SPLIT_CHECKS = (
     ),
     Check[Dataset](
         "purge_holds",
-        "No example stands in two parts, and every label was known embargo_days before the next part starts.",
+        "No example is in two parts, and every label was known embargo_days before the next part starts.",
         "check for data leakage: materialise temporal_split again; if it stays, the purge is broken.",
         _purge_holds,
         guards="training",
@@ -161,7 +161,7 @@ SPLIT_CHECKS = (
     Check[Dataset](
         "no_feature_is_too_good_to_be_true",
         f"No single feature ranks the validation labels with an AUC above {HIGHEST_FEATURE_AUC}.",
-        "check for data leakage: it is a leak, not a triumph. Find out how that column knows the next window, and "
+        "check for data leakage: a value this high means a leak. Find out how that column knows the next window, and "
         "take it out of the market features.",
         _no_leaking_feature,
         guards="training",

@@ -202,7 +202,7 @@ def _numbers(record: WalkForwardRecord, family: str) -> tuple[Number, ...]:
 
 def _growth(row: LeaderboardRow | None) -> str:
     if row is None:
-        return "earned nothing, having promoted nobody"
+        return "earned nothing: it promoted no model"
     return f"grown the bankroll by {row.growth} in the {row.n_months} months with a champion"
 
 

@@ -1,9 +1,9 @@
 """The ledger: every promotion, refusal and rollback, with its evidence. It says who is champion.
 
 Rows are only added. Each model has a month, its as_of. The champion at a month M is the promoted model with the latest
-as_of that is not after M, leaving out those a rollback has withdrawn; of two with one as_of, the one decided later. So
-a month that is backfilled late finds the champion of its own time and never replaces a newer one. *The* champion is
-that of the last month.
+as_of that is not after M, leaving out those a rollback has withdrawn; if two have the same as_of, the one decided
+later counts. So a month that is backfilled late finds the champion of its own time and never replaces a newer one.
+*The* champion is that of the last month.
 
 MLflow's alias `champion` follows. The row is committed first and the alias moved then, both under one lock of the
 database, so two decisions at once leave one champion. `restore_alias` repairs the alias after a crash in between.
@@ -196,4 +196,4 @@ def _judged_too_early(decision: Decision, against: LedgerEntry | None, now: Ledg
 
 
 def _name(entry: LedgerEntry | None) -> str:
-    return str(entry) if entry else "nobody"
+    return str(entry) if entry else "no champion"

@@ -1,4 +1,4 @@
-"""The files of packed models: only ours, only in their place, and only unchanged. Runs none of them.
+"""The files of packed models: only ours, only in their place, and only unchanged. Does not execute them.
 
 A packed model is code when it is loaded. So it is opened only if its hash was recorded when it was logged, if its
 files are in the folder of its experiment, and, if it is a registered version, if we registered it. MLflow is imported

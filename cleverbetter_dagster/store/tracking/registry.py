@@ -74,7 +74,7 @@ class ModelVersion:
 
     @property
     def model_family(self) -> str:
-        """The family of its model. Another than `family` only if a person registered it so."""
+        """The family of its model. Differs from `family` only if a person registered it under another name."""
         return self.tags.get("family", self.family)
 
     @property
@@ -87,7 +87,7 @@ class ModelVersion:
 
     @property
     def dataset_spec(self) -> DatasetSpec | None:
-        """Its dataset options; None if another release recorded them, or nobody."""
+        """Its dataset options; None if another release recorded them, or if none are recorded."""
         try:
             return DatasetSpec.model_validate_json(self.tags.get(SPEC_TAG, ""))
         except ValidationError:
