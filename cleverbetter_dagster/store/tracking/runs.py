@@ -116,7 +116,8 @@ class ModelRun:
 
     def _log(self, kind: str, entities: Sequence[Any]) -> None:
         for start in range(0, len(entities), BATCH):
-            self.client.log_batch(self.run_id, **{kind: entities[start : start + BATCH]})
+            batch: dict[str, Any] = {kind: entities[start : start + BATCH]}
+            self.client.log_batch(self.run_id, **batch)
 
 
 @contextmanager
