@@ -196,4 +196,4 @@ def _judged_too_early(decision: Decision, against: LedgerEntry | None, now: Ledg
 
 
 def _name(entry: LedgerEntry | None) -> str:
-    return str(entry) if entry else "no champion"
+    return str(entry) if entry else "none"

@@ -97,7 +97,7 @@ def test_a_refusal_that_came_too_late_is_no_verdict(empty_registry: Settings) ->
     one, two = registered(empty_registry, "2023-06"), registered(empty_registry, "2023-06")
     reviewed = review(empty_registry, "ensemble", two, judge=False)
     by_override(empty_registry, one)
-    with pytest.raises(GateRefused, match="judged against no champion, but ensemble v1 is champion"):
+    with pytest.raises(GateRefused, match="judged against none, but ensemble v1 is champion"):
         promote(empty_registry, reviewed, OVERRIDE)
     assert review(empty_registry, "ensemble", two).source == "none"
     assert holders(empty_registry) == [("ensemble", one)]

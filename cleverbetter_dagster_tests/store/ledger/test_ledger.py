@@ -198,7 +198,7 @@ def test_a_model_rolled_back_from_returns_only_by_hand(empty_registry: Settings,
 
 
 def test_a_rollback_that_makes_no_sense_is_refused(empty_registry: Settings, mirror: Mirror) -> None:
-    with pytest.raises(RegistryError, match="the champion is nobody"):
+    with pytest.raises(RegistryError, match="the champion is none"):
         ledger.roll_back(empty_registry, mirror, decision(1))
     promote(empty_registry, mirror, 1)
     with pytest.raises(RegistryError, match="the champion is ensemble v1"):
