@@ -27,6 +27,7 @@ from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.imports import json_columns
 from cleverbetter_dagster.store.imports.staging import Target
 from cleverbetter_dagster.store.postgres.database import psycopg_connect
+from cleverbetter_dagster.store.source.column_names import missing_columns
 from cleverbetter_dagster.store.source.layout import (
     FEATURE_KEYS,
     FEATURE_TIMES,
@@ -61,14 +62,14 @@ class ResultIntake:
         """Match the columns of a file, which begins with `sample`, with those of the results table.
 
         Raises:
-            ImportFileError: the file lacks a required column.
+            ImportFileError: the file lacks required columns. All of them are named.
         """
         names, columns = sample.column_names, layout.columns
         self.target = Target(layout.results, _all_columns(settings, layout.results), columns[ID].name)
         matched = {name: _first_of(ALIASES.get(name, (name,)), names) for name in (*REQUIRED, *OPTIONAL)}
-        for name in REQUIRED:
-            if matched[name] is None and name != METHOD:
-                raise ImportFileError(_no_column(path, ALIASES.get(name, (name,)), names))
+        missing = [name for name in REQUIRED if matched[name] is None and name != METHOD]
+        if missing:
+            raise ImportFileError(_lacking(path, missing, names))
         self._canonical = {name: file_name for name, file_name in matched.items() if file_name}
         self._filled = {n: column for n, column in columns.items() if n in self._canonical or n == METHOD}
         mapped = {*self._canonical.values(), *(column.name for column in columns.values())}
@@ -204,6 +205,13 @@ def _no_column(path: Path, wanted: Sequence[str], names: Sequence[str]) -> str:
     return (
         f"{path} has no column {' or '.join(map(repr, wanted))}. It has: {', '.join(names) or 'none'}."
         f"{closest(wanted, names)} Rename the column that holds it to {wanted[0]!r}."
+    )
+
+
+def _lacking(path: Path, missing: Sequence[str], names: Sequence[str]) -> str:
+    return (
+        f"{path} lacks columns that backtest rows need:{missing_columns(missing, names)}\n"
+        f"It has: {', '.join(names) or 'none'}. Rename the columns."
     )
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from itertools import chain
 
 import psycopg
 
@@ -20,6 +19,7 @@ from cleverbetter_dagster.dataset.schema import (
 from cleverbetter_dagster.errors import SchemaError
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.postgres.database import psycopg_connect
+from cleverbetter_dagster.store.source.column_names import CANONICAL, missing_columns
 from cleverbetter_dagster.store.source.tables import (
     EMBEDDED_FEATURES,
     FEATURES_VARIABLE,
@@ -33,8 +33,6 @@ FEATURE_KEYS = ("backtest_result_id", "result_id", "backtest_id", "id")
 
 FEATURE_TIMES = ("computed_at", "updated_at", "created_at")
 """Names of the instant at which a features row was computed, best first. The newest row counts."""
-
-_CANONICAL = {*REQUIRED, *OPTIONAL, *chain.from_iterable(ALIASES.values())}
 
 WORDS = ("text", "varchar", "bpchar", "citext", "name")
 """`pg_type` names of text."""
@@ -146,13 +144,17 @@ def unique_alone(connection: psycopg.Connection, relation: Relation, column: str
 def _canonical_columns(results: Relation, available: Mapping[str, Column]) -> dict[str, Column]:
     columns: dict[str, Column] = {}
     for canonical in (*REQUIRED, *OPTIONAL):
-        names = ALIASES.get(canonical, (canonical,))
-        column = next((available[name] for name in names if name in available), None)
+        column = next((available[name] for name in ALIASES.get(canonical, (canonical,)) if name in available), None)
         if column is not None:
-            _check_kind(results, canonical, column)
             columns[canonical] = column
-        elif canonical not in (METHOD, *OPTIONAL):
-            raise SchemaError(_no_column(results, names, available))
+    missing = [canonical for canonical in REQUIRED if canonical not in columns and canonical != METHOD]
+    if missing:
+        raise SchemaError(
+            f"The table {results} lacks columns that backtest rows need:{missing_columns(missing, list(available))}\n"
+            f"It has: {_listed(available)}. Create a view that calls them so, and name the view in {RESULTS_VARIABLE}."
+        )
+    for canonical, column in columns.items():
+        _check_kind(results, canonical, column)
     return columns
 
 
@@ -251,7 +253,7 @@ def _no_column(relation: Relation, names: tuple[str, ...], available: Mapping[st
     return (
         f"The table {relation} has no column {' or '.join(map(repr, names))}. It has: {_listed(available)}."
         f"{closest(names, available)} Create a view that calls it {names[0]!r}, and name the view in "
-        f"{RESULTS_VARIABLE if names[0] in REQUIRED else FEATURES_VARIABLE}."
+        f"{FEATURES_VARIABLE}."
     )
 
 
@@ -263,9 +265,9 @@ def _listed(names: Iterable[str]) -> str:
 def closest(wanted: Iterable[str], available: Iterable[str]) -> str:
     """A sentence with the available names most like the wanted ones; empty if no name is similar.
 
-    >>> closest(["end_date"], ["start_date", "ended_date"])  # start_date is a canonical column of its own
-    ' Closest: ended_date.'
+    >>> closest(["backtest_result_id"], ["backtest_id", "win_rate"])
+    ' Closest: backtest_id.'
     """
-    free = [name for name in available if name not in _CANONICAL]
+    free = [name for name in available if name not in CANONICAL]
     close = dict.fromkeys(match for name in wanted for match in get_close_matches(name, free, n=2))
     return f" Closest: {', '.join(close)}." if close else ""

@@ -327,12 +327,19 @@ def test_features_are_columns_of_numbers_or_without_values(
     assert connection.execute("SELECT features->'late' FROM ml_features WHERE features ? 'late'").fetchall() == [(7.5,)]
 
 
-def test_a_missing_column_is_named_with_those_found(database: Settings, tmp_path: Path) -> None:
-    path = csv(upstream_results().rename(columns={"win_rate": "winrate"}), tmp_path / "r")
+def test_all_missing_columns_are_named_with_likely_partners(database: Settings, tmp_path: Path) -> None:
+    columns = {"win_rate": "winrate", "total_return": "Return [%]", "end_date": "End", "total_bets": "# Trades"}
+    path = csv(upstream_results().rename(columns=columns).drop(columns=["id", "strategy_id"]), tmp_path / "r")
     with pytest.raises(ImportFileError) as raised:
         import_results(database, path)
-    assert f"{path} has no column 'win_rate'" in str(raised.value)
-    assert "Closest: winrate" in str(raised.value)
+    assert str(raised.value).splitlines()[:6] == [
+        f"{path} lacks columns that backtest rows need:",
+        "  end_date: probably 'End'",
+        "  roi or total_return: probably 'Return [%]'",
+        "  win_rate: probably 'winrate'",
+        "  total_bets: probably '# Trades'",
+        "  id, strategy_id: no column is like them",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -127,16 +127,21 @@ def test_a_missing_table_is_named_with_the_remedy(database: Settings, connection
     assert "CLEVERBETTER_RESULTS_TABLE" in message
 
 
-def test_a_missing_column_is_named_with_the_remedy(database: Settings, connection: psycopg.Connection) -> None:
+def test_all_missing_columns_are_named_with_likely_partners(database: Settings, connection: psycopg.Connection) -> None:
     connection.execute(SOMEBODYS.format(results="backtest_results", more=""))
     connection.execute("ALTER TABLE backtest_results RENAME win_rate TO winning_rate")
+    connection.execute("ALTER TABLE backtest_results RENAME end_date TO until")
+    connection.execute("ALTER TABLE backtest_results DROP composite_score")
     with pytest.raises(SchemaError) as raised:
         resolve_source(database)
-    message = str(raised.value)
-    assert "public.backtest_results has no column 'win_rate'" in message
-    assert "max_drawdown, winning_rate" in message
-    assert "Closest: winning_rate" in message
-    assert "Create a view" in message
+    assert str(raised.value).splitlines()[:4] == [
+        "The table public.backtest_results lacks columns that backtest rows need:",
+        "  end_date: probably 'until'",
+        "  win_rate: probably 'winning_rate'",
+        "  composite_score: no column is like it",
+    ]
+    assert "max_drawdown, winning_rate" in str(raised.value)
+    assert "Create a view" in str(raised.value)
 
 
 def test_a_column_of_the_wrong_type_is_named(database: Settings, connection: psycopg.Connection) -> None:
