@@ -1,9 +1,9 @@
 """`/api/v1/health` (the API is alive) and `/api/v1/ready` (so is what it depends on)."""
 
-import urllib.request
 from collections.abc import Callable
 from contextlib import closing
 
+import requests
 from fastapi import APIRouter, Response
 
 from cleverbetter_dagster.api.failures import PASSING
@@ -60,5 +60,4 @@ def _database(settings: Settings) -> None:
 
 
 def _dagster(settings: Settings) -> None:
-    with urllib.request.urlopen(f"{settings.dagster_address}/server_info", timeout=TIMEOUT_SECONDS):
-        pass
+    requests.get(f"{settings.dagster_address}/server_info", timeout=TIMEOUT_SECONDS).raise_for_status()

@@ -6,7 +6,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -150,24 +149,24 @@ def _accepts(path: Path) -> bool:
 
 
 def _got(url: str) -> bool:
+    import requests
+
     try:
-        with urllib.request.urlopen(url, timeout=ANSWER_TIMEOUT_SECONDS) as answer:
-            return answer.status == 200
-    except OSError:
+        return requests.get(url, timeout=ANSWER_TIMEOUT_SECONDS).status_code == 200
+    except requests.RequestException:
         return False
 
 
 def _beats(webserver_url: str, since: float) -> bool:
     """Whether every daemon that this instance needs has sent a heartbeat since (Unix seconds)."""
-    request = urllib.request.Request(
-        f"{webserver_url}/graphql",
-        json.dumps({"query": _DAEMON_QUERY}).encode(),
-        {"Content-Type": "application/json"},
-    )
+    import requests
+
+    query = {"query": _DAEMON_QUERY}
     try:
-        with urllib.request.urlopen(request, timeout=ANSWER_TIMEOUT_SECONDS) as answer:
-            daemons = json.load(answer)["data"]["instance"]["daemonHealth"]["allDaemonStatuses"]
-    except OSError:
+        answer = requests.post(f"{webserver_url}/graphql", json=query, timeout=ANSWER_TIMEOUT_SECONDS)
+        answer.raise_for_status()
+        daemons = answer.json()["data"]["instance"]["daemonHealth"]["allDaemonStatuses"]
+    except requests.RequestException:
         return False
     beats = [daemon["lastHeartbeatTime"] or 0.0 for daemon in daemons if daemon["required"]]
     return min(beats, default=0.0) >= since

@@ -92,6 +92,17 @@ def test_what_was_started_is_stopped_when_up_is_interrupted(settings: Settings, 
     assert not record_path(settings).exists()
 
 
+def test_up_asks_its_services_past_a_dead_proxy(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    process, record = start_up(settings)
+    inherited = [psutil.Process(service.pid).environ()["no_proxy"] for service in record.services]
+    process.send_signal(signal.SIGINT)
+    process.communicate()
+    assert all("127.0.0.1" in hosts.split(",") for hosts in inherited)
+
+
 def test_a_second_up_points_to_the_first_which_down_stops(settings: Settings) -> None:
     process, record = start_up(settings)
     second = run("up")
