@@ -61,7 +61,7 @@ def examine(
     repeated, conflicting = _sharing_an_id(rows)
     reason = "id occurs more than once with different content: keep the right one"
     known = [] if unreadable is None else [unreadable]
-    violations = _one_per_cell([*known, violations, violations_at(rows, ID, conflicting, reason)])
+    violations = gathered([*known, violations, violations_at(rows, ID, conflicting, reason)])
     good = ~repeated
     good[violations["position"].to_numpy(dtype=int)] = False
     return rows if good.all() else rows.filter(pa.array(good)), violations
@@ -93,12 +93,7 @@ def find_violations(table: pa.Table, now: pd.Timestamp) -> tuple[pa.Table, pd.Da
     rows, unreadable = canonical_types(table)
     rules = chain(_missing(rows), _numbers(rows), _dates(rows, now))
     violations = [violations_at(rows, column, mask, f"{column} {reason}") for column, mask, reason in rules]
-    return rows, _one_per_cell([unreadable, *violations])
-
-
-def _one_per_cell(violations: list[pd.DataFrame]) -> pd.DataFrame:
-    """The first violation of each cell: an unreadable value is not missing as well."""
-    return gathered(violations).drop_duplicates(["position", "column"], ignore_index=True)
+    return rows, gathered([unreadable, *violations])
 
 
 def _missing(table: pa.Table) -> Iterator[Rule]:

@@ -4,22 +4,19 @@ Each file is one transaction. If it is interrupted nothing of it is in the table
 Memory is bounded by a batch, whatever the file's length.
 """
 
-import json
-import math
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from datetime import date
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import psycopg
 import pyarrow as pa
 
+from cleverbetter_dagster.dataset.quality.arrow_values import json_rows, plain_table
 from cleverbetter_dagster.dataset.schema import ID
 from cleverbetter_dagster.errors import ImportFileError
 from cleverbetter_dagster.settings import Settings
@@ -123,7 +120,7 @@ class _Tally:
 
 
 def _open(settings: Settings, layout: SourceLayout, path: Path, kind: type[Intake]) -> _File:
-    batches = read_batches(path)
+    batches = (replace(batch, table=plain_table(batch.table)) for batch in read_batches(path))
     first = next(batches)
     intake = kind(settings, layout, path, first.table)
     table = str(intake.target.relation)
@@ -191,16 +188,4 @@ def _aligned(table: pa.Table, names: list[str]) -> pa.Table:
 
 def _raw(table: pa.Table, positions: np.ndarray) -> list[str]:
     """Rows as the file has them, as JSON that loses no digit, so that a row can be repaired from it."""
-    rows = table.take(pa.array(positions)).to_pylist()
-    return [json.dumps(_jsonable(row), default=str)[:LONGEST_RAW] for row in rows]
-
-
-def _jsonable(value: Any) -> Any:
-    """NaN and infinity as texts, which JSON lacks and `conversion` reads; instants as ISO 8601."""
-    if isinstance(value, dict):
-        return {str(key): _jsonable(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_jsonable(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}[str(value)]
-    return value.isoformat() if isinstance(value, date) else value
+    return [row[:LONGEST_RAW] for row in json_rows(table.take(pa.array(positions))).to_pylist()]

@@ -7,7 +7,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cleverbetter_dagster.dataset.quality.conversion import as_text, canonical_types, gathered, violations_at
+from cleverbetter_dagster.dataset.quality.arrow_values import json_texts, texts
+from cleverbetter_dagster.dataset.quality.conversion import canonical_types, gathered, violations_at
 from cleverbetter_dagster.dataset.quality.rules import find_violations
 from cleverbetter_dagster.dataset.schema import (
     ALIASES,
@@ -91,7 +92,7 @@ class ResultIntake:
             columns[name] = table[name]
             parts.append(_unstorable_texts(table, name))
             if self.target.columns[name].kind in JSON_KINDS:
-                columns[name] = json_columns.json_texts(table[name])
+                columns[name] = _json(table[name])
                 parts.append(json_columns.invalid_json(columns[name], rows[ID], name))
         violations = gathered(parts)
         return pa.table(columns), violations.assign(column=violations["column"].replace(self._canonical))
@@ -139,10 +140,11 @@ class FeatureIntake:
 
     def prepare(self, table: pa.Table) -> tuple[pa.Table, pd.DataFrame]:
         """See `ResultIntake.prepare`."""
-        ids = as_text(table[self._key])
-        keyed = pa.table({ID: ids})
+        keyed, unread = canonical_types(pa.table({ID: table[self._key]}))
+        ids = keyed[ID]
         reason = f"{self._key} is missing: whose features are these?"
         parts = [
+            unread,
             violations_at(keyed, ID, ids.is_null().to_numpy(), reason),
             _unfit_keys(keyed, ID, self.target.columns[self.target.key].kind),
             _unstorable_texts(keyed, ID),
@@ -159,7 +161,8 @@ class FeatureIntake:
     def _values(self, table: pa.Table, ids: pa.ChunkedArray) -> tuple[dict[str, pa.ChunkedArray], pd.DataFrame]:
         """The target's columns of features."""
         if self._json:
-            numbers, violations = json_columns.market_numbers(table[self._json], ids, self._json)
+            objects = _json(table[self._json])
+            numbers, violations = json_columns.market_numbers(objects, ids, self._json)
         else:
             wide = {MARKET_PREFIX + name: table[name] for name in self._wide}
             numbers, violations = json_columns.finite_numbers(pa.table({ID: ids, **wide}))
@@ -167,8 +170,8 @@ class FeatureIntake:
             missing = pa.chunked_array([pa.nulls(len(table), pa.float64())])
             there = {name.removeprefix(MARKET_PREFIX): numbers[name] for name in numbers.column_names}
             return {column.name: there.get(column.name, missing) for column in self._features.wide}, violations
-        if self._json and not pa.types.is_nested(table[self._json].type):
-            return {self._features.json.name: json_columns.json_texts(table[self._json])}, violations
+        if self._json:
+            return {self._features.json.name: objects}, violations
         return {self._features.json.name: json_columns.objects_of(numbers)}, violations
 
 
@@ -178,6 +181,11 @@ Intake = ResultIntake | FeatureIntake
 def _all_columns(settings: Settings, relation: Relation) -> dict[str, Column]:
     with psycopg_connect(settings, "rows", autocommit=True) as connection:
         return relation_columns(connection, relation)
+
+
+def _json(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """A column of JSON texts, or of nested values, as JSON texts."""
+    return json_texts(column) if pa.types.is_nested(column.type) else texts(column)
 
 
 def _unfit_keys(table: pa.Table, name: str, kind: str) -> pd.DataFrame:

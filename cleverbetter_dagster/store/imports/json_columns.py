@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import json as arrow_json
 
+from cleverbetter_dagster.dataset.quality.arrow_values import json_texts
 from cleverbetter_dagster.dataset.quality.conversion import canonical_types, gathered, violations_at
 from cleverbetter_dagster.dataset.schema import ID, MARKET_PREFIX
 
@@ -38,14 +39,6 @@ def parse_objects(
     except pa.ArrowInvalid:
         pass
     return _parse_each(texts)
-
-
-def json_texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """A column of JSON texts, or of nested values, as JSON texts."""
-    if not pa.types.is_nested(column.type):
-        return column.cast(pa.string())
-    texts = [None if value is None else json.dumps(value, default=str) for value in column.to_pylist()]
-    return pa.chunked_array([pa.array(texts, pa.string())])
 
 
 def invalid_json(texts: pa.ChunkedArray, ids: pa.ChunkedArray, name: str) -> pd.DataFrame:
@@ -93,16 +86,11 @@ def objects_of(numbers: pa.Table) -> pa.ChunkedArray:
     >>> objects_of(pa.table({"ml_a": [1.5, None], "ml_b": [2.0, 3.0]})).to_pylist()
     ['{"a":1.5,"b":2}', '{"b":3}']
     """
-    members = [
-        pc.binary_join_element_wise(
-            f"{json.dumps(name.removeprefix(MARKET_PREFIX))}:", numbers[name].cast(pa.string()), ""
-        )
-        for name in numbers.column_names
-    ]
-    if not members:
+    names = [name.removeprefix(MARKET_PREFIX) for name in numbers.column_names]
+    if not names:
         return pa.chunked_array([pa.repeat("{}", len(numbers))])
-    listed = pc.binary_join_element_wise(*members, ",", null_handling="skip")
-    return pc.binary_join_element_wise("{", listed, "}", "")
+    values = [column.combine_chunks() for column in numbers.columns]
+    return json_texts(pa.chunked_array([pa.StructArray.from_arrays(values, names)]))
 
 
 def finite_numbers(table: pa.Table) -> tuple[pa.Table, pd.DataFrame]:

@@ -327,6 +327,16 @@ def test_features_are_columns_of_numbers_or_without_values(
     assert connection.execute("SELECT features->'late' FROM ml_features WHERE features ? 'late'").fetchall() == [(7.5,)]
 
 
+def test_a_row_without_any_feature_is_an_empty_object(
+    database: Settings, connection: psycopg.Connection, tmp_path: Path
+) -> None:
+    frame = wide(upstream_features(3))
+    frame.loc[1, ["avg_odds", "overround"]] = None
+    assert counts(import_features(database, parquet(frame, tmp_path / "f"))) == (3, 0, 0, 0)
+    stored = connection.execute("SELECT features::text FROM ml_features ORDER BY backtest_result_id").fetchall()
+    assert stored == [(FEATURES,), ("{}",), (FEATURES,)]
+
+
 def test_all_missing_columns_are_named_with_likely_partners(database: Settings, tmp_path: Path) -> None:
     columns = {"win_rate": "winrate", "total_return": "Return [%]", "end_date": "End", "total_bets": "# Trades"}
     path = csv(upstream_results().rename(columns=columns).drop(columns=["id", "strategy_id"]), tmp_path / "r")
