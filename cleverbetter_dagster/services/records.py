@@ -7,6 +7,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from cleverbetter_dagster.betting.staking import StakingSpec
+from cleverbetter_dagster.dataset.quality.left_out import NOTHING, LeftOut
 from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.dataset.splits import TemporalSplit
 from cleverbetter_dagster.errors import DataError
@@ -44,13 +45,18 @@ class Record(BaseModel):
 
 
 class SplitRecord(Record):
-    """The temporal split of one as_of, with its options and the hash of the rows it was made from."""
+    """The temporal split of one as_of, with its options and the hash of the rows it was made from.
+
+    Attributes:
+        left_out: of the market features of these rows.
+    """
 
     as_of: str
     spec: DatasetSpec
     split: TemporalSplit
     data_hash: str
     rows: int
+    left_out: LeftOut = NOTHING
 
 
 class StudyRecord(Record):

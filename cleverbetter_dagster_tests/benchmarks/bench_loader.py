@@ -128,8 +128,7 @@ def copy_into_nothing(settings: Settings, _: int) -> int:
 
 def loader(settings: Settings, _: int) -> int:
     """What the package does."""
-    table, _unreadable = read_rows(settings, RowQuery(resolve_source(settings)))
-    return int(table.num_rows)
+    return int(read_rows(settings, RowQuery(resolve_source(settings))).table.num_rows)
 
 
 def objects(settings: Settings, limit: int) -> int:

@@ -19,7 +19,7 @@ from cleverbetter_dagster.evaluation.charts.rows import split_chart
 from cleverbetter_dagster.services.ingest.loading import MonthLoad, load_months
 from cleverbetter_dagster.services.ingest.row_checks import ROW_CHECKS
 from cleverbetter_dagster.services.reports.store import report_on_split
-from cleverbetter_dagster.services.training.datasets import Dataset, plan_split, rows_until
+from cleverbetter_dagster.services.training.datasets import Dataset, left_out_until, plan_split, rows_until
 from cleverbetter_dagster.services.training.split_checks import SPLIT_CHECKS, timeline
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.source.load_log import record_load
@@ -95,7 +95,10 @@ def temporal_split(partitions: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefin
     ) -> Iterator[dg.MaterializeResult]:
         settings, spec = deployment.settings(), DatasetSpec(**config.model_dump())
         split = (
-            (as_of.key, plan_split(rows_until(training_rows, as_of), as_of, spec))
+            (
+                as_of.key,
+                plan_split(rows_until(training_rows, as_of), as_of, spec, left_out_until(training_rows, as_of)),
+            )
             for as_of in map(AsOf.parse, context.partition_keys)
         )
         datasets = each_month(context, split, lambda dataset: _split_metadata(settings, dataset))
@@ -109,6 +112,8 @@ def temporal_split(partitions: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefin
 
 def _load_metadata(load: MonthLoad) -> Metadata:
     counts: Metadata = {"dagster/row_count": load.table.num_rows, "quarantined": load.quarantined}
+    if load.left_out:
+        counts["market_features_left_out"] = str(load.left_out)
     if load.window_ends is None:
         return counts
     first, last = load.window_ends
@@ -128,6 +133,7 @@ def _split_metadata(settings: Settings, dataset: Dataset) -> Metadata:
         "validation_start": str(split.validation_start),
         "test_start": str(split.test_start),
         "data_hash": dataset.record.data_hash,
+        "market_features_left_out": str(dataset.record.left_out),
         "timeline": markdown(picture(png(split_chart(timeline(dataset))), "split timeline")),
         **report_metadata(settings, report_on_split(settings, dataset)),
     }

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cleverbetter_dagster.dataset.as_of import AsOf, month_keys
+from cleverbetter_dagster.dataset.quality.left_out import LeftOut, left_out_of
 from cleverbetter_dagster.dataset.quality.rules import first_due
 from cleverbetter_dagster.dataset.schema import END_DATE, ID
 from cleverbetter_dagster.errors import InvalidInput, NotEnoughRows
@@ -42,6 +43,11 @@ class MonthLoad:
     table: pa.Table
     quarantined: int
     due: datetime | None = None
+
+    @property
+    def left_out(self) -> LeftOut:
+        """What was left out of the market features of these rows."""
+        return left_out_of(self.table)
 
     @property
     def window_ends(self) -> tuple[pd.Timestamp, pd.Timestamp] | None:

@@ -53,6 +53,17 @@ def _measured(load: MonthLoad) -> CheckOutcome:
     )
 
 
+def _numeric(load: MonthLoad) -> CheckOutcome:
+    counts = load.left_out.non_numeric
+    return CheckOutcome(
+        passed=not counts,
+        message=f"Values of market features that are no numbers, so missing: {load.left_out.non_numeric_listed}."
+        if counts
+        else "Every value of every market feature is a number.",
+        facts={f"no numbers in {name}": count.values for name, count in list(counts.items())[:SHOWN_COLUMNS]},
+    )
+
+
 def _once(load: MonthLoad) -> CheckOutcome:
     rows = rows_frame(load.table)
     repeated = repeated_windows(rows)
@@ -78,6 +89,12 @@ ROW_CHECKS = (
         "repair what upstream computes; drop a feature that is rarely measured; filter low-quality results "
         "(min_composite_score), many of which have no losing bet.",
         _measured,
+    ),
+    Check[MonthLoad](
+        "market_features_are_numbers",
+        "Every value of every market feature of the month is a number, true or false.",
+        "have upstream write numbers, or leave the feature as it is: a value that is no number is missing in its row.",
+        _numeric,
     ),
     Check[MonthLoad](
         "windows_stand_once",

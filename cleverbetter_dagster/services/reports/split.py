@@ -1,6 +1,7 @@
 """The report on the rows of one as_of: may models be trained on them, and which checks failed?"""
 
 from cleverbetter_dagster.dataset.as_of import AsOf
+from cleverbetter_dagster.dataset.quality.left_out import SHOWN, LeftOut
 from cleverbetter_dagster.dataset.splits import PARTS, PartSummary
 from cleverbetter_dagster.evaluation.checks import Check, CheckOutcome, failure_message
 from cleverbetter_dagster.evaluation.report.view import Number, Report, Section, Table
@@ -26,7 +27,7 @@ def split_report(dataset: Dataset) -> Report:
         tone="bad" if broken else "good",
         summary=_summary(dataset, broken, warnings),
         reasons=tuple(failure_message(check, outcome) for check, outcome in [*broken, *warnings]),
-        sections=(_rows(dataset), _checks(results)),
+        sections=(_rows(dataset), *_left_out(record.left_out), _checks(results)),
         provenance=split_provenance(record),
     )
 
@@ -60,6 +61,16 @@ def _rows(dataset: Dataset) -> Section:
         ),
         tables=(Table("Parts", ("part", "examples", "purged", "profitable", "first decided", "last decided"), lines),),
     )
+
+
+def _left_out(left_out: LeftOut) -> tuple[Section, ...]:
+    if not left_out:
+        return ()
+    counts = sorted(left_out.non_numeric.items(), key=lambda item: (-item[1].values, item[0]))[:SHOWN]
+    lines = tuple((name, f"{count.values:,}", count.example) for name, count in counts)
+    columns = ("feature", "values that are no numbers", "such as")
+    text = f"A value that is no number is missing in its row; the row stays. {left_out}."
+    return (Section("Market features left out", text, tables=(Table("Left out", columns, lines),) if lines else ()),)
 
 
 def _part_line(name: str, part: PartSummary) -> tuple[str, ...]:

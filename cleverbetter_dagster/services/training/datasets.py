@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from cleverbetter_dagster.dataset.as_of import AsOf, month_keys
 from cleverbetter_dagster.dataset.panel import build_panel
+from cleverbetter_dagster.dataset.quality.left_out import NOTHING, LeftOut, left_out_of, total
 from cleverbetter_dagster.dataset.schema import ID, rows_frame
 from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.dataset.splits import Partition, apply_split, split_examples
@@ -47,11 +48,27 @@ def rows_until(months: Mapping[str, pa.Table], as_of: AsOf) -> pd.DataFrame:
     return rows_frame(pa.concat_tables(tables, promote_options="default"))
 
 
-def plan_split(rows: pd.DataFrame, as_of: AsOf, spec: DatasetSpec) -> Dataset:
-    """The temporal split of `as_of`, with the examples of each part."""
+def left_out_until(months: Mapping[str, pa.Table], as_of: AsOf) -> LeftOut:
+    """What was left out of the market features of every month up to and including `as_of`."""
+    return total(left_out_of(table) for month, table in months.items() if month <= as_of.key)
+
+
+def plan_split(rows: pd.DataFrame, as_of: AsOf, spec: DatasetSpec, left_out: LeftOut = NOTHING) -> Dataset:
+    """The temporal split of `as_of`, with the examples of each part.
+
+    Args:
+        left_out: of the market features when the rows were loaded, for the record.
+    """
     panel = build_panel(rows, as_of.end, spec)
     parts = split_examples(panel, spec)
-    record = SplitRecord(as_of=as_of.key, spec=spec, split=parts.split, data_hash=data_hash(rows), rows=len(panel))
+    record = SplitRecord(
+        as_of=as_of.key,
+        spec=spec,
+        split=parts.split,
+        data_hash=data_hash(rows),
+        rows=len(panel),
+        left_out=left_out,
+    )
     return Dataset(record, panel, parts)
 
 

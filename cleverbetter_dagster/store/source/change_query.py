@@ -11,8 +11,11 @@ from psycopg import sql
 
 from cleverbetter_dagster.dataset.as_of import AsOf
 from cleverbetter_dagster.dataset.schema import CREATED_AT, ID
-from cleverbetter_dagster.store.source.layout import Column, SourceLayout
+from cleverbetter_dagster.store.source.layout import INSTANTS, NUMBERS, WORDS, Column, SourceLayout
 from cleverbetter_dagster.store.source.row_query import joined_on, window_end_utc
+
+HASHABLE = {*NUMBERS, *INSTANTS, *WORDS, "bool", "jsonb", "uuid"} - {"citext"}
+"""Types that PostgreSQL can hash; values of others are hashed as text."""
 
 # Each table is summed on its own, so that several features rows of one result do not count the result twice. Sums of
 # hashes do not depend on the order of the rows, and unlike XOR they notice a row that occurs twice.
@@ -61,7 +64,7 @@ def digests(layout: SourceLayout, months: Collection[str] | None) -> sql.Compose
     }
     parts = [sql.SQL(_RESULTS_PART).format(**common, content=sql.SQL(", ").join(content))]
     if features := layout.features:
-        columns = (features.key, features.computed_at, features.json, *features.wide)
+        columns = (features.key, features.computed_at, features.json, *features.wide, *features.texts)
         content = [_hashable("f", column) for column in columns if column]
         row_id, key = joined_on(layout, features)
         names = {"features": features.relation.identifier, "id": row_id, "key": key}
@@ -161,7 +164,7 @@ def _spans(months: Collection[str]) -> Iterator[tuple[AsOf, AsOf]]:
 
 def _hashable(alias: str, column: Column) -> sql.Composable:
     value = sql.Identifier(alias, column.name)
-    return sql.SQL("{}::text").format(value) if column.kind in ("json", "citext") else value
+    return value if column.kind in HASHABLE else sql.SQL("{}::text").format(value)
 
 
 def _name(column: Column) -> sql.Identifier:

@@ -37,8 +37,12 @@ FEATURE_TIMES = ("computed_at", "updated_at", "created_at")
 WORDS = ("text", "varchar", "bpchar", "citext", "name")
 """`pg_type` names of text."""
 
-_NUMBERS = ("numeric", "float4", "float8", "int2", "int4", "int8")
-_INSTANTS = ("timestamptz", "timestamp", "date")
+NUMBERS = ("numeric", "float4", "float8", "int2", "int4", "int8")
+"""`pg_type` names of numbers."""
+
+INSTANTS = ("timestamptz", "timestamp", "date")
+"""`pg_type` names of dates and instants."""
+
 JSON_KINDS = ("json", "jsonb")
 
 
@@ -52,12 +56,19 @@ class Column:
 
 @dataclass(frozen=True)
 class FeatureTable:
-    """The table of market features, with one or more rows for each backtest row."""
+    """The table of market features, with one or more rows for each backtest row.
+
+    Attributes:
+        wide: numeric columns, a feature each.
+        texts: columns of other types, whose values may be numbers as text. None beside a JSON column: there they
+            describe the row.
+    """
 
     relation: Relation
     key: Column
     json: Column | None
     wide: tuple[Column, ...]
+    texts: tuple[Column, ...]
     computed_at: Column | None
     one_per_key: bool  # a unique index says so
 
@@ -162,9 +173,9 @@ def _check_kind(results: Relation, canonical: str, column: Column) -> None:
     if canonical in TEXTS:
         wanted: tuple[str, ...] = (*WORDS, "uuid", "int2", "int4", "int8")
     elif canonical in (*DATES, CREATED_AT):
-        wanted = _INSTANTS
+        wanted = INSTANTS
     else:
-        wanted = (*_NUMBERS, *WORDS)  # text is read as a number, and quarantined if it is none
+        wanted = (*NUMBERS, *WORDS)  # text is read as a number, and quarantined if it is none
     if column.kind not in wanted:
         raise SchemaError(
             f"The column {column.name!r} of {results} has the type {column.kind}; needed is one of "
@@ -181,14 +192,18 @@ def _feature_table(connection: psycopg.Connection, name: str) -> FeatureTable | 
     if key is None:
         raise SchemaError(_no_column(relation, FEATURE_KEYS, columns))
     json = _json_column(relation, columns)
-    times = (columns[name] for name in FEATURE_TIMES if name in columns and columns[name].kind in _INSTANTS)
-    wide = tuple(c for c in columns.values() if c.kind in (*_NUMBERS, "bool") and c.name not in ("id", *FEATURE_KEYS))
-    if json is None and not wide:
+    times = (columns[name] for name in FEATURE_TIMES if name in columns and columns[name].kind in INSTANTS)
+    others = [c for c in columns.values() if c.name not in ("id", *FEATURE_KEYS)]
+    wide = tuple(c for c in others if c.kind in (*NUMBERS, "bool"))
+    texts = tuple(c for c in others if c not in wide and c.name not in (*FEATURE_TIMES, *CANONICAL))
+    if json is None and not wide and not any(c.kind in WORDS for c in texts):
         raise SchemaError(
             f"The table {relation} has neither a JSON column nor a numeric column of market features. "
             f"It has: {_listed(columns)}. Name another table in {FEATURES_VARIABLE}."
         )
-    return FeatureTable(relation, key, json, wide, next(times, None), unique_alone(connection, relation, key.name))
+    texts = () if json else _readable(connection, relation, texts)
+    one_per_key = unique_alone(connection, relation, key.name)
+    return FeatureTable(relation, key, json, wide, texts, next(times, None), one_per_key)
 
 
 def _json_column(relation: Relation, columns: Mapping[str, Column]) -> Column | None:
@@ -215,12 +230,19 @@ def _find_usable(connection: psycopg.Connection, name: str) -> Relation | None:
 
 
 def _check_readable(connection: psycopg.Connection, relation: Relation, columns: Iterable[Column]) -> None:
-    denied = connection.execute(
-        "SELECT name FROM unnest(%s::text[]) name WHERE NOT has_column_privilege(%s, name, 'SELECT')",
-        [[column.name for column in columns], relation.identifier.as_string(connection)],
-    ).fetchall()
-    if denied:
-        raise SchemaError(_no_right(connection, relation, ", ".join(name for (name,) in denied)))
+    needed = list(columns)
+    readable = _readable(connection, relation, needed)
+    if denied := [column.name for column in needed if column not in readable]:
+        raise SchemaError(_no_right(connection, relation, ", ".join(denied)))
+
+
+def _readable(connection: psycopg.Connection, relation: Relation, columns: Iterable[Column]) -> tuple[Column, ...]:
+    by_name = {column.name: column for column in columns}
+    rows = connection.execute(
+        "SELECT name FROM unnest(%s::text[]) name WHERE has_column_privilege(%s, name, 'SELECT')",
+        [list(by_name), relation.identifier.as_string(connection)],
+    )
+    return tuple(by_name[name] for (name,) in rows)
 
 
 def _no_right(connection: psycopg.Connection, relation: Relation, what: str) -> str:

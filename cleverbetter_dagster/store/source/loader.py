@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,8 +25,15 @@ from psycopg import sql
 from pyarrow import csv
 
 from cleverbetter_dagster.dataset.quality.conversion import canonical_types, gathered, violations_at
+from cleverbetter_dagster.dataset.quality.left_out import (
+    LeftOut,
+    non_numeric_of,
+    total,
+    with_left_out,
+    without_infinite,
+)
 from cleverbetter_dagster.dataset.quality.rules import examine
-from cleverbetter_dagster.dataset.schema import DEFAULT_METHOD, METHOD
+from cleverbetter_dagster.dataset.schema import DEFAULT_METHOD, METHOD, column_type, market_columns
 from cleverbetter_dagster.errors import DatabaseError, DatabaseUnavailable
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.postgres.database import database_url, psycopg_connect
@@ -44,35 +51,52 @@ _FORMATS = "SET TimeZone = UTC; SET DateStyle = ISO; SET extra_float_digits = 1;
 _ESCAPED = {"\\b": "\b", "\\f": "\f", "\\n": "\n", "\\r": "\r", "\\t": "\t", "\\v": "\v"}
 
 SAMPLED_ROWS = 100
-"""Rows whose JSON keys are read first; a key that only other rows have costs a second reading."""
+"""Rows whose JSON keys are read first; a key or a text that only other rows have costs a second reading."""
+
+
+@dataclass(frozen=True)
+class ReadRows:
+    """All rows of a query, good and bad.
+
+    Attributes:
+        table: columns with canonical names; each JSON key and column of the market features is a float64 column. If a
+            value could not be read all columns have canonical types; otherwise dates may still lack their time zone.
+        unreadable: a violation for each value that cannot be read, but in market features.
+        left_out: the values of market features that are no numbers. They are missing in `table`.
+    """
+
+    table: pa.Table
+    unreadable: pd.DataFrame
+    left_out: LeftOut
 
 
 def load_rows(settings: Settings, query: RowQuery, now: pd.Timestamp) -> tuple[pa.Table, pd.DataFrame]:
     """The good rows of the query, canonical, and the violations of the others; `now` as for `rules.examine`.
 
+    The rows carry what was left out of their market features (`left_out.left_out_of`).
+
     Raises:
         DatabaseError: the server dropped the connection; `DatabaseUnavailable` if a new try may help.
     """
-    rows, unreadable = read_rows(settings, query)
-    return examine(rows, now, unreadable)
+    read = read_rows(settings, query)
+    finite, infinite = without_infinite(read.table)
+    rows, violations = examine(finite, now, read.unreadable)
+    return with_left_out(rows, total([read.left_out, infinite])), violations
 
 
-def read_rows(settings: Settings, query: RowQuery) -> tuple[pa.Table, pd.DataFrame]:
-    """All rows of the query, good and bad, and a violation for each value that cannot be read.
-
-    Columns have canonical names; each JSON key and numeric column of the market features is a column. If a value could
-    not be read all columns have canonical types; otherwise dates may still lack their time zone.
+def read_rows(settings: Settings, query: RowQuery) -> ReadRows:
+    """All rows of the query.
 
     Raises:
         DatabaseError: as `load_rows`.
     """
     query = _without_empty_column(settings, query)
-    query = replace(query, json_keys=_json_keys(settings, query, SAMPLED_ROWS))
-    table, unreadable, has_unknown_keys = _read(settings, query)
-    while has_unknown_keys and (more := _json_keys(settings, query, None)) != query.json_keys:
-        query = replace(query, json_keys=more)
-        table, unreadable, has_unknown_keys = _read(settings, query)
-    return table, unreadable
+    query = _with_keys(settings, query, SAMPLED_ROWS)
+    rows, has_unknown_keys = _read(settings, query)
+    while has_unknown_keys and (more := _with_keys(settings, query, None)) != query:
+        query = more
+        rows, has_unknown_keys = _read(settings, query)
+    return rows
 
 
 def month_counts(settings: Settings, layout: SourceLayout) -> dict[str, int]:
@@ -89,10 +113,14 @@ def _without_empty_column(settings: Settings, query: RowQuery) -> RowQuery:
     return query if used else replace(query, layout=replace(query.layout, embedded=None))
 
 
-def _json_keys(settings: Settings, query: RowQuery, sampled_rows: int | None) -> tuple[str, ...]:
+def _with_keys(settings: Settings, query: RowQuery, sampled_rows: int | None) -> RowQuery:
+    """The query with the JSON keys that some row has."""
     if not query.reads_json:
-        return ()
-    return tuple(key for (key,) in _answer(settings, query.keys(sampled_rows)))
+        return query
+    keys = dict(_answer(settings, query.keys(sampled_rows)))
+    return replace(
+        query, json_keys=tuple(keys), text_keys=frozenset(key for key, numbers in keys.items() if not numbers)
+    )
 
 
 def _answer(settings: Settings, statement: sql.Composed) -> list[tuple[Any, ...]]:
@@ -103,30 +131,46 @@ def _answer(settings: Settings, statement: sql.Composed) -> list[tuple[Any, ...]
             raise _dropped(error) from None
 
 
-def _read(settings: Settings, query: RowQuery) -> tuple[pa.Table, pd.DataFrame, bool]:
-    """The rows, the violations of unreadable values, and whether some row has a JSON key that is no column yet."""
-    types = query.column_types
+def _read(settings: Settings, query: RowQuery) -> tuple[ReadRows, bool]:
+    """The rows, and whether some row has a JSON key that is no column yet."""
     try:
-        table = pa.Table.from_batches(_batches(settings, query, types), pa.schema(types.items()))
+        table, left_out = _read_types(settings, query)
         unreadable = gathered([])
     except pa.ArrowInvalid:  # a value is no number, or no date: read texts to find it
-        table, unreadable = _read_texts(settings, query)
+        table, unreadable, left_out = _read_texts(settings, query)
     if METHOD not in table.column_names:
         table = table.append_column(METHOD, pa.repeat(DEFAULT_METHOD, table.num_rows))
     if UNKNOWN_KEYS not in table.column_names:
-        return table, unreadable, False
+        return ReadRows(table, unreadable, left_out), False
     unknown = table[UNKNOWN_KEYS]
     is_object = pc.starts_with(unknown, "{").fill_null(False)
     odd = pc.and_(unknown.is_valid(), pc.invert(is_object)).to_numpy()
     reason = f"{EMBEDDED_FEATURES} is not a JSON object: write {{}} if there are none"
     odd_values = violations_at(table, UNKNOWN_KEYS, odd, reason).assign(column=EMBEDDED_FEATURES)
-    return table.drop_columns([UNKNOWN_KEYS]), gathered([unreadable, odd_values]), bool(pc.any(is_object).as_py())
+    rows = ReadRows(table.drop_columns([UNKNOWN_KEYS]), gathered([unreadable, odd_values]), left_out)
+    return rows, bool(pc.any(is_object).as_py())
 
 
-def _read_texts(settings: Settings, query: RowQuery) -> tuple[pa.Table, pd.DataFrame]:
+def _read_types(settings: Settings, query: RowQuery) -> tuple[pa.Table, LeftOut]:
+    """The fast way: columns are parsed as what they should be. Only market features read as text are converted here."""
+    types = query.column_types
+    texts = [name for name in market_columns(types) if types[name] == pa.string()]
+    batches, left_out = [], []
+    for batch in _batches(settings, query, types):
+        numbers, unreadable = canonical_types(pa.table(batch).select(texts))
+        for name in texts:
+            batch = batch.set_column(batch.schema.get_field_index(name), name, numbers[name].combine_chunks())
+        batches.append(batch)
+        left_out.append(non_numeric_of(unreadable)[1])
+    return pa.Table.from_batches(batches, pa.schema(types | {name: column_type(name) for name in texts})), total(
+        left_out
+    )
+
+
+def _read_texts(settings: Settings, query: RowQuery) -> tuple[pa.Table, pd.DataFrame, LeftOut]:
     """The slow way, block by block: all as text, converted here, so that each unreadable value is found."""
     texts = dict.fromkeys(query.column_types, pa.string())
-    tables, violations, before = [], [], 0
+    tables, violations, left_out, before = [], [], [], 0
     for batch in _batches(settings, query, texts):
         block = pa.table(batch)
         untyped = [name for name in block.column_names if name == UNKNOWN_KEYS]
@@ -134,9 +178,11 @@ def _read_texts(settings: Settings, query: RowQuery) -> tuple[pa.Table, pd.DataF
         for name in untyped:
             converted = converted.append_column(name, block[name])
         tables.append(converted)
+        unreadable, non_numeric = non_numeric_of(unreadable)
         violations.append(unreadable.assign(position=unreadable["position"] + before))
+        left_out.append(non_numeric)
         before += block.num_rows
-    return pa.concat_tables(tables), gathered(violations)
+    return pa.concat_tables(tables), gathered(violations), total(left_out)
 
 
 def _batches(settings: Settings, query: RowQuery, types: dict[str, pa.DataType]) -> Iterator[pa.RecordBatch]:

@@ -20,12 +20,16 @@ UNKNOWN_KEYS = "unknown_keys"
 _REST = """CASE jsonb_typeof({value}) WHEN 'object' THEN NULLIF({value} - {known}::text[], '{{}}')
     WHEN 'null' THEN NULL ELSE {value} END"""
 
-_KEYS = """SELECT DISTINCT key FROM ({rows}) x,
-    jsonb_object_keys(CASE jsonb_typeof(x.json) WHEN 'object' THEN x.json END) key ORDER BY 1"""
+_KEYS = """SELECT key, bool_and(jsonb_typeof(value) IN ('number', 'null')) FROM ({rows}) x,
+    jsonb_each(CASE jsonb_typeof(x.json) WHEN 'object' THEN x.json END) GROUP BY key ORDER BY key"""
 
 _COUNTS = """SELECT to_char(month, 'YYYY-MM'), count(*)
     FROM (SELECT date_trunc('month', {instant}) AS month FROM {results} r {where}) x
     WHERE isfinite(month) GROUP BY month ORDER BY month"""
+
+LONGEST_NUMBER = 1_000
+"""Characters of a text that are read to see whether it is a number. No number of this length differs from a shorter one
+as a float, but in its first digits."""
 
 # Of several features rows for one id the newest counts. Only ids of the range are read. The last sort key makes the
 # choice among equally new rows the same every time.
@@ -39,6 +43,8 @@ class RowQuery:
 
     Attributes:
         json_keys: keys of the JSON features to read, each as its own column.
+        text_keys: those of them that also hold values other than numbers. They are read as text, as are the columns
+            `FeatureTable.texts`.
         snapshot: name of an exported snapshot to read from; None: the present rows.
     """
 
@@ -46,13 +52,15 @@ class RowQuery:
     start: pd.Timestamp | None = None
     end: pd.Timestamp | None = None
     json_keys: tuple[str, ...] = ()
+    text_keys: frozenset[str] = frozenset()
     snapshot: str | None = None
 
     @property
     def column_types(self) -> dict[str, pa.DataType]:
         """Name -> Arrow type to parse the column's text as, in the order of the query."""
         types = {name: _parsed_type(name, column) for name, column in self.layout.columns.items()}
-        types |= {MARKET_PREFIX + key: pa.float64() for key in self._market_keys}
+        texts = {*self.text_keys, *(column.name for column in self._texts)}
+        types |= {MARKET_PREFIX + key: pa.string() if key in texts else pa.float64() for key in self._market_keys}
         return types | ({UNKNOWN_KEYS: pa.string()} if self._json else {})
 
     def select(self) -> sql.Composed:
@@ -66,7 +74,11 @@ class RowQuery:
         return sql.SQL("SELECT {} {}").format(sql.SQL(", ").join(listed), self._from())
 
     def keys(self, sampled_rows: int | None) -> sql.Composed:
-        """The distinct keys of the JSON features, sorted: of `sampled_rows` rows, or of all."""
+        """The distinct keys of the JSON features, sorted, and whether all their values are numbers.
+
+        Args:
+            sampled_rows: look at so many rows only; None: at all.
+        """
         rows = sql.SQL(" UNION ALL ").join(
             sql.SQL("(SELECT {} AS json {} LIMIT {})").format(value, self._from(), sql.Literal(sampled_rows))
             for value in self._json
@@ -90,12 +102,16 @@ class RowQuery:
 
     @property
     def _market_keys(self) -> list[str]:
-        wide = [column.name for column in self._wide]
-        return sorted({*wide, *self.json_keys})
+        columns = [column.name for column in (*self._wide, *self._texts)]
+        return sorted({*columns, *self.json_keys})
 
     @property
     def _wide(self) -> tuple[Column, ...]:
         return self.layout.features.wide if self.layout.features else ()
+
+    @property
+    def _texts(self) -> tuple[Column, ...]:
+        return self.layout.features.texts if self.layout.features else ()
 
     @property
     def _json(self) -> tuple[sql.Composable, ...]:
@@ -114,8 +130,10 @@ class RowQuery:
             for column in self._wide
             if column.name == key
         ]
+        values += [_number_text(_cast(_of("f", column.name), "text")) for column in self._texts if column.name == key]
         if key in self.json_keys:
-            values += [sql.SQL("{}->>{}").format(value, sql.Literal(key)) for value in self._json]
+            members = [sql.SQL("{}->>{}").format(value, sql.Literal(key)) for value in self._json]
+            values += map(_number_text, members) if key in self.text_keys else members
         # A single value keeps its type; a number and a JSON text only have text in common.
         return values[0] if len(values) == 1 else _coalesced([_cast(value, "text") for value in values])
 
@@ -187,6 +205,10 @@ def _of(alias: str, name: str) -> sql.Composable:
 
 def _cast(value: sql.Composable, kind: str) -> sql.Composable:
     return sql.SQL("({})::{}").format(value, sql.SQL(kind))
+
+
+def _number_text(value: sql.Composable) -> sql.Composable:
+    return sql.SQL("left({}, {})").format(value, sql.Literal(LONGEST_NUMBER))
 
 
 def _coalesced(values: Sequence[sql.Composable]) -> sql.Composable:

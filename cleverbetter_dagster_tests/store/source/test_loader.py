@@ -10,11 +10,13 @@ import pyarrow as pa
 import pytest
 from pydantic import SecretStr
 
+from cleverbetter_dagster.dataset.quality.left_out import NonNumeric, left_out_of
 from cleverbetter_dagster.dataset.schema import REQUIRED, TIMESTAMP
 from cleverbetter_dagster.errors import DatabaseError
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.postgres.database import psycopg_connect
 from cleverbetter_dagster.store.source import loader
+from cleverbetter_dagster.store.source.changes import open_snapshot
 from cleverbetter_dagster.store.source.layout import resolve_source
 from cleverbetter_dagster.store.source.loader import load_rows, month_counts
 from cleverbetter_dagster.store.source.row_query import RowQuery
@@ -112,17 +114,81 @@ def test_a_key_only_late_rows_have_is_found(
     assert rows["ml_usual"].to_pylist() == [1.0, 1.0, 1.0, 1.0, 2.0]
 
 
-def test_a_value_that_is_no_number_affects_only_its_row(database: Settings, ours: psycopg.Connection) -> None:
-    values = ["4.5", '"high"', '"3.5"', "true", "null", '{"deep": 1}']
-    for number, value in enumerate(values):
+MIXED = {
+    "4.5": 4.5,
+    '"high"': None,
+    '" 3.5 "': 3.5,
+    "true": 1.0,
+    '"false"': 0.0,
+    "null": None,
+    '""': None,
+    '"NaN"': None,
+    '"Infinity"': None,
+    '{"deep": 1}': None,
+    "[1]": None,
+    '"2023-01-31"': None,
+}
+"""JSON values of a market feature, and what they are as numbers."""
+
+NO_NUMBERS = 5  # high, Infinity, {"deep": 1}, [1], 2023-01-31; null, "" and NaN mean "not measured"
+
+
+@pytest.mark.parametrize("sampled_rows", [1, 100])
+@pytest.mark.parametrize("place", ["table", "embedded"])
+def test_a_feature_value_that_is_no_number_is_missing_and_counted(
+    database: Settings, ours: psycopg.Connection, monkeypatch: pytest.MonkeyPatch, sampled_rows: int, place: str
+) -> None:
+    monkeypatch.setattr(loader, "SAMPLED_ROWS", sampled_rows)
+    for number, value in enumerate(MIXED):
         insert(ours, number)
-        features(ours, number, f'{{"avg_odds": {value}, "other": 1}}')
+        written = f'{{"avg_odds": {value}, "country": "AU", "other": 1}}'
+        if place == "table":
+            features(ours, number, written)
+        else:
+            ours.execute("UPDATE backtest_results SET ml_features = %s WHERE id = %s", [written, f"r{number}"])
     loaded = load(database)
-    good = loaded.rows.sort_by("id")
-    assert good["id"].to_pylist() == ["r0", "r2", "r3", "r4"]
-    assert good["ml_avg_odds"].to_pylist() == [4.5, 3.5, 1.0, None]
-    cells = loaded.violations.sort_values("id")[["id", "column", "value"]].to_numpy().tolist()
-    assert cells == [["r1", "ml_avg_odds", "high"], ["r5", "ml_avg_odds", '{"deep": 1}']]
+    rows = {int(row["id"][1:]): row for row in loaded.rows.to_pylist()}
+    assert loaded.violations.empty
+    assert [rows[number]["ml_avg_odds"] for number in range(len(MIXED))] == list(MIXED.values())
+    assert {(row["ml_country"], row["ml_other"]) for row in rows.values()} == {(None, 1.0)}
+    counts = left_out_of(loaded.rows).non_numeric
+    assert {name: count.values for name, count in counts.items()} == {"avg_odds": NO_NUMBERS, "country": len(MIXED)}
+    assert counts["country"].example == "AU"
+
+
+def test_an_infinite_feature_is_missing_and_its_row_stays(database: Settings, ours: psycopg.Connection) -> None:
+    ours.execute("ALTER TABLE ml_features RENAME TO old_features")
+    ours.execute("CREATE TABLE ml_features (backtest_id text PRIMARY KEY, a float8)")
+    for number, value in enumerate(["Infinity", "2.5", "NaN"]):
+        insert(ours, number)
+        ours.execute("INSERT INTO ml_features VALUES (%s, %s)", [f"r{number}", value])
+    loaded = load(database)
+    assert loaded.violations.empty
+    assert loaded.rows.sort_by("id")["ml_a"].to_pylist() == [None, 2.5, None]
+    assert left_out_of(loaded.rows).non_numeric == {"a": NonNumeric(values=1, example="inf")}
+
+
+def test_wide_columns_of_other_types_are_numbers_or_counted(database: Settings, ours: psycopg.Connection) -> None:
+    insert(ours, 1)
+    insert(ours, 2)
+    ours.execute("ALTER TABLE ml_features RENAME TO old_features")
+    ours.execute("CREATE TYPE going AS ENUM ('firm', 'soft')")
+    ours.execute(
+        "CREATE TABLE ml_features (backtest_id text PRIMARY KEY, avg_odds numeric, rank text, going going, race uuid, "
+        "off_time timestamptz, prices numeric[], place point)"
+    )
+    ours.execute(
+        "INSERT INTO ml_features VALUES ('r1', 4.5, ' 2.5', 'firm', gen_random_uuid(), now(), '{1,2}', '(1,2)'), "
+        "('r2', 5, '', NULL, NULL, NULL, NULL, NULL)"
+    )
+    loaded = load(database)
+    assert loaded.rows.sort_by("id")["ml_rank"].to_pylist() == [2.5, None]
+    counts = {name: count.values for name, count in left_out_of(loaded.rows).non_numeric.items()}
+    assert counts == {"going": 1, "off_time": 1, "place": 1, "prices": 1, "race": 1}
+    with open_snapshot(database, resolve_source(database)) as snapshot:
+        assert snapshot.digests()["2023-01"].rows == 2
+    ours.execute("DROP TABLE ml_features")
+    ours.execute("DROP TYPE going")
 
 
 def test_features_that_are_no_object_are_violations(database: Settings, ours: psycopg.Connection) -> None:
@@ -212,7 +278,7 @@ def test_text_is_read_as_it_was_written(database: Settings, ours: psycopg.Connec
     loaded = load(database)
     row = loaded.rows.to_pylist()[0]
     assert (row["id"], row["strategy_id"], row["ml_avg_odds"], row[f"ml_{text}"]) == ("r1", text, 3.0, 1.0)
-    assert loaded.violations[["id", "column", "value"]].to_numpy().tolist() == [["r2", "ml_avg_odds", text]]
+    assert left_out_of(loaded.rows).non_numeric == {"avg_odds": NonNumeric(values=1, example=text)}
 
 
 def test_a_table_without_method_gets_the_default(database: Settings, ours: psycopg.Connection) -> None:
