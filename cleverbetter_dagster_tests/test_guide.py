@@ -211,12 +211,12 @@ def test_the_search_gives_parameters_and_the_evaluation_its_metrics(notebook: di
 
 def test_the_registered_version_has_its_metrics_and_parameters(notebook: dict[str, Any], deployment: Settings) -> None:
     assert notebook["version"] == 1
-    found = Registry(deployment).get_version("ensemble", 1)
-    run = mlflow_client(deployment).get_run(found.run_id)
+    version = Registry(deployment).get_version("ensemble", 1)
+    run = mlflow_client(deployment).get_run(version.run_id)
     assert run.data.metrics["roc_auc"] == notebook["metrics"]["roc_auc"]
     assert run.data.params["n_estimators"] == str(notebook["model"].params["n_estimators"])
     assert run.data.tags["model_type"] == "sklearn"
-    assert found.tags["data_hash"] == notebook["model"].dataset.record.data_hash
+    assert version.tags["data_hash"] == notebook["model"].dataset.record.data_hash
 
 
 def test_promotion_goes_through_the_ledger_and_mlflow_shows_the_stage(
@@ -313,6 +313,6 @@ def test_registering_and_promoting_go_through_a_tracking_server_as_typed(
         run_cell(PROMOTE, names)
         loaded = ModelRegistry(tracking_uri=service.url).load_model("ensemble", names["version"])
         server.terminate()
-    found = mlflow_client(deployment).get_model_version("ensemble", str(names["version"]))
-    assert (found.source.partition(":")[0], found.tags["stage"]) == ("mlflow-artifacts", "Production")
+    version = mlflow_client(deployment).get_model_version("ensemble", str(names["version"]))
+    assert (version.source.partition(":")[0], version.tags["stage"]) == ("mlflow-artifacts", "Production")
     assert np.array_equal(loaded.predict_proba(names["X_test"]), names["model"].predict_proba(names["X_test"]))

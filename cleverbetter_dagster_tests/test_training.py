@@ -52,17 +52,17 @@ def test_frames_and_examples_are_each_others_inverse(dataset: Any) -> None:
 def test_shuffled_frames_keep_their_times_and_folds(dataset: Any) -> None:
     X, y = frames_of(dataset.parts.train)
     order = np.random.default_rng(5).permutation(len(X))
-    found = examples_of(dataset.panel, X.iloc[order], y.iloc[order], "X")
-    pd.testing.assert_frame_equal(found.frame, dataset.parts.train.frame)
-    folds = temporal_folds(found.decision_time, found.label_time, 3)
-    assert all(found.label_time.iloc[fit].max() <= found.decision_time.iloc[score].min() for fit, score in folds)
+    examples = examples_of(dataset.panel, X.iloc[order], y.iloc[order], "X")
+    pd.testing.assert_frame_equal(examples.frame, dataset.parts.train.frame)
+    folds = temporal_folds(examples.decision_time, examples.label_time, 3)
+    assert all(examples.label_time.iloc[fit].max() <= examples.decision_time.iloc[score].min() for fit, score in folds)
 
 
 def test_values_and_labels_are_those_given(dataset: Any) -> None:
     X, y = frames_of(dataset.parts.train)
-    found = examples_of(dataset.panel, X.assign(win_rate=0.5), 1 - y, "X")
-    assert (found.X["win_rate"] == 0.5).all()
-    assert np.array_equal(found.y, 1 - y)
+    examples = examples_of(dataset.panel, X.assign(win_rate=0.5), 1 - y, "X")
+    assert (examples.X["win_rate"] == 0.5).all()
+    assert np.array_equal(examples.y, 1 - y)
 
 
 def test_a_market_feature_may_be_left_out(dataset: Any) -> None:
@@ -72,7 +72,7 @@ def test_a_market_feature_may_be_left_out(dataset: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (lambda X, y: (X.reset_index(drop=True), y.reset_index(drop=True)), "never preprocessed"),
         (lambda X, y: (X.to_numpy(), y), "DataFrame is needed"),
@@ -85,9 +85,9 @@ def test_a_market_feature_may_be_left_out(dataset: Any) -> None:
         (lambda X, y: (X.rename(index={X.index[0]: "r999999"}), y.rename(index={y.index[0]: "r999999"})), "'r999999'"),
     ],
 )
-def test_frames_that_cannot_be_found_again_are_refused(dataset: Any, change: Any, told: str) -> None:
+def test_frames_that_cannot_be_found_again_are_refused(dataset: Any, change: Any, message: str) -> None:
     X, y = change(*frames_of(dataset.parts.train))
-    with pytest.raises(InvalidInput, match=told):
+    with pytest.raises(InvalidInput, match=message):
         examples_of(dataset.panel, X, y, "X_train")
 
 
@@ -138,17 +138,17 @@ def test_a_search_goes_by_what_the_family_is_judged_by(
     n_trials: int | None,
     asked: tuple[str, int, int],
 ) -> None:
-    found: list[StudySpec] = []
+    specs: list[StudySpec] = []
 
     def judge(_settings: Settings, name: str, _dataset: Dataset, spec: StudySpec) -> SimpleNamespace:
         assert name == family
-        found.append(spec)
+        specs.append(spec)
         return SimpleNamespace(record=SimpleNamespace(params={}))
 
     monkeypatch.setattr("cleverbetter_dagster.training.tune", judge)
     X_train, X_val, _, y_train, y_val, _ = frames
     asyncio.run(pipeline.hyperparameter_search(X_train, y_train, X_val, y_val, family, n_trials))
-    (spec,) = found
+    (spec,) = specs
     assert (spec.metric, spec.n_trials, spec.n_trials_warm) == asked
     assert spec.timeout_seconds is None
 

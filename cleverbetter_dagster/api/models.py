@@ -75,18 +75,18 @@ def models(settings: Settings, writing: TokenGuard) -> APIRouter:
     return routes
 
 
-def _named(found: ModelVersion | ledger.LedgerEntry) -> dict[str, str]:
+def _named(version: ModelVersion | ledger.LedgerEntry) -> dict[str, str]:
     """The fields of a `Version`."""
-    return {"model_name": found.family, "version": str(found.version), "as_of": found.as_of}
+    return {"model_name": version.family, "version": str(version.version), "as_of": version.as_of}
 
 
-def _model(found: ModelVersion) -> Model:
+def _model(version: ModelVersion) -> Model:
     return Model(
-        **_named(found),
-        model_family=found.model_family,
-        stage=found.stage,
-        is_champion=found.is_champion,
-        created_at=found.created_at,
+        **_named(version),
+        model_family=version.model_family,
+        stage=version.stage,
+        is_champion=version.is_champion,
+        created_at=version.created_at,
     )
 
 

@@ -26,13 +26,23 @@ TRANSIENT = (DatabaseUnavailable, psycopg.OperationalError, OperationalError, Co
 def step_failures() -> Iterator[None]:
     """Lets `RETRY_TRANSIENT_FAULTS` retry transient faults; turns every other error into a failure with its message."""
     try:
+        with own_errors_are_final():
+            yield
+    except (dg.Failure, *TRANSIENT):
+        raise
+    except Exception as error:
+        raise dg.Failure(description=f"{type(error).__name__}: {error}", allow_retries=False) from error
+
+
+@contextmanager
+def own_errors_are_final() -> Iterator[None]:
+    """Turns our own errors into failures that are not retried; other errors pass, such as those of a storage."""
+    try:
         yield
-    except TRANSIENT:
+    except DatabaseUnavailable:
         raise
     except CleverBetterError as error:
         raise dg.Failure(description=str(error), allow_retries=False) from error
-    except Exception as error:
-        raise dg.Failure(description=f"{type(error).__name__}: {error}", allow_retries=False) from error
 
 
 def each_month(

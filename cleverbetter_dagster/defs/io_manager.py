@@ -6,6 +6,7 @@ import dagster as dg
 import pyarrow as pa
 from pydantic import Field
 
+from cleverbetter_dagster.defs.failures import own_errors_are_final
 from cleverbetter_dagster.services.records import Record
 from cleverbetter_dagster.settings import load_settings
 from cleverbetter_dagster.store.artefacts import ArtefactStore
@@ -30,6 +31,7 @@ class ArtefactIOManager(dg.ConfigurableIOManager):
     def _store(self) -> ArtefactStore:
         return ArtefactStore(self.base_url or load_settings().artefacts_base)
 
+    @own_errors_are_final()
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
         store, name = self._store(), context.asset_key.path[-1]
         if not context.has_asset_partitions:
@@ -44,6 +46,7 @@ class ArtefactIOManager(dg.ConfigurableIOManager):
         for month, value in obj.items():
             _write(store, f"{name}/{month}", value)
 
+    @own_errors_are_final()
     def load_input(self, context: dg.InputContext) -> Any:
         store, name, kind = self._store(), context.asset_key.path[-1], context.dagster_type.typing_type
         if not context.has_asset_partitions:

@@ -41,8 +41,8 @@ def test_versions_and_the_champion_are_shown_as_they_become_it(api: Api) -> None
     champion = api.get("/api/v1/models/champion").json()
     assert (champion["model_name"], champion["version"], champion["as_of"]) == ("ensemble", "1", "2023-10")
     assert (champion["reason"], champion["decided_by"]) == (REASON["reason"], "REST API")
-    found = api.get("/api/v1/models").json()["models"]
-    assert [(m["version"], m["stage"], m["is_champion"]) for m in found] == [
+    models = api.get("/api/v1/models").json()["models"]
+    assert [(m["version"], m["stage"], m["is_champion"]) for m in models] == [
         ("1", "Production", True),
         ("2", "None", False),
     ]
@@ -66,9 +66,9 @@ def test_what_a_rollback_withdrew_takes_the_override(api: Api, empty_registry: S
     assert "withdrew" in refused["detail"]
     status, decided = promote(api, 2, override_gate=True)
     assert (status, decided["champion"]) == (200, "ensemble v2")
-    standing = ledger.champion(empty_registry)
-    assert standing is not None
-    assert standing.evidence["gate"]["overridden"] is True
+    promoted = ledger.champion(empty_registry)
+    assert promoted is not None
+    assert promoted.evidence["gate"]["overridden"] is True
 
 
 def test_what_nobody_expected_is_told_to_the_log_alone(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,11 +120,11 @@ def test_predictions_are_the_champions_the_largest_stake_first(api: Api, empty_r
         }
     )
     write_predictions(empty_registry, frame, ScoredBy("2023-11", "ensemble", 1, "run", StakingSpec()))
-    found = api.get("/api/v1/predictions").json()["predictions"]
-    assert [(row["strategy_id"], row["recommended_stake"], row["confidence"]) for row in found] == [
+    predictions = api.get("/api/v1/predictions").json()["predictions"]
+    assert [(row["strategy_id"], row["recommended_stake"], row["confidence"]) for row in predictions] == [
         ("s2", 0.05, None),
         ("s1", 0.01, 0.5),
     ]
-    assert (found[0]["model_name"], found[0]["model_version"]) == ("ensemble", "1")
+    assert (predictions[0]["model_name"], predictions[0]["model_version"]) == ("ensemble", "1")
     assert len(api.get("/api/v1/predictions?as_of=2023-11&limit=1").json()["predictions"]) == 1
     assert api.get("/api/v1/predictions?as_of=2023-12").json()["predictions"] == []

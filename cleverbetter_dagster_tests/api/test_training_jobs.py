@@ -110,21 +110,21 @@ def test_a_completed_job_has_its_runs_version_and_metrics(api: Api, deployment: 
             metrics = {"accuracy": accuracy, "roc_auc": 0.92, "betting_sharpe_ratio": 1.8, "roc_auc_low": 0.9}
             model_run.log_metrics(metrics)
         version = Registry(deployment).register(model_run.run_id, "ensemble")
-    found = api.get("/api/v1/models/training/train_ensemble_1.000").json()
-    assert list(found) == FIELDS
-    assert (found["status"], found["model_version"]) == ("completed", str(version))
-    assert found["metrics"] == {"accuracy": 0.85, "roc_auc": 0.92, "sharpe_ratio": 1.8, "roc_auc_low": 0.9}
-    assert list(found["metrics"])[:3] == ["accuracy", "roc_auc", "sharpe_ratio"]
-    assert TIME.fullmatch(found["completed_at"])
-    assert found["completed_at"] >= found["created_at"]
+    job = api.get("/api/v1/models/training/train_ensemble_1.000").json()
+    assert list(job) == FIELDS
+    assert (job["status"], job["model_version"]) == ("completed", str(version))
+    assert job["metrics"] == {"accuracy": 0.85, "roc_auc": 0.92, "sharpe_ratio": 1.8, "roc_auc_low": 0.9}
+    assert list(job["metrics"])[:3] == ["accuracy", "roc_auc", "sharpe_ratio"]
+    assert TIME.fullmatch(job["completed_at"])
+    assert job["completed_at"] >= job["created_at"]
 
 
 def test_a_failed_job_says_why_without_a_stack_trace(api: Api, deployment: Settings) -> None:
     run_of(deployment, "train_ensemble_2.000", stumble)
-    found = api.get("/api/v1/models/training/train_ensemble_2.000").json()
-    assert list(found) == [*FIELDS, "error"]
-    assert found["status"] == "failed"
-    assert found["error"] == "stumble: 23 usable examples, 1000 needed"
+    job = api.get("/api/v1/models/training/train_ensemble_2.000").json()
+    assert list(job) == [*FIELDS, "error"]
+    assert job["status"] == "failed"
+    assert job["error"] == "stumble: 23 usable examples, 1000 needed"
 
 
 @pytest.mark.parametrize("path", ["/nope", "/train_ensemble_9.999", "/%00", "/%27%20OR%201=1"])
@@ -133,7 +133,7 @@ def test_an_unknown_job_is_not_found(api: Api, path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "field", "told"),
+    ("change", "field", "advice"),
     [
         ({"model_type": "oracle"}, "model_type", "ensemble, classifier"),
         ({"n_trials": 0}, "n_trials", "1 to 1000"),
@@ -144,13 +144,13 @@ def test_an_unknown_job_is_not_found(api: Api, path: str) -> None:
         ({"as_of": "1999-01"}, "as_of", "give a month from 2023-01 to"),
     ],
 )
-def test_bad_input_names_the_field_and_the_remedy(api: Api, change: dict[str, Any], field: str, told: str) -> None:
+def test_bad_input_names_the_field_and_the_remedy(api: Api, change: dict[str, Any], field: str, advice: str) -> None:
     answer = api.post("/api/v1/models/train", GUIDE | change)
     assert answer.status_code == 422
     (problem,) = answer.json()["detail"]
     assert list(problem) == ["field", "message", "remedy"]
     assert problem["field"] == field
-    assert told in f"{problem['message']} {problem['remedy']}"
+    assert advice in f"{problem['message']} {problem['remedy']}"
 
 
 def test_a_full_queue_takes_no_more(api: Api, with_dagster: Settings) -> None:

@@ -61,14 +61,14 @@ def account(parts: Partition, model: FittedEnsemble, params: EnsembleParams) -> 
 def _of_others(known: Examples, test: Examples, model: FittedEnsemble, params: EnsembleParams) -> np.ndarray:
     """P of each test row by members fitted on the `known` rows of other months, weighed as `model` weighs its own."""
     month_known, month = (part.decision_time.dt.strftime("%Y-%m").to_numpy() for part in (known, test))
-    found = np.empty(len(test))
+    probabilities = np.empty(len(test))
     for one in np.unique(month):
         others, rows = known.take(np.flatnonzero(month_known != one)), np.flatnonzero(month == one)
         learners = fit_base_learners(
             feature_matrix(others.X, model.feature_names), others.y, params, learner_seeds(0), 1
         )
-        found[rows] = replace(model, learners=learners).predict_proba(test.take(rows).X)[:, 1]
-    return found
+        probabilities[rows] = replace(model, learners=learners).predict_proba(test.take(rows).X)[:, 1]
+    return probabilities
 
 
 def _line(test: Examples, params: EnsembleParams) -> np.ndarray:
@@ -92,9 +92,9 @@ def ceiling(test: Examples) -> Interval:
     rng = np.random.default_rng(0)
     chances = rng.beta(a + wins, b + windows - wins, (WORLDS, len(wins)))[:, strategy]
     outcomes = rng.random(chances.shape) < chances
-    found = [roc_auc_score(outcome, chance) for outcome, chance in zip(outcomes, chances, strict=True)]
-    low, high = np.quantile(found, [0.025, 0.975])
-    return Interval(point=float(np.mean(found)), low=float(low), high=float(high), level=0.95)
+    aucs = [roc_auc_score(outcome, chance) for outcome, chance in zip(outcomes, chances, strict=True)]
+    low, high = np.quantile(aucs, [0.025, 0.975])
+    return Interval(point=float(np.mean(aucs)), low=float(low), high=float(high), level=0.95)
 
 
 def shown(forecasts: list[Forecast], test: Examples) -> Table:

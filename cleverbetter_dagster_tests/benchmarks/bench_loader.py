@@ -165,9 +165,9 @@ CONTESTANTS: dict[str, Callable[[Settings, int], int]] = {
 
 def peak_mb() -> float:
     """Most memory this process had. Not `ru_maxrss`, which begins with what the process that started it had."""
-    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    assert found is not None
-    return int(found[1]) / 1024
+    peak = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    assert peak is not None
+    return int(peak[1]) / 1024
 
 
 def measure(settings: Settings, contestant: str, limit: int) -> Run:

@@ -30,9 +30,9 @@ def test_where_all_strategies_are_alike_nobody_can_tell_them_apart():
 
 def test_the_ceiling_is_the_auc_of_the_true_chances():
     """Chances even in 0..1: P(a positive's exceeds a negative's) = 5/6, from densities 2p and 2(1 - p)."""
-    found = ceiling(wins((np.arange(300) + 0.5) / 300))
-    assert found.point == pytest.approx(5 / 6, abs=0.02)
-    assert found.low < found.point < found.high
+    highest = ceiling(wins((np.arange(300) + 0.5) / 300))
+    assert highest.point == pytest.approx(5 / 6, abs=0.02)
+    assert highest.low < highest.point < highest.high
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_forecasters_are_judged_on_the_same_rows():
     parts, params = partition_of(backtest_rows()), EnsembleParams(**SMALL["ensemble"])
     model = Ensemble().fit(parts.train, parts.validation, SMALL["ensemble"], 0, 1)
     forecasts = account(parts, model, params)
-    found = {one.forecaster: one.auc for one in forecasts}
-    assert list(found) == ["tuned ensemble", "other months", "other test months", "line", "ceiling"]
-    assert all(auc is not None and 0.6 < auc.point < 1.0 for auc in found.values())
+    aucs = {one.forecaster: one.auc for one in forecasts}
+    assert list(aucs) == ["tuned ensemble", "other months", "other test months", "line", "ceiling"]
+    assert all(auc is not None and 0.6 < auc.point < 1.0 for auc in aucs.values())
     assert shown(forecasts, parts.test).row_count == 5

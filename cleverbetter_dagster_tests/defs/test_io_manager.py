@@ -99,6 +99,15 @@ def test_records_of_a_range_come_back_as_records(base: str) -> None:
 def test_a_record_that_was_never_stored_stops_the_run(base: str) -> None:
     result = run(reader, base, "2020-01", raise_on_error=False)
     assert not result.success
+    failure = result.failure_data_for_node("reader")
+    assert failure is not None
+    assert failure.user_failure_data is not None
+    assert "study/2020-01.json" in str(failure.user_failure_data.description)
+
+
+def test_a_missing_record_is_not_tried_again(base: str) -> None:
+    result = run(reader, base, "2020-01", raise_on_error=False)
+    assert not [event for event in result.all_events if event.is_step_up_for_retry]
 
 
 def test_an_asset_that_returns_too_few_months_fails(base: str) -> None:

@@ -86,9 +86,9 @@ def growth(model: FittedModel, test: Examples) -> Interval:
     share = model.chosen.shares(decisions.features) if model.chosen else np.zeros(len(decisions))
     bootstrap = BlockBootstrap(pd.DatetimeIndex(decisions.time[decisions.first]))
     earned = np.log1p(decisions.returns_of(share, model.params.staking))
-    found = bootstrap.interval(mean_statistic(bootstrap, earned))
-    assert found is not None
-    return found
+    growth_rate = bootstrap.interval(mean_statistic(bootstrap, earned))
+    assert growth_rate is not None
+    return growth_rate
 
 
 def test_the_staker_earns_nothing_where_there_is_no_edge(honest, dealt):
@@ -101,15 +101,15 @@ def test_the_staker_earns_nothing_where_there_is_no_edge(honest, dealt):
 
 def test_a_feature_that_tells_the_outcome_is_noticed(dealt):
     parts = {name: getattr(dealt, name).frame for name in PARTS}
-    told = {name: Examples(frame.assign(ml_avg_odds=frame["label"])) for name, frame in parts.items()}
-    model = fitted("rl_agent", replace(dealt, **told))
-    assert not holds_a_half(model, told["test"])
-    assert growth(model, told["test"]).low > 0
+    leaking = {name: Examples(frame.assign(ml_avg_odds=frame["label"])) for name, frame in parts.items()}
+    model = fitted("rl_agent", replace(dealt, **leaking))
+    assert not holds_a_half(model, leaking["test"])
+    assert growth(model, leaking["test"]).low > 0
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FAMILIES)
 def test_no_family_does_so_on_average_over_many_deals(name, honest):
     deals = [permuted(honest, seed) for seed in range(1, 13)]
-    found = [auc(fitted(name, deal, seed), deal.test) for seed, deal in enumerate(deals)]
-    assert abs(np.mean(found) - 0.5) < 3 * deviation(honest.test) / np.sqrt(len(deals))
+    aucs = [auc(fitted(name, deal, seed), deal.test) for seed, deal in enumerate(deals)]
+    assert abs(np.mean(aucs) - 0.5) < 3 * deviation(honest.test) / np.sqrt(len(deals))

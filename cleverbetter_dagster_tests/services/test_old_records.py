@@ -48,8 +48,8 @@ def test_a_run_says_which_input_is_old(tmp_path: Path) -> None:
         resources={"io_manager": ArtefactIOManager(base_url=str(tmp_path))},
         raise_on_error=False,
     )
-    error = result.failure_data_for_node("reader").error  # type: ignore[union-attr]
-    message = error.cause.message.strip()  # type: ignore[union-attr]
+    failure = result.failure_data_for_node("reader").user_failure_data  # type: ignore[union-attr]
+    message = str(failure.description)  # type: ignore[union-attr]
     assert re.search(r"study/2020-01\.json .*another release .*Materialise it again\.$", message)
 
 

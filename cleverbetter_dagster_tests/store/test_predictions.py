@@ -52,19 +52,24 @@ def served(state: Settings) -> list[tuple[str, int, str]]:
 
 def test_predictions_come_back_bit_by_bit(empty_registry: Settings) -> None:
     write_predictions(empty_registry, frame("a", "b"), JUNE)
-    found = read_predictions(empty_registry, "2023-06").sort_values("strategy_id", ignore_index=True)
+    stored = read_predictions(empty_registry, "2023-06").sort_values("strategy_id", ignore_index=True)
     expected = frame("a", "b")
-    pd.testing.assert_frame_equal(found[COLUMNS], expected, check_exact=True, check_dtype=False)
-    assert found[["as_of", "family", "model_version", "run_id"]].iloc[0].tolist() == ["2023-06", "ensemble", 1, "run-1"]
-    assert str(found["decision_time"].dt.tz) == "UTC"
+    pd.testing.assert_frame_equal(stored[COLUMNS], expected, check_exact=True, check_dtype=False)
+    assert stored[["as_of", "family", "model_version", "run_id"]].iloc[0].tolist() == [
+        "2023-06",
+        "ensemble",
+        1,
+        "run-1",
+    ]
+    assert str(stored["decision_time"].dt.tz) == "UTC"
 
 
 def test_unknown_numbers_are_nan_and_empty_methods_stay(empty_registry: Settings) -> None:
     unknown = frame("a").assign(score=np.nan, confidence=np.nan, expected_return=np.nan, method="")
     write_predictions(empty_registry, unknown, JUNE)
-    found = read_predictions(empty_registry, "2023-06")
-    assert found[["score", "confidence", "expected_return"]].isna().all(axis=None)
-    assert found["method"].tolist() == [""]
+    stored = read_predictions(empty_registry, "2023-06")
+    assert stored[["score", "confidence", "expected_return"]].isna().all(axis=None)
+    assert stored["method"].tolist() == [""]
 
 
 def test_writing_the_same_again_changes_no_row(empty_registry: Settings) -> None:
@@ -77,8 +82,8 @@ def test_writing_the_same_again_changes_no_row(empty_registry: Settings) -> None
 def test_writing_anew_replaces_what_changed_and_removes_what_is_gone(empty_registry: Settings) -> None:
     write_predictions(empty_registry, frame("a", "b", "c"), JUNE)
     write_predictions(empty_registry, frame("a", "b", stake=0.05).iloc[1:], JUNE)
-    found = read_predictions(empty_registry, "2023-06")
-    assert found[["strategy_id", "recommended_stake"]].to_numpy().tolist() == [["b", 0.05]]
+    stored = read_predictions(empty_registry, "2023-06")
+    assert stored[["strategy_id", "recommended_stake"]].to_numpy().tolist() == [["b", 0.05]]
 
 
 def test_other_months_and_versions_are_not_touched(empty_registry: Settings) -> None:
@@ -98,10 +103,10 @@ def test_an_empty_frame_removes_a_months_rows(empty_registry: Settings) -> None:
 
 
 def test_an_empty_table_is_an_empty_frame(empty_registry: Settings) -> None:
-    found = read_predictions(empty_registry)
-    assert found.empty
-    assert set(COLUMNS) < set(found.columns)
-    assert found["probability"].dtype == "float64"
+    stored = read_predictions(empty_registry)
+    assert stored.empty
+    assert set(COLUMNS) < set(stored.columns)
+    assert stored["probability"].dtype == "float64"
 
 
 def test_two_writers_of_one_month_leave_the_rows_of_one(empty_registry: Settings) -> None:
@@ -110,9 +115,9 @@ def test_two_writers_of_one_month_leave_the_rows_of_one(empty_registry: Settings
     sets = [frame(*(f"{letter}{i}" for i in range(4000))).assign(probability=0.5) for letter in "abcd"]
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda one: write_predictions(empty_registry, one, JUNE), sets))
-    found = read_predictions(empty_registry, "2023-06")
-    assert len(found) == 4000
-    assert len(set(found["strategy_id"].str[0])) == 1
+    stored = read_predictions(empty_registry, "2023-06")
+    assert len(stored) == 4000
+    assert len(set(stored["strategy_id"].str[0])) == 1
 
 
 @pytest.mark.parametrize(
@@ -171,6 +176,6 @@ def test_the_right_to_read_the_view_is_enough(empty_registry: Settings) -> None:
         connection.execute("GRANT USAGE ON SCHEMA cleverbetter TO betting_service")
         connection.execute("GRANT SELECT ON current_predictions TO betting_service")
         connection.execute("SET ROLE betting_service")
-        found = connection.execute("SELECT strategy_id, recommended_stake FROM cleverbetter.current_predictions")
-        assert found.fetchall() == [("a", 0.02)]
+        readable = connection.execute("SELECT strategy_id, recommended_stake FROM cleverbetter.current_predictions")
+        assert readable.fetchall() == [("a", 0.02)]
         connection.rollback()

@@ -150,9 +150,9 @@ def _serves_others(settings: Settings) -> bool:
     others = "SELECT 1 FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
     deadline = time.monotonic() + LEAVE_TIMEOUT_SECONDS
     with closing(server.connect()) as connection:
-        while (found := connection.execute(others).fetchone()) and time.monotonic() < deadline:
+        while (other_client := connection.execute(others).fetchone()) and time.monotonic() < deadline:
             time.sleep(0.1)
-    return found is not None
+    return other_client is not None
 
 
 def _detach(settings: Settings, mlflow: bool, console: Console) -> None:

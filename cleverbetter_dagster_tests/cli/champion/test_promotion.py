@@ -34,15 +34,17 @@ OVERRIDE = DecisionContext("I know better", "a test", override_gate=True)
 
 
 def verdict(promote: bool) -> Verdict:
-    said = "beats every baseline" if promote else "not shown to beat persistence"
-    return Verdict(promote=promote, reasons=(said,), comparisons=(), n_rows=100, n_months=7)
+    reason = "beats every baseline" if promote else "not shown to beat persistence"
+    return Verdict(promote=promote, reasons=(reason,), comparisons=(), n_rows=100, n_months=7)
 
 
 def judged(settings: Settings, version: int, as_of: str, promote: bool) -> ledger.LedgerEntry:
     """What the asset `champion` records of a model it judged."""
-    found = verdict(promote)
+    judgement = verdict(promote)
     run_id = Registry(settings).get_version("ensemble", version).run_id
-    decision = Decision("ensemble", version, run_id, as_of, found.reasons[0], "asset", found.model_dump(mode="json"))
+    decision = Decision(
+        "ensemble", version, run_id, as_of, judgement.reasons[0], "asset", judgement.model_dump(mode="json")
+    )
     if promote:
         return ledger.promote(settings, Registry(settings), decision, ledger.champion_at(settings, as_of))
     return ledger.refuse(settings, decision)
@@ -55,13 +57,13 @@ def by_override(settings: Settings, version: int) -> ledger.LedgerEntry:
 def test_a_refusal_in_the_ledger_holds_until_overridden(empty_registry: Settings) -> None:
     version = registered(empty_registry, "2023-06")
     judged(empty_registry, version, "2023-06", promote=False)
-    found = review(empty_registry, "ensemble", version)
-    assert (found.source, found.passes) == ("ledger", False)
+    reviewed = review(empty_registry, "ensemble", version)
+    assert (reviewed.source, reviewed.passes) == ("ledger", False)
     with pytest.raises(GateRefused, match="not shown to beat persistence"):
-        promote(empty_registry, found, DecisionContext("please", "a test"))
+        promote(empty_registry, reviewed, DecisionContext("please", "a test"))
     assert ledger.champion(empty_registry) is None
     assert len(ledger.history(empty_registry)) == 1
-    entry = promote(empty_registry, found, OVERRIDE)
+    entry = promote(empty_registry, reviewed, OVERRIDE)
     assert (entry.action, entry.reason, entry.actor) == ("promoted", "I know better", "a test")
     assert entry.evidence["gate"]["overridden"] is True
     assert entry.evidence["gate"]["verdict"]["reasons"] == ["not shown to beat persistence"]
@@ -75,9 +77,9 @@ def test_a_version_promoted_before_returns_without_an_override(empty_registry: S
     judged(empty_registry, one, "2023-05", promote=True)
     judged(empty_registry, two, "2023-06", promote=True)
     roll_back(empty_registry, plan_rollback(empty_registry), DecisionContext("looked wrong", "a test"))
-    found = review(empty_registry, "ensemble", two)
-    assert (found.source, found.passes) == ("ledger", True)
-    entry = promote(empty_registry, found, DecisionContext("it was right after all", "a test"))
+    reviewed = review(empty_registry, "ensemble", two)
+    assert (reviewed.source, reviewed.passes) == ("ledger", True)
+    entry = promote(empty_registry, reviewed, DecisionContext("it was right after all", "a test"))
     assert not manual_promotion.is_overridden(entry)
     assert holders(empty_registry) == [("ensemble", two)]
 
@@ -86,11 +88,11 @@ def test_a_verdict_against_a_champion_of_yesterday_is_not_used(empty_registry: S
     one, two = registered(empty_registry, "2023-06"), registered(empty_registry, "2023-06")
     judged(empty_registry, two, "2023-06", promote=False)
     by_override(empty_registry, one)
-    found = review(empty_registry, "ensemble", two)
-    assert (found.source, found.verdict) == ("none", None)
-    assert "split.json" in str(found.trouble)
+    reviewed = review(empty_registry, "ensemble", two)
+    assert (reviewed.source, reviewed.verdict) == ("none", None)
+    assert "split.json" in str(reviewed.trouble)
     with pytest.raises(GateRefused, match="cannot be judged"):
-        promote(empty_registry, found, DecisionContext("please", "a test"))
+        promote(empty_registry, reviewed, DecisionContext("please", "a test"))
 
 
 def test_a_refusal_that_came_too_late_is_no_verdict(empty_registry: Settings) -> None:
@@ -215,8 +217,8 @@ def test_two_promotions_at_once_in_two_processes_leave_one_champion(empty_regist
     champion = ledger.champion(empty_registry)
     assert champion is not None
     assert holders(empty_registry) == [champion.model], answers
-    told = [json.loads(out)["decision"]["family"] for out, _ in answers if out]
-    assert champion.family in told
+    promoted = [json.loads(out)["decision"]["family"] for out, _ in answers if out]
+    assert champion.family in promoted
     codes = [process.returncode for process in processes]
     # Either the second saw the first and took its place, or it had looked before and was refused.
     assert sorted(codes) in ([0, 0], [0, 3]), answers
@@ -245,13 +247,13 @@ def test_the_commands_ask_and_exit_as_documented(empty_registry: Settings, comma
     assert shown.returncode == 0
     assert "promoted, gate overridden" in shown.stdout
     assert "[/] 'x'; DROP TABLE promotions" in " ".join(shown.stdout.split())
-    told = json.loads(command("history", "--json").stdout)
-    assert [(tenure["version"], tenure["gate_overridden"]) for tenure in told["champions"]] == [
+    history = json.loads(command("history", "--json").stdout)
+    assert [(tenure["version"], tenure["gate_overridden"]) for tenure in history["champions"]] == [
         (one, False),
         (two, True),
         (one, False),
     ]
-    assert [entry["action"] for entry in told["decisions"]] == ["rolled_back", "promoted", "refused", "promoted"]
+    assert [entry["action"] for entry in history["decisions"]] == ["rolled_back", "promoted", "refused", "promoted"]
     unknown = command("promote", "ensemble", "9", "--reason", "x", "--yes")
     assert (unknown.returncode, "no version 9" in unknown.stderr) == (4, True)
 

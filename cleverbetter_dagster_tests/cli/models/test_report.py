@@ -46,11 +46,14 @@ def test_json_names_the_file_and_opens_no_browser(
     kept: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(webbrowser, "open", lambda _: pytest.fail("opened"))
-    told = json.loads(cleverbetter("--as-of", "2023-09", "--json"))
-    assert (told["kind"], told["as_of"]) == ("ensemble", "2023-09")
-    assert Path(told["file"]).read_text(encoding="utf-8") == "<p>ensemble 2023-09 é</p>"
-    told = json.loads(cleverbetter("--output", str(tmp_path / "a.html"), "--json"))
-    assert (told["as_of"], Path(told["file"]).read_text(encoding="utf-8")) == ("2023-10", "<p>ensemble 2023-10 é</p>")
+    report = json.loads(cleverbetter("--as-of", "2023-09", "--json"))
+    assert (report["kind"], report["as_of"]) == ("ensemble", "2023-09")
+    assert Path(report["file"]).read_text(encoding="utf-8") == "<p>ensemble 2023-09 é</p>"
+    report = json.loads(cleverbetter("--output", str(tmp_path / "a.html"), "--json"))
+    assert (report["as_of"], Path(report["file"]).read_text(encoding="utf-8")) == (
+        "2023-10",
+        "<p>ensemble 2023-10 é</p>",
+    )
 
 
 @pytest.mark.parametrize("has_browser", [True, False])
@@ -59,10 +62,10 @@ def test_it_opens_in_the_browser_or_says_where_it_is(
 ) -> None:
     opened: list[str] = []
     monkeypatch.setattr(webbrowser, "open", lambda url: opened.append(url) or has_browser)
-    told = cleverbetter()
+    output = cleverbetter()
     assert Path(opened[0].removeprefix("file://")).read_text(encoding="utf-8") == "<p>ensemble 2023-10 é</p>"
-    assert opened[0].removeprefix("file://") in told
-    assert ("opened" in told) == has_browser
+    assert opened[0].removeprefix("file://") in output
+    assert ("opened" in output) == has_browser
 
 
 def test_a_missing_report_is_named_with_the_command_for_it(kept: Settings) -> None:

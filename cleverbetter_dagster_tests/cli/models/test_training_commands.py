@@ -217,9 +217,9 @@ def test_interrupted_the_run_is_cancelled_and_no_process_is_left(place: Place, w
         children = psutil.Process(process.pid).children(recursive=True)
         assert children
         (os.killpg if whole_group else os.kill)(process.pid, signal.SIGINT)
-        _, told = process.communicate(timeout=60)
+        _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "Traceback" not in told
+    assert "Traceback" not in stderr
     _, alive = psutil.wait_procs(children, timeout=10)
     assert not [child for child in alive if child.status() != psutil.STATUS_ZOMBIE]
     with dagster_instance(place.settings) as instance:
@@ -240,9 +240,9 @@ def started(place: Place, earlier: set[str]) -> str | None:
     return None
 
 
-def until(found: Any) -> Any:
+def until(condition: Any) -> Any:
     deadline = time.monotonic() + 120
-    while not (value := found()):
+    while not (value := condition()):
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.2)
     return value
@@ -273,7 +273,7 @@ def test_no_password_is_anywhere_a_run_writes(place: Place, trained: Trained) ->
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "told"),
+    ("arguments", "code", "message"),
     [
         (("train", "oracle"), 2, "ensemble, classifier"),
         (("train", "ensemble", "--set", "colour=red"), 2, "min_composite_score"),
@@ -290,12 +290,12 @@ def test_no_password_is_anywhere_a_run_writes(place: Place, trained: Trained) ->
     ],
 )
 def test_bad_input_is_refused_before_anything_runs(
-    place: Place, command: Command, arguments: tuple[str, ...], code: int, told: str
+    place: Place, command: Command, arguments: tuple[str, ...], code: int, message: str
 ) -> None:
     before = len(place.runs())
     done = command(*arguments)
     assert done.returncode == code
-    assert told in done.stderr
+    assert message in done.stderr
     assert len(place.runs()) == before
 
 

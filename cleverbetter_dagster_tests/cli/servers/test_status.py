@@ -39,26 +39,26 @@ def with_rows(database: Settings) -> Settings:
 
 def test_status_does_not_start_a_server(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path)
-    found = collect(settings)
-    assert found.database is None
-    assert found.trouble is None
+    status = collect(settings)
+    assert status.database is None
+    assert status.trouble is None
     assert "down" in shown(settings)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_status_names_a_silent_database_without_its_password(tmp_path: Path) -> None:
     url = SecretStr("postgresql://ann:Tr0ub4dor@127.0.0.1:1/racing")
-    found = collect(Settings(home=tmp_path, database_url=url))
-    assert found.database is None
-    assert "ann@127.0.0.1:1/racing" in str(found.trouble)
-    assert "Tr0ub4dor" not in str(found)
+    status = collect(Settings(home=tmp_path, database_url=url))
+    assert status.database is None
+    assert "ann@127.0.0.1:1/racing" in str(status.trouble)
+    assert "Tr0ub4dor" not in str(status)
 
 
 def test_an_empty_database_is_left_empty(database: Settings) -> None:
-    found = collect(database).database
-    assert found is not None
-    assert (found.rows, found.champion, found.quarantined) == (None, None, 0)
-    assert "cleverbetter import" in str(found.rows_missing)
+    empty = collect(database).database
+    assert empty is not None
+    assert (empty.rows, empty.champion, empty.quarantined) == (None, None, 0)
+    assert "cleverbetter import" in str(empty.rows_missing)
     with closing(psycopg_connect(database, "rows")) as connection:
         schemas = connection.execute(
             "SELECT nspname FROM pg_namespace WHERE nspname !~ '^(pg_|information|_?timescaledb)'"
@@ -83,10 +83,10 @@ def test_a_slow_count_becomes_an_estimate(with_rows: Settings, monkeypatch: pyte
         connection.execute("ALTER TABLE backtest_results RENAME TO slow")
         connection.execute("CREATE VIEW backtest_results AS SELECT * FROM slow WHERE pg_sleep(0.2) IS NOT NULL")
     monkeypatch.setattr(summary, "COUNT_TIMEOUT_MILLISECONDS", 100)
-    found = collect(with_rows).database
-    assert found is not None
-    assert found.rows is not None
-    assert [table.estimated for table in found.rows.tables] == [True, False]
+    counted = collect(with_rows).database
+    assert counted is not None
+    assert counted.rows is not None
+    assert [table.estimated for table in counted.rows.tables] == [True, False]
     assert "about" in shown(with_rows)
 
 
@@ -98,10 +98,10 @@ def test_quarantine_and_champion_are_told(with_rows: Settings) -> None:
         connection.execute("INSERT INTO quarantine (source, table_name, reason) VALUES ('f', 't', 'wrong')")
         ensure_ledger(connection)
         insert(connection, "promoted", Decision("ensemble", 3, "run", "2023-12", "better", "a test"), None)
-    found = collect(with_rows).database
-    assert found is not None
-    assert found.quarantined == 1
-    assert "ensemble v3" in str(found.champion)
+    summarised = collect(with_rows).database
+    assert summarised is not None
+    assert summarised.quarantined == 1
+    assert "ensemble v3" in str(summarised.champion)
 
 
 def test_services_are_up_while_their_processes_live(tmp_path: Path) -> None:
@@ -120,9 +120,9 @@ def test_json_is_for_programs(
     monkeypatch.setenv("DATABASE_URL", with_rows.database_url.get_secret_value())
     monkeypatch.setenv("DAGSTER_HOME", str(with_rows.home))
     status(as_json=True)
-    found = json.loads(capsys.readouterr().out)
-    assert found["home"] == str(with_rows.home)
-    assert found["database"]["rows"]["tables"][0] == {
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["home"] == str(with_rows.home)
+    assert answer["database"]["rows"]["tables"][0] == {
         "name": "public.backtest_results",
         "rows": 2,
         "estimated": False,

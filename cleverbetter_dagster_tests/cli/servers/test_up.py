@@ -190,9 +190,9 @@ def test_json_of_up_and_down_says_addresses_and_stops(settings: Settings) -> Non
     done = run("up", "--detach", "--json")
     record = read_record(record_path(settings))
     assert record is not None
-    told = json.loads(done.stdout)
-    assert {service.name: service.url for service in record.services}.items() <= told["services"].items()
-    assert told["services"]["PostgreSQL"].startswith("embedded, port")
+    answer = json.loads(done.stdout)
+    assert {service.name: service.url for service in record.services}.items() <= answer["services"].items()
+    assert answer["services"]["PostgreSQL"].startswith("embedded, port")
     assert [json.loads(run("down", "--json").stdout)["stopped"] for _ in range(2)] == [True, False]
 
 

@@ -67,10 +67,10 @@ def test_cached_members_give_the_scores_of_a_fresh_scorer(scorer, past):
 
 @pytest.mark.parametrize("metric", ["auc", "log_loss"])
 def test_each_fold_but_the_last_reports_the_mean_so_far(past, metric):
-    told: list[tuple[int, float]] = []
+    reports: list[tuple[int, float]] = []
     scorer = StackScorer(past, StudySpec(n_folds=3, metric=metric), ANCHOR)
-    scores = getattr(scorer.score(ANCHOR, on_fold=lambda fold, value: told.append((fold, value))), metric)
-    assert told == [(0, pytest.approx(scores[0])), (1, pytest.approx(np.mean(scores[:2])))]
+    scores = getattr(scorer.score(ANCHOR, on_fold=lambda fold, value: reports.append((fold, value))), metric)
+    assert reports == [(0, pytest.approx(scores[0])), (1, pytest.approx(np.mean(scores[:2])))]
 
 
 def test_rounds_minimise_the_mean_loss_of_the_folds(scorer):

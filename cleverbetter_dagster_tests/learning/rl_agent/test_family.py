@@ -150,9 +150,9 @@ def test_an_agent_worth_nothing_is_not_used():
     policy = AgentPolicy({})
     assert best_agent([]) is None
     assert best_agent([Agent(policy, 1, 10, 0.0)]) is None
-    found = best_agent([Agent(policy, 1, 10, -0.1), Agent(policy, 2, 10, 0.2)])
-    assert found is not None
-    assert found.seed == 2
+    best = best_agent([Agent(policy, 1, 10, -0.1), Agent(policy, 2, 10, 0.2)])
+    assert best is not None
+    assert best.seed == 2
 
 
 def test_without_rows_there_are_no_agents():

@@ -19,10 +19,10 @@ def scorer(partition) -> AgentScorer:
 
 
 def test_growth_is_scored_and_reported_fold_by_fold(scorer):
-    told: list[tuple[int, float]] = []
-    scores = scorer.score(SMALL["rl_agent"], on_fold=lambda fold, value: told.append((fold, value)))
+    reports: list[tuple[int, float]] = []
+    scores = scorer.score(SMALL["rl_agent"], on_fold=lambda fold, value: reports.append((fold, value)))
     assert len(scores.growth) == len(scores.auc) == 2
-    assert told == [(0, scores.growth[0])]
+    assert reports == [(0, scores.growth[0])]
     assert scores.mean("growth") == pytest.approx(np.mean(scores.growth))
     assert scorer.score(SMALL["rl_agent"]) == scores
 

@@ -92,5 +92,5 @@ def test_a_value_at_an_end_is_reported(changed, expected) -> None:
 
 
 def test_settings_of_another_study_are_moved_into_the_space() -> None:
-    found = within({"depth": 12, "rate": 0.001, "kind": "c", "unknown": 1}, SPACE)
-    assert found == {"depth": 8, "rate": 0.01}
+    moved = within({"depth": 12, "rate": 0.001, "kind": "c", "unknown": 1}, SPACE)
+    assert moved == {"depth": 8, "rate": 0.01}

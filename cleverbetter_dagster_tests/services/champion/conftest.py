@@ -49,16 +49,18 @@ def foreseer(dataset: Dataset, known_share: float) -> Foreseer:
     test, names = dataset.parts.test, tuple(dataset.parts.test.X.columns)
     known = np.random.default_rng(0).random(len(test)) < known_share
     keys = [row.tobytes() for row in feature_matrix(test.X, names)]
-    told = {key: 0.85 if label else 0.1 for key, label, is_known in zip(keys, test.y, known, strict=True) if is_known}
-    return Foreseer(names, told, dataset.parts.validation.label_time.max())
+    probabilities = {
+        key: 0.85 if label else 0.1 for key, label, is_known in zip(keys, test.y, known, strict=True) if is_known
+    }
+    return Foreseer(names, probabilities, dataset.parts.validation.label_time.max())
 
 
 @pytest.fixture(scope="module")
 def as_stored(tracked: Settings, dataset: Dataset, rows: pd.DataFrame) -> Dataset:
     """The dataset of `AS_OF`, of rows that are stored as `training_rows` stores them."""
     store = ArtefactStore(tracked.artefacts_base)
-    for month, found in rows.groupby(rows[END_DATE].dt.strftime("%Y-%m")):
-        store.write_table(f"{ROWS}/{month}.parquet", pa.Table.from_pandas(found, preserve_index=False))
+    for month, of_month in rows.groupby(rows[END_DATE].dt.strftime("%Y-%m")):
+        store.write_table(f"{ROWS}/{month}.parquet", pa.Table.from_pandas(of_month, preserve_index=False))
     spec = dataset.record.spec.model_copy(update={"train_fraction": 0.5})  # so that the gate has its 6 months of tests
     return plan_split(rows_until(stored_rows(tracked, AS_OF), AS_OF), AS_OF, spec)
 

@@ -28,12 +28,12 @@ def looked_at(settings: Settings, version: int) -> Review:
 
 def test_a_model_above_every_baseline_is_promoted_by_hand(empty_registry: Settings, as_stored: Dataset) -> None:
     version = registered(empty_registry, as_stored, KNOWN_SHARE)
-    found = looked_at(empty_registry, version)
-    assert (found.source, found.passes, found.trouble) == ("computed", True, None), found
-    assert found.verdict is not None
-    assert found.verdict.n_rows == len(as_stored.parts.test)
+    reviewed = looked_at(empty_registry, version)
+    assert (reviewed.source, reviewed.passes, reviewed.trouble) == ("computed", True, None), reviewed
+    assert reviewed.verdict is not None
+    assert reviewed.verdict.n_rows == len(as_stored.parts.test)
     assert ledger.history(empty_registry) == []  # looking changes nothing
-    entry = promote(empty_registry, found, CONTEXT)
+    entry = promote(empty_registry, reviewed, CONTEXT)
     assert entry == ledger.champion(empty_registry)
     assert entry.model == ("ensemble", version)
     assert not is_overridden(entry)
@@ -44,22 +44,22 @@ def test_a_model_above_every_baseline_is_promoted_by_hand(empty_registry: Settin
 def test_the_next_model_is_judged_against_the_incumbent(empty_registry: Settings, as_stored: Dataset) -> None:
     better, worse = (registered(empty_registry, as_stored, share) for share in (KNOWN_SHARE, 0.15))
     promote(empty_registry, looked_at(empty_registry, better), CONTEXT)
-    found = looked_at(empty_registry, worse)
-    assert (found.source, found.passes) == ("computed", False)
-    assert found.verdict is not None
-    assert found.verdict.comparisons[0].against == "champion"
+    reviewed = looked_at(empty_registry, worse)
+    assert (reviewed.source, reviewed.passes) == ("computed", False)
+    assert reviewed.verdict is not None
+    assert reviewed.verdict.comparisons[0].against == "champion"
     with pytest.raises(GateRefused, match="not shown to be as good as the champion"):
-        promote(empty_registry, found, CONTEXT)
+        promote(empty_registry, reviewed, CONTEXT)
     # The refusal is kept, and not computed again: the next look finds it in the ledger.
     assert [entry.action for entry in ledger.history(empty_registry)] == ["refused", "promoted"]
     assert (looked_at(empty_registry, worse).source, looked_at(empty_registry, worse).passes) == ("ledger", False)
 
 
 def test_what_knows_too_much_is_refused_as_a_leak(empty_registry: Settings, as_stored: Dataset) -> None:
-    found = looked_at(empty_registry, registered(empty_registry, as_stored, 1.0))
-    assert (found.source, found.passes) == ("computed", False)
+    reviewed = looked_at(empty_registry, registered(empty_registry, as_stored, 1.0))
+    assert (reviewed.source, reviewed.passes) == ("computed", False)
     with pytest.raises(GateRefused, match=f"at most {HIGHEST_MODEL_AUC} is believable"):
-        promote(empty_registry, found, CONTEXT)
+        promote(empty_registry, reviewed, CONTEXT)
     assert ledger.champion(empty_registry) is None
 
 
@@ -69,9 +69,9 @@ def test_changed_rows_give_no_verdict_but_a_remedy(empty_registry: Settings, as_
     path = f"{ROWS}/{AS_OF.key}.parquet"
     kept = store.read_tables([path])
     store.write_table(path, kept.slice(1))
-    found = looked_at(empty_registry, version)
+    reviewed = looked_at(empty_registry, version)
     store.write_table(path, kept)
-    assert (found.source, found.verdict) == ("none", None)
-    assert "Materialise temporal_split" in str(found.trouble)
+    assert (reviewed.source, reviewed.verdict) == ("none", None)
+    assert "Materialise temporal_split" in str(reviewed.trouble)
     with pytest.raises(GateRefused, match="cannot be judged"):
-        promote(empty_registry, found, CONTEXT)
+        promote(empty_registry, reviewed, CONTEXT)

@@ -54,12 +54,12 @@ def names(settings: Settings) -> list[str]:
 
 
 def test_a_study_is_stored_by_family_and_month(database: Settings, latest: Dataset) -> None:
-    told: list[Progress] = []
-    settled = tune(database, "ensemble", latest, FEW, told.append)
+    reports: list[Progress] = []
+    settled = tune(database, "ensemble", latest, FEW, reports.append)
     (name,) = names(database)
     assert name.startswith("ensemble 2021-12 ")
     assert settled.record.study == name
-    assert settled.record.trials == told[-1].done == told[-1].total == 4
+    assert settled.record.trials == reports[-1].done == reports[-1].total == 4
     assert settled.record.value == settled.record.mean_auc >= settled.record.default_auc
     assert all(png.startswith(b"\x89PNG") for png in settled.pictures.values())
     with study_storage(database) as storage:
@@ -213,7 +213,7 @@ def test_a_killed_trial_is_tried_again(database: Settings, latest: Dataset, monk
     monkeypatch.setattr("cleverbetter_dagster.services.training.tune.GRACE_SECONDS", 1)
     sleep(2.1)
     tune(database, "ensemble", latest, FEW)
-    found = trials(database, study_name("ensemble", latest, FEW))
-    assert found[0].state.name == "FAIL"
-    again = [trial for trial in found if RetryHeartbeatStaleTrialCallback.retried_trial_number(trial) == 0]
+    stored = trials(database, study_name("ensemble", latest, FEW))
+    assert stored[0].state.name == "FAIL"
+    again = [trial for trial in stored if RetryHeartbeatStaleTrialCallback.retried_trial_number(trial) == 0]
     assert [trial.params["max_depth"] for trial in again] == [7]

@@ -89,10 +89,10 @@ def test_the_status_line_needs_no_mlflow(empty_registry: Settings) -> None:
 def test_each_month_has_the_champion_of_its_own_time(empty_registry: Settings, mirror: Mirror) -> None:
     promote(empty_registry, mirror, 1, "2023-03")
     promote(empty_registry, mirror, 2, "2023-06")
-    found = {
+    champions = {
         as_of: standing(empty_registry, as_of) for as_of in ("2023-02", "2023-03", "2023-05", "2023-06", "2024-01")
     }
-    assert found == {"2023-02": None, "2023-03": 1, "2023-05": 1, "2023-06": 2, "2024-01": 2}
+    assert champions == {"2023-02": None, "2023-03": 1, "2023-05": 1, "2023-06": 2, "2024-01": 2}
 
 
 def test_a_month_backfilled_late_gets_its_champion_and_unseats_nobody(empty_registry: Settings, mirror: Mirror) -> None:
@@ -134,8 +134,8 @@ def test_refusals_are_recorded_once_until_something_changes(empty_registry: Sett
     ledger.refuse(empty_registry, replace(decision(1), reason="worse than persistence"))
     promote(empty_registry, mirror, 2)
     ledger.refuse(empty_registry, replace(decision(1), reason="worse than persistence"))
-    found = [(row.action, row.version, row.previous) for row in reversed(ledger.history(empty_registry))]
-    assert found == [
+    entries = [(row.action, row.version, row.previous) for row in reversed(ledger.history(empty_registry))]
+    assert entries == [
         ("refused", 1, None),
         ("refused", 1, None),
         ("promoted", 2, None),

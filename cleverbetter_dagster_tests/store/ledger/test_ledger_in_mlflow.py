@@ -31,14 +31,14 @@ def test_a_crash_between_ledger_and_mlflow_is_repaired(empty_registry: Settings)
     register(empty_registry, "ensemble", "2023-05")
     register(empty_registry, "ensemble", "2023-06")
     ledger.promote(empty_registry, registry, decision(1, "2023-05"), None)
-    standing = ledger.champion_at(empty_registry, "2023-06")
+    incumbent = ledger.champion_at(empty_registry, "2023-06")
 
     class Crash:
         def set_champion(self, family: str, version: int) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        ledger.promote(empty_registry, Crash(), decision(2, "2023-06"), standing)
+        ledger.promote(empty_registry, Crash(), decision(2, "2023-06"), incumbent)
     champion = ledger.champion(empty_registry)
     assert champion is not None
     assert champion.version == 2

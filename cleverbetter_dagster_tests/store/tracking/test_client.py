@@ -40,11 +40,11 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_run_carries_its_spec_and_ends_finished(tracked: Settings) -> None:
     with start_run(tracked, SPEC) as run:
         assert mlflow_client(tracked).get_run(run.run_id).info.status == "RUNNING"
-    found = mlflow_client(tracked).get_run(run.run_id)
-    assert found.info.status == "FINISHED"
-    assert found.info.run_name == "ensemble 2023-12"
-    assert found.data.params == {"learning_rate": "0.1", "layers": "[8, 4]", "kind": "rf"}
-    tags = {key: value for key, value in found.data.tags.items() if not key.startswith("mlflow.")}
+    logged = mlflow_client(tracked).get_run(run.run_id)
+    assert logged.info.status == "FINISHED"
+    assert logged.info.run_name == "ensemble 2023-12"
+    assert logged.data.params == {"learning_rate": "0.1", "layers": "[8, 4]", "kind": "rf"}
+    tags = {key: value for key, value in logged.data.tags.items() if not key.startswith("mlflow.")}
     assert tags == {
         "family": "ensemble",
         "as_of": "2023-12",
@@ -78,9 +78,9 @@ def test_a_run_reopened_takes_more_and_ends_again(tracked: Settings) -> None:
     with reopen_run(tracked, run.run_id) as again:
         assert mlflow_client(tracked).get_run(run.run_id).info.status == "RUNNING"
         again.log_metrics({"test_auc": 0.74})
-    found = mlflow_client(tracked).get_run(run.run_id)
-    assert found.data.metrics == {"fold_auc": 0.7, "test_auc": 0.74}
-    assert found.info.status == "FINISHED"
+    logged = mlflow_client(tracked).get_run(run.run_id)
+    assert logged.data.metrics == {"fold_auc": 0.7, "test_auc": 0.74}
+    assert logged.info.status == "FINISHED"
 
 
 def test_reopening_an_unknown_run_names_it(tracked: Settings) -> None:
@@ -120,16 +120,16 @@ def test_no_global_address_or_run_is_left_behind(tracked: Settings) -> None:
 
 
 def test_a_deleted_experiment_is_restored(tracked: Settings) -> None:
-    found = experiment_id(tracked)
-    mlflow_client(tracked).delete_experiment(found)
-    assert experiment_id(tracked) == found
-    assert mlflow_client(tracked).get_experiment(found).lifecycle_stage == "active"
+    experiment = experiment_id(tracked)
+    mlflow_client(tracked).delete_experiment(experiment)
+    assert experiment_id(tracked) == experiment
+    assert mlflow_client(tracked).get_experiment(experiment).lifecycle_stage == "active"
 
 
 def test_many_clients_at_once_share_one_experiment(tracked: Settings) -> None:
     with ThreadPoolExecutor(8) as pool:
-        found = set(pool.map(lambda _: experiment_id(tracked), range(8)))
-    assert len(found) == 1
+        experiments = set(pool.map(lambda _: experiment_id(tracked), range(8)))
+    assert len(experiments) == 1
 
 
 def test_two_processes_create_the_tables_at_once(first_two_starters: list[tuple[int, str, str]]) -> None:
@@ -148,9 +148,9 @@ def test_the_password_is_in_no_log_or_table(tracked: Settings, caplog: pytest.Lo
     assert password not in caplog.text
     with psycopg_connect(tracked, "mlflow") as connection:
         tables = ("tags", "params", "runs", "experiments", "experiment_tags")
-        told = [str(row) for table in tables for row in connection.execute(f"SELECT * FROM {table}")]
-    assert any("abc123" in row for row in told)
-    assert not any(password in row for row in told)
+        records = [str(row) for table in tables for row in connection.execute(f"SELECT * FROM {table}")]
+    assert any("abc123" in row for row in records)
+    assert not any(password in row for row in records)
 
 
 def test_an_address_mlflow_cannot_use_is_named_without_its_password(tracked: Settings) -> None:

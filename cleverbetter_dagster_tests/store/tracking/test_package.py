@@ -99,16 +99,16 @@ def test_raw_rows_score_as_their_panel_does() -> None:
     rows = raw_rows()
     panel = build_panel(canonical_rows(rows), None, DatasetSpec())
     expected = MODEL.fitted.predict_frame(panel.set_index("id"))
-    found = MODEL.predict(rows.set_index("id", drop=False))
-    pd.testing.assert_frame_equal(found, expected.loc[rows["id"]], check_names=False, check_exact=True)
+    predictions = MODEL.predict(rows.set_index("id", drop=False))
+    pd.testing.assert_frame_equal(predictions, expected.loc[rows["id"]], check_names=False, check_exact=True)
 
 
 def test_rows_keep_their_order_and_a_repeated_index() -> None:
     rows = raw_rows()
     repeated = rows.set_axis([0] * len(rows))
-    found = MODEL.predict(repeated)
-    assert list(found.index) == [0] * len(rows)
-    assert found.to_numpy().tolist() == MODEL.predict(rows).to_numpy().tolist()
+    predictions = MODEL.predict(repeated)
+    assert list(predictions.index) == [0] * len(rows)
+    assert predictions.to_numpy().tolist() == MODEL.predict(rows).to_numpy().tolist()
 
 
 Otherwise = Callable[[pd.DataFrame], pd.DataFrame]
@@ -178,8 +178,8 @@ def test_a_fresh_process_answers_bit_by_bit_as_before(tracked: Settings, packed:
         timeout=120,
     )
     for name in ("mine", "theirs"):
-        found = pd.read_pickle(tmp_path / f"{name}.pickle")
-        pd.testing.assert_frame_equal(found, MODEL.predict(raw_rows()), check_exact=True)
+        predictions = pd.read_pickle(tmp_path / f"{name}.pickle")
+        pd.testing.assert_frame_equal(predictions, MODEL.predict(raw_rows()), check_exact=True)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.pickle", "rows.pickle", "theirs.pickle"]
 
 

@@ -45,19 +45,24 @@ def stages(settings: Settings) -> dict[tuple[str, int], str]:
 def test_a_version_carries_what_its_run_says(empty_registry: Settings, registry: Registry) -> None:
     run_id = logged_run(empty_registry)
     version = registry.register(run_id, "ensemble", {"note": "first"})
-    found = registry.get_version("ensemble", version)
-    assert (found.family, found.version, found.run_id, found.as_of) == ("ensemble", 1, run_id, "2023-12")
-    assert found.model_uri == "models:/ensemble/1"
-    assert found.sha256 == f"hash of {run_id}"
-    assert found.stage == "None"
-    assert not found.is_champion
-    assert found.tags["note"] == "first"
-    assert found.tags["data_hash"] == "abc123"
+    registered = registry.get_version("ensemble", version)
+    assert (registered.family, registered.version, registered.run_id, registered.as_of) == (
+        "ensemble",
+        1,
+        run_id,
+        "2023-12",
+    )
+    assert registered.model_uri == "models:/ensemble/1"
+    assert registered.sha256 == f"hash of {run_id}"
+    assert registered.stage == "None"
+    assert not registered.is_champion
+    assert registered.tags["note"] == "first"
+    assert registered.tags["data_hash"] == "abc123"
 
 
 def test_versions_count_up_within_a_family(empty_registry: Settings, registry: Registry) -> None:
-    found = [register(empty_registry, family) for family in ("ensemble", "ensemble", "classifier", "ensemble")]
-    assert found == [1, 2, 1, 3]
+    numbers = [register(empty_registry, family) for family in ("ensemble", "ensemble", "classifier", "ensemble")]
+    assert numbers == [1, 2, 1, 3]
     listed = [(version.family, version.version) for version in registry.list_versions()]
     assert listed == [("classifier", 1), ("ensemble", 1), ("ensemble", 2), ("ensemble", 3)]
     assert [version.version for version in registry.list_versions("classifier")] == [1]
@@ -75,8 +80,8 @@ def test_a_run_registered_again_keeps_its_version(empty_registry: Settings, regi
 def test_a_run_registered_by_many_at_once_gets_one_version(empty_registry: Settings, registry: Registry) -> None:
     run_id = logged_run(empty_registry)
     with ThreadPoolExecutor(6) as pool:
-        found = list(pool.map(lambda _: registry.register(run_id, "ensemble"), range(6)))
-    assert found == [1] * 6
+        numbers = list(pool.map(lambda _: registry.register(run_id, "ensemble"), range(6)))
+    assert numbers == [1] * 6
     assert len(registry.list_versions()) == 1
 
 
