@@ -60,7 +60,7 @@ def test_table_names_are_names_whatever_is_in_them(odd: Command, tmp_path: Path)
 @pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
 def test_what_is_no_regular_file_is_not_imported(here: Command, tmp_path: Path, ending: str, kind: str) -> None:
     from cleverbetter_dagster.errors import ImportFileError
-    from cleverbetter_dagster.store.imports.file_batches import read_batches
+    from cleverbetter_dagster.store.imports.readers.opening import open_rows
 
     path = tmp_path / f"rows{ending}"
     if kind == "pipe":
@@ -69,8 +69,8 @@ def test_what_is_no_regular_file_is_not_imported(here: Command, tmp_path: Path, 
         path.symlink_to("/dev/zero")
     else:
         path.mkdir()
-    with pytest.raises(ImportFileError, match="no regular file"):
-        next(read_batches(path))
+    with pytest.raises(ImportFileError, match=r"no regular file|no file that ends in \.parquet"):
+        open_rows(path)
 
 
 @pytest.mark.parametrize("output", ["", "file/below", "x" * 300])

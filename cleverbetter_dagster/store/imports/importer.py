@@ -7,7 +7,6 @@ Memory is bounded by a batch, whatever the file's length.
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from itertools import chain
 from pathlib import Path
 from time import perf_counter
 
@@ -21,8 +20,9 @@ from cleverbetter_dagster.dataset.schema import ID
 from cleverbetter_dagster.errors import ImportFileError
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store import quarantine
-from cleverbetter_dagster.store.imports.file_batches import LONGEST_RAW, FileBatch, read_batches
 from cleverbetter_dagster.store.imports.intake import FeatureIntake, Intake, ResultIntake
+from cleverbetter_dagster.store.imports.readers.opening import open_rows
+from cleverbetter_dagster.store.imports.readers.row_file import LONGEST_RAW, FileBatch
 from cleverbetter_dagster.store.imports.staging import Staging
 from cleverbetter_dagster.store.postgres.database import psycopg_connect
 from cleverbetter_dagster.store.source.layout import SourceLayout, resolve_source
@@ -80,7 +80,7 @@ def import_files(
     """Load a file of backtest rows, a file of market features, or both. Missing tables are created.
 
     Args:
-        results, features: Parquet, CSV or JSON Lines, see `file_batches.read_batches`.
+        results, features: files of the kinds that `open_rows` knows.
 
     Raises:
         ImportFileError: a file cannot be read, lacks a required column, or has rows that the table's types or
@@ -99,11 +99,10 @@ def import_files(
 
 @dataclass(frozen=True)
 class _File:
-    """A file whose columns fit its table; its first batch has been read."""
+    """A file whose columns fit its table."""
 
     source: str
     table: str
-    names: list[str]
     batches: Iterator[FileBatch]
     intake: Intake
 
@@ -120,11 +119,10 @@ class _Tally:
 
 
 def _open(settings: Settings, layout: SourceLayout, path: Path, kind: type[Intake]) -> _File:
-    batches = (replace(batch, table=plain_table(batch.table)) for batch in read_batches(path))
-    first = next(batches)
-    intake = kind(settings, layout, path, first.table)
-    table = str(intake.target.relation)
-    return _File(str(path.resolve()), table, first.table.column_names, chain([first], batches), intake)
+    rows = open_rows(path)
+    intake = kind(settings, layout, path, plain_table(rows.sample()))
+    batches = (replace(batch, table=plain_table(batch.table)) for batch in rows.batches(intake.read))
+    return _File(str(path.resolve()), str(intake.target.relation), batches, intake)
 
 
 def _import(settings: Settings, file: _File, progress: Progress) -> FileReport:
@@ -158,7 +156,7 @@ def _import(settings: Settings, file: _File, progress: Progress) -> FileReport:
 
 def _stage(batch: FileBatch, file: _File, staging: Staging, refusals: psycopg.Connection, tally: _Tally) -> None:
     """Stage a batch's good rows and quarantine the others."""
-    table = _aligned(batch.table, file.names)
+    table = batch.table
     prepared, violations = file.intake.prepare(table)
     staged = staging.add_good(prepared, batch.lines, violations)
     tally.rows += table.num_rows + len(batch.malformed)
@@ -176,14 +174,6 @@ def _refuse(entries: pd.DataFrame, file: _File, refusals: psycopg.Connection, ta
     tally.quarantined += entries["line"].nunique()
     tally.bad_ids.update(entries["row_id"].dropna())
     tally.reasons.update(entries["reason"])
-
-
-def _aligned(table: pa.Table, names: list[str]) -> pa.Table:
-    """The columns of the file's first batch; JSON Lines may leave some out, or add others later."""
-    if table.column_names == names:
-        return table
-    missing = pa.chunked_array([pa.nulls(table.num_rows)])
-    return pa.table({name: table[name] if name in table.column_names else missing for name in names})
 
 
 def _raw(table: pa.Table, positions: np.ndarray) -> list[str]:

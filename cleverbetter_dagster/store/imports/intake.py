@@ -1,7 +1,8 @@
 """How a file's columns become the columns of the table it is imported into, and which of its rows cannot be right."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -56,11 +57,12 @@ class ResultIntake:
 
     Attributes:
         columns: the target's columns that the file fills, in order.
+        read: the file's columns that are needed. A batch may lack some, whose values are then missing.
         ignored: the file's columns that have no place in the target.
     """
 
     def __init__(self, settings: Settings, layout: SourceLayout, path: Path, sample: pa.Table) -> None:
-        """Match the columns of a file, which begins with `sample`, with those of the results table.
+        """Match the columns of a file, of which `sample` has all, with those of the results table.
 
         Raises:
             ImportFileError: the file lacks required columns. All of them are named.
@@ -76,11 +78,13 @@ class ResultIntake:
         mapped = {*self._canonical.values(), *(column.name for column in columns.values())}
         self._extras = [name for name in names if name in self.target.columns and name not in mapped]
         self.columns = (*(column.name for column in self._filled.values()), *self._extras)
-        self.ignored = tuple(name for name in names if name not in {*self._canonical.values(), *self._extras})
+        self.read = (*dict.fromkeys((*self._canonical.values(), *self._extras)),)
+        self.ignored = tuple(name for name in names if name not in self.read)
         self._now = pd.Timestamp.now(tz="UTC")
 
     def prepare(self, table: pa.Table) -> tuple[pa.Table, pd.DataFrame]:
         """All rows of a batch of the file in the target's columns, and the violations of those that cannot be right."""
+        table = _completed(table, self.read)
         canonical = pa.table({name: table[file_name] for name, file_name in self._canonical.items()})
         if METHOD not in canonical.column_names:
             canonical = canonical.append_column(METHOD, pa.repeat(DEFAULT_METHOD, len(canonical)))
@@ -105,7 +109,7 @@ class FeatureIntake:
     """
 
     def __init__(self, settings: Settings, layout: SourceLayout, path: Path, sample: pa.Table) -> None:
-        """Match the columns of a file, which begins with `sample`, with those of the features table.
+        """Match the columns of a file, of which `sample` has all, with those of the features table.
 
         If the file has no JSON column, the columns with a number in the sample are the features.
 
@@ -130,16 +134,30 @@ class FeatureIntake:
         self._json = _first_of(JSON_NAMES, names)
         others = [name for name in names if name not in (key, self._time)]
         self._wide = [] if self._json else [name for name in others if _has_numbers(sample[name])]
+        if features.json is None:
+            self._wide = [name for name in self._wide if name in {column.name for column in features.wide}]
         if self._json is None and not self._wide:
             raise ImportFileError(_no_column(path, JSON_NAMES, names))
         self._features = features
         stored = [features.json.name] if features.json else [column.name for column in features.wide]
         times = [newest] if self._time and newest else []
         self.columns: tuple[str, ...] = (self.target.key, *times, *stored)
-        self.ignored = tuple(name for name in others if name != self._json and name not in self._wide)
+        self._ignored = tuple(name for name in others if name != self._json and name not in self._wide)
+        self._unplaced: dict[str, None] = {}
+
+    @property
+    def ignored(self) -> tuple[str, ...]:
+        """Columns of the file, and keys of its JSON so far, that have no place in the target."""
+        return (*self._ignored, *self._unplaced)
+
+    @property
+    def read(self) -> tuple[str, ...]:
+        """The columns of the file that are needed."""
+        return tuple(name for name in (self._key, self._time, self._json, *self._wide) if name)
 
     def prepare(self, table: pa.Table) -> tuple[pa.Table, pd.DataFrame]:
         """See `ResultIntake.prepare`."""
+        table = _completed(table, [name for name in (self._key, self._time, self._json) if name])
         keyed, unread = canonical_types(pa.table({ID: table[self._key]}))
         ids = keyed[ID]
         reason = f"{self._key} is missing: whose features are these?"
@@ -161,18 +179,26 @@ class FeatureIntake:
     def _values(self, table: pa.Table, ids: pa.ChunkedArray) -> tuple[dict[str, pa.ChunkedArray], pd.DataFrame]:
         """The target's columns of features."""
         if self._json:
-            objects = _json(table[self._json])
-            numbers, violations = json_columns.market_numbers(objects, ids, self._json)
+            stored = _json(table[self._json])
+            objects, violations = json_columns.market_objects(stored, ids, self._json)
+            if self._features.json:
+                return {self._features.json.name: stored}, violations
+            numbers, unfit = self._placed(objects, ids)
+            violations = gathered([violations, unfit])
         else:
-            wide = {MARKET_PREFIX + name: table[name] for name in self._wide}
+            wide = {MARKET_PREFIX + name: table[name] for name in self._wide if name in table.column_names}
             numbers, violations = json_columns.finite_numbers(pa.table({ID: ids, **wide}))
         if self._features.json is None:
             missing = pa.chunked_array([pa.nulls(len(table), pa.float64())])
             there = {name.removeprefix(MARKET_PREFIX): numbers[name] for name in numbers.column_names}
             return {column.name: there.get(column.name, missing) for column in self._features.wide}, violations
-        if self._json:
-            return {self._features.json.name: objects}, violations
         return {self._features.json.name: json_columns.objects_of(numbers)}, violations
+
+    def _placed(self, objects: Sequence[Mapping[str, Any]], ids: pa.ChunkedArray) -> tuple[pa.Table, pd.DataFrame]:
+        """The market features that have a column of their own; the others are noted as ignored."""
+        names = [column.name for column in self._features.wide]
+        self._unplaced |= dict.fromkeys(key for each in objects for key in each if key not in names)
+        return json_columns.finite_numbers(json_columns.numbers_of(objects, names).append_column(ID, ids))
 
 
 Intake = ResultIntake | FeatureIntake
@@ -205,6 +231,14 @@ def _unstorable_texts(table: pa.Table, name: str) -> pd.DataFrame:
     return violations_at(table, name, unstorable, f"{name} contains the character NUL")
 
 
+def _completed(table: pa.Table, names: Sequence[str]) -> pa.Table:
+    """The table with an empty column for each of the names that it lacks."""
+    for name in names:
+        if name not in table.column_names:
+            table = table.append_column(name, pa.nulls(len(table)))
+    return table
+
+
 def _first_of(wanted: Sequence[str], names: Sequence[str]) -> str | None:
     return next((name for name in wanted if name in names), None)
 
@@ -232,6 +266,6 @@ def _fitted(values: pa.ChunkedArray, name: str, column: Column) -> pa.ChunkedArr
 
 
 def _has_numbers(column: pa.ChunkedArray) -> bool:
-    """True if the column may be a feature: it has a number, or no value yet."""
+    """True if the column may be a feature: at least half of its values are numbers."""
     numbers, unreadable = canonical_types(pa.table({MARKET_PREFIX: column}))
-    return numbers[MARKET_PREFIX].null_count < len(column) or unreadable.empty
+    return len(column) - numbers[MARKET_PREFIX].null_count >= len(unreadable)

@@ -1,6 +1,5 @@
 """Loads quarantined rows into the table they were meant for, by the rules that apply to the rows of any file."""
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,14 +11,14 @@ import pyarrow as pa
 from psycopg import sql
 
 from cleverbetter_dagster.dataset.as_of import months_of
-from cleverbetter_dagster.dataset.schema import ID, TEXTS
+from cleverbetter_dagster.dataset.schema import ID
 from cleverbetter_dagster.errors import SchemaError
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.imports.intake import FeatureIntake, Intake, ResultIntake
-from cleverbetter_dagster.store.imports.json_columns import parse_objects
+from cleverbetter_dagster.store.imports.json_objects import flat, table_of
 from cleverbetter_dagster.store.imports.staging import LINE, Staging
 from cleverbetter_dagster.store.postgres.database import psycopg_connect
-from cleverbetter_dagster.store.source.layout import FEATURE_KEYS, SourceLayout
+from cleverbetter_dagster.store.source.layout import SourceLayout
 from cleverbetter_dagster.store.source.row_query import window_end_utc
 
 
@@ -56,10 +55,7 @@ def load_objects(
         SchemaError: `table` is no longer one of the two.
         ImportFileError: a column is missing, or the table cannot hold a value; nothing was loaded.
     """
-    names = dict.fromkeys(name for row in rows for name in row)
-    # Ids that look like dates or numbers must stay as they are written.
-    types = {name: pa.string() for name in names if name in (*TEXTS, *FEATURE_KEYS)}
-    parsed, _ = parse_objects([json.dumps(row).encode() for row in rows], types)
+    parsed = table_of([flat(row, row) for row in rows])
     intake = _intake(settings, layout, table, Path(source), parsed)
     prepared, violations = intake.prepare(parsed)
     refused: dict[int, str] = {}

@@ -149,7 +149,7 @@ def test_malformed_lines_are_skipped_and_features_repaired(
     results.write_text(results.read_text() + "r9,too,short\n")
     features.write_text(
         '{"backtest_result_id": "r1", "features": {"avg_odds": 4.5}}\n'
-        '{"backtest_result_id": "r2", "features": {"avg_odds": "many"}}\n'
+        '{"backtest_result_id": "r2", "features": {"avg_odds": NaN}}\n'
     )
     import_files(database, results, features)
     result = json.loads(command("quarantine", "retry", "--json").stdout)
