@@ -7,7 +7,6 @@ own parser reads what orjson will not: NaN, Infinity and integers beyond 64 bits
 import json
 import re
 from collections.abc import Collection, Mapping, Sequence
-from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -67,17 +66,19 @@ def long_integer_in(text: bytes) -> bool:
 
 
 def json_text(value: Any) -> str:
-    """A value that was parsed from JSON, as JSON.
+    """A value that was parsed from JSON, as JSON; NaN and infinity as Python writes them.
 
     Raises:
         NotAnObjectError: it is nested deeper than `DEEPEST`.
     """
     try:
-        return orjson.dumps(value, default=_plain, option=orjson.OPT_NON_STR_KEYS).decode()
+        text = orjson.dumps(value).decode()
+        if "null" not in text:  # which orjson writes for NaN and infinity too
+            return text
     except TypeError:  # integers beyond 64 bits
         pass
     try:
-        text = json.dumps(value, default=str, ensure_ascii=False)
+        text = json.dumps(value, ensure_ascii=False)
     except RecursionError:
         raise NotAnObjectError(_too_deep()) from None
     if _depth(text.encode()) > DEEPEST:
@@ -112,12 +113,6 @@ def table_of(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     names = dict.fromkeys(name for row in rows for name in row)
     columns = {name: column_of([row.get(name) for row in rows]) for name in names}
     return pa.table(columns) if columns else pa.table({"": pa.nulls(len(rows))}).select([])
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Decimal):
-        return orjson.Fragment(format(value, "f")) if value.is_finite() else str(value)
-    return str(value)
 
 
 def _parse_with_python(text: bytes) -> Any:
