@@ -1,6 +1,5 @@
 """JSON in files: texts parsed to columns, checked, and written as text again."""
 
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
