@@ -16,7 +16,6 @@ import psycopg
 import pyarrow as pa
 
 from cleverbetter_dagster.dataset.quality.arrow_values import json_rows, plain_table
-from cleverbetter_dagster.dataset.schema import ID
 from cleverbetter_dagster.errors import ImportFileError
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store import quarantine
@@ -83,8 +82,7 @@ def import_files(
         results, features: files of the kinds that `open_rows` knows.
 
     Raises:
-        ImportFileError: a file cannot be read, lacks a required column, or has rows that the table's types or
-            constraints forbid. Nothing of that file is loaded.
+        ImportFileError: a file cannot be read or lacks a required column. Nothing of that file is loaded.
         SchemaError: the tables cannot be used, or the role may not write to them.
         DatabaseUnavailable: the database does not answer.
     """
@@ -135,7 +133,7 @@ def _import(settings: Settings, file: _File, progress: Progress) -> FileReport:
         progress(f"Merging {tally.staged:,} rows of {name}", 0.0)
         merged = staging.merge()
         for refused in staging.refused():
-            _refuse(refused.assign(column_name=ID, value=refused["row_id"]), file, refusals, tally)
+            _refuse(refused, file, refusals, tally)
         accepted = set(staging.accepted(quarantine.pending_ids(refusals, file.table))) - tally.bad_ids
         connection.commit()
         quarantine.mark_repaired(refusals, file.source, accepted, file.table)
@@ -158,7 +156,7 @@ def _stage(batch: FileBatch, file: _File, staging: Staging, refusals: psycopg.Co
     """Stage a batch's good rows and quarantine the others."""
     table = batch.table
     prepared, violations = file.intake.prepare(table)
-    staged = staging.add_good(prepared, batch.lines, violations)
+    staged, violations = staging.add_good(prepared, batch.lines, violations)
     tally.rows += table.num_rows + len(batch.malformed)
     tally.staged += staged.num_rows
     if len(batch.malformed):

@@ -6,9 +6,7 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from cleverbetter_dagster.dataset.quality.arrow_values import json_texts, texts
 from cleverbetter_dagster.dataset.quality.conversion import canonical_types, gathered, violations_at
 from cleverbetter_dagster.dataset.quality.rules import find_violations
 from cleverbetter_dagster.dataset.schema import (
@@ -19,37 +17,26 @@ from cleverbetter_dagster.dataset.schema import (
     METHOD,
     OPTIONAL,
     REQUIRED,
-    STRATEGY,
-    TEXTS,
     TIMESTAMP,
-    TOTAL_BETS,
 )
 from cleverbetter_dagster.errors import ImportFileError, SchemaError
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.imports import json_columns
-from cleverbetter_dagster.store.imports.staging import Target
+from cleverbetter_dagster.store.imports.fitting import Fitted, as_json, fit_canonical, fit_other
+from cleverbetter_dagster.store.imports.target import Target, TargetColumn, target_columns
 from cleverbetter_dagster.store.postgres.database import psycopg_connect
 from cleverbetter_dagster.store.source.column_names import missing_columns
 from cleverbetter_dagster.store.source.layout import (
     FEATURE_KEYS,
     FEATURE_TIMES,
-    JSON_KINDS,
     Column,
     SourceLayout,
     closest,
-    relation_columns,
 )
 from cleverbetter_dagster.store.source.tables import EMBEDDED_FEATURES, Relation
 
 JSON_NAMES = ("features", EMBEDDED_FEATURES)
 """Names a file may give its column of JSON objects, best first."""
-
-_KEY_PATTERNS = {
-    "uuid": r"^\{?[0-9a-fA-F]{8}(-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}\}?$",
-    "int2": r"^[+-]?\d{1,4}$",
-    "int4": r"^[+-]?\d{1,9}$",
-    "int8": r"^[+-]?\d{1,18}$",
-}
 
 
 class ResultIntake:
@@ -65,10 +52,10 @@ class ResultIntake:
         """Match the columns of a file, of which `sample` has all, with those of the results table.
 
         Raises:
-            ImportFileError: the file lacks required columns. All of them are named.
+            ImportFileError: the file lacks columns that rows, or the table, need. All of them are named.
         """
         names, columns = sample.column_names, layout.columns
-        self.target = Target(layout.results, _all_columns(settings, layout.results), columns[ID].name)
+        self.target = Target(layout.results, _target_columns(settings, layout.results), columns[ID].name)
         matched = {name: _first_of(ALIASES.get(name, (name,)), names) for name in (*REQUIRED, *OPTIONAL)}
         missing = [name for name in REQUIRED if matched[name] is None and name != METHOD]
         if missing:
@@ -76,8 +63,9 @@ class ResultIntake:
         self._canonical = {name: file_name for name, file_name in matched.items() if file_name}
         self._filled = {n: column for n, column in columns.items() if n in self._canonical or n == METHOD}
         mapped = {*self._canonical.values(), *(column.name for column in columns.values())}
-        self._extras = [name for name in names if name in self.target.columns and name not in mapped]
+        self._extras = [name for name in names if name in self.target.writable and name not in mapped]
         self.columns = (*(column.name for column in self._filled.values()), *self._extras)
+        self.target.check_filled(path, self.columns)
         self.read = (*dict.fromkeys((*self._canonical.values(), *self._extras)),)
         self.ignored = tuple(name for name in names if name not in self.read)
         self._now = pd.Timestamp.now(tz="UTC")
@@ -89,17 +77,11 @@ class ResultIntake:
         if METHOD not in canonical.column_names:
             canonical = canonical.append_column(METHOD, pa.repeat(DEFAULT_METHOD, len(canonical)))
         rows, violations = find_violations(canonical, self._now)
-        parts = [violations, *(_unfit_keys(rows, name, self._filled[name].kind) for name in (ID, STRATEGY))]
-        parts += [_unstorable_texts(rows, name) for name in TEXTS]
-        columns = {column.name: _fitted(rows[name], name, column) for name, column in self._filled.items()}
-        for name in self._extras:
-            columns[name] = table[name]
-            parts.append(_unstorable_texts(table, name))
-            if self.target.columns[name].kind in JSON_KINDS:
-                columns[name] = _json(table[name])
-                parts.append(json_columns.invalid_json(columns[name], rows[ID], name))
-        violations = gathered(parts)
-        return pa.table(columns), violations.assign(column=violations["column"].replace(self._canonical))
+        fitted = {column.name: fit_canonical(rows, name, column) for name, column in self._filled.items()}
+        fitted |= {name: fit_other(table[name], rows[ID], self.target.columns[name]) for name in self._extras}
+        values = {name: column for name, (column, _) in fitted.items()}
+        violations = gathered([violations, *(unfit for _, unfit in fitted.values())])
+        return pa.table(values), violations.assign(column=violations["column"].replace(self._canonical))
 
 
 class FeatureIntake:
@@ -114,7 +96,8 @@ class FeatureIntake:
         If the file has no JSON column, the columns with a number in the sample are the features.
 
         Raises:
-            ImportFileError: the file lacks the id of the row the features belong to, or has no features.
+            ImportFileError: the file lacks the id of the row the features belong to, or a column that the table needs,
+                or has no features.
             SchemaError: there is no features table.
         """
         features = layout.features
@@ -124,8 +107,9 @@ class FeatureIntake:
                 f"features. Create {settings.features_table} yourself, or import them as a column of the backtest rows."
             )
         newest = features.computed_at.name if features.computed_at else None
-        columns = _all_columns(settings, features.relation)
+        columns = _target_columns(settings, features.relation)
         self.target = Target(features.relation, columns, features.key.name, newest, features.one_per_key)
+        self._wide_columns = [column for column in features.wide if column.name in self.target.writable]
         names = sample.column_names
         key = _first_of(FEATURE_KEYS, names)
         if key is None:
@@ -135,13 +119,14 @@ class FeatureIntake:
         others = [name for name in names if name not in (key, self._time)]
         self._wide = [] if self._json else [name for name in others if _has_numbers(sample[name])]
         if features.json is None:
-            self._wide = [name for name in self._wide if name in {column.name for column in features.wide}]
+            self._wide = [name for name in self._wide if name in {column.name for column in self._wide_columns}]
         if self._json is None and not self._wide:
             raise ImportFileError(_no_column(path, JSON_NAMES, names))
         self._features = features
-        stored = [features.json.name] if features.json else [column.name for column in features.wide]
+        stored = [features.json.name] if features.json else [column.name for column in self._wide_columns]
         times = [newest] if self._time and newest else []
         self.columns: tuple[str, ...] = (self.target.key, *times, *stored)
+        self.target.check_filled(path, self.columns)
         self._ignored = tuple(name for name in others if name != self._json and name not in self._wide)
         self._unplaced: dict[str, None] = {}
 
@@ -161,13 +146,9 @@ class FeatureIntake:
         keyed, unread = canonical_types(pa.table({ID: table[self._key]}))
         ids = keyed[ID]
         reason = f"{self._key} is missing: whose features are these?"
-        parts = [
-            unread,
-            violations_at(keyed, ID, ids.is_null().to_numpy(), reason),
-            _unfit_keys(keyed, ID, self.target.columns[self.target.key].kind),
-            _unstorable_texts(keyed, ID),
-        ]
-        columns: dict[str, pa.ChunkedArray] = {self.target.key: ids}
+        keys, unfit = fit_canonical(keyed, ID, self.target.columns[self.target.key])
+        parts = [unread, violations_at(keyed, ID, ids.is_null().to_numpy(), reason), unfit]
+        columns: dict[str, pa.ChunkedArray] = {self.target.key: keys}
         if self._time and self.target.newest:
             dated = pa.table({ID: ids, self._time: table[self._time]})
             times, undated = canonical_types(dated, {self._time: TIMESTAMP})
@@ -179,7 +160,7 @@ class FeatureIntake:
     def _values(self, table: pa.Table, ids: pa.ChunkedArray) -> tuple[dict[str, pa.ChunkedArray], pd.DataFrame]:
         """The target's columns of features."""
         if self._json:
-            stored = _json(table[self._json])
+            stored = as_json(table[self._json])
             objects, violations = json_columns.market_objects(stored, ids, self._json)
             if self._features.json:
                 return {self._features.json.name: stored}, violations
@@ -189,46 +170,30 @@ class FeatureIntake:
             wide = {MARKET_PREFIX + name: table[name] for name in self._wide if name in table.column_names}
             numbers, violations = json_columns.finite_numbers(pa.table({ID: ids, **wide}))
         if self._features.json is None:
-            missing = pa.chunked_array([pa.nulls(len(table), pa.float64())])
-            there = {name.removeprefix(MARKET_PREFIX): numbers[name] for name in numbers.column_names}
-            return {column.name: there.get(column.name, missing) for column in self._features.wide}, violations
+            fitted = {column.name: self._fitted(numbers, ids, column) for column in self._wide_columns}
+            values = {name: column for name, (column, _) in fitted.items()}
+            return values, gathered([violations, *(unfit for _, unfit in fitted.values())])
         return {self._features.json.name: json_columns.objects_of(numbers)}, violations
 
     def _placed(self, objects: Sequence[Mapping[str, Any]], ids: pa.ChunkedArray) -> tuple[pa.Table, pd.DataFrame]:
         """The market features that have a column of their own; the others are noted as ignored."""
-        names = [column.name for column in self._features.wide]
+        names = [column.name for column in self._wide_columns]
         self._unplaced |= dict.fromkeys(key for each in objects for key in each if key not in names)
         return json_columns.finite_numbers(json_columns.numbers_of(objects, names).append_column(ID, ids))
+
+    def _fitted(self, numbers: pa.Table, ids: pa.ChunkedArray, column: Column) -> Fitted:
+        name = MARKET_PREFIX + column.name
+        missing = pa.chunked_array([pa.nulls(len(ids), pa.float64())])
+        values = numbers[name] if name in numbers.column_names else missing
+        return fit_canonical(pa.table({ID: ids, name: values}), name, column)
 
 
 Intake = ResultIntake | FeatureIntake
 
 
-def _all_columns(settings: Settings, relation: Relation) -> dict[str, Column]:
+def _target_columns(settings: Settings, relation: Relation) -> dict[str, TargetColumn]:
     with psycopg_connect(settings, "rows", autocommit=True) as connection:
-        return relation_columns(connection, relation)
-
-
-def _json(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """A column of JSON texts, or of nested values, as JSON texts."""
-    return json_texts(column) if pa.types.is_nested(column.type) else texts(column)
-
-
-def _unfit_keys(table: pa.Table, name: str, kind: str) -> pd.DataFrame:
-    """Violations for the ids in the text column `name` that a column of the type `kind` cannot hold."""
-    pattern = _KEY_PATTERNS.get(kind)
-    if pattern is None:
-        return gathered([])
-    unfit = pc.invert(pc.match_substring_regex(table[name], pattern)).fill_null(False)
-    return violations_at(table, name, unfit.to_numpy(), f"{name} is no {kind}, which the table needs")
-
-
-def _unstorable_texts(table: pa.Table, name: str) -> pd.DataFrame:
-    """Violations for the texts in the column `name` that no column of PostgreSQL can hold."""
-    if not pa.types.is_string(table[name].type):
-        return gathered([])
-    unstorable = pc.match_substring(table[name], "\0").fill_null(False).to_numpy()
-    return violations_at(table, name, unstorable, f"{name} contains the character NUL")
+        return target_columns(connection, relation)
 
 
 def _completed(table: pa.Table, names: Sequence[str]) -> pa.Table:
@@ -255,14 +220,6 @@ def _lacking(path: Path, missing: Sequence[str], names: Sequence[str]) -> str:
         f"{path} lacks columns that backtest rows need:{missing_columns(missing, names)}\n"
         f"It has: {', '.join(names) or 'none'}. Rename the columns."
     )
-
-
-def _fitted(values: pa.ChunkedArray, name: str, column: Column) -> pa.ChunkedArray:
-    """Values in a form the column's type accepts: a count without a decimal point for an integer column."""
-    if name == TOTAL_BETS and column.kind.startswith("int"):
-        whole = pc.equal(pc.floor(values), values)
-        return pc.if_else(whole, values, None).cast(pa.int64(), safe=False)
-    return values
 
 
 def _has_numbers(column: pa.ChunkedArray) -> bool:

@@ -61,7 +61,7 @@ def load_objects(
     refused: dict[int, str] = {}
     with psycopg_connect(settings, "rows") as connection:
         staging = Staging(connection, intake.target, intake.columns)
-        staged = staging.add_good(prepared, np.arange(len(rows)), violations)
+        staged, violations = staging.add_good(prepared, np.arange(len(rows)), violations)
         if staged.num_rows:
             staging.merge()
             for entries in staging.refused():

@@ -2,11 +2,15 @@
 
 Nothing in the table is overwritten: a row whose id is in the table with other content is refused. Only if rows have the
 instant they were computed at (market features), a newer row replaces an older one.
+
+PostgreSQL judges what its types and constraints allow. Where it refuses rows, they are tried again in halves, until
+each row it refuses stands alone with its reason; the others go in.
 """
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import LiteralString
 
 import numpy as np
 import pandas as pd
@@ -15,8 +19,12 @@ import pyarrow as pa
 from psycopg import sql
 from pyarrow import csv
 
+from cleverbetter_dagster.dataset.quality.arrow_values import texts
+from cleverbetter_dagster.dataset.quality.conversion import gathered
 from cleverbetter_dagster.errors import ImportFileError, SchemaError
-from cleverbetter_dagster.store.source.layout import Column
+from cleverbetter_dagster.store.imports.refusals import REFUSALS, of_row, of_value
+from cleverbetter_dagster.store.imports.target import Target
+from cleverbetter_dagster.store.source.layout import JSON_KINDS, Column
 from cleverbetter_dagster.store.source.tables import Relation
 
 LINE = "line_in_file"
@@ -46,47 +54,47 @@ FROM staged s JOIN {table} t ON t.{key} = s.{key} GROUP BY 1"""
 
 _REFUSED = """
 CREATE TEMP TABLE refused ON COMMIT DROP AS
-SELECT s.{line} AS line, CASE WHEN k.line IS NULL OR k.newer THEN {in_file} ELSE {in_table} END AS reason
+SELECT s.{line} AS line, {key_name}::text AS column_name, s.{key}::text AS value,
+    CASE WHEN k.line IS NULL OR k.newer THEN {in_file} ELSE {in_table} END AS reason
 FROM staged s LEFT JOIN known k ON k.line = s.{line} LEFT JOIN repeated d ON d.id = s.{key}
 WHERE k.line IS NOT NULL AND NOT (k.same OR k.newer OR k.older)
    OR d.differ AND (k.line IS NULL OR k.newer AND NOT k.same)"""
 
+# In JSON a null is the same as no member. The others have no equality of their own.
+_COMPARED_AS: dict[str, LiteralString] = dict.fromkeys(JSON_KINDS, "jsonb_strip_nulls({}::jsonb)") | dict.fromkeys(
+    ("xml", "point", "line", "lseg", "box", "path", "polygon", "circle"), "{}::text"
+)
+
+_LINES = "SELECT min({line}), max({line}) FROM staged"
+
 _REPLACED = """
 DELETE FROM {table} t USING staged s JOIN known k ON k.line = s.{line} AND k.newer AND NOT k.same
-WHERE t.{key} = s.{key} AND NOT EXISTS (SELECT FROM refused r WHERE r.line = s.{line})"""
+WHERE t.{key} = s.{key} AND s.{line} BETWEEN %s AND %s
+  AND NOT EXISTS (SELECT FROM refused r WHERE r.line = s.{line})"""
 
 _INSERTED = """
-INSERT INTO {table} ({columns}) SELECT {columns} FROM staged s
-WHERE NOT EXISTS (SELECT FROM known k WHERE k.line = s.{line} AND (k.same OR NOT k.newer))
+INSERT INTO {table} ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM staged s
+WHERE s.{line} BETWEEN %s AND %s
+  AND NOT EXISTS (SELECT FROM known k WHERE k.line = s.{line} AND (k.same OR NOT k.newer))
   AND NOT EXISTS (SELECT FROM refused r WHERE r.line = s.{line})
-  AND NOT EXISTS (SELECT FROM repeated d WHERE d.id = s.{key} AND d.first_line < s.{line})
-ON CONFLICT DO NOTHING"""
+  AND NOT EXISTS (SELECT FROM repeated d WHERE d.id = s.{key} AND d.first_line < s.{line})"""
+
+_INDEXES = """
+CREATE INDEX ON staged ({line}); CREATE INDEX ON staged USING hash ({key}); CREATE INDEX ON known (line);
+CREATE INDEX ON repeated USING hash (id); CREATE INDEX ON refused (line); ANALYZE staged, known, repeated, refused"""
+
+# Equal rows of one id are refused together.
+_REFUSE = """
+INSERT INTO refused SELECT s.{line}, %s, %s, %s FROM staged s JOIN staged x ON x.{key} = s.{key}
+WHERE x.{line} = %s AND NOT EXISTS (SELECT FROM refused r WHERE r.line = s.{line})"""
 
 _SHOW_REFUSED = """
-SELECT r.line, s.{key}::text AS row_id, r.reason, (to_jsonb(s) - {line_name})::text AS raw
+SELECT r.line, s.{key}::text AS row_id, r.column_name, r.value, r.reason, (to_jsonb(s) - {line_name})::text AS raw
 FROM refused r JOIN staged s ON s.{line} = r.line ORDER BY r.line"""
 
 _ACCEPTED = """
 SELECT DISTINCT s.{key}::text FROM staged s
 WHERE s.{key}::text = ANY(%s) AND NOT EXISTS (SELECT FROM refused r WHERE r.line = s.{line})"""
-
-
-@dataclass(frozen=True)
-class Target:
-    """A table to import into.
-
-    Attributes:
-        columns: all its columns, by name.
-        key: the column of the row's id.
-        newest: the column of the instant at which a row was computed; None: rows of one id must not differ.
-        one_per_key: a newer row replaces an older one; otherwise the table keeps both.
-    """
-
-    relation: Relation
-    columns: dict[str, Column]
-    key: str
-    newest: str | None = None
-    one_per_key: bool = True
 
 
 @dataclass(frozen=True)
@@ -112,24 +120,50 @@ class Staging:
         """
         self._connection, self._target = connection, target
         self._columns = [target.columns[name] for name in columns]
+        self._indexed = False
         _check_writable(connection, target.relation)
         with _clear_errors(target):
             connection.execute("SET LOCAL TimeZone = 'UTC'")
+            connection.execute("SET CONSTRAINTS ALL IMMEDIATE")  # each row must be refused where it is inserted
             connection.execute(_ADVISORY_LOCK, [str(target.relation)])
             connection.execute(self._sql(_STAGED))
 
-    def add_good(self, rows: pa.Table, lines: np.ndarray, violations: pd.DataFrame) -> pa.Table:
-        """Copy in the rows without violations. Returns them, with their lines in the column `LINE`.
+    def add_good(self, rows: pa.Table, lines: np.ndarray, violations: pd.DataFrame) -> tuple[pa.Table, pd.DataFrame]:
+        """Copy in the rows without violations that the target's types can hold.
 
-        Raises:
-            ImportFileError: the target's types cannot hold a value.
+        Returns:
+            The rows copied, with their lines in the column `LINE`; and the violations with those of the other rows.
         """
         good = np.ones(rows.num_rows, dtype=bool)
         good[violations["position"].to_numpy(dtype=int)] = False
+        positions = np.flatnonzero(good)
         rows = rows.append_column(LINE, pa.array(lines)).filter(pa.array(good))
-        if rows.num_rows:
-            self._copy(rows)
-        return rows
+        unfit = self._copy_fitting(rows)
+        if not unfit:
+            return rows, violations
+        places = list(unfit)
+        refused = pd.DataFrame([of_value(rows, *item) for item in unfit.items()], columns=["column", "value", "reason"])
+        ids = texts(rows[self._target.key]).take(pa.array(places)).to_pylist()
+        copied = np.ones(rows.num_rows, dtype=bool)
+        copied[places] = False
+        return rows.filter(pa.array(copied)), gathered([violations, refused.assign(position=positions[places], id=ids)])
+
+    def _copy_fitting(self, rows: pa.Table) -> dict[int, psycopg.Error]:
+        """Copy in the rows that the types can hold. Returns the places of the others, with the reason."""
+        unfit: dict[int, psycopg.Error] = {}
+        start, count = 0, rows.num_rows
+        while start < rows.num_rows:
+            try:
+                with self._connection.transaction():
+                    self._copy(rows.slice(start, count))
+            except REFUSALS as error:
+                if count == 1:
+                    unfit[start] = error
+                    start += 1
+                count = max(count // 2, 1)
+            else:
+                start, count = start + count, min(2 * count, rows.num_rows)
+        return unfit
 
     def _copy(self, rows: pa.Table) -> None:
         sink = pa.BufferOutputStream()
@@ -139,14 +173,13 @@ class Staging:
         ]
         csv.write_csv(rows.cast(pa.schema(naive)), sink, csv.WriteOptions(include_header=False))
         cursor = self._connection.cursor()
-        with _clear_errors(self._target), cursor.copy("COPY staged FROM STDIN (FORMAT csv)") as copy:
+        with cursor.copy("COPY staged FROM STDIN (FORMAT csv)") as copy:
             copy.write(memoryview(sink.getvalue()))
 
     def merge(self) -> Merged:
-        """Insert new rows and refuse contradicting ones. Commits nothing.
+        """Insert new rows and refuse those that contradict others or that the target forbids. Commits nothing.
 
         Raises:
-            ImportFileError: a constraint of the target forbids it.
             SchemaError: the role may not write to the target.
         """
         with _clear_errors(self._target):
@@ -156,24 +189,42 @@ class Staging:
             self._execute(_REPEATED)
             self._execute(_KNOWN)
             self._execute("ANALYZE known")
-            refused = self._execute(_REFUSED)
-            updated = self._execute(_REPLACED) if self._replaces() else 0
-            inserted = self._execute(_INSERTED)
-        return Merged(inserted - updated, updated, refused)
+            self._execute(_REFUSED)
+            first, last = self._connection.execute(self._sql(_LINES)).fetchone() or (0, 0)
+            merged = self._insert(first, last, self._replaces())
+            (refused,) = self._connection.execute("SELECT count(*) FROM refused").fetchone() or (0,)
+        return Merged(merged.inserted, merged.updated, refused)
+
+    def _insert(self, first: int, last: int, replaces: bool) -> Merged:
+        """Insert the rows of these lines; in halves, if the target refuses one."""
+        try:
+            with self._connection.transaction():
+                updated = self._execute(_REPLACED, first, last) if replaces else 0
+                return Merged(self._execute(_INSERTED, first, last) - updated, updated, 0)
+        except REFUSALS as error:
+            if first == last:
+                self._connection.execute(self._sql(_REFUSE), [*of_row(error), first])
+                return Merged(0, 0, 1)
+            if not self._indexed:
+                self._execute(_INDEXES)
+                self._indexed = True
+        middle = (first + last) // 2
+        one, other = self._insert(first, middle, replaces), self._insert(middle + 1, last, replaces)
+        return Merged(one.inserted + other.inserted, one.updated + other.updated, one.refused + other.refused)
 
     def refused(self) -> Iterator[pd.DataFrame]:
-        """The refused rows in batches: `line`, `row_id`, `reason` and `raw` (JSON)."""
+        """The refused rows in batches: `line`, `row_id`, `column_name`, `value`, `reason` and `raw` (JSON)."""
         with self._connection.cursor("refused") as cursor:
             cursor.execute(self._sql(_SHOW_REFUSED))
             while rows := cursor.fetchmany(REFUSED_AT_ONCE):
-                yield pd.DataFrame(rows, columns=["line", "row_id", "reason", "raw"])
+                yield pd.DataFrame(rows, columns=["line", "row_id", "column_name", "value", "reason", "raw"])
 
     def accepted(self, row_ids: Sequence[str]) -> list[str]:
         """Those of the ids that have a good row in the file."""
         return [row_id for (row_id,) in self._connection.execute(self._sql(_ACCEPTED), [list(row_ids)])]
 
-    def _execute(self, template: str) -> int:
-        return self._connection.execute(self._sql(template)).rowcount
+    def _execute(self, template: str, *values: int) -> int:
+        return self._connection.execute(self._sql(template), values or None).rowcount
 
     def _replaces(self) -> bool:
         if not self._target.newest or not self._target.one_per_key:
@@ -187,6 +238,7 @@ class Staging:
         return sql.SQL(template).format(
             table=self._target.relation.identifier,
             key=sql.Identifier(self._target.key),
+            key_name=sql.Literal(self._target.key),
             newest=sql.Identifier(newest or ""),
             line=sql.Identifier(LINE),
             line_name=sql.Literal(LINE),
@@ -201,10 +253,9 @@ class Staging:
 
 
 def _content(alias: str, columns: Sequence[Column]) -> sql.Composed:
-    """The columns that decide whether two rows are the same; JSON can only be compared as JSONB."""
+    """The columns that decide whether two rows are the same, in types that can be compared."""
     values = (
-        sql.SQL("{}::jsonb" if column.kind == "json" else "{}").format(sql.Identifier(alias, column.name))
-        for column in columns
+        sql.SQL(_COMPARED_AS.get(column.kind, "{}")).format(sql.Identifier(alias, column.name)) for column in columns
     )
     return sql.SQL(", ").join(values)
 
