@@ -8,10 +8,9 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import dagster as dg
-import psycopg
-from sqlalchemy.exc import OperationalError
 
 from cleverbetter_dagster.errors import CleverBetterError, DatabaseUnavailable
+from cleverbetter_dagster.store.postgres.transient import is_transient
 
 Result = TypeVar("Result")
 
@@ -19,7 +18,8 @@ RETRY_TRANSIENT_FAULTS = dg.RetryPolicy(
     max_retries=3, delay=5, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS
 )
 
-TRANSIENT = (DatabaseUnavailable, psycopg.OperationalError, OperationalError, ConnectionError, TimeoutError)
+TRANSIENT = (DatabaseUnavailable, ConnectionError, TimeoutError)
+"""Errors that are tried again, beside those of PostgreSQL that `is_transient` knows."""
 
 
 @contextmanager
@@ -31,6 +31,8 @@ def step_failures() -> Iterator[None]:
     except (dg.Failure, *TRANSIENT):
         raise
     except Exception as error:
+        if is_transient(error):
+            raise
         raise dg.Failure(description=f"{type(error).__name__}: {error}", allow_retries=False) from error
 
 

@@ -19,9 +19,10 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from cleverbetter_dagster.errors import DatabaseError, DatabaseUnavailable
+from cleverbetter_dagster.errors import DatabaseError
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.postgres.database import psycopg_connect
+from cleverbetter_dagster.store.postgres.transient import database_error
 from cleverbetter_dagster.store.source import change_query
 from cleverbetter_dagster.store.source.layout import SourceLayout
 
@@ -188,6 +189,6 @@ def open_snapshot(settings: Settings, layout: SourceLayout) -> Iterator[TableSna
             connection.execute("SET LOCAL TimeZone = 'UTC'")
             yield TableSnapshot(connection, layout)
         except psycopg.OperationalError as error:
-            raise DatabaseUnavailable(f"The database dropped the connection: {str(error).strip()}") from None
+            raise database_error(error, "The database dropped the connection") from None
         except psycopg.Error as error:
             raise DatabaseError(f"Cannot read the changes in {layout.results}: {str(error).strip()}") from error

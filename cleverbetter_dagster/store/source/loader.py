@@ -9,10 +9,10 @@ Made by hand because ADBC reads numeric columns as opaque text, and row drivers 
 import fcntl
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -25,24 +25,26 @@ from psycopg import sql
 from pyarrow import csv
 
 from cleverbetter_dagster.dataset.quality.conversion import canonical_types, gathered, violations_at
-from cleverbetter_dagster.dataset.quality.left_out import (
-    LeftOut,
-    non_numeric_of,
-    total,
-    with_left_out,
-    without_infinite,
-)
+from cleverbetter_dagster.dataset.quality.left_out import total, with_left_out, without_infinite
 from cleverbetter_dagster.dataset.quality.rules import examine
 from cleverbetter_dagster.dataset.schema import DEFAULT_METHOD, METHOD, column_type, market_columns
-from cleverbetter_dagster.errors import DatabaseError, DatabaseUnavailable
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.postgres.database import database_url, psycopg_connect
+from cleverbetter_dagster.store.postgres.transient import database_error
 from cleverbetter_dagster.store.source.layout import SourceLayout
-from cleverbetter_dagster.store.source.row_query import UNKNOWN_KEYS, RowQuery
+from cleverbetter_dagster.store.source.market_json import MANY_KEYS
+from cleverbetter_dagster.store.source.row_blocks import ReadRows, RowBlocks
+from cleverbetter_dagster.store.source.row_query import MARKET_OBJECTS, UNKNOWN_KEYS, RowQuery
 from cleverbetter_dagster.store.source.tables import EMBEDDED_FEATURES
 
 BLOCK_BYTES = 1 << 20
-"""Text that is parsed at once. Larger blocks cost memory and gain nothing."""
+"""Text that is parsed at once. Larger blocks cost memory, and are only needed for a row that is longer."""
+
+LARGEST_BLOCK_BYTES = 1 << 30
+"""PostgreSQL sends no longer row."""
+
+BLOCK_GROWTH = 32
+_TOO_LONG_FOR_A_BLOCK = "straddling object"  # in pyarrow's message
 
 PIPE_BYTES = 1 << 20
 """How far the server may run ahead of the parser, so that neither often waits for the other."""
@@ -50,24 +52,10 @@ PIPE_BYTES = 1 << 20
 _FORMATS = "SET TimeZone = UTC; SET DateStyle = ISO; SET extra_float_digits = 1; SET client_encoding = UTF8"
 _ESCAPED = {"\\b": "\b", "\\f": "\f", "\\n": "\n", "\\r": "\r", "\\t": "\t", "\\v": "\v"}
 
+STOPPED = "The database stopped sending rows"
+
 SAMPLED_ROWS = 100
 """Rows whose JSON keys are read first; a key or a text that only other rows have costs a second reading."""
-
-
-@dataclass(frozen=True)
-class ReadRows:
-    """All rows of a query, good and bad.
-
-    Attributes:
-        table: columns with canonical names; each JSON key and column of the market features is a float64 column. If a
-            value could not be read all columns have canonical types; otherwise dates may still lack their time zone.
-        unreadable: a violation for each value that cannot be read, but in market features.
-        left_out: the values of market features that are no numbers. They are missing in `table`.
-    """
-
-    table: pa.Table
-    unreadable: pd.DataFrame
-    left_out: LeftOut
 
 
 def load_rows(settings: Settings, query: RowQuery, now: pd.Timestamp) -> tuple[pa.Table, pd.DataFrame]:
@@ -118,9 +106,10 @@ def _with_keys(settings: Settings, query: RowQuery, sampled_rows: int | None) ->
     if not query.reads_json:
         return query
     keys = dict(_answer(settings, query.keys(sampled_rows)))
-    return replace(
-        query, json_keys=tuple(keys), text_keys=frozenset(key for key, numbers in keys.items() if not numbers)
-    )
+    if len(keys) > MANY_KEYS:
+        return replace(query, json_keys=(), text_keys=frozenset(), whole_objects=True)
+    text_keys = frozenset(key for key, numbers in keys.items() if not numbers)
+    return replace(query, json_keys=tuple(keys), text_keys=text_keys)
 
 
 def _answer(settings: Settings, statement: sql.Composed) -> list[tuple[Any, ...]]:
@@ -128,16 +117,17 @@ def _answer(settings: Settings, statement: sql.Composed) -> list[tuple[Any, ...]
         try:
             return connection.execute(statement).fetchall()
         except psycopg.Error as error:
-            raise _dropped(error) from None
+            raise database_error(error, STOPPED) from None
 
 
 def _read(settings: Settings, query: RowQuery) -> tuple[ReadRows, bool]:
     """The rows, and whether some row has a JSON key that is no column yet."""
     try:
-        table, left_out = _read_types(settings, query)
-        unreadable = gathered([])
+        rows = _in_large_enough_blocks(lambda block_bytes: _read_types(settings, query, block_bytes))
     except pa.ArrowInvalid:  # a value is no number, or no date: read texts to find it
-        table, unreadable, left_out = _read_texts(settings, query)
+        texts = replace(query, text_keys=frozenset(query.json_keys))
+        rows = _in_large_enough_blocks(lambda block_bytes: _read_texts(settings, texts, block_bytes))
+    table, unreadable, left_out = rows.table, rows.unreadable, rows.left_out
     if METHOD not in table.column_names:
         table = table.append_column(METHOD, pa.repeat(DEFAULT_METHOD, table.num_rows))
     if UNKNOWN_KEYS not in table.column_names:
@@ -151,47 +141,55 @@ def _read(settings: Settings, query: RowQuery) -> tuple[ReadRows, bool]:
     return rows, bool(pc.any(is_object).as_py())
 
 
-def _read_types(settings: Settings, query: RowQuery) -> tuple[pa.Table, LeftOut]:
+def _in_large_enough_blocks(read: Callable[[int], ReadRows]) -> ReadRows:
+    """What `read` returns with the smallest blocks (in bytes) that hold the longest row."""
+    block_bytes = BLOCK_BYTES
+    while True:
+        try:
+            return read(block_bytes)
+        except pa.ArrowInvalid as error:
+            if _TOO_LONG_FOR_A_BLOCK not in str(error) or block_bytes >= LARGEST_BLOCK_BYTES:
+                raise
+        block_bytes = min(block_bytes * BLOCK_GROWTH, LARGEST_BLOCK_BYTES)
+
+
+def _read_types(settings: Settings, query: RowQuery, block_bytes: int) -> ReadRows:
     """The fast way: columns are parsed as what they should be. Only market features read as text are converted here."""
     types = query.column_types
     texts = [name for name in market_columns(types) if types[name] == pa.string()]
-    batches, left_out = [], []
-    for batch in _batches(settings, query, types):
-        numbers, unreadable = canonical_types(pa.table(batch).select(texts))
-        for name in texts:
-            batch = batch.set_column(batch.schema.get_field_index(name), name, numbers[name].combine_chunks())
-        batches.append(batch)
-        left_out.append(non_numeric_of(unreadable)[1])
-    return pa.Table.from_batches(batches, pa.schema(types | {name: column_type(name) for name in texts})), total(
-        left_out
-    )
-
-
-def _read_texts(settings: Settings, query: RowQuery) -> tuple[pa.Table, pd.DataFrame, LeftOut]:
-    """The slow way, block by block: all as text, converted here, so that each unreadable value is found."""
-    texts = dict.fromkeys(query.column_types, pa.string())
-    tables, violations, left_out, before = [], [], [], 0
-    for batch in _batches(settings, query, texts):
+    blocks = RowBlocks(pa.schema(types | {name: column_type(name) for name in texts}))
+    for batch in _batches(settings, query, types, block_bytes):
         block = pa.table(batch)
-        untyped = [name for name in block.column_names if name == UNKNOWN_KEYS]
+        numbers, unreadable = canonical_types(block.select(texts))
+        for name in texts:
+            block = block.set_column(block.column_names.index(name), name, numbers[name])
+        blocks.add(block, unreadable)
+    return blocks.rows()
+
+
+def _read_texts(settings: Settings, query: RowQuery, block_bytes: int) -> ReadRows:
+    """The slow way: all as text, converted here, so that each unreadable value is found."""
+    texts = dict.fromkeys(query.column_types, pa.string())
+    blocks = RowBlocks(pa.schema(texts))
+    for batch in _batches(settings, query, texts, block_bytes):
+        block = pa.table(batch)
+        untyped = [name for name in block.column_names if name in (UNKNOWN_KEYS, MARKET_OBJECTS)]
         converted, unreadable = canonical_types(block.drop_columns(untyped))
         for name in untyped:
             converted = converted.append_column(name, block[name])
-        tables.append(converted)
-        unreadable, non_numeric = non_numeric_of(unreadable)
-        violations.append(unreadable.assign(position=unreadable["position"] + before))
-        left_out.append(non_numeric)
-        before += block.num_rows
-    return pa.concat_tables(tables), gathered(violations), total(left_out)
+        blocks.add(converted, unreadable)
+    return blocks.rows()
 
 
-def _batches(settings: Settings, query: RowQuery, types: dict[str, pa.DataType]) -> Iterator[pa.RecordBatch]:
+def _batches(
+    settings: Settings, query: RowQuery, types: dict[str, pa.DataType], block_bytes: int
+) -> Iterator[pa.RecordBatch]:
     with _sent_text(settings, query.select(), query.snapshot) as stream:
         if not stream.peek(1):  # no rows, which is an error for pyarrow
             return
         for batch in csv.open_csv(
             stream,
-            csv.ReadOptions(column_names=list(types), block_size=BLOCK_BYTES),
+            csv.ReadOptions(column_names=list(types), block_size=block_bytes),
             csv.ParseOptions(delimiter="\t", quote_char=False),
             # Empty text is missing as well as NULL.
             csv.ConvertOptions(column_types=types, null_values=["\\N", ""], strings_can_be_null=True, check_utf8=False),
@@ -247,10 +245,4 @@ def _send(settings: Settings, statement: sql.Composed, write_end: int, snapshot:
     except BrokenPipeError:
         return  # the reader stopped, and raises its own error
     except psycopg2.Error as error:
-        raise _dropped(error) from None
-
-
-def _dropped(error: psycopg.Error | psycopg2.Error) -> DatabaseError:
-    passing = isinstance(error, psycopg.OperationalError | psycopg2.OperationalError)
-    kind = DatabaseUnavailable if passing else DatabaseError
-    return kind(f"The database stopped sending rows: {str(error).strip()}")
+        raise database_error(error, STOPPED) from None

@@ -15,10 +15,17 @@ from cleverbetter_dagster.dataset.schema import ID, MARKET_PREFIX, TEXTS, TIMEST
 from cleverbetter_dagster.store.source.layout import WORDS, Column, FeatureTable, SourceLayout
 
 UNKNOWN_KEYS = "unknown_keys"
-"""Column of the JSON features that are not among the wanted keys, as JSON; null if there are none."""
+"""Column of the JSON features that are not among the wanted keys, as the start of a JSON text; null for none."""
 
-_REST = """CASE jsonb_typeof({value}) WHEN 'object' THEN NULLIF({value} - {known}::text[], '{{}}')
-    WHEN 'null' THEN NULL ELSE {value} END"""
+MARKET_OBJECTS = "market_objects"
+"""Column of all JSON features of a row as one JSON object."""
+
+_REST = """left((CASE jsonb_typeof({value}) WHEN 'object' THEN NULLIF({value} - {known}::text[], '{{}}')
+    WHEN 'null' THEN NULL ELSE {value} END)::text, {length})"""
+
+_NO_OBJECT = """left((CASE WHEN jsonb_typeof({value}) NOT IN ('object', 'null') THEN {value} END)::text, {length})"""
+
+_OBJECT = "CASE jsonb_typeof({value}) WHEN 'object' THEN jsonb_strip_nulls({value}) ELSE '{{}}' END"
 
 _KEYS = """SELECT key, bool_and(jsonb_typeof(value) IN ('number', 'null')) FROM ({rows}) x,
     jsonb_each(CASE jsonb_typeof(x.json) WHEN 'object' THEN x.json END) GROUP BY key ORDER BY key"""
@@ -28,8 +35,7 @@ _COUNTS = """SELECT to_char(month, 'YYYY-MM'), count(*)
     WHERE isfinite(month) GROUP BY month ORDER BY month"""
 
 LONGEST_NUMBER = 1_000
-"""Characters of a text that are read to see whether it is a number. No number of this length differs from a shorter one
-as a float, but in its first digits."""
+"""Characters of a text that are read to see whether it is a number: more digits do not change a float."""
 
 # Of several features rows for one id the newest counts. Only ids of the range are read. The last sort key makes the
 # choice among equally new rows the same every time.
@@ -45,6 +51,7 @@ class RowQuery:
         json_keys: keys of the JSON features to read, each as its own column.
         text_keys: those of them that also hold values other than numbers. They are read as text, as are the columns
             `FeatureTable.texts`.
+        whole_objects: read all keys, in one column `MARKET_OBJECTS`.
         snapshot: name of an exported snapshot to read from; None: the present rows.
     """
 
@@ -53,6 +60,7 @@ class RowQuery:
     end: pd.Timestamp | None = None
     json_keys: tuple[str, ...] = ()
     text_keys: frozenset[str] = frozenset()
+    whole_objects: bool = False
     snapshot: str | None = None
 
     @property
@@ -61,16 +69,20 @@ class RowQuery:
         types = {name: _parsed_type(name, column) for name, column in self.layout.columns.items()}
         texts = {*self.text_keys, *(column.name for column in self._texts)}
         types |= {MARKET_PREFIX + key: pa.string() if key in texts else pa.float64() for key in self._market_keys}
-        return types | ({UNKNOWN_KEYS: pa.string()} if self._json else {})
+        objects = [MARKET_OBJECTS] if self.whole_objects else []
+        return types | (dict.fromkeys([*objects, UNKNOWN_KEYS], pa.string()) if self._json else {})
 
     def select(self) -> sql.Composed:
         """The rows, in the columns of `column_types`."""
         listed: list[sql.Composable] = [_of("r", column.name) for column in self.layout.columns.values()]
         listed += [self._market_value(key) for key in self._market_keys]
+        if self.whole_objects:  # of two objects with one key, the best has the last word
+            objects = [sql.SQL(_OBJECT).format(value=value) for value in reversed(self._json)]
+            listed.append(sql.SQL(" || ").join(sql.SQL("({})").format(one) for one in objects))
         if self._json:
-            known = sql.Literal(list(self.json_keys))
-            rest = [sql.SQL(_REST).format(value=value, known=known) for value in self._json]
-            listed.append(_coalesced(rest))
+            rest = sql.SQL(_NO_OBJECT if self.whole_objects else _REST)
+            known, length = sql.Literal(list(self.json_keys)), sql.Literal(LONGEST_NUMBER)
+            listed.append(_coalesced([rest.format(value=value, known=known, length=length) for value in self._json]))
         return sql.SQL("SELECT {} {}").format(sql.SQL(", ").join(listed), self._from())
 
     def keys(self, sampled_rows: int | None) -> sql.Composed:

@@ -10,9 +10,10 @@ import pyarrow as pa
 import pytest
 from pydantic import SecretStr
 
+from cleverbetter_dagster.dataset.quality.conversion import LONGEST_VALUE
 from cleverbetter_dagster.dataset.quality.left_out import NonNumeric, left_out_of
 from cleverbetter_dagster.dataset.schema import REQUIRED, TIMESTAMP
-from cleverbetter_dagster.errors import DatabaseError
+from cleverbetter_dagster.errors import DatabaseError, DatabaseUnavailable
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.postgres.database import psycopg_connect
 from cleverbetter_dagster.store.source import loader
@@ -133,11 +134,18 @@ MIXED = {
 NO_NUMBERS = 5  # high, Infinity, {"deep": 1}, [1], 2023-01-31; null, "" and NaN mean "not measured"
 
 
+@pytest.mark.parametrize("many_keys", [0, 64])
 @pytest.mark.parametrize("sampled_rows", [1, 100])
 @pytest.mark.parametrize("place", ["table", "embedded"])
 def test_a_feature_value_that_is_no_number_is_missing_and_counted(
-    database: Settings, ours: psycopg.Connection, monkeypatch: pytest.MonkeyPatch, sampled_rows: int, place: str
+    database: Settings,
+    ours: psycopg.Connection,
+    monkeypatch: pytest.MonkeyPatch,
+    many_keys: int,
+    sampled_rows: int,
+    place: str,
 ) -> None:
+    monkeypatch.setattr(loader, "MANY_KEYS", many_keys)
     monkeypatch.setattr(loader, "SAMPLED_ROWS", sampled_rows)
     for number, value in enumerate(MIXED):
         insert(ours, number)
@@ -191,7 +199,11 @@ def test_wide_columns_of_other_types_are_numbers_or_counted(database: Settings, 
     ours.execute("DROP TYPE going")
 
 
-def test_features_that_are_no_object_are_violations(database: Settings, ours: psycopg.Connection) -> None:
+@pytest.mark.parametrize("many_keys", [0, 64])
+def test_features_that_are_no_object_are_violations(
+    database: Settings, ours: psycopg.Connection, monkeypatch: pytest.MonkeyPatch, many_keys: int
+) -> None:
+    monkeypatch.setattr(loader, "MANY_KEYS", many_keys)
     for number, value in enumerate(['{"avg_odds": 1}', "[1, 2]", "null", "7", "{}"]):
         insert(ours, number)
         features(ours, number, value)
@@ -315,15 +327,81 @@ def test_the_newest_of_several_features_rows_counts(database: Settings, ours: ps
     ]
 
 
-def test_the_features_table_wins_over_embedded_features(database: Settings, ours: psycopg.Connection) -> None:
+@pytest.mark.parametrize("many_keys", [0, 64])
+def test_the_features_table_wins_over_embedded_features(
+    database: Settings, ours: psycopg.Connection, monkeypatch: pytest.MonkeyPatch, many_keys: int
+) -> None:
+    monkeypatch.setattr(loader, "MANY_KEYS", many_keys)
     for number in (1, 2):
         insert(ours, number)
         ours.execute("UPDATE backtest_results SET ml_features = %s", ['{"avg_odds": 1, "only_here": 5}'])
-    features(ours, 1, '{"avg_odds": 2, "only_there": 6}')
+    features(ours, 1, '{"avg_odds": 2, "only_there": 6, "only_here": null}')
     rows = load(database).rows.sort_by("id")
     assert rows["ml_avg_odds"].to_pylist() == [2.0, 1.0]
     assert rows["ml_only_here"].to_pylist() == [5.0, 5.0]
     assert rows["ml_only_there"].to_pylist() == [6.0, None]
+
+
+def test_more_feature_names_than_sql_has_columns_are_read(database: Settings, ours: psycopg.Connection) -> None:
+    """The hundredth part of 200 rows is 2: a name that one row has is rare."""
+    for number in range(200):
+        insert(ours, number)
+    ours.execute(
+        "INSERT INTO ml_features SELECT 'r' || n, '2023-02-01', jsonb_build_object('usual', n, 'pair_' || n / 2, 0.5) "
+        "|| (SELECT jsonb_object_agg('runner_' || n || '_' || g, 2.5) FROM generate_series(1, 10) g) "
+        "FROM generate_series(0, 199) n"
+    )
+    loaded = load(database)
+    rows = loaded.rows.to_pylist()
+    market = [name for name in loaded.rows.column_names if name.startswith("ml_")]
+    assert market == sorted(["ml_usual", *(f"ml_pair_{n}" for n in range(100))])
+    assert all(row["ml_usual"] == int(row["id"][1:]) for row in rows)
+    assert all(row[f"ml_pair_{int(row['id'][1:]) // 2}"] == 0.5 for row in rows)
+    assert sum(row["ml_pair_7"] is not None for row in rows) == 2
+    left_out = left_out_of(loaded.rows)
+    assert (left_out.rare, left_out.rare_examples[:2]) == (2000, ("runner_0_1", "runner_0_10"))
+    assert loaded.violations.empty
+
+
+LONG = 3 << 20
+"""Characters: three blocks."""
+
+
+def test_a_value_longer_than_a_block_is_read(database: Settings, ours: psycopg.Connection) -> None:
+    for number in range(3):
+        insert(ours, number)
+        features(ours, number, json.dumps({"note": "n" * LONG, "avg_odds": number} if number == 1 else {"avg_odds": 0}))
+    ours.execute("DROP INDEX backtest_results_strategy_id_method_start_date_idx")  # it cannot hold so long a text
+    ours.execute("UPDATE backtest_results SET strategy_id = repeat('s', %s) WHERE id = 'r2'", [LONG])
+    ours.execute("UPDATE backtest_results SET full_results = to_jsonb(repeat('f', %s)) WHERE id = 'r0'", [LONG])
+    rows = load(database).rows.sort_by("id")
+    assert rows["ml_avg_odds"].to_pylist() == [0, 1, 0]
+    assert [len(text) for text in rows["strategy_id"].to_pylist()] == [2, 2, LONG]
+    assert left_out_of(rows).non_numeric["note"].values == 1
+
+
+def test_a_long_text_for_a_number_goes_to_quarantine(database: Settings, ours: psycopg.Connection) -> None:
+    insert(ours, 1)
+    insert(ours, 2)
+    ours.execute("ALTER TABLE backtest_results ALTER COLUMN win_rate TYPE text")
+    ours.execute("UPDATE backtest_results SET win_rate = repeat('9', %s) || 'x' WHERE id = 'r2'", [LONG])
+    loaded = load(database)
+    assert loaded.rows["id"].to_pylist() == ["r1"]
+    assert loaded.violations[["id", "column"]].to_numpy().tolist() == [["r2", "win_rate"]]
+    assert loaded.violations["value"].str.len().tolist() == [LONGEST_VALUE]
+
+
+def test_a_limit_of_the_server_is_no_passing_fault(database: Settings, ours: psycopg.Connection) -> None:
+    insert(ours, 1)
+    ours.execute("ALTER TABLE backtest_results RENAME TO base")
+    ours.execute(
+        "CREATE FUNCTION refused() RETURNS text LANGUAGE plpgsql AS "
+        "$$ BEGIN RAISE EXCEPTION 'too wide' USING ERRCODE = '54011'; END $$"
+    )
+    ours.execute(f"CREATE VIEW backtest_results AS SELECT {COLUMNS.replace('method', 'refused() AS method')} FROM base")
+    with pytest.raises(DatabaseError, match=r"too wide.*PostgreSQL itself has this limit") as error:
+        load(database)
+    assert not isinstance(error.value, DatabaseUnavailable)
 
 
 def test_the_large_column_is_never_read(database: Settings, ours: psycopg.Connection) -> None:
