@@ -7,6 +7,7 @@ CleverBetterError
 │   ├── DatabaseUnavailable
 │   ├── EmbeddedServerError
 │   └── SchemaError
+├── TrackingUnavailable
 ├── DataError
 │   ├── ImportFileError
 │   ├── NothingToJudge
@@ -72,6 +73,10 @@ class EmbeddedServerError(DatabaseError):
 
 class SchemaError(DatabaseError):
     """A table or column is missing or of the wrong kind."""
+
+
+class TrackingUnavailable(CleverBetterError):
+    """MLflow does not answer. It may help to try again later."""
 
 
 class DataError(CleverBetterError):

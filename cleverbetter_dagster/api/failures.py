@@ -22,6 +22,7 @@ from cleverbetter_dagster.errors import (
     NotStored,
     Problem,
     RegistryError,
+    TrackingUnavailable,
 )
 
 STATUSES: Mapping[type[CleverBetterError], int] = {
@@ -33,6 +34,7 @@ STATUSES: Mapping[type[CleverBetterError], int] = {
     TooManyJobs: 429,
     DagsterDown: 503,
     DatabaseError: 503,
+    TrackingUnavailable: 503,
 }
 """The first class that matches, from the top, gives the status. Any other error is a fault of the API: 500."""
 

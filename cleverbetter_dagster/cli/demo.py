@@ -31,12 +31,14 @@ def demo(
 ) -> None:
     """Simulate betting strategies, then train, judge, promote and predict on their backtests. Under three minutes."""
     from cleverbetter_dagster.dataset.simulation.rows import SimulationSpec
+    from cleverbetter_dagster.store.tracking.client import require_mlflow
 
     settings, console = load_settings(), progress_console(quiet=True) if as_json else Console()
     started = perf_counter()
     spec = SimulationSpec(n_strategies=strategies, seed=seed)
     months = _months(spec.first_month, spec.months)
     console.rule("[bold]cleverbetter demo")
+    require_mlflow(settings)
     _import_simulated_rows(settings, spec, console)
     from cleverbetter_dagster.cli.models.launch import run_job  # slow to import: first show something
     from cleverbetter_dagster.defs.launches import Launch

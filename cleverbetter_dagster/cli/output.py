@@ -22,6 +22,7 @@ from cleverbetter_dagster.errors import (
     InvalidRequest,
     ModelNotFound,
     NotStored,
+    TrackingUnavailable,
     UnknownFamily,
 )
 
@@ -44,12 +45,13 @@ MEANINGS = {
     ExitCode.USAGE: "wrong usage",
     ExitCode.REFUSED: "refused by the gate, or not confirmed",
     ExitCode.NOT_FOUND: "no such model, month or entry",
-    ExitCode.UNAVAILABLE: "the database does not answer; try again",
+    ExitCode.UNAVAILABLE: "the database or MLflow does not answer; try again",
     ExitCode.INTERRUPTED: "interrupted",
 }
 
 _CODES: tuple[tuple[type[CleverBetterError], ExitCode], ...] = (
     (DatabaseUnavailable, ExitCode.UNAVAILABLE),
+    (TrackingUnavailable, ExitCode.UNAVAILABLE),
     (GateRefused, ExitCode.REFUSED),
     (InvalidRequest, ExitCode.USAGE),
     (ModelNotFound, ExitCode.NOT_FOUND),

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import dagster as dg
 
-from cleverbetter_dagster.errors import CleverBetterError, DatabaseUnavailable
+from cleverbetter_dagster.errors import CleverBetterError, DatabaseUnavailable, TrackingUnavailable
 from cleverbetter_dagster.store.postgres.transient import is_transient
 
 Result = TypeVar("Result")
@@ -18,7 +18,7 @@ RETRY_TRANSIENT_FAULTS = dg.RetryPolicy(
     max_retries=3, delay=5, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS
 )
 
-TRANSIENT = (DatabaseUnavailable, ConnectionError, TimeoutError)
+TRANSIENT = (DatabaseUnavailable, TrackingUnavailable, ConnectionError, TimeoutError)
 """Errors that are tried again, beside those of PostgreSQL that `is_transient` knows."""
 
 

@@ -6,10 +6,14 @@ from typing import Any
 
 import dagster as dg
 
+from cleverbetter_dagster.errors import CleverBetterError, TrackingUnavailable
 from cleverbetter_dagster.settings import Settings, load_settings
-from cleverbetter_dagster.store.tracking.client import experiment_id, tracking_uri
+from cleverbetter_dagster.store.tracking.availability import noticing_absence
+from cleverbetter_dagster.store.tracking.client import experiment_id, require_mlflow, tracking_uri
 
 FAILURE = dg.DagsterEventType.STEP_FAILURE
+MLFLOW_KIND = "mlflow"
+"""Kind of the assets that need MLflow."""
 
 
 class Deployment(dg.ConfigurableResource):
@@ -17,6 +21,24 @@ class Deployment(dg.ConfigurableResource):
 
     def settings(self) -> Settings:
         return load_settings()
+
+
+def ask_mlflow_first(context: dg.AssetExecutionContext, settings: Settings) -> None:
+    """Fail before any work if assets later in the run need MLflow and it does not answer. Does not try again.
+
+    Raises:
+        RetryRequested: with no tries left, so that the run fails at once, by a cause that waiting may cure.
+        Failure: `MLFLOW_TRACKING_URI` cannot be used.
+    """
+    layer = context.job_def.asset_layer
+    if not any(MLFLOW_KIND in layer.get(key).kinds for key in layer.selected_asset_keys):
+        return
+    try:
+        require_mlflow(settings)
+    except TrackingUnavailable as error:
+        raise dg.RetryRequested(max_retries=0) from error
+    except CleverBetterError as error:
+        raise dg.Failure(str(error), allow_retries=False) from error
 
 
 @dg.resource(description="The MLflow run of this Dagster run; the runs of single models are its children.")
@@ -36,7 +58,8 @@ def mlflow_run(context: dg.InitResourceContext) -> Iterator[Any]:
         "env": {},
         "extra_tags": {"cleverbetter.kind": "dagster_run"},
     }
-    run: Any = MlFlow(context.replace_config(config))
+    with noticing_absence(tracking_uri(settings)):
+        run: Any = MlFlow(context.replace_config(config))
     if settings.mlflow_tracking_uri is None:
         # MLflow leaves the address with its password in the environment, where it would look like a setting.
         os.environ.pop("MLFLOW_TRACKING_URI", None)

@@ -47,9 +47,11 @@ def backfill(
     from cleverbetter_dagster.cli.models.launch import run_job
     from cleverbetter_dagster.defs.launches import walk_forward
     from cleverbetter_dagster.learning.catalogue import FAMILIES, get_family
+    from cleverbetter_dagster.store.tracking.client import require_mlflow
 
     settings, console = load_settings(), progress_console(quiet=as_json)
     families = [get_family(name).name for name in family or FAMILIES]
+    require_mlflow(settings)
     results = []
     for month, requests in _requests(settings, (first, last), families, options or [], trials).items():
         console.print(f"[bold]{month}[/]")

@@ -31,10 +31,12 @@ def train(
     from cleverbetter_dagster.cli.models.training_runs import request_of, runs_of
     from cleverbetter_dagster.defs.launches import job_id
     from cleverbetter_dagster.services.training.registered_versions import recorded_by_run
+    from cleverbetter_dagster.store.tracking.client import require_mlflow
 
     settings = load_settings()
     training = "incremental" if incremental else "full"
     request = request_of(family, as_of, options or [], trials, hyperparameter_search=search, training=training)
+    require_mlflow(settings)
     job, family = job_id(request.model_type, time.time()), request.model_type
     runs = runs_of(settings, request, job)
     run_id = [run_job(settings, launch, quiet=as_json) for launch in runs][-1]

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from cleverbetter_dagster.cli.options import AsJson
 from cleverbetter_dagster.cli.servers.running import ProcessRecord, UpRecord, read_record, record_path
-from cleverbetter_dagster.errors import DatabaseUnavailable
+from cleverbetter_dagster.errors import DatabaseUnavailable, SettingsError, TrackingUnavailable
 from cleverbetter_dagster.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -20,12 +20,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Status:
-    """What `status` reports, as `--json` writes it. `database` is None if it is down; `trouble` may say why."""
+    """What `status` reports, as `--json` writes it.
+
+    Attributes:
+        database: None if it is down; `trouble` may say why.
+        mlflow_trouble: why the MLflow of `MLFLOW_TRACKING_URI` cannot be used; None if it can, or if that is not set.
+    """
 
     home: Path
     state_folder: Path
     services: dict[str, str | None]
     mlflow_tracking: str
+    mlflow_trouble: str | None
     database: "DatabaseSummary | None"
     trouble: str | None
 
@@ -38,8 +44,8 @@ def status(as_json: AsJson = False) -> None:
         typer.echo(json.dumps(asdict(state), default=str, indent=2))
         return
     console.print(_table(state))
-    if state.trouble:
-        console.print(state.trouble, style="red", markup=False, soft_wrap=True)
+    for trouble in filter(None, (state.trouble, state.mlflow_trouble)):
+        console.print(trouble, style="red", markup=False, soft_wrap=True)
 
 
 def collect(settings: Settings) -> Status:
@@ -57,9 +63,23 @@ def collect(settings: Settings) -> Status:
         state_folder=settings.state_folder,
         services=_services(record) if record else {},
         mlflow_tracking="MLFLOW_TRACKING_URI" if settings.mlflow_tracking_uri else "the database",
+        mlflow_trouble=mlflow_trouble(settings),
         database=database,
         trouble=trouble,
     )
+
+
+def mlflow_trouble(settings: Settings) -> str | None:
+    """Why the MLflow of `MLFLOW_TRACKING_URI` cannot be used; None if it can, or if that is not set."""
+    if settings.mlflow_tracking_uri is None:
+        return None
+    from cleverbetter_dagster.store.tracking.client import require_mlflow
+
+    try:
+        require_mlflow(settings)
+    except (TrackingUnavailable, SettingsError) as error:
+        return str(error)
+    return None
 
 
 def _services(record: UpRecord) -> dict[str, str | None]:
@@ -79,7 +99,8 @@ def _table(status: Status) -> Table:
         table.add_row(name, where or "[red]down")
     if not status.services:
         table.add_row("Dagster, MLflow", "down; `cleverbetter up` starts them")
-    table.add_row("MLflow keeps runs in", status.mlflow_tracking)
+    unusable = " [red](cannot be used)" if status.mlflow_trouble else ""
+    table.add_row("MLflow keeps runs in", status.mlflow_tracking + unusable)
     table.add_row("files", str(status.state_folder))
     if status.database is None:
         table.add_row(

@@ -36,6 +36,7 @@ from cleverbetter_dagster.cli.servers.running import (
     record_path,
     stop_processes,
 )
+from cleverbetter_dagster.cli.servers.status import mlflow_trouble
 from cleverbetter_dagster.cli.servers.supervisor import POLL_SECONDS, ServiceFailed, Supervisor
 from cleverbetter_dagster.errors import CleverBetterError
 from cleverbetter_dagster.settings import Settings, load_settings
@@ -233,3 +234,5 @@ def _show(settings: Settings, services: tuple[ProcessRecord, ...], console: Cons
         table.add_row(*row)
     console.print(table)
     console.print(f"State and logs are in {settings.state_folder}", soft_wrap=True, highlight=False)
+    if trouble := mlflow_trouble(settings):
+        console.print(trouble, style="yellow", markup=False, soft_wrap=True)

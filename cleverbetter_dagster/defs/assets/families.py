@@ -11,7 +11,7 @@ from cleverbetter_dagster.defs.assets.config import FitConfig, StakingConfig, st
 from cleverbetter_dagster.defs.assets.family_metadata import evaluation_metadata, model_metadata, study_metadata
 from cleverbetter_dagster.defs.failures import each_month
 from cleverbetter_dagster.defs.partitions import MAY_LACK_PARTITIONS, by_month, history_input
-from cleverbetter_dagster.defs.resources import Deployment
+from cleverbetter_dagster.defs.resources import Deployment, ask_mlflow_first
 from cleverbetter_dagster.errors import DataError
 from cleverbetter_dagster.evaluation.intervals.bootstrap import BootstrapSpec
 from cleverbetter_dagster.learning.family import Family
@@ -56,6 +56,7 @@ def _study(family: Family, partitions: dg.MonthlyPartitionsDefinition) -> dg.Ass
         temporal_split: dict[str, SplitRecord],
     ) -> Iterator[dg.MaterializeResult]:
         settings, spec = deployment.settings(), StudySpec(**config.model_dump())  # type: ignore[attr-defined]
+        ask_mlflow_first(context, settings)
 
         def log(month: str) -> Any:
             return lambda progress: context.log.info(f"{family.name} {month}: {progress}")

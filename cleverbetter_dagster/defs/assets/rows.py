@@ -13,7 +13,7 @@ from cleverbetter_dagster.defs.assets.config import SplitConfig
 from cleverbetter_dagster.defs.assets.metadata import Metadata, markdown, picture, report_metadata
 from cleverbetter_dagster.defs.failures import each_month, step_failures
 from cleverbetter_dagster.defs.partitions import by_month, history_input
-from cleverbetter_dagster.defs.resources import Deployment
+from cleverbetter_dagster.defs.resources import Deployment, ask_mlflow_first
 from cleverbetter_dagster.evaluation.charts.chart import png
 from cleverbetter_dagster.evaluation.charts.rows import split_chart
 from cleverbetter_dagster.services.ingest.loading import MonthLoad, load_months
@@ -58,6 +58,7 @@ def training_rows(partitions: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefini
     )
     def training_rows(context: dg.AssetExecutionContext, deployment: Deployment) -> Iterator[Any]:
         settings, months = deployment.settings(), context.partition_keys
+        ask_mlflow_first(context, settings)
         # Of the whole run; the context knows only what this step materialises.
         selected = {key.to_user_string() for key in context.job_def.asset_layer.selected_asset_keys}
         with step_failures():
@@ -94,6 +95,7 @@ def temporal_split(partitions: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefin
         training_rows: dict[str, pa.Table],
     ) -> Iterator[dg.MaterializeResult]:
         settings, spec = deployment.settings(), DatasetSpec(**config.model_dump())
+        ask_mlflow_first(context, settings)
         split = (
             (
                 as_of.key,

@@ -3,11 +3,9 @@
 They do not start an embedded PostgreSQL that is down, and do not create a missing schema.
 """
 
-import socket
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from urllib.parse import urlsplit
 
 import psycopg
 
@@ -19,13 +17,13 @@ from cleverbetter_dagster.store.postgres.database import SCHEMAS, connect, has_t
 from cleverbetter_dagster.store.postgres.url import rendered
 from cleverbetter_dagster.store.source.layout import resolve_source
 from cleverbetter_dagster.store.source.tables import find_relation
-from cleverbetter_dagster.store.tracking.client import mlflow_client, tracking_uri
+from cleverbetter_dagster.store.tracking.availability import is_database
+from cleverbetter_dagster.store.tracking.client import require_mlflow, tracking_uri
 from cleverbetter_dagster.store.tracking.package import check_model, require_loadable
 from cleverbetter_dagster.store.tracking.registry import Registry
 from cleverbetter_dagster.store.tracking.tables import table_revisions
 
 CLOCK_WARN_SECONDS, CLOCK_FAIL_SECONDS = 2.0, 60.0
-ANSWER_TIMEOUT_SECONDS = 5
 
 
 def database(settings: Settings) -> Iterator[DoctorLine]:
@@ -107,9 +105,10 @@ def _mlflow(settings: Settings) -> DoctorLine:
             return DoctorLine("MLflow", "ok", "its runs are in the embedded PostgreSQL, which is down")
         connect(target).close()  # raises with the reason if it does not answer
         return _tables(rendered(target.url))
-    if settings.mlflow_tracking_uri.startswith("http"):
-        return _tracking_server(settings, settings.mlflow_tracking_uri)
-    return _tables(tracking_uri(settings))
+    require_mlflow(settings)
+    if is_database(tracking_uri(settings)):
+        return _tables(tracking_uri(settings))
+    return DoctorLine("MLflow", "ok", "the tracking server answers")
 
 
 def _tables(url: str) -> DoctorLine:
@@ -121,21 +120,6 @@ def _tables(url: str) -> DoctorLine:
     message = f"its tables have revision {revision}, but the installed MLflow needs {needed}"
     remedy = "Back up the database, then run `mlflow db upgrade` on it; if MLflow was downgraded, upgrade MLflow."
     return DoctorLine("MLflow", "fail", message, remedy)
-
-
-def _tracking_server(settings: Settings, uri: str) -> DoctorLine:
-    from mlflow.exceptions import MlflowException
-
-    if not _answers(uri):
-        remedy = "Start it, or correct MLFLOW_TRACKING_URI."
-        return DoctorLine("MLflow", "fail", "the tracking server does not answer", remedy)
-    try:
-        mlflow_client(settings).search_experiments(max_results=1)
-    except MlflowException as error:
-        message = str(error.message).replace(uri, "that address")
-        remedy = "Correct the address, user and password in MLFLOW_TRACKING_URI."
-        return DoctorLine("MLflow", "fail", message, remedy)
-    return DoctorLine("MLflow", "ok", "the tracking server answers")
 
 
 def _files_of(settings: Settings, champion: LedgerEntry) -> DoctorLine:
@@ -150,14 +134,3 @@ def _files_of(settings: Settings, champion: LedgerEntry) -> DoctorLine:
         return DoctorLine("champion", "fail", str(error), remedy)
     message = f"{champion}, as of {champion.as_of}: its files are unchanged (SHA-256 {sha256[:12]}...)"
     return DoctorLine("champion", "ok", message)
-
-
-def _answers(uri: str) -> bool:
-    """Whether a server listens there. MLflow's client would try for minutes."""
-    parts = urlsplit(uri)
-    try:
-        port = parts.port or (443 if parts.scheme == "https" else 80)
-        socket.create_connection((parts.hostname or "", port), timeout=ANSWER_TIMEOUT_SECONDS).close()
-    except (OSError, ValueError):
-        return False
-    return True

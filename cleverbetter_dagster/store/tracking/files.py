@@ -14,6 +14,7 @@ from urllib.parse import urlparse
 from urllib.request import url2pathname
 
 from cleverbetter_dagster.errors import ModelNotFound, ModelTampered, RegistryError
+from cleverbetter_dagster.store.tracking.availability import noticing_absence
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -157,5 +158,5 @@ def _fetched(client: "MlflowClient", location: str) -> dict[str, bytes]:
 
     if location.startswith("file:"):
         return files_below(Path(url2pathname(urlparse(location).path)))
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory() as scratch, noticing_absence(client.tracking_uri):
         return files_below(Path(download_artifacts(location, dst_path=scratch, tracking_uri=client.tracking_uri)))

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 from pydantic_core import to_json
 
-from cleverbetter_dagster.errors import ModelNotFound
+from cleverbetter_dagster.errors import ModelNotFound, TrackingUnavailable
 from cleverbetter_dagster.settings import REPOSITORY, Settings
 from cleverbetter_dagster.store.tracking.client import experiment_id, mlflow_client
 
@@ -197,6 +197,8 @@ def code_version() -> str:
 def _closed(run: ModelRun) -> Iterator[None]:
     try:
         yield
+    except TrackingUnavailable:
+        raise  # MLflow cannot be told
     except BaseException as error:
         run.client.set_terminated(run.run_id, "FAILED" if isinstance(error, Exception) else "KILLED")
         raise
