@@ -32,6 +32,12 @@ CREATED_AT = "created_at"
 MARKET_PREFIX = "ml_"
 """A market feature `avg_odds` of the features table is the column `ml_avg_odds` of the rows."""
 
+EMBEDDED_FEATURES = "ml_features"
+"""Name of the JSON column of the results table that may hold market features too. A column, not the features table."""
+
+JSON_FEATURES = ("features", EMBEDDED_FEATURES)
+"""Columns that may hold market features as JSON objects, best first."""
+
 TEXTS = (ID, STRATEGY, METHOD)
 DATES = (RUN_DATE, START_DATE, END_DATE)
 METRICS = (SHARPE_RATIO, ROI, MAX_DRAWDOWN, WIN_RATE, PROFIT_FACTOR, TOTAL_BETS)

@@ -40,7 +40,7 @@ _DATE = re.compile(
 _NUMBER = r"(?i)^[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|nan|inf|infinity)$"
 _FIRST_INSTANT = pa.scalar(datetime(1, 1, 1, tzinfo=UTC), TIMESTAMP)
 _LAST_INSTANT = pa.scalar(datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC), TIMESTAMP)
-_MARKET_WORDS = {"true": "1", "false": "0"}
+_MARKET_WORDS = {"true": "1", "t": "1", "false": "0", "f": "0"}  # t and f are PostgreSQL's
 
 
 def violations_at(table: pa.Table, column: str, mask: np.ndarray, reason: str) -> pd.DataFrame:

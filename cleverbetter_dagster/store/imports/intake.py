@@ -13,6 +13,7 @@ from cleverbetter_dagster.dataset.schema import (
     ALIASES,
     DEFAULT_METHOD,
     ID,
+    JSON_FEATURES,
     MARKET_PREFIX,
     METHOD,
     OPTIONAL,
@@ -33,9 +34,8 @@ from cleverbetter_dagster.store.source.layout import (
     SourceLayout,
     closest,
 )
-from cleverbetter_dagster.store.source.tables import EMBEDDED_FEATURES, Relation
+from cleverbetter_dagster.store.source.tables import Relation
 
-JSON_NAMES = ("features", EMBEDDED_FEATURES)
 """Names a file may give its column of JSON objects, best first."""
 
 
@@ -115,13 +115,13 @@ class FeatureIntake:
         if key is None:
             raise ImportFileError(_no_column(path, FEATURE_KEYS, names))
         self._key, self._time = key, _first_of(FEATURE_TIMES, names) if newest else None
-        self._json = _first_of(JSON_NAMES, names)
+        self._json = _first_of(JSON_FEATURES, names)
         others = [name for name in names if name not in (key, self._time)]
         self._wide = [] if self._json else [name for name in others if _has_numbers(sample[name])]
         if features.json is None:
             self._wide = [name for name in self._wide if name in {column.name for column in self._wide_columns}]
         if self._json is None and not self._wide:
-            raise ImportFileError(_no_column(path, JSON_NAMES, names))
+            raise ImportFileError(_no_column(path, JSON_FEATURES, names))
         self._features = features
         stored = [features.json.name] if features.json else [column.name for column in self._wide_columns]
         times = [newest] if self._time and newest else []

@@ -11,6 +11,7 @@ from cleverbetter_dagster.dataset.schema import (
     CREATED_AT,
     DATES,
     END_DATE,
+    JSON_FEATURES,
     METHOD,
     OPTIONAL,
     REQUIRED,
@@ -208,7 +209,7 @@ def _feature_table(connection: psycopg.Connection, name: str) -> FeatureTable | 
 
 def _json_column(relation: Relation, columns: Mapping[str, Column]) -> Column | None:
     json = [column for column in columns.values() if column.kind in JSON_KINDS]
-    named = [column for column in json if column.name in ("features", EMBEDDED_FEATURES)]
+    named = [column for column in json if column.name in JSON_FEATURES]
     if len(json) > 1 and not named:
         raise SchemaError(
             f"The table {relation} has several JSON columns ({', '.join(c.name for c in json)}), none "

@@ -8,15 +8,13 @@ from dataclasses import dataclass
 import psycopg
 from psycopg import sql
 
+from cleverbetter_dagster.dataset.schema import EMBEDDED_FEATURES
 from cleverbetter_dagster.errors import SchemaError
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.postgres.database import advisory_lock, has_timescaledb, psycopg_connect
 
 RESULTS_VARIABLE = "CLEVERBETTER_RESULTS_TABLE"
 FEATURES_VARIABLE = "CLEVERBETTER_FEATURES_TABLE"
-EMBEDDED_FEATURES = "ml_features"
-"""Name of the JSON column of the results table that may hold market features too. A column, not the features table."""
-
 _TABULAR = ("r", "p", "v", "m", "f")  # table, partitioned table, view, materialized view, foreign table
 
 _RESULTS = """

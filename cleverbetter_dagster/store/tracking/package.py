@@ -18,21 +18,9 @@ import pandas as pd
 from cleverbetter_dagster.dataset.examples import Examples
 from cleverbetter_dagster.dataset.fingerprints import Fingerprints
 from cleverbetter_dagster.dataset.panel import feature_frame
-from cleverbetter_dagster.dataset.schema import (
-    ALIASES,
-    CREATED_AT,
-    DATES,
-    DEFAULT_METHOD,
-    MARKET_PREFIX,
-    METHOD,
-    OPTIONAL,
-    REQUIRED,
-    ROI,
-    TEXTS,
-    market_columns,
-)
+from cleverbetter_dagster.dataset.schema import ALIASES, JSON_FEATURES, METHOD, OPTIONAL, REQUIRED, ROI, market_columns
 from cleverbetter_dagster.dataset.spec import DatasetSpec
-from cleverbetter_dagster.errors import DataError, ModelOutdated, ModelTampered
+from cleverbetter_dagster.errors import ModelOutdated, ModelTampered
 from cleverbetter_dagster.learning.model import CONFIDENCE, PROBABILITY, SCORE, FittedModel, Params
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.tracking.client import mlflow_client
@@ -43,6 +31,7 @@ from cleverbetter_dagster.store.tracking.files import (
     files_of_model,
     verified_files,
 )
+from cleverbetter_dagster.store.tracking.raw_rows import canonical_rows
 from cleverbetter_dagster.store.tracking.registry import LOADER_TAG, ModelVersion
 from cleverbetter_dagster.store.tracking.runs import ModelRun
 
@@ -52,7 +41,7 @@ if TYPE_CHECKING:
 PICKLE = "model.pkl"
 PICKLE_IN_PACKAGE = f"data/{PICKLE}"
 REQUIREMENTS = ("cleverbetter-dagster", "lightgbm", "mlflow", "numpy", "pandas", "scikit-learn")
-MAY_BE_ABSENT = (*OPTIONAL, METHOD, *ALIASES[ROI])
+MAY_BE_ABSENT = (*OPTIONAL, METHOD, *ALIASES[ROI], *JSON_FEATURES)
 
 
 @dataclass(frozen=True)
@@ -97,9 +86,10 @@ class StrategyModel:
         """Score raw backtest rows.
 
         Args:
-            rows: columns of `dataset.schema.REQUIRED` and market features as `ml_...`. `total_return` may stand for
-                `roi`, `method` may be absent, dates may be texts or have no time zone (then UTC). History features
-                come from these rows alone, so give the whole history of every strategy. Not mutated.
+            rows: columns of `dataset.schema.REQUIRED`, and market features as `ml_...` or in a JSON column (`features`
+                or `ml_features`). `total_return` may stand for `roi`, `method` may be absent. Values may be texts, as
+                in PostgreSQL's CSV; dates without a time zone are UTC. History features come from these rows alone,
+                so give the whole history of every strategy. Not mutated.
             params: ignored; MLflow's interface passes them.
 
         Returns:
@@ -107,10 +97,10 @@ class StrategyModel:
             0..1, and further columns of the family.
 
         Raises:
-            DataError: a column is missing, or a value is no number or no date.
+            DataError: a column is missing, or a value is no number or no date; names its row.
             LearningError: the features do not fit the model.
         """
-        canonical = canonical_rows(rows)
+        canonical = canonical_rows(rows, market_columns(self.feature_names))
         return self.fitted.predict_frame(feature_frame(canonical, self.spec)).set_axis(rows.index)
 
 
@@ -120,23 +110,6 @@ class PackedModel:
 
     model_uri: str
     sha256: str
-
-
-def canonical_rows(rows: pd.DataFrame) -> pd.DataFrame:
-    """Raw rows under their canonical names and types, on a fresh index.
-
-    >>> canonical_rows(pd.DataFrame({"total_return": [1]}))["roi"].tolist()
-    [1.0]
-    """
-    alias = next((name for name in ALIASES[ROI] if name in rows.columns), ROI)
-    frame = rows.rename(columns={alias: ROI}).reset_index(drop=True)
-    if METHOD not in frame.columns:
-        frame = frame.assign(**{METHOD: DEFAULT_METHOD})
-    present = [column for column in (*REQUIRED, CREATED_AT) if column in frame.columns]
-    try:
-        return frame[[*present, *market_columns(frame.columns)]].apply(_canonical)
-    except (TypeError, ValueError) as error:
-        raise DataError(f"The rows hold a value of the wrong kind: {error}. Numbers and dates are needed.") from error
 
 
 def log_model(run: ModelRun, model: StrategyModel) -> PackedModel:
@@ -211,16 +184,16 @@ def check_model(settings: Settings, model_uri: str) -> str:
 
 
 def signature(model: StrategyModel) -> "ModelSignature":
-    """Input and output columns of the packed model. Dates and numbers may have any type: `predict` converts them."""
+    """Input and output columns of the packed model. Values may have any type: `predict` converts them."""
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, Schema
     from mlflow.types.schema import AnyType
 
-    market = [name for name in model.feature_names if name.startswith(MARKET_PREFIX)]
     required = [name for name in REQUIRED if name not in MAY_BE_ABSENT]
-    columns = [(name, True) for name in required] + [(name, False) for name in (*MAY_BE_ABSENT, *market)]
+    optional = [*MAY_BE_ABSENT, *market_columns(model.feature_names)]
+    columns = [(name, True) for name in required] + [(name, False) for name in optional]
     return ModelSignature(
-        Schema([ColSpec(DataType.string if name in TEXTS else AnyType(), name, needed) for name, needed in columns]),
+        Schema([ColSpec(AnyType(), name, needed) for name, needed in columns]),
         Schema([ColSpec(DataType.double, name) for name in (PROBABILITY, SCORE, CONFIDENCE)]),
     )
 
@@ -256,11 +229,3 @@ def _unpickled(content: bytes, place: str) -> StrategyModel:
 
 def _outdated(name: str) -> str:
     return f"The model {name} was trained by another release of this package and cannot be loaded; train it again."
-
-
-def _canonical(values: pd.Series) -> pd.Series:
-    if values.name in TEXTS:
-        return values.astype(str).astype(object)
-    if values.name in DATES or values.name == CREATED_AT:
-        return pd.to_datetime(values, utc=True).dt.as_unit("us")
-    return pd.to_numeric(values).astype("float64")

@@ -24,10 +24,10 @@ from cleverbetter_dagster.store.tracking.files import contents_sha256, files_bel
 from cleverbetter_dagster.store.tracking.package import (
     PackedModel,
     StrategyModel,
-    canonical_rows,
     load_model,
     log_model,
 )
+from cleverbetter_dagster.store.tracking.raw_rows import canonical_rows
 from cleverbetter_dagster.store.tracking.registry import Registry
 from cleverbetter_dagster.store.tracking.runs import RunSpec, start_run
 from cleverbetter_dagster_tests.support.provenance import NOTHING_LEARNED
@@ -97,7 +97,7 @@ def files_of(settings: Settings, packed: PackedModel) -> Path:
 
 def test_raw_rows_score_as_their_panel_does() -> None:
     rows = raw_rows()
-    panel = build_panel(canonical_rows(rows), None, DatasetSpec())
+    panel = build_panel(canonical_rows(rows, ["ml_avg_odds"]), None, DatasetSpec())
     expected = MODEL.fitted.predict_frame(panel.set_index("id"))
     predictions = MODEL.predict(rows.set_index("id", drop=False))
     pd.testing.assert_frame_equal(predictions, expected.loc[rows["id"]], check_names=False, check_exact=True)
@@ -135,7 +135,7 @@ def test_rows_that_cannot_be_scored_say_why() -> None:
         MODEL.predict(raw_rows().drop(columns="win_rate"))
     with pytest.raises(DataError, match="lack roi"):
         MODEL.predict(raw_rows().drop(columns="total_return"))
-    with pytest.raises(DataError, match="wrong kind"):
+    with pytest.raises(DataError, match=r"Row 1, id 'row-\d+': win_rate is not a number"):
         MODEL.predict(raw_rows().assign(win_rate="often"))
 
 

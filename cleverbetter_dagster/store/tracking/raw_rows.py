@@ -1,0 +1,118 @@
+"""Rows as a table, a file or PostgreSQL's CSV gives them to pandas, made canonical as the loader makes them."""
+
+import json
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from cleverbetter_dagster.dataset.quality.arrow_values import texts
+from cleverbetter_dagster.dataset.quality.conversion import canonical_types, gathered, violations_at
+from cleverbetter_dagster.dataset.quality.left_out import without_infinite
+from cleverbetter_dagster.dataset.schema import (
+    ALIASES,
+    CREATED_AT,
+    DATES,
+    DEFAULT_METHOD,
+    ID,
+    JSON_FEATURES,
+    MARKET_PREFIX,
+    METHOD,
+    REQUIRED,
+    ROI,
+    STRATEGY,
+    rows_frame,
+)
+from cleverbetter_dagster.errors import DataError
+
+
+def canonical_rows(rows: pd.DataFrame, market_features: Collection[str]) -> pd.DataFrame:
+    """Raw rows under their canonical names and types, on a fresh index.
+
+    Every value becomes what the loader makes of the same value in the database: texts of numbers and dates are read,
+    market features also from a JSON column, and those that are infinite are missing.
+
+    Args:
+        rows: in any order; not mutated.
+        market_features: the columns `ml_...` to keep. Those that `rows` do not have are left out.
+
+    Raises:
+        DataError: a value cannot be read, or an id, a strategy or a date is missing; names row, column and value.
+
+    >>> rows = pd.DataFrame({"total_return": ["0.1"], "features": ['{"avg_odds": 3.5}']})
+    >>> canonical_rows(rows, ["ml_avg_odds"]).to_dict("records")
+    [{'method': '', 'roi': 0.1, 'ml_avg_odds': 3.5}]
+    """
+    alias = next((name for name in ALIASES[ROI] if name in rows.columns), ROI)
+    frame = rows.rename(columns={alias: ROI}).reset_index(drop=True)
+    if METHOD not in frame.columns:
+        frame = frame.assign(**{METHOD: DEFAULT_METHOD})
+    columns = {name: _arrow(frame[name]) for name in (*REQUIRED, CREATED_AT) if name in frame.columns}
+    table, unread = canonical_types(pa.table({**columns, **_market_columns(frame, market_features)}))
+    needed = [name for name in (ID, STRATEGY, *DATES) if name in columns]
+    missing = [violations_at(table, name, table[name].is_null().to_numpy(), f"{name} is missing") for name in needed]
+    _refuse(gathered([unread, *missing]))
+    return rows_frame(without_infinite(table)[0])
+
+
+def _arrow(values: pd.Series) -> pa.Array | pa.ChunkedArray:
+    try:
+        return pa.array(values, from_pandas=True)
+    except (pa.ArrowException, OverflowError):  # values of several kinds
+        return pa.array([None if missing else str(value) for value, missing in zip(values, values.isna(), strict=True)])
+
+
+def _market_columns(frame: pd.DataFrame, names: Collection[str]) -> dict[str, Any]:
+    """The market features, each from its own column and else from a JSON column, row by row."""
+    objects = [_objects(frame[name]) for name in JSON_FEATURES if name in frame.columns and name not in names]
+    columns = {}
+    for name in names:
+        key = name.removeprefix(MARKET_PREFIX)
+        sources = [_arrow(frame[name])] if name in frame.columns else []
+        sources += [_arrow(each.map(lambda values, key=key: values.get(key))) for each in objects]
+        present = [source for source in sources if not pa.types.is_null(source.type)]
+        if sources:
+            columns[name] = _first_known(present) if present else sources[0]
+    return columns
+
+
+def _first_known(sources: list[Any]) -> Any:
+    """Per row the first value that is not missing. Values of several kinds are compared as texts."""
+    if len(sources) == 1:
+        return sources[0]
+    chunked = [pa.chunked_array([source]) if isinstance(source, pa.Array) else source for source in sources]
+    return pc.coalesce(*map(texts, chunked))
+
+
+def _objects(column: pd.Series) -> pd.Series:
+    """A JSON column as mappings; what is missing is an empty one."""
+    parsed = [{} if missing else _object(value) for value, missing in zip(column, column.isna(), strict=True)]
+    odd = next((position for position, value in enumerate(parsed) if value is None), None)
+    if odd is not None:
+        raise DataError(
+            f"Row {odd + 1}: {column.name} is no JSON object, got {str(column.iloc[odd])[:80]!r}. Write "
+            '{"avg_odds": 3.5}, or leave it empty.'
+        )
+    return pd.Series(parsed, dtype=object)
+
+
+def _object(value: object) -> Mapping[str, Any] | None:
+    if isinstance(value, Mapping):
+        return value
+    try:
+        parsed = json.loads(str(value), parse_float=str, parse_int=str, parse_constant=str)  # digits, as the loader
+    except ValueError:
+        return None
+    return parsed if isinstance(parsed, dict) else None
+
+
+def _refuse(violations: pd.DataFrame) -> None:
+    if violations.empty:
+        return
+    first = violations.iloc[0]
+    more = f" (the first of {len(violations)} such values)" if len(violations) > 1 else ""
+    raise DataError(
+        f"Row {first['position'] + 1}, id {first['id']!r}: {first['reason']}; got {first['value']!r}{more}."
+    )
