@@ -41,7 +41,7 @@ def own_errors_are_final() -> Iterator[None]:
     """Turns our own errors into failures that are not retried; other errors pass, such as those of a storage."""
     try:
         yield
-    except DatabaseUnavailable:
+    except (DatabaseUnavailable, TrackingUnavailable):
         raise
     except CleverBetterError as error:
         raise dg.Failure(description=str(error), allow_retries=False) from error
