@@ -12,7 +12,7 @@ NAMES = (Settings().results_table, Settings().features_table)
 ALLOWED = {
     "settings.py": "the defaults",
     "defs/assets/rows.py": "the keys of two assets, whatever the tables are called",
-    "store/source/tables.py": "the JSON column `ml_features` of a results table",
+    "dataset/schema.py": "the JSON column `ml_features` of a results table",
 }
 FILE_NAMES = re.compile(r"\w+\.parquet")
 """Examples of a command name files after the tables."""

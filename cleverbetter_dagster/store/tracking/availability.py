@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import requests
 from sqlalchemy import create_engine
-from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
 from cleverbetter_dagster.errors import SettingsError, TrackingUnavailable
+from cleverbetter_dagster.store.postgres.transient import is_transient
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 ANSWER_SECONDS = 8.0
 REASON_LENGTH = 200
 
-AWAY = (requests.ConnectionError, requests.Timeout, requests.exceptions.RetryError, OperationalError)
-"""What is at the root of MLflow's errors if its server or database is away. RetryError: it answers 5xx or 429."""
+AWAY = (requests.ConnectionError, requests.Timeout, requests.exceptions.RetryError)
+"""What is at the root of MLflow's errors if its server is away. RetryError: it answers 5xx or 429."""
 
 REFUSED = ("UNAUTHENTICATED", "PERMISSION_DENIED", "CUSTOMER_UNAUTHORIZED")
 VARIABLE = "MLFLOW_TRACKING_URI"
@@ -131,7 +132,7 @@ def _causes(error: BaseException) -> list[BaseException]:
 
 
 def _is_away(error: Exception) -> bool:
-    return any(isinstance(cause, AWAY) for cause in _causes(error))
+    return any(isinstance(cause, AWAY) or is_transient(cause) for cause in _causes(error))
 
 
 def _reason(error: Exception) -> str:

@@ -86,10 +86,10 @@ class StrategyModel:
         """Score raw backtest rows.
 
         Args:
-            rows: columns of `dataset.schema.REQUIRED`, and market features as `ml_...` or in a JSON column (`features`
-                or `ml_features`). `total_return` may stand for `roi`, `method` may be absent. Values may be texts, as
-                in PostgreSQL's CSV; dates without a time zone are UTC. History features come from these rows alone,
-                so give the whole history of every strategy. Not mutated.
+            rows: columns of `dataset.schema.REQUIRED`, and market features as `ml_...` or in a JSON column of
+                `JSON_FEATURES`. `total_return` may stand for `roi`, `method` may be absent. Values may be texts, as in
+                PostgreSQL's CSV; dates without a time zone are UTC. History features come from these rows alone, so
+                give the whole history of every strategy. Not mutated.
             params: ignored; MLflow's interface passes them.
 
         Returns:

@@ -131,7 +131,7 @@ def test_mlflows_own_loading_scores_postgresqls_csv(filled: Settings, monkeypatc
         ("features", "{", "Row 3: features is no JSON object, got '{'"),
     ],
 )
-def test_a_value_that_cannot_be_read_is_named_with_its_row(column: str, value: str | None, message: str) -> None:
+def test_an_unreadable_value_is_named_with_its_row(column: str, value: str | None, message: str) -> None:
     rows = pd.DataFrame(
         {
             "id": ["1", "2", "3", "4"],
