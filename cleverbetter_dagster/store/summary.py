@@ -8,6 +8,7 @@ from typing import Any, LiteralString
 import psycopg
 from psycopg import sql
 
+from cleverbetter_dagster.dataset.quality.rules import RUN_LEEWAY, WINDOW_LEEWAY
 from cleverbetter_dagster.dataset.schema import CREATED_AT, END_DATE, RUN_DATE, START_DATE
 from cleverbetter_dagster.errors import SchemaError
 from cleverbetter_dagster.settings import Settings
@@ -15,6 +16,7 @@ from cleverbetter_dagster.store.ledger.ledger import champion_line
 from cleverbetter_dagster.store.ledger.table import ledger_exists
 from cleverbetter_dagster.store.postgres.database import connect, running_target, table_exists
 from cleverbetter_dagster.store.quarantine import count_pending
+from cleverbetter_dagster.store.source.instants import plausible
 from cleverbetter_dagster.store.source.layout import SourceLayout, resolve_source
 from cleverbetter_dagster.store.source.tables import Relation, find_relation
 
@@ -32,7 +34,7 @@ class TableSummary:
 
 @dataclass(frozen=True)
 class RowsSummary:
-    """The two tables. Instants are UTC, None where there is no row; `newest` is when the last row arrived."""
+    """The two tables. Instants are UTC, None without a plausible one; `newest` is when the last row arrived."""
 
     tables: tuple[TableSummary, ...]
     first_start: datetime | None
@@ -100,13 +102,21 @@ def _table(connection: psycopg.Connection, relation: Relation) -> TableSummary:
 
 def _instants(connection: psycopg.Connection, layout: SourceLayout) -> tuple[datetime | None, ...]:
     arrived = CREATED_AT if CREATED_AT in layout.columns else RUN_DATE
-    extremes = (("min", START_DATE), ("max", END_DATE), ("max", arrived))
+    # Python has no infinity and no year before Christ, and one such row would hide the others.
+    extremes = (
+        (function, column, leeway, sql.Identifier(column.name))
+        for function, column, leeway in (
+            ("min", layout.columns[START_DATE], RUN_LEEWAY),
+            ("max", layout.columns[END_DATE], WINDOW_LEEWAY),
+            ("max", layout.columns[arrived], RUN_LEEWAY),
+        )
+    )
     # One query each: so that each can be answered by an index.
     queries = (
-        sql.SQL("SELECT {}({})::timestamptz FROM {}").format(
-            sql.SQL(function), sql.Identifier(layout.columns[name].name), layout.results.identifier
+        sql.SQL("SELECT {}({value})::timestamptz FROM {} WHERE {}").format(
+            sql.SQL(function), layout.results.identifier, plausible(value, column, leeway), value=value
         )
-        for function, name in extremes
+        for function, column, leeway, value in extremes
     )
     connection.execute("SET TIME ZONE 'UTC'")
     return tuple(_scalar(connection, query) for query in queries)

@@ -28,13 +28,16 @@ from cleverbetter_dagster.dataset.schema import (
     TOTAL_BETS,
 )
 
-RUN_LEEWAY = pd.Timedelta(days=1)
+RUN_LEEWAY = pd.Timedelta(days=1).as_unit("us")
 """A backtest cannot have run in the future, but clocks and time zones differ."""
 
-WINDOW_LEEWAY = pd.Timedelta(days=366)
+WINDOW_LEEWAY = pd.Timedelta(days=366).as_unit("us")
 """A window may end after today if a backtest names a whole period by its last day, but never by years."""
 
-_FUTURE = "is in the future: no backtest can know it"
+MISSING = "is missing: every row needs it"
+TOO_EARLY = f"is before {EARLIEST.year}: no exchange existed then"
+FUTURE = "is in the future: no backtest can know it"
+"""Reasons, which follow the name of a column."""
 
 Rule = tuple[str, np.ndarray, str]
 """A column, where its values break the rule, and the reason, which follows the column's name."""
@@ -80,11 +83,15 @@ def first_due(violations: pd.DataFrame) -> datetime | None:
     """
     if violations.empty:
         return None
-    future = violations["reason"].str.endswith(_FUTURE)
+    future = violations["reason"].str.endswith(FUTURE)
     waiting = violations[future & ~violations["position"].isin(violations.loc[~future, "position"])]
     if waiting.empty:
         return None
-    right_at = pd.to_datetime(waiting["value"], utc=True, format="ISO8601") - waiting["column"].map(_leeway)
+    texts = pa.table({CREATED_AT: pa.array(waiting["value"], pa.string())})
+    instants, _ = canonical_types(texts)  # pandas reads years to 2262 only
+    right_at = instants[CREATED_AT].to_pandas().set_axis(waiting.index) - waiting["column"].map(_leeway).dt.as_unit(
+        "us"
+    )
     return right_at.groupby(waiting["position"]).max().min()
 
 
@@ -96,10 +103,16 @@ def find_violations(table: pa.Table, now: pd.Timestamp) -> tuple[pa.Table, pd.Da
     return rows, gathered([unreadable, *violations])
 
 
+def implausible_instants(table: pa.Table, column: str, now: pd.Timestamp) -> pd.DataFrame:
+    """The violations of one column of UTC instants: too early, or in the future."""
+    rules = _implausible(column, table[column].to_numpy(), now)
+    return gathered([violations_at(table, name, mask, f"{name} {reason}") for name, mask, reason in rules])
+
+
 def _missing(table: pa.Table) -> Iterator[Rule]:
     for column in REQUIRED:
         if column != METHOD and table[column].null_count:
-            yield column, table[column].is_null().to_numpy(), "is missing: every row needs it"
+            yield column, table[column].is_null().to_numpy(), MISSING
 
 
 def _numbers(table: pa.Table) -> Iterator[Rule]:
@@ -119,11 +132,15 @@ def _numbers(table: pa.Table) -> Iterator[Rule]:
 def _dates(table: pa.Table, now: pd.Timestamp) -> Iterator[Rule]:
     instants = {column: table[column].to_numpy() for column in (*DATES, CREATED_AT) if column in table.column_names}
     for column, instant in instants.items():
-        yield column, instant < _numpy_instant(EARLIEST), f"is before {EARLIEST.year}: no exchange existed then"
-        yield column, instant > _numpy_instant(now + _leeway(column)), _FUTURE
+        yield from _implausible(column, instant, now)
     start = instants[START_DATE]
     yield END_DATE, instants[END_DATE] < start, "is before start_date: a window ends after it starts"
     yield RUN_DATE, instants[RUN_DATE] < start, "is before start_date: nothing was there to backtest yet"
+
+
+def _implausible(column: str, instants: np.ndarray, now: pd.Timestamp) -> Iterator[Rule]:
+    yield column, instants < _numpy_instant(EARLIEST), TOO_EARLY
+    yield column, instants > _numpy_instant(now + _leeway(column)), FUTURE
 
 
 def _leeway(column: str) -> pd.Timedelta:
@@ -145,4 +162,5 @@ def _sharing_an_id(table: pa.Table) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _numpy_instant(instant: pd.Timestamp) -> np.datetime64:
-    return instant.tz_convert("UTC").tz_localize(None).to_datetime64()
+    # In the unit of the rows: numpy compares in the finer unit, and nanoseconds wrap around in 2262.
+    return instant.tz_convert("UTC").tz_localize(None).as_unit("us").to_datetime64()

@@ -26,6 +26,9 @@ from cleverbetter_dagster.store.source.load_log import record_load
 
 GROUP = "rows"
 UPSTREAM = "upstream"
+WITHOUT_MONTH = (
+    "Rows in quarantine because their end_date is in no plausible month: %d. `cleverbetter quarantine list` shows them."
+)
 TABLES = {
     "backtest_results": "One row per backtest of one strategy over one window. Written by the backtesting service.",
     "ml_features": "Market features of each backtest row. Written by the backtesting service.",
@@ -63,6 +66,8 @@ def training_rows(partitions: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefini
         selected = {key.to_user_string() for key in context.job_def.asset_layer.selected_asset_keys}
         with step_failures():
             load = load_months(settings, months, catch_up="temporal_split" in selected)
+        if load.without_month:
+            context.log.warning(WITHOUT_MONTH, load.without_month)
         each_month(context, ((month, load.months[month]) for month in months), _load_metadata)
         tables = {month: loaded.table for month, loaded in load.months.items()}
         yield dg.MaterializeResult(value=tables, check_results=check_results(ROW_CHECKS, load.months))

@@ -10,6 +10,7 @@ from contextlib import closing
 import psycopg
 
 from cleverbetter_dagster.errors import ModelOutdated, RegistryError, SchemaError
+from cleverbetter_dagster.services.doctor.dates import dates
 from cleverbetter_dagster.services.doctor.lines import DoctorLine, Level
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.ledger.table import LedgerEntry, ledger_exists, select_champion
@@ -42,9 +43,12 @@ def database(settings: Settings) -> Iterator[DoctorLine]:
             yield DoctorLine("tables", "warn", f"there is no table {settings.results_table} yet", remedy)
             return
     try:
-        yield DoctorLine("tables", "ok", f"{resolve_source(settings).results} can be read")
+        layout = resolve_source(settings)
     except SchemaError as error:
         yield DoctorLine("tables", "fail", str(error))
+        return
+    yield DoctorLine("tables", "ok", f"{layout.results} can be read")
+    yield from dates(settings, layout)
 
 
 def rights(settings: Settings) -> Iterator[DoctorLine]:

@@ -15,6 +15,8 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from cleverbetter_dagster.dataset.as_of import AsOf
+from cleverbetter_dagster.dataset.schema import END_DATE
+from cleverbetter_dagster.services.ingest.rows_without_month import quarantine_rows_without_month
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.artefacts import ArtefactStore
 from cleverbetter_dagster.store.source.changes import (
@@ -25,7 +27,7 @@ from cleverbetter_dagster.store.source.changes import (
     TableSnapshot,
     open_snapshot,
 )
-from cleverbetter_dagster.store.source.layout import resolve_source
+from cleverbetter_dagster.store.source.layout import SourceLayout, resolve_source
 from cleverbetter_dagster.store.source.load_log import EMPTY, LoadedMonth, confirm_loads, read_load_log
 
 ROWS_ARTEFACT = "training_rows/{month}.parquet"
@@ -42,6 +44,7 @@ class DetectedChanges:
         complete: every month was compared, whenever its rows arrived.
         months: what each month holds now (if not `complete`: what was loaded of it), and which run loaded it last.
         ignored: changed months that are never loaded: before the first partition, too far back, or in the future.
+        without_month: rows whose window ends in no plausible month, which are in quarantine; 0 unless `complete`.
     """
 
     changed: Mapping[str, int]
@@ -49,12 +52,15 @@ class DetectedChanges:
     complete: bool
     months: Mapping[str, LoadedMonth]
     ignored: Mapping[str, int]
+    without_month: int = 0
 
     def __str__(self) -> str:
         text = f"Compared the {self.compared}."
         if self.ignored:
             months = ", ".join(sorted(self.ignored))
             text += f" Ignored months (see CLEVERBETTER_MONTHS_BACK and CLEVERBETTER_FIRST_MONTH): {months}."
+        if self.without_month:
+            text += f" Rows in quarantine because their {END_DATE} is in no plausible month: {self.without_month:,}."
         return text
 
 
@@ -71,7 +77,7 @@ def recent_changes(settings: Settings, pending: Mapping[str, LoadedMonth] | None
     known = {**loaded, **(pending or {})}
     with open_snapshot(settings, layout) as snapshot:
         if reason := _not_comparable(snapshot.id, known):
-            return _compare_all(settings, snapshot, loaded, f"contents of all months, because {reason}")
+            return _compare_all(settings, layout, snapshot, f"contents of all months, because {reason}")
         recent = snapshot.recent({month: seen.xmin_watermark for month, seen in known.items()}, None, days)
         if recent is None:
             digests = snapshot.digests(snapshot.recent_months(days))
@@ -93,12 +99,14 @@ def recent_changes(settings: Settings, pending: Mapping[str, LoadedMonth] | None
 def all_changes(settings: Settings) -> DetectedChanges:
     """Compare every month with what was loaded of it, and record which months are equal.
 
+    Rows that belong to no month go to quarantine.
+
     Raises:
         CleverBetterError: as `resolve_source` and `open_snapshot`.
     """
-    layout, loaded = resolve_source(settings), read_load_log(settings)
+    layout = resolve_source(settings)
     with open_snapshot(settings, layout) as snapshot:
-        return _compare_all(settings, snapshot, loaded, "contents of all months")
+        return _compare_all(settings, layout, snapshot, "contents of all months")
 
 
 def utc_now() -> pd.Timestamp:
@@ -170,9 +178,8 @@ def _digests(
     return same | (snapshot.digests(others) if others else {})
 
 
-def _compare_all(
-    settings: Settings, snapshot: TableSnapshot, loaded: Mapping[str, LoadedMonth], compared: str
-) -> DetectedChanges:
+def _compare_all(settings: Settings, layout: SourceLayout, snapshot: TableSnapshot, compared: str) -> DetectedChanges:
+    loaded = read_load_log(settings)
     seen = snapshot_months(snapshot, settings.recent_days, loaded)
     changed = changed_months(settings, seen, loaded)
     altered = [month for month in changed if month in loaded and loaded[month].digest != seen[month].digest]
@@ -181,7 +188,8 @@ def _compare_all(
         changed[month] = max(changed[month], rows)
     confirm_loads(settings, {month: now for month, now in seen.items() if month in loaded and month not in changed})
     seen = {month: replace(now, run_id=loaded[month].run_id) if month in loaded else now for month, now in seen.items()}
-    return _detected(settings, changed, compared, seen, complete=True)
+    detected = _detected(settings, changed, compared, seen, complete=True)
+    return replace(detected, without_month=quarantine_rows_without_month(settings, layout, snapshot))
 
 
 def _detected(

@@ -22,6 +22,7 @@ from cleverbetter_dagster.services.ingest.change_detection import (
     snapshot_months,
     utc_now,
 )
+from cleverbetter_dagster.services.ingest.rows_without_month import quarantine_rows_without_month
 from cleverbetter_dagster.services.training.datasets import rows_until
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.quarantine import add, mark_repaired, open_quarantine, pending_ids
@@ -60,10 +61,15 @@ class MonthLoad:
 
 @dataclass(frozen=True)
 class Load:
-    """The months of one load, and what `load_log.record_load` records of them once they are stored."""
+    """The months of one load, and what `load_log.record_load` records of them once they are stored.
+
+    Attributes:
+        without_month: rows of the table whose window ends in no plausible month; they are in quarantine.
+    """
 
     months: Mapping[str, MonthLoad]
     log: Mapping[str, LoadedMonth]
+    without_month: int
 
 
 def this_month() -> str:
@@ -102,6 +108,8 @@ def load_history(settings: Settings, as_of: str | None = None) -> pd.DataFrame:
 def load_months(settings: Settings, months: Sequence[str], *, catch_up: bool = False) -> Load:
     """The rows of `months`. Rows that cannot be right go to quarantine under the table's name.
 
+    So do all rows that belong to no month, whichever months are loaded.
+
     Args:
         catch_up: also load every earlier month whose content changed since it was loaded, and every month between
             others that was never loaded: labels and history features need all months in between.
@@ -119,7 +127,9 @@ def load_months(settings: Settings, months: Sequence[str], *, catch_up: bool = F
             seen = snapshot_months(snapshot, settings.recent_days, log, months)
         empty, exported = LoadedMonth.at(snapshot.id, EMPTY, InFlightRows()), snapshot.export()
         loads = {month: _load(settings, layout, AsOf.parse(month), now, exported) for month in months}
-    return Load(loads, {month: replace(seen.get(month, empty), due=load.due) for month, load in loads.items()})
+        without_month = quarantine_rows_without_month(settings, layout, snapshot)
+    log = {month: replace(seen.get(month, empty), due=load.due) for month, load in loads.items()}
+    return Load(loads, log, without_month)
 
 
 def _outdated(

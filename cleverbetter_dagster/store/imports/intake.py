@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow as pa
 
 from cleverbetter_dagster.dataset.quality.conversion import canonical_types, gathered, violations_at
-from cleverbetter_dagster.dataset.quality.rules import find_violations
+from cleverbetter_dagster.dataset.quality.rules import find_violations, implausible_instants
 from cleverbetter_dagster.dataset.schema import (
     ALIASES,
     DEFAULT_METHOD,
@@ -153,7 +153,7 @@ class FeatureIntake:
             dated = pa.table({ID: ids, self._time: table[self._time]})
             times, undated = canonical_types(dated, {self._time: TIMESTAMP})
             columns[self.target.newest] = times[self._time]
-            parts.append(undated)
+            parts += [undated, implausible_instants(times, self._time, pd.Timestamp.now(tz="UTC"))]
         values, violations = self._values(table, ids)
         return pa.table(columns | values), gathered([*parts, violations])
 

@@ -24,6 +24,7 @@ from cleverbetter_dagster.dataset.quality.conversion import gathered
 from cleverbetter_dagster.errors import ImportFileError, SchemaError
 from cleverbetter_dagster.store.imports.refusals import REFUSALS, of_row, of_value
 from cleverbetter_dagster.store.imports.target import Target
+from cleverbetter_dagster.store.source.instants import plausible_or_null
 from cleverbetter_dagster.store.source.layout import JSON_KINDS, Column
 from cleverbetter_dagster.store.source.tables import Relation
 
@@ -245,8 +246,8 @@ class Staging:
             columns=sql.SQL(", ").join(sql.Identifier(column.name) for column in self._columns),
             content_s=_content("s", content),
             content_t=_content("t", content),
-            newer=_later("s", "t", newest),
-            older=_later("t", "s", newest),
+            newer=_later("s", "t", self._target.columns[newest] if newest else None),
+            older=_later("t", "s", self._target.columns[newest] if newest else None),
             in_file=sql.Literal(IN_FILE),
             in_table=sql.Literal(IN_TABLE),
         )
@@ -260,11 +261,12 @@ def _content(alias: str, columns: Sequence[Column]) -> sql.Composed:
     return sql.SQL(", ").join(values)
 
 
-def _later(one: str, other: str, newest: str | None) -> sql.Composable:
+def _later(one: str, other: str, newest: Column | None) -> sql.Composable:
+    """The condition that one row is newer; a row whose instant is missing or impossible is older than all others."""
     if newest is None:
         return sql.SQL("false")
     return sql.SQL("COALESCE({}, '-infinity') > COALESCE({}, '-infinity')").format(
-        sql.Identifier(one, newest), sql.Identifier(other, newest)
+        *(plausible_or_null(sql.Identifier(alias, newest.name), newest) for alias in (one, other))
     )
 
 

@@ -1,5 +1,7 @@
 """The SQL that finds what changed in the two tables, by month of window end. Nothing here talks to a server.
 
+Only rows whose window ended in a plausible month count; `instants` selects the others.
+
 `digests` reads content and finds every difference. `versions` and `recent` read which transaction wrote a row (`xmin`)
 instead. `versions` reads all rows, much faster than their content; `recent` reads only rows that arrived lately, so it
 costs the same in a large table as in a small one.
@@ -11,8 +13,9 @@ from psycopg import sql
 
 from cleverbetter_dagster.dataset.as_of import AsOf
 from cleverbetter_dagster.dataset.schema import CREATED_AT, ID
+from cleverbetter_dagster.store.source.instants import has_month, window_end_utc
 from cleverbetter_dagster.store.source.layout import INSTANTS, NUMBERS, WORDS, Column, SourceLayout
-from cleverbetter_dagster.store.source.row_query import joined_on, window_end_utc
+from cleverbetter_dagster.store.source.row_query import joined_on
 
 HASHABLE = {*NUMBERS, *INSTANTS, *WORDS, "bool", "jsonb", "uuid"} - {"citext"}
 """Types that PostgreSQL can hash; values of others are hashed as text."""
@@ -21,22 +24,20 @@ HASHABLE = {*NUMBERS, *INSTANTS, *WORDS, "bool", "jsonb", "uuid"} - {"citext"}
 # hashes do not depend on the order of the rows, and unlike XOR they notice a row that occurs twice.
 _DIGESTS = """
 SELECT to_char(month, 'YYYY-MM'), sum(n)::bigint, sum(content)::text
-FROM ({parts}) x WHERE isfinite(month) GROUP BY month ORDER BY month"""
+FROM ({parts}) x GROUP BY month ORDER BY month"""
 
 _RESULTS_PART = """
 SELECT date_trunc('month', {instant}) AS month, count(*) AS n, sum(hash_record_extended(ROW({content}), 0)) AS content
-FROM {results} r {within} GROUP BY 1"""
+FROM {results} r {within} WHERE {has_month} GROUP BY 1"""
 
 _FEATURES_PART = """
 SELECT date_trunc('month', {instant}), 0, sum(hash_record_extended(ROW({content}), 1))
-FROM {results} r JOIN {features} f ON {key} = {id} {within} GROUP BY 1"""
+FROM {results} r JOIN {features} f ON {key} = {id} {within} WHERE {has_month} GROUP BY 1"""
 
-# OFFSET 0 keeps PostgreSQL from evaluating the condition on months for every row.
 _VERSIONS = """
 SELECT to_char(month, 'YYYY-MM'), versions::text
 FROM (SELECT date_trunc('month', {instant}) AS month, sum(hash_record_extended(ROW({xmins}), 0)) AS versions
-      FROM {results} r {join} {within} GROUP BY 1 OFFSET 0) x
-WHERE isfinite(month)"""
+      FROM {results} r {join} {within} WHERE {has_month} GROUP BY 1) x"""
 
 # `age` counts transactions back from now, correctly across a wrap-around of the 32 bits of `xmin`. It is negative for
 # rows older than half of all ids (see `_age`).
@@ -44,14 +45,14 @@ _RECENT = """
 SELECT to_char(month, 'YYYY-MM'), count(DISTINCT id), sum(versions)::text
 FROM (SELECT date_trunc('month', {instant}) AS month, r.{id} AS id, {ages} AS age,
           hash_record_extended(ROW(r.{id}, {xmins}), 0) AS versions
-      FROM {results} r {join} {where}) x
+      FROM {results} r {join} {within} WHERE {has_month} {recent}) x
 LEFT JOIN unnest({months}::text[], {watermarks}::text[]) AS known (key, own) ON key = to_char(month, 'YYYY-MM')
-WHERE isfinite(month) AND (coalesce(own, {default}::text) IS NULL OR age <= age(coalesce(own, {default}::text)::xid))
+WHERE (coalesce(own, {default}::text) IS NULL OR age <= age(coalesce(own, {default}::text)::xid))
 GROUP BY month ORDER BY month"""
 
 _RECENT_MONTHS = """
 SELECT DISTINCT to_char(month, 'YYYY-MM')
-FROM (SELECT date_trunc('month', {instant}) AS month FROM {results} r {where}) x WHERE isfinite(month) ORDER BY 1"""
+FROM (SELECT date_trunc('month', {instant}) AS month FROM {results} r WHERE {has_month} {recent}) x ORDER BY 1"""
 
 
 def digests(layout: SourceLayout, months: Collection[str] | None) -> sql.Composed:
@@ -59,6 +60,7 @@ def digests(layout: SourceLayout, months: Collection[str] | None) -> sql.Compose
     content = [_hashable("r", column) for column in (*layout.columns.values(), layout.embedded) if column]
     common = {
         "instant": window_end_utc(layout),
+        "has_month": has_month(layout),
         "results": layout.results.identifier,
         "within": _within(layout, months),
     }
@@ -79,6 +81,7 @@ def versions(layout: SourceLayout, months: Collection[str] | None) -> sql.Compos
         xmins=sql.SQL("r.tableoid, r.xmin, f.tableoid, f.xmin" if layout.features else "r.tableoid, r.xmin"),
         results=layout.results.identifier,
         join=_features_joined(layout),
+        has_month=has_month(layout),
         within=_within(layout, months),
     )
 
@@ -100,7 +103,9 @@ def recent(
         instant=window_end_utc(layout),
         id=_name(layout.columns[ID]),
         results=layout.results.identifier,
-        where=_within(layout, watermarks) if days is None else _recently_created(layout, days),
+        has_month=has_month(layout),
+        within=_within(layout, watermarks if days is None else None),
+        recent=sql.SQL("") if days is None else _recently_created(layout, days),
         ages=ages,
         xmins=xmins,
         join=_features_joined(layout),
@@ -113,7 +118,10 @@ def recent(
 def recent_months(layout: SourceLayout, days: int) -> sql.Composed:
     """The months of the rows that arrived in the last `days`."""
     return sql.SQL(_RECENT_MONTHS).format(
-        instant=window_end_utc(layout), results=layout.results.identifier, where=_recently_created(layout, days)
+        instant=window_end_utc(layout),
+        has_month=has_month(layout),
+        results=layout.results.identifier,
+        recent=_recently_created(layout, days),
     )
 
 
@@ -138,7 +146,7 @@ def _recently_created(layout: SourceLayout, days: int) -> sql.Composable:
     created = layout.columns.get(CREATED_AT)
     if created is None:  # every row may be recent
         return sql.SQL("")
-    return sql.SQL("WHERE r.{} >= now() - {} * interval '1 day'").format(_name(created), days)
+    return sql.SQL("AND r.{} >= now() - {} * interval '1 day'").format(_name(created), days)
 
 
 def _within(layout: SourceLayout, months: Collection[str] | None) -> sql.Composable:

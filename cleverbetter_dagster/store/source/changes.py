@@ -23,7 +23,7 @@ from cleverbetter_dagster.errors import DatabaseError
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.postgres.database import psycopg_connect
 from cleverbetter_dagster.store.postgres.transient import database_error
-from cleverbetter_dagster.store.source import change_query
+from cleverbetter_dagster.store.source import change_query, instants
 from cleverbetter_dagster.store.source.layout import SourceLayout
 
 MAX_XID_DISTANCE = 2**31 - 10_000_000
@@ -144,6 +144,10 @@ class TableSnapshot:
     def recent_months(self, days: int) -> list[str]:
         """The months of the rows that arrived in the last `days`."""
         return [month for (month,) in self._rows(change_query.recent_months(self._layout, days))]
+
+    def rows_without_month(self) -> list[tuple[str | None, str | None, str]]:
+        """Id, end of the window and reason of each row that belongs to no month: it ends in no plausible one."""
+        return self._rows(instants.without_month(self._layout))
 
     def export(self) -> str:
         """The name under which the loader can read exactly the rows of this snapshot."""

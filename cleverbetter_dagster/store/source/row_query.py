@@ -12,6 +12,7 @@ import pyarrow as pa
 from psycopg import sql
 
 from cleverbetter_dagster.dataset.schema import ID, MARKET_PREFIX, TEXTS, TIMESTAMP, column_type
+from cleverbetter_dagster.store.source.instants import has_month, instant, plausible_or_null, window_end_utc
 from cleverbetter_dagster.store.source.layout import WORDS, Column, FeatureTable, SourceLayout
 
 UNKNOWN_KEYS = "unknown_keys"
@@ -31,14 +32,14 @@ _KEYS = """SELECT key, bool_and(jsonb_typeof(value) IN ('number', 'null')) FROM 
     jsonb_each(CASE jsonb_typeof(x.json) WHEN 'object' THEN x.json END) GROUP BY key ORDER BY key"""
 
 _COUNTS = """SELECT to_char(month, 'YYYY-MM'), count(*)
-    FROM (SELECT date_trunc('month', {instant}) AS month FROM {results} r {where}) x
-    WHERE isfinite(month) GROUP BY month ORDER BY month"""
+    FROM (SELECT date_trunc('month', {instant}) AS month FROM {results} r WHERE {has_month}) x
+    GROUP BY month ORDER BY month"""
 
 LONGEST_NUMBER = 1_000
 """Characters of a text that are read to see whether it is a number: more digits do not change a float."""
 
-# Of several features rows for one id the newest counts. Only ids of the range are read. The last sort key makes the
-# choice among equally new rows the same every time.
+# Of several features rows for one id the newest counts; a row whose time cannot be right counts as one without a time.
+# Only ids of the range are read. The last sort key makes the choice among equally new rows the same every time.
 _NEWEST = """(SELECT DISTINCT ON ({key}) f.* FROM {features} f
     WHERE {key} IN (SELECT {id} FROM {results} r {where}) ORDER BY {key}, {newest} f::text)"""
 
@@ -104,9 +105,9 @@ class RowQuery:
         ).format(_of("r", embedded.name), self.layout.results.identifier, self._where())
 
     def counts(self) -> sql.Composed:
-        """Each month in which a window ended, as 2023-11, and its number of rows."""
-        results = self.layout.results.identifier
-        return sql.SQL(_COUNTS).format(instant=window_end_utc(self.layout), results=results, where=self._where())
+        """Each plausible month in which a window ended, as 2023-11, and its number of rows, whatever the range."""
+        results, month = self.layout.results.identifier, has_month(self.layout)
+        return sql.SQL(_COUNTS).format(instant=window_end_utc(self.layout), results=results, has_month=month)
 
     @property
     def reads_json(self) -> bool:
@@ -157,7 +158,8 @@ class RowQuery:
         parts["id"], parts["key"] = joined_on(self.layout, features)
         parts["features"] = features.relation.identifier
         if not features.one_per_key:
-            newest = [_of("f", features.computed_at.name)] if features.computed_at else []
+            time = features.computed_at
+            newest = [plausible_or_null(_of("f", time.name), time)] if time else []
             parts["newest"] = sql.SQL("").join(sql.SQL("{} DESC NULLS LAST, ").format(at) for at in newest)
             parts["features"] = sql.SQL(_NEWEST).format(**parts)
         return sql.SQL("FROM {results} r LEFT JOIN {features} f ON {key} = {id} {where}").format(**parts)
@@ -166,17 +168,11 @@ class RowQuery:
         window_end = self.layout.window_end
         column = _of("r", window_end.name)
         conditions = [
-            sql.SQL("{} {} {}").format(column, sql.SQL(sign), _instant(at, window_end))
+            sql.SQL("{} {} {}").format(column, sql.SQL(sign), instant(at, window_end))
             for sign, at in ((">=", self.start), ("<", self.end))
             if at is not None
         ]
         return sql.SQL("WHERE {}").format(sql.SQL(" AND ").join(conditions)) if conditions else sql.SQL("")
-
-
-def window_end_utc(layout: SourceLayout) -> sql.Composable:
-    """The end of the window of a row `r`, as a timestamp in UTC without time zone."""
-    instant = _of("r", layout.window_end.name)
-    return sql.SQL("{} AT TIME ZONE 'UTC'").format(instant) if layout.window_end.kind == "timestamptz" else instant
 
 
 def joined_on(layout: SourceLayout, features: FeatureTable) -> tuple[sql.Composable, sql.Composable]:
@@ -202,13 +198,6 @@ def _family(column: Column) -> str:
     if column.kind in WORDS:
         return "text"
     return "int" if column.kind.startswith("int") else column.kind
-
-
-def _instant(at: pd.Timestamp, column: Column) -> sql.Composable:
-    """A literal that can be compared with the column without a cast. Dates and naive instants are UTC."""
-    kind = "timestamptz" if column.kind == "timestamptz" else "timestamp"
-    utc = at.tz_convert("UTC")
-    return _cast(sql.Literal(str(utc if kind == "timestamptz" else utc.tz_localize(None))), kind)
 
 
 def _of(alias: str, name: str) -> sql.Composable:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cleverbetter_dagster.dataset.quality.rules import examine
+from cleverbetter_dagster.dataset.quality.rules import examine, first_due
 from cleverbetter_dagster.dataset.schema import BOUNDS, REQUIRED, TIMESTAMP, column_type
 from cleverbetter_dagster_tests.support.upstream_rows import upstream_results
 
@@ -168,3 +168,14 @@ def test_good_rows_have_every_required_value() -> None:
         good, violations = examine(rows(2, **{name: nothing}), NOW)
         assert good.num_rows == 0
         assert set(violations["column"]) == {name}
+
+
+@pytest.mark.parametrize("column", ["start_date", "end_date", "run_date", "created_at"])
+@pytest.mark.parametrize("year", [2263, 2600, 9999])
+def test_a_year_beyond_nanoseconds_is_in_the_future(column: str, year: int) -> None:
+    instants = [pd.Timestamp(f"{year}-12-31", tz="UTC").to_pydatetime(), *rows(2).column(column).to_pylist()]
+    good, violations = examine(rows(3, **{column: pa.array(instants, TIMESTAMP)}), NOW)
+    assert "r1" not in good.column("id").to_pylist()
+    assert violations.iloc[0]["reason"] == f"{column} is in the future: no backtest can know it"
+    if column in ("run_date", "created_at"):  # a clock may be a day ahead
+        assert first_due(violations) == pd.Timestamp(year=year, month=12, day=30, tz="UTC")

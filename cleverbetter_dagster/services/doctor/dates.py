@@ -1,0 +1,53 @@
+"""The doctor's check of the rows' dates: which rows no month has, and which market features count as undated."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from cleverbetter_dagster.dataset.as_of import AsOf
+from cleverbetter_dagster.services.doctor.lines import DoctorLine
+from cleverbetter_dagster.settings import Settings
+from cleverbetter_dagster.store.postgres.database import psycopg_connect
+from cleverbetter_dagster.store.source.instants import count_undated_features, counts_without_month
+from cleverbetter_dagster.store.source.layout import SourceLayout
+
+TIMEOUT_MILLISECONDS = 10_000
+
+
+def dates(settings: Settings, layout: SourceLayout) -> Iterator[DoctorLine]:
+    """Rows that are in no month, rows before the first partition, and market features with an impossible time."""
+    first = AsOf.parse(settings.first_month)
+    undated_query, undated = count_undated_features(layout), 0
+    try:
+        with closing(psycopg_connect(settings, "rows", autocommit=True)) as connection:
+            connection.execute(sql.SQL("SET statement_timeout = {}").format(TIMEOUT_MILLISECONDS))
+            without_month, early = _row(connection, counts_without_month(layout, first.start))
+            if undated_query is not None:
+                (undated,) = _row(connection, undated_query)
+    except psycopg.errors.QueryCanceled:
+        remedy = f"An index on {layout.window_end.name} of {layout.results} makes it quick."
+        yield DoctorLine("dates", "warn", "counting the rows without a month took too long", remedy)
+        return
+    if without_month:
+        message = f"{without_month:,} rows of {layout.results} are in no month: their end_date is missing or impossible"
+        remedy = (
+            "Correct them there. `cleverbetter quarantine list --column end_date` names them once months were "
+            "loaded, and `cleverbetter quarantine retry` settles them."
+        )
+        yield DoctorLine("dates", "warn", message, remedy)
+    if early:
+        message = f"{early:,} rows of {layout.results} end before the first partition, {first}, and are not loaded"
+        yield DoctorLine("dates", "warn", message, "Set CLEVERBETTER_FIRST_MONTH to an earlier month to load them.")
+    if undated and layout.features:
+        message = f"{undated:,} rows of {layout.features.relation} have a time that cannot be right"
+        yield DoctorLine("dates", "warn", message, "Correct it; until then they count as older than all others.")
+    if not (without_month or early or undated):
+        yield DoctorLine("dates", "ok", "every row is in a month")
+
+
+def _row(connection: psycopg.Connection, query: sql.Composed) -> tuple[Any, ...]:
+    row = connection.execute(query).fetchone()
+    return row or (0, 0)
