@@ -125,8 +125,8 @@ class Settings(BaseSettings):
     api_token: SecretStr | None = Field(
         None,
         min_length=16,
-        description="Token that the REST API demands for calls that change something",
-        json_schema_extra={DEFAULT: "none: the API serves this machine alone"},
+        description="Token that the REST API, Dagster's UI and MLflow's UI under `cleverbetter up` demand",
+        json_schema_extra={DEFAULT: "none: they serve this machine alone"},
     )
     api_max_queued: int = Field(
         20, ge=1, description="With this many training jobs waiting, the REST API refuses further ones"
@@ -173,6 +173,14 @@ class Settings(BaseSettings):
     def _blank_is_unset(cls, url: str | None) -> str | None:
         return url or None
 
+    @field_validator("api_token")
+    @classmethod
+    def _fits_a_header(cls, token: SecretStr | None) -> SecretStr | None:
+        text = token.get_secret_value() if token is not None else ""
+        if not text.isascii() or not text.isprintable() or text != text.strip():
+            raise ValueError("no header can carry it; write ASCII letters, digits and signs, no blank at an end")
+        return token
+
     @field_validator("timezone")
     @classmethod
     def _known_zone(cls, zone: str) -> str:
@@ -194,6 +202,11 @@ class Settings(BaseSettings):
     def dagster_address(self) -> str:
         """Address of the Dagster web server that launches runs."""
         return self.dagster_url or f"http://127.0.0.1:{self.dagster_port}"
+
+    @property
+    def token_header(self) -> dict[str, str]:
+        """The header by which our servers let in what has the token; empty where none is set."""
+        return {"Authorization": f"Bearer {self.api_token.get_secret_value()}"} if self.api_token else {}
 
     @property
     def uses_embedded_database(self) -> bool:

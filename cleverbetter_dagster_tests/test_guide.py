@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cleverbetter_dagster.cli.servers.processes import free_port, mlflow_service
+from cleverbetter_dagster.cli.servers.processes import mlflow_service
 from cleverbetter_dagster.dataset.simulation.rows import SimulationSpec, simulate_rows
 from cleverbetter_dagster.model_registry import ModelRegistry
 from cleverbetter_dagster.settings import REPOSITORY, Settings
@@ -22,6 +22,7 @@ from cleverbetter_dagster.store.postgres.database import psycopg_connect
 from cleverbetter_dagster.store.postgres.postmaster import ServerAddress
 from cleverbetter_dagster.store.tracking.client import mlflow_client, tracking_uri
 from cleverbetter_dagster.store.tracking.registry import Registry
+from cleverbetter_dagster.web.address import LOOPBACK, Address, free_port
 from cleverbetter_dagster_tests.support.new_database import new_database
 
 GUIDE = REPOSITORY.parent / "shared" / "guide" / "TRAINING_GUIDE.md"
@@ -302,7 +303,8 @@ def test_a_database_that_was_read_is_the_one_named(deployment: Settings) -> None
 def test_registering_and_promoting_go_through_a_tracking_server_as_typed(
     notebook: dict[str, Any], deployment: Settings
 ) -> None:
-    service = mlflow_service(deployment, tracking_uri(deployment), deployment.home / "served", free_port(44000))
+    address = Address(LOOPBACK, free_port(44000))
+    service = mlflow_service(deployment, tracking_uri(deployment), deployment.home / "served", address)
     with service.start(deployment.home, {}) as server:
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not service.answers():
@@ -314,5 +316,6 @@ def test_registering_and_promoting_go_through_a_tracking_server_as_typed(
         loaded = ModelRegistry(tracking_uri=service.url).load_model("ensemble", names["version"])
         server.terminate()
     version = mlflow_client(deployment).get_model_version("ensemble", str(names["version"]))
-    assert (version.source.partition(":")[0], version.tags["stage"]) == ("mlflow-artifacts", "Production")
+    assert version.source.startswith((deployment.home / "served").as_uri())
+    assert version.tags["stage"] == "Production"
     assert np.array_equal(loaded.predict_proba(names["X_test"]), names["model"].predict_proba(names["X_test"]))

@@ -9,16 +9,19 @@ from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 
 from cleverbetter_dagster.api.dagster_runs import DagsterRuns
 from cleverbetter_dagster.api.failures import answer_failures
-from cleverbetter_dagster.api.guard import MOST_BODY_BYTES, Guard, TokenGuard
 from cleverbetter_dagster.api.health import health
 from cleverbetter_dagster.api.models import models
 from cleverbetter_dagster.api.training_jobs import training_jobs
 from cleverbetter_dagster.settings import Settings, load_settings
+from cleverbetter_dagster.web.guard import Door, Guard
 
 DESCRIPTION = """Train models, follow training jobs, read the champion and its predictions, promote and roll back.
 
-A job is a Dagster run: Dagster's own web UI shows it as well. Writing calls take the token of `CLEVERBETTER_API_TOKEN`
-as `Authorization: Bearer <token>` where one is set."""
+A job is a Dagster run: Dagster's own web UI shows it as well. Where `CLEVERBETTER_API_TOKEN` is set, every call but
+`/api/v1/health` takes it as `Authorization: Bearer <token>`."""
+
+MOST_BODY_BYTES = 64 * 1024
+DOOR = Door(open_paths=("/api/v1/health",), most_body_bytes=MOST_BODY_BYTES, takes_json_only=True)
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -30,12 +33,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         description=DESCRIPTION,
         redoc_url=None,
     )
-    writing = TokenGuard(settings)
-    app.include_router(training_jobs(settings, DagsterRuns(settings), writing))
-    app.include_router(models(settings, writing))
+    app.include_router(training_jobs(settings, DagsterRuns(settings)))
+    app.include_router(models(settings))
     app.include_router(health(settings))
     app.add_api_route("/", lambda: RedirectResponse("/docs"), include_in_schema=False)
     app.add_middleware(RequestBodyLimitMiddleware, max_body_size=MOST_BODY_BYTES)
-    app.add_middleware(Guard, any_host=settings.api_token is not None)
+    app.add_middleware(Guard, token=settings.api_token, door=DOOR)
     answer_failures(app)
     return app

@@ -148,7 +148,11 @@ class DagsterRuns:
     def _client(self) -> DagsterGraphQLClient:
         place = urlsplit(self._settings.dagster_address)
         return DagsterGraphQLClient(
-            place.hostname or "", place.port, use_https=place.scheme == "https", timeout=TIMEOUT_SECONDS
+            place.hostname or "",
+            place.port,
+            use_https=place.scheme == "https",
+            timeout=TIMEOUT_SECONDS,
+            headers=self._settings.token_header,
         )
 
     def _launch(self, launch: Launch) -> str:

@@ -2,14 +2,17 @@
 
 import logging
 from collections.abc import Mapping
+from http import HTTPStatus
 
 import psycopg
 import psycopg2  # type: ignore[import-untyped]
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
+from fastapi.exception_handlers import http_exception_handler
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import DBAPIError
+from starlette.exceptions import HTTPException
 
 from cleverbetter_dagster.api.dagster_runs import DagsterDown, JobEnded, NoSuchJob, TooManyJobs
 from cleverbetter_dagster.defs.requests import TrainingRequest, problems_from
@@ -53,6 +56,13 @@ def answer_failures(app: FastAPI) -> None:
     def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
         training = request.url.path.endswith("/models/train")
         return _problems(problems_from(error.errors(), TrainingRequest.__name__ if training else ""))
+
+    @app.exception_handler(HTTPException)
+    async def refused_by_fastapi(request: Request, error: HTTPException) -> Response:
+        if error.status_code != HTTPStatus.BAD_REQUEST:
+            return await http_exception_handler(request, error)
+        # FastAPI says so of a body that its parser gave up: nested too deep, or a number of thousands of digits.
+        return _problems([Problem("body", "is no JSON that can be read", "send one JSON object")])
 
     @app.exception_handler(InvalidRequest)
     def refused(_: Request, error: InvalidRequest) -> JSONResponse:

@@ -31,7 +31,8 @@ def health(settings: Settings) -> APIRouter:
         return Health(status="ok")
 
     @routes.get(
-        "/ready", responses={403: READ_REFUSALS[403], 503: {"model": Health, "description": "Some part is away"}}
+        "/ready",
+        responses=READ_REFUSALS | {503: {"model": Health, "description": "Some part is away"}},
     )
     def ready(response: Response) -> Health:
         """Whether the database, MLflow and Dagster answer."""

@@ -191,13 +191,13 @@ class RollbackBody(BaseModel):
 Responses = dict[int | str, dict[str, Any]]
 
 READ_REFUSALS: Responses = {
+    401: {"model": Refusal, "description": "The token is missing or wrong"},
     403: {"model": Refusal, "description": "Asked under a name that is not this API's, or from another site"},
     422: {"model": Problems, "description": "Fields that are wrong, each with its remedy"},
     503: {"model": Refusal, "description": "The database, MLflow or Dagster does not answer"},
 }
 WRITE_REFUSALS: Responses = READ_REFUSALS | {
-    400: {"model": Refusal, "description": "A body that cannot be read"},
-    401: {"model": Refusal, "description": "The token is missing or wrong"},
+    408: {"model": Refusal, "description": "The body did not arrive in time"},
     413: {"model": Refusal, "description": "The body is too large"},
     415: {"model": Refusal, "description": "The body is not announced as JSON"},
 }

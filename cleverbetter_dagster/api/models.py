@@ -3,9 +3,8 @@
 import math
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, HTTPException, Path, Query
+from fastapi import APIRouter, HTTPException, Path, Query
 
-from cleverbetter_dagster.api.guard import TokenGuard
 from cleverbetter_dagster.api.messages import (
     CONFLICT,
     NOT_FOUND,
@@ -34,13 +33,10 @@ Version = Annotated[int, Path(ge=1, le=2**31 - 1)]
 Month = Annotated[str | None, Query(pattern=r"^(19|20|21)\d{2}-(0[1-9]|1[0-2])$", description="YYYY-MM")]
 
 
-def models(settings: Settings, writing: TokenGuard) -> APIRouter:
+def models(settings: Settings) -> APIRouter:
     """The routes of registered models, of the champion and of its predictions."""
     routes = APIRouter(prefix="/api/v1", tags=["models"])
-    deciding: dict[str, Any] = {
-        "responses": WRITE_REFUSALS | NOT_FOUND | CONFLICT,
-        "dependencies": [Depends(writing)],
-    }
+    deciding = WRITE_REFUSALS | NOT_FOUND | CONFLICT
 
     @routes.get("/models", responses=READ_REFUSALS)
     def versions() -> Models:
@@ -55,13 +51,13 @@ def models(settings: Settings, writing: TokenGuard) -> APIRouter:
             raise HTTPException(404, "No model was promoted yet.")
         return Champion(**_named(entry), since=entry.decided_at, reason=entry.reason, decided_by=entry.actor)
 
-    @routes.post("/models/{model_name}/versions/{version}/promote", **deciding)
+    @routes.post("/models/{model_name}/versions/{version}/promote", responses=deciding)
     def promote(model_name: Name, version: Version, body: PromotionBody) -> PromotionResponse:
         """Make a version champion, through the ledger. What the gate refused takes `override_gate`."""
         entry = promote_by_hand(settings, (model_name, version), body.reason, ACTOR, override=body.override_gate)
         return _promotion_response(settings, entry)
 
-    @routes.post("/models/rollback", **deciding)
+    @routes.post("/models/rollback", responses=deciding)
     def rollback(body: RollbackBody) -> PromotionResponse:
         """Return to the champion's predecessor."""
         return _promotion_response(settings, roll_back_by_hand(settings, body.reason, ACTOR))

@@ -15,11 +15,12 @@ import requests
 import uvicorn
 
 from cleverbetter_dagster.api.app import create_app
-from cleverbetter_dagster.cli.servers.processes import HOST, MODULE, free_port
+from cleverbetter_dagster.cli.servers.processes import MODULE
 from cleverbetter_dagster.dataset.simulation.rows import SimulationSpec, simulate_rows
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.home import prepare_home
 from cleverbetter_dagster.store.imports.importer import import_files
+from cleverbetter_dagster.web.address import LOOPBACK, free_port
 
 SIMULATION = SimulationSpec(n_strategies=50, first_month="2023-01", months=3)
 
@@ -41,12 +42,12 @@ class Api:
 def served(settings: Settings) -> Iterator[Api]:
     """The API of `settings`, served by uvicorn as `cleverbetter api` does."""
     port = free_port(42000)
-    config = uvicorn.Config(create_app(settings), host=HOST, port=port, log_level="warning", lifespan="off")
+    config = uvicorn.Config(create_app(settings), host=LOOPBACK, port=port, log_level="warning", lifespan="off")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     until(lambda: server.started)
-    yield Api(f"http://{HOST}:{port}")
+    yield Api(f"http://{LOOPBACK}:{port}")
     server.should_exit = True
     thread.join()
 
@@ -81,12 +82,12 @@ def deployment(tracked: Settings) -> Iterator[Settings]:
 def with_dagster(deployment: Settings) -> Iterator[Settings]:
     """The deployment with Dagster's web server; there is no daemon, so runs stay in the queue."""
     port = free_port(43000)
-    command = [sys.executable, "-m", "dagster_webserver", "-h", HOST, "-p", str(port), "-m", MODULE]
+    command = [sys.executable, "-m", "dagster_webserver", "-h", LOOPBACK, "-p", str(port), "-m", MODULE]
     environment = {**os.environ, "PWD": str(deployment.home)}
     with subprocess.Popen(
         command, cwd=deployment.home, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as server:
-        url = f"http://{HOST}:{port}"
+        url = f"http://{LOOPBACK}:{port}"
         until(lambda: answers(f"{url}/server_info"))
         yield deployment.model_copy(update={"dagster_url": url})
         server.terminate()

@@ -8,8 +8,6 @@ import pytest
 import requests
 from pydantic import SecretStr
 
-from cleverbetter_dagster.cli.servers.api import check_host
-from cleverbetter_dagster.errors import SettingsError
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.home import prepare_home
 from cleverbetter_dagster.store.ledger import ledger
@@ -50,14 +48,15 @@ def closed_api(away: Settings) -> Iterator[Api]:
 
 
 @pytest.mark.parametrize("path", WRITING)
-@pytest.mark.parametrize(
-    "given", [None, "Bearer wrong", f"Basic {TOKEN}", f"Bearer {TOKEN}x", "Bearer ", "Bearer \xe9"]
-)
-def test_writing_takes_the_token(closed_api: Api, path: str, given: str | None) -> None:
-    headers = {"Authorization": given.encode("latin-1")} if given is not None else {}
-    answer = closed_api.post(path, {"reason": "r", "model_type": "ensemble"}, headers=headers)
-    assert answer.status_code == 401
-    assert TOKEN not in answer.text
+def test_writing_takes_the_token(closed_api: Api, path: str) -> None:
+    answer = closed_api.post(path, {"reason": "r", "model_type": "ensemble"})
+    assert (answer.status_code, list(answer.json())) == (401, ["detail"])
+
+
+@pytest.mark.parametrize("path", ["models", "models/champion", "models/training", "predictions", "ready"])
+def test_reading_takes_the_token_too(closed_api: Api, path: str) -> None:
+    assert closed_api.get(f"/api/v1/{path}").status_code == 401
+    assert closed_api.get(f"/api/v1/{path}", headers={"Authorization": f"Bearer {TOKEN}"}).status_code == 503
 
 
 @pytest.mark.parametrize("path", WRITING)
@@ -65,20 +64,6 @@ def test_with_the_token_the_call_goes_on(closed_api: Api, path: str) -> None:
     headers = {"Authorization": f"Bearer {TOKEN}"}
     answer = closed_api.post(path, {"reason": "r", "model_type": "ensemble"}, headers=headers)
     assert answer.status_code not in (401, 403)
-
-
-def test_with_a_token_any_name_may_be_used(closed_api: Api) -> None:
-    assert closed_api.get("/api/v1/health", headers={"Host": "betting.example"}).status_code == 200
-
-
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:42000", "127.0.0.1.evil.example", "10.0.0.1", "[", ""])
-def test_without_a_token_a_foreign_host_is_refused(open_api: Api, host: str) -> None:
-    assert open_api.get("/api/v1/health", headers={"Host": host}).status_code == 403
-
-
-@pytest.mark.parametrize("host", ["localhost", "127.0.0.1:80", "[::1]:8000"])
-def test_this_machines_names_are_served(open_api: Api, host: str) -> None:
-    assert open_api.get("/api/v1/health", headers={"Host": host}).status_code == 200
 
 
 @pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://127.0.0.1:1", "http://localhost"])
@@ -121,6 +106,7 @@ def test_a_large_body_is_refused_announced_or_not(open_api: Api) -> None:
         "null",
         '{"model_type": "ensemble", "n_trials": NaN}',
         "\ud83d",
+        '{"n_trials": ' + "9" * 4400 + "}",
     ],
 )
 def test_what_is_no_request_is_refused_as_json(open_api: Api, body: str) -> None:
@@ -130,8 +116,8 @@ def test_what_is_no_request_is_refused_as_json(open_api: Api, body: str) -> None
         headers={"Content-Type": "application/json"},
         timeout=30,
     )
-    assert answer.status_code in (400, 422)
-    assert "detail" in answer.json()
+    assert answer.status_code == 422
+    assert next(list(problem) for problem in answer.json()["detail"]) == ["field", "message", "remedy"]
 
 
 @pytest.mark.parametrize("path", ["models", "models/champion", "models/training", "predictions", "models/training/x"])
@@ -158,11 +144,3 @@ def test_without_a_database_the_api_lives_but_is_not_ready(open_api: Api) -> Non
     assert ready.status_code == 503
     assert "Cannot use the database" in ready.json()["parts"]["database"]
     assert "Tr0ub4dor" not in ready.text
-
-
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.0.5", "betting.example"])
-def test_without_a_token_only_loopback_is_listened_at(host: str) -> None:
-    with pytest.raises(SettingsError, match="CLEVERBETTER_API_TOKEN"):
-        check_host(Settings(), host)
-    check_host(Settings(api_token=SecretStr(TOKEN)), host)
-    check_host(Settings(), "127.0.0.1")

@@ -1,14 +1,13 @@
 """`cleverbetter api`: serve the REST API."""
 
-import ipaddress
 import os
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from cleverbetter_dagster.errors import SettingsError
-from cleverbetter_dagster.settings import Settings, load_settings
+from cleverbetter_dagster.settings import load_settings
+from cleverbetter_dagster.web.address import check_host
 
 APP = "cleverbetter_dagster.api.app:create_app"
 
@@ -23,31 +22,11 @@ def api(
     from cleverbetter_dagster.store.home import prepare_home
 
     settings = load_settings()
-    check_host(settings, host)
+    check_host(settings.api_token, host)
     os.environ["DAGSTER_HOME"] = str(prepare_home(settings))
     port = port or settings.api_port
     console = Console(stderr=True, highlight=False)
     if settings.api_token is None:
         console.print(f"CLEVERBETTER_API_TOKEN is not set: only this machine is served, at {host}.", style="yellow")
     console.print(f"API at http://{host}:{port}, described at http://{host}:{port}/docs")
-    uvicorn.run(APP, factory=True, host=host, port=port, server_header=False, log_level="warning")
-
-
-def check_host(settings: Settings, host: str) -> None:
-    """Refuse to serve other machines without a token.
-
-    Raises:
-        SettingsError: no token is set and `host` is not this machine's loopback.
-    """
-    if settings.api_token is None and not _is_loopback(host):
-        raise SettingsError(
-            f"Will not listen at {host} without a token: whoever reaches it could start jobs and promote models. Set "
-            "CLEVERBETTER_API_TOKEN to a long random text, or listen at 127.0.0.1."
-        )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    uvicorn.run(APP, factory=True, host=host, port=port, proxy_headers=False, server_header=False, log_level="warning")

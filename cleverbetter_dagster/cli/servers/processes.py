@@ -10,12 +10,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cleverbetter_dagster.errors import SettingsError
 from cleverbetter_dagster.settings import Settings, variable_of
+from cleverbetter_dagster.web.address import Address
 
-HOST = "127.0.0.1"
 MODULE = "cleverbetter_dagster.definitions"
-PORTS_TRIED = 50
 LOG_LIMIT_BYTES = 10_000_000
 ANSWER_TIMEOUT_SECONDS = 5.0
 
@@ -56,19 +54,26 @@ class Service:
             )
 
 
-def mlflow_service(settings: Settings, backend_url: str, artefacts: Path, port: int) -> Service:
-    """MLflow's UI and tracking server. One worker without job execution needs 0.5 GB; the default, 3.2 GB."""
-    url = f"http://{HOST}:{port}"
+def mlflow_service(settings: Settings, backend_url: str, artefacts: Path, address: Address) -> Service:
+    """MLflow's UI and tracking server. One worker without job execution needs 0.5 GB; the default, 3.2 GB.
+
+    It serves no files: who may write a model's files may run code here. Clients on this machine use the folder itself.
+    """
+    from cleverbetter_dagster.web.mlflow_ui import APP_NAME
+
     command = (
-        *(sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"),
-        *("--artifacts-destination", str(artefacts)),
+        *(sys.executable, "-m", "mlflow", "server", *address.options, "--workers", "1", "--app-name", APP_NAME),
+        *("--no-serve-artifacts", "--default-artifact-root", artefacts.as_uri()),
     )
     environment = {
         "MLFLOW_BACKEND_STORE_URI": backend_url,  # not an argument: everybody can read those
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
+        # With a token any name may be used, which MLflow's own check does not know. The guard stands before it.
+        "MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE": "true" if settings.api_token else "false",
     }
-    return Service("MLflow", command, lambda: _got(f"{url}/health"), _log(settings, "mlflow"), url, environment)
+    log = _log(settings, "mlflow")
+    return Service("MLflow", command, lambda: _got(f"{address.url}/health"), log, address.url, environment)
 
 
 def code_service(settings: Settings, folder: Path) -> Service:
@@ -93,13 +98,13 @@ def code_service(settings: Settings, folder: Path) -> Service:
     return Service("Dagster code", command, lambda: _accepts(socket_path), log, environment=environment)
 
 
-def webserver_service(settings: Settings, folder: Path, port: int) -> Service:
+def webserver_service(settings: Settings, folder: Path, address: Address) -> Service:
     """Dagster's web UI."""
-    url = f"http://{HOST}:{port}"
     command = (
-        *(sys.executable, "-m", "dagster_webserver", "--host", HOST, "--port", str(port)),
+        *(sys.executable, "-m", "cleverbetter_dagster.web.dagster_ui", *address.options),
         *("-w", str(_workspace(folder))),
     )
+    url = address.url
     return Service("Dagster", command, lambda: _got(f"{url}/server_info"), _log(settings, "webserver"), url)
 
 
@@ -107,32 +112,16 @@ def daemon_service(settings: Settings, folder: Path, webserver_url: str) -> Serv
     """Dagster's daemon: schedules, sensors, the run queue. It has no address; its heartbeats are asked for."""
     command = (sys.executable, "-m", "dagster._daemon", "run", "-w", str(_workspace(folder)))
     started = time.time()
-    return Service("Dagster daemon", command, lambda: _beats(webserver_url, started), _log(settings, "daemon"))
+    return Service(
+        "Dagster daemon", command, lambda: _beats(settings, webserver_url, started), _log(settings, "daemon")
+    )
 
 
-def api_service(settings: Settings, webserver_url: str, port: int) -> Service:
+def api_service(settings: Settings, webserver_url: str, address: Address) -> Service:
     """The REST API, which launches runs through the web UI's server."""
-    url = f"http://{HOST}:{port}"
-    command = (sys.executable, "-m", "cleverbetter_dagster.cli.main", "api", "--host", HOST, "--port", str(port))
-    environment = {"CLEVERBETTER_DAGSTER_URL": webserver_url}
+    command = (sys.executable, "-m", "cleverbetter_dagster.cli.main", "api", *address.options)
+    environment, url = {variable_of("dagster_url"): webserver_url}, address.url
     return Service("API", command, lambda: _got(f"{url}/api/v1/health"), _log(settings, "api"), url, environment)
-
-
-def free_port(wanted: int) -> int:
-    """`wanted`, or the next port nobody listens on.
-
-    Raises:
-        SettingsError: none of the next ones is free.
-    """
-    for port in range(wanted, min(wanted + PORTS_TRIED, 65536)):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((HOST, port))
-            except OSError:
-                continue
-            return port
-    raise SettingsError(f"No port from {wanted} to {wanted + PORTS_TRIED - 1} is free; choose another with --port.")
 
 
 def _log(settings: Settings, name: str) -> Path:
@@ -157,13 +146,15 @@ def _got(url: str) -> bool:
         return False
 
 
-def _beats(webserver_url: str, since: float) -> bool:
+def _beats(settings: Settings, webserver_url: str, since: float) -> bool:
     """Whether every daemon that this instance needs has sent a heartbeat since (Unix seconds)."""
     import requests
 
     query = {"query": _DAEMON_QUERY}
     try:
-        answer = requests.post(f"{webserver_url}/graphql", json=query, timeout=ANSWER_TIMEOUT_SECONDS)
+        answer = requests.post(
+            f"{webserver_url}/graphql", json=query, headers=settings.token_header, timeout=ANSWER_TIMEOUT_SECONDS
+        )
         answer.raise_for_status()
         daemons = answer.json()["data"]["instance"]["daemonHealth"]["allDaemonStatuses"]
     except requests.RequestException:

@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -24,7 +24,6 @@ from cleverbetter_dagster.cli.servers.processes import (
     api_service,
     code_service,
     daemon_service,
-    free_port,
     mlflow_service,
     webserver_service,
 )
@@ -40,6 +39,7 @@ from cleverbetter_dagster.cli.servers.status import mlflow_trouble
 from cleverbetter_dagster.cli.servers.supervisor import POLL_SECONDS, ServiceFailed, Supervisor
 from cleverbetter_dagster.errors import CleverBetterError
 from cleverbetter_dagster.settings import Settings, load_settings
+from cleverbetter_dagster.web.address import LOOPBACK, Address, check_host, free_port
 
 PROGRAM = (sys.executable, "-m", "cleverbetter_dagster.cli.main")
 LEAVE_TIMEOUT_SECONDS = 2.0
@@ -50,6 +50,7 @@ class AlreadyUp(CleverBetterError):
 
 
 def up(
+    host: Annotated[str, typer.Option(help="Address to listen at; others than loopback take a token.")] = LOOPBACK,
     port: Annotated[int | None, typer.Option(help="Port of Dagster's UI.", min=1, max=65535)] = None,
     mlflow_port: Annotated[int | None, typer.Option(help="Port of MLflow's UI.", min=1, max=65535)] = None,
     api_port: Annotated[int | None, typer.Option(help="Port of the REST API.", min=1, max=65535)] = None,
@@ -67,20 +68,30 @@ def up(
         "api_port": api_port or settings.api_port,
     }
     settings = settings.model_copy(update=ports)
+    check_host(settings.api_token, host)
     prepare_home(settings)
     if detach:
-        _detach(settings, mlflow, console)
+        _detach(settings, host, mlflow, console)
         return
     with _alone(settings), _signals_interrupt(), tempfile.TemporaryDirectory(prefix="cleverbetter-") as folder:
-        _run(settings, mlflow, Path(folder), console)
+        _run(settings, _Servers(host, mlflow, Path(folder)), console)
 
 
-def _run(settings: Settings, mlflow: bool, folder: Path, console: Console) -> None:
+@dataclass(frozen=True)
+class _Servers:
+    """Where the servers listen, whether MLflow is among them, and the folder of the code server's socket."""
+
+    host: str
+    mlflow: bool
+    folder: Path
+
+
+def _run(settings: Settings, servers: _Servers, console: Console) -> None:
     supervisor = Supervisor(settings, secrets.token_hex(16))
     record = UpRecord(ProcessRecord.of("cleverbetter up", os.getpid()), supervisor.token, False, ())
     record.write(record_path(settings))
     try:
-        _start_all(supervisor, mlflow and settings.mlflow_tracking_uri is None, folder, console)
+        _start_all(supervisor, servers, console)
         services = tuple(supervisor.records)
         _show(settings, services, console)
         console.print("Ctrl-C stops everything.")
@@ -94,7 +105,7 @@ def _run(settings: Settings, mlflow: bool, folder: Path, console: Console) -> No
         _stop_all(supervisor, console)
 
 
-def _start_all(supervisor: Supervisor, mlflow: bool, folder: Path, console: Console) -> None:
+def _start_all(supervisor: Supervisor, servers: _Servers, console: Console) -> None:
     from cleverbetter_dagster.store.postgres.database import database_url
     from cleverbetter_dagster.store.tracking.client import artefact_folder
 
@@ -102,18 +113,19 @@ def _start_all(supervisor: Supervisor, mlflow: bool, folder: Path, console: Cons
     with console.status("starting PostgreSQL"):
         database_url(settings, "dagster")
     started = []
-    if mlflow:  # slow to start, and needs none of the others
-        url, port = database_url(settings, "mlflow"), _port(settings.mlflow_port, "MLflow", console)
-        started.append(supervisor.start(mlflow_service(settings, url, artefact_folder(settings), port)))
-        settings = settings.model_copy(update={"mlflow_port": port})
+    if servers.mlflow and settings.mlflow_tracking_uri is None:  # slow to start, and needs none of the others
+        url, address = database_url(settings, "mlflow"), _address(servers, settings.mlflow_port, "MLflow", console)
+        started.append(supervisor.start(mlflow_service(settings, url, artefact_folder(settings), address)))
+        settings = settings.model_copy(update={"mlflow_port": address.port})
     with console.status("starting Dagster: loading the definitions"):
-        supervisor.wait_for(supervisor.start(code_service(settings, folder)))
+        supervisor.wait_for(supervisor.start(code_service(settings, servers.folder)))
     with console.status("starting Dagster: web UI"):
-        webserver = webserver_service(settings, folder, _port(settings.dagster_port, "Dagster", console))
+        address = _address(servers, settings.dagster_port, "Dagster", console)
+        webserver = webserver_service(settings, servers.folder, address)
         supervisor.wait_for(supervisor.start(webserver))
-    started.append(supervisor.start(daemon_service(settings, folder, str(webserver.url))))
-    api_port = _port(settings.api_port, "the API", console)
-    started.append(supervisor.start(api_service(settings, str(webserver.url), api_port)))
+    started.append(supervisor.start(daemon_service(settings, servers.folder, str(webserver.url))))
+    address = _address(servers, settings.api_port, "the API", console)
+    started.append(supervisor.start(api_service(settings, str(webserver.url), address)))
     for service in started:
         with console.status(f"starting {service.name}"):
             supervisor.wait_for(service)
@@ -156,12 +168,12 @@ def _serves_others(settings: Settings) -> bool:
     return other_client is not None
 
 
-def _detach(settings: Settings, mlflow: bool, console: Console) -> None:
+def _detach(settings: Settings, host: str, mlflow: bool, console: Console) -> None:
     log = settings.state_folder / "logs" / "up.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     ports = {"--port": settings.dagster_port, "--mlflow-port": settings.mlflow_port, "--api-port": settings.api_port}
     options = [text for name, port in ports.items() for text in (name, str(port))]
-    command = [*PROGRAM, "up", *options, "--mlflow" if mlflow else "--no-mlflow"]
+    command = [*PROGRAM, "up", "--host", host, *options, "--mlflow" if mlflow else "--no-mlflow"]
     with log.open("wb") as output:
         child = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
@@ -208,11 +220,11 @@ def _signals_interrupt() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _port(wanted: int, name: str, console: Console) -> int:
-    port = free_port(wanted)
+def _address(servers: _Servers, wanted: int, name: str, console: Console) -> Address:
+    port = free_port(wanted, servers.host)
     if port != wanted:
         console.print(f"[yellow]Port {wanted} is taken by something else; {name} takes {port}.")
-    return port
+    return Address(servers.host, port)
 
 
 def _show(settings: Settings, services: tuple[ProcessRecord, ...], console: Console) -> None:

@@ -15,11 +15,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cleverbetter_dagster.cli.servers.processes import code_service, free_port, mlflow_service
+from cleverbetter_dagster.cli.servers.processes import code_service, mlflow_service
 from cleverbetter_dagster.cli.servers.running import ProcessRecord, UpRecord, processes_of, read_record, record_path
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.postgres.database import embedded_folder
 from cleverbetter_dagster.store.postgres.embedded import ensure_server, running_server, stop_server
+from cleverbetter_dagster.web.address import LOOPBACK, Address, free_port
 
 QUICK = (sys.executable, "-m", "cleverbetter_dagster_tests.cli.servers.quick_up")
 REAL = (sys.executable, "-m", "cleverbetter_dagster.cli.main")
@@ -212,7 +213,7 @@ def test_the_next_free_port_is_taken() -> None:
 
 def test_the_password_is_in_no_arguments_and_no_repr(tmp_path: Path) -> None:
     url = "postgresql+psycopg2://ann:Tr0ub4dor@db/racing"
-    service = mlflow_service(Settings(home=tmp_path), url, tmp_path, 5000)
+    service = mlflow_service(Settings(home=tmp_path), url, tmp_path, Address(LOOPBACK, 5000))
     assert service.environment["MLFLOW_BACKEND_STORE_URI"] == url
     assert "Tr0ub4dor" not in " ".join(service.command)
     assert "Tr0ub4dor" not in repr(service)

@@ -1,0 +1,199 @@
+"""The guard at every door: Dagster's web server, MLflow's and the REST API let in the same requests.
+
+An attacker may reach a server on this machine through a browser on it: a page of another site may send requests, open
+websockets, or give its own name this machine's address (DNS rebinding). A proxy on this machine makes everybody look
+like this machine. So without a token only this machine's names are served, and nothing that came through a proxy. With
+a token every request carries it, in a header or, in a browser, in the cookie that the login page sets. What a page of
+another site made a browser send is always refused; following a link from there is allowed.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from http import HTTPStatus
+from urllib.parse import quote, urlsplit
+
+from pydantic import SecretStr
+from starlette.datastructures import Headers
+from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from cleverbetter_dagster.web.address import TOKEN_VARIABLE, is_loopback
+from cleverbetter_dagster.web.login import LOGIN_PATH, Login, is_right
+
+SAFE = ("GET", "HEAD", "OPTIONS")
+
+OF_A_PROXY = ("forwarded", "via", "x-real-ip")
+PREFIX_OF_A_PROXY = "x-forwarded-"
+
+BODY_TIMEOUT_SECONDS = 30.0
+"""A request whose body is not complete by then is dropped: it would hold a connection, and memory, for ever."""
+
+Refusal = tuple[HTTPStatus, str]
+"""A status, and a sentence for whoever asked."""
+
+
+@dataclass(frozen=True)
+class Door:
+    """What one server asks for besides the rules of all.
+
+    Attributes:
+        open_paths: paths that are answered without a token: whether the server is alive.
+        most_body_bytes: an announced body may not be larger; None: any size.
+        takes_json_only: a body must be declared as JSON.
+        read_only_below: paths with these beginnings are not written to.
+    """
+
+    open_paths: tuple[str, ...] = ()
+    most_body_bytes: int | None = None
+    takes_json_only: bool = False
+    read_only_below: tuple[str, ...] = ()
+
+
+class Guard:
+    """ASGI middleware: refuses requests and websockets before the application sees them.
+
+    Every refusal is `{"detail": "..."}` with a status. A person's browser without a token is led to the login page.
+    """
+
+    def __init__(self, app: ASGIApp, token: SecretStr | None, door: Door) -> None:
+        self.app, self.door = app, door
+        self._token = token.get_secret_value() if token is not None else None
+        self._login = Login(self._token) if self._token is not None else None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+            return
+        answer = self._answer(scope)
+        if answer is not None and scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+        elif answer is not None:
+            await answer(scope, receive, send)
+        elif scope["type"] == "http":
+            await self._within_time(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+    def _answer(self, scope: Scope) -> Response | None:
+        """The answer to a request that may not pass; None: it may."""
+        headers = Headers(scope=scope)
+        refusal = _of_the_sender(scope, headers, has_token=self._token is not None) or self._of_the_body(scope, headers)
+        if refusal is not None:
+            return refused(*refusal)
+        if self._token is None or scope["path"] in (*self.door.open_paths, LOGIN_PATH):
+            return None
+        if is_right(self._token, headers):
+            return None
+        if scope.get("method") == "GET" and "text/html" in headers.get("accept", ""):
+            wanted = scope["path"] + (f"?{scope['query_string'].decode('latin-1')}" if scope["query_string"] else "")
+            return RedirectResponse(f"{LOGIN_PATH}?next={quote(wanted, safe='')}", HTTPStatus.SEE_OTHER)
+        return refused(
+            HTTPStatus.UNAUTHORIZED,
+            f"Give the token of {TOKEN_VARIABLE}, in the header Authorization: Bearer <token>.",
+            {"WWW-Authenticate": "Bearer"},
+        )
+
+    def _of_the_body(self, scope: Scope, headers: Headers) -> Refusal | None:
+        if scope.get("method", "GET") in SAFE or scope["path"] == LOGIN_PATH:
+            return None
+        if scope["path"].startswith(self.door.read_only_below):
+            return HTTPStatus.FORBIDDEN, "Files are not written over HTTP; write to the folder or store itself."
+        length = headers.get("content-length", "0")
+        if not length.isascii() or not length.isdigit():
+            return HTTPStatus.BAD_REQUEST, "Content-Length is no number."
+        most = self.door.most_body_bytes
+        if most is not None and (len(length) > len(str(most)) or int(length) > most):
+            return HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The body is larger than {most} bytes."
+        has_body = length != "0" or "transfer-encoding" in headers
+        kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+        if self.door.takes_json_only and has_body and kind != "application/json":
+            return HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Send JSON, with the header Content-Type: application/json."
+        return None
+
+    async def _within_time(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body = _Body(receive)
+
+        async def answer(message: Message) -> None:
+            if not body.too_slow:
+                await send(message)
+
+        try:
+            app = self._login if self._login is not None and scope["path"] == LOGIN_PATH else self.app
+            await app(scope, body.receive, answer)
+        except Exception:
+            if not body.too_slow:  # otherwise the application stumbled over the end that we announced
+                raise
+        if body.too_slow:
+            await refused(HTTPStatus.REQUEST_TIMEOUT, "The body did not arrive in time.")(scope, receive, send)
+
+
+class _Body:
+    """The body of a request; to the application the client leaves if all of it does not arrive in time."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive, self._complete, self.too_slow = receive, False, False
+        self._deadline = asyncio.get_running_loop().time() + BODY_TIMEOUT_SECONDS
+
+    async def receive(self) -> Message:
+        if self._complete:
+            return await self._receive()  # until the client leaves
+        try:
+            async with asyncio.timeout_at(self._deadline):
+                message = await self._receive()
+        except TimeoutError:
+            self.too_slow = True
+            return {"type": "http.disconnect"}
+        self._complete = not message.get("more_body", False)
+        return message
+
+
+def refused(status: HTTPStatus, detail: str, headers: dict[str, str] | None = None) -> JSONResponse:
+    """A refusal in the one form that all have."""
+    return JSONResponse({"detail": detail}, status, headers)
+
+
+def _of_the_sender(scope: Scope, headers: Headers, *, has_token: bool) -> Refusal | None:
+    host = headers.get("host", "")
+    if not has_token and not is_loopback(_name_of(host)):
+        return HTTPStatus.FORBIDDEN, f"Without {TOKEN_VARIABLE} only 127.0.0.1 and localhost are served; set one."
+    proxied = next((name for name in headers if name in OF_A_PROXY or name.startswith(PREFIX_OF_A_PROXY)), None)
+    if not has_token and proxied:
+        return (
+            HTTPStatus.FORBIDDEN,
+            f"The request came through a proxy (it has the header {proxied}), so it may be anybody's. Set "
+            f"{TOKEN_VARIABLE} to serve others.",
+        )
+    origin, site = headers.get("origin"), headers.get("sec-fetch-site", "none")
+    writes = scope["type"] == "websocket" or scope["method"] not in SAFE
+    if writes and origin is not None and _place_of(origin) != host:
+        return HTTPStatus.FORBIDDEN, "Writing from pages of another site is refused."
+    # A browser says whether a page of another site is behind the request. Following a link is harmless: nothing reads
+    # the answer but the person, and no GET changes anything.
+    follows_a_link = headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document"
+    if site not in ("same-origin", "none") and (writes or not follows_a_link):
+        return HTTPStatus.FORBIDDEN, "Requests of pages of another site are refused."
+    return None
+
+
+def _place_of(origin: str) -> str | None:
+    """Name and port of an `Origin` header, None where there is none to read.
+
+    >>> _place_of("http://localhost:3000"), _place_of("http://["), _place_of("null")
+    ('localhost:3000', None, None)
+    """
+    try:
+        return urlsplit(origin).netloc or None
+    except ValueError:
+        return None
+
+
+def _name_of(host: str) -> str:
+    """The name in a `Host` header, without the port.
+
+    >>> _name_of("[::1]:8000"), _name_of("localhost:8000"), _name_of("")
+    ('::1', 'localhost', '')
+    """
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
