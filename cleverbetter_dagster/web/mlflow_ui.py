@@ -14,7 +14,9 @@ APP_NAME = "cleverbetter"
 DOOR = Door(
     open_paths=("/health",),
     # Models are code when they are loaded: who may write their files may run code here.
-    read_only_below=tuple(f"/{api}/2.0/mlflow-artifacts/" for api in ("api", "ajax-api")),
+    read_only_below=tuple(
+        f"/{api}/2.0/{path}" for api in ("api", "ajax-api") for path in ("mlflow-artifacts/", "mlflow/upload-artifact")
+    ),
 )
 
 
