@@ -13,34 +13,89 @@ from cleverbetter_dagster.cli.output import plain_table, progress_console, resul
 
 if TYPE_CHECKING:
     from cleverbetter_dagster.store.imports.importer import ImportReport
+    from cleverbetter_dagster.store.imports.mapping.spec import ImportMapping
 
 LIST_COMMAND = "cleverbetter quarantine list"
 
 MOST_REASONS = 20
+MOST_COLUMNS = 20
+
+PRESETS = "backtesting.py, freqtrade, sports-betting or vectorbt"
+
+
+def _show_preset(name: str | None) -> None:
+    if name is not None:
+        from cleverbetter_dagster.store.imports.mapping.loading import preset_text
+
+        typer.echo(preset_text(name), nl=False)
+        raise typer.Exit
 
 
 def import_rows(
     results: Annotated[
-        Path | None, typer.Option(help="Backtest rows: Parquet, CSV or JSON Lines, the last two also as .gz.")
+        list[Path] | None, typer.Option(help="Backtest rows: Parquet, CSV or JSON Lines. May be repeated.")
     ] = None,
     features: Annotated[
-        Path | None, typer.Option(help="Market features: a column of JSON objects, or a numeric column a feature.")
+        list[Path] | None,
+        typer.Option(help="Market features: a column of JSON objects, or a numeric column a feature. May be repeated."),
+    ] = None,
+    preset: Annotated[
+        str | None, typer.Option(metavar="NAME", help=f"The files are exports of another tool: {PRESETS}.")
+    ] = None,
+    mapping: Annotated[
+        Path | None, typer.Option(help="Names and units of the files' columns, as TOML: see --show-preset.")
+    ] = None,
+    constants: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="COLUMN=VALUE", help="A column's value in all rows. May be repeated."),
     ] = None,
     as_json: AsJson = False,
+    _shown: Annotated[
+        str | None,
+        typer.Option(
+            "--show-preset",
+            metavar="NAME",
+            help="Print a preset, to start a mapping from.",
+            is_eager=True,
+            callback=_show_preset,
+        ),
+    ] = None,
 ) -> None:
     """Import rows from files. Rows that cannot be right go to quarantine, the others are loaded. Can be repeated."""
     from cleverbetter_dagster.cli.progress import import_progress
     from cleverbetter_dagster.settings import load_settings
     from cleverbetter_dagster.store.imports.importer import import_files
 
-    if results is None and features is None:
+    if not results and not features:
         raise typer.BadParameter("name a file with --results, with --features, or with both")
+    chosen = _mapping(preset, mapping, constants or [])
     with import_progress(progress_console(quiet=as_json)) as progress:
-        report = import_files(load_settings(), results, features, progress)
+        report = import_files(load_settings(), results, features, progress, chosen)
     if as_json:
         typer.echo(json.dumps(_facts(report), indent=2))
     else:
         show_import(report, result_console())
+
+
+def _mapping(preset: str | None, path: Path | None, constants: list[str]) -> "ImportMapping | None":
+    from cleverbetter_dagster.store.imports.mapping import loading
+    from cleverbetter_dagster.store.imports.mapping.spec import ImportMapping
+
+    if preset and path:
+        raise typer.BadParameter("give --preset or --mapping, not both; --show-preset prints a preset to start from")
+    values = dict(map(_constant, constants))
+    loading.check_constants(values)
+    if not preset and not path and not values:
+        return None
+    mapping = loading.load_preset(preset) if preset else loading.load_mapping(path) if path else ImportMapping()
+    return mapping.with_constants(values)
+
+
+def _constant(text: str) -> tuple[str, str]:
+    name, mark, value = text.partition("=")
+    if not mark or not name.strip():
+        raise typer.BadParameter(f"{text!r} is no column with a value; write column=value", param_hint="--set")
+    return name.strip(), value
 
 
 def show_import(report: "ImportReport", console: Console) -> None:
@@ -54,7 +109,9 @@ def show_import(report: "ImportReport", console: Console) -> None:
     for file in report.files:
         text = f"{Path(file.source).name} went into {file.table}"
         if file.ignored_columns:
-            text += f", which has no place for the columns {', '.join(file.ignored_columns)}"
+            names = ", ".join(file.ignored_columns[:MOST_COLUMNS])
+            more = len(file.ignored_columns) - MOST_COLUMNS
+            text += f", which has no place for the columns {names}" + (f" and {more} more" if more > 0 else "")
         console.print(text, style="dim", markup=False, highlight=False, soft_wrap=True)
     if report.total("quarantined"):
         _show_reasons(report, console)

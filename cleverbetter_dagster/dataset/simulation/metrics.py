@@ -5,6 +5,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cleverbetter_dagster.betting.arrays import FloatArray, IntArray
+from cleverbetter_dagster.betting.composite import composite_score
 from cleverbetter_dagster.betting.performance import max_drawdown, profit_factor, sharpe_ratio, win_rate
 from cleverbetter_dagster.dataset.simulation.market import Runners
 from cleverbetter_dagster.dataset.simulation.strategies import Strategies
@@ -67,25 +68,6 @@ def row_metrics(bets: pd.DataFrame, days: int) -> pd.DataFrame:
     return metrics.fillna(UNDEFINED).assign(composite_score=composite_score)
 
 
-def composite_score(metrics: pd.DataFrame) -> pd.Series:
-    """The upstream service's score of backtests, 0..1; it agrees with real rows to about 0.01.
-
-    Half of it is a quality score: Sharpe ratio (30%, scaled from -2..3), return on capital (20%, -0.5..1),
-    profit factor (20%, 0..3), drawdown (15%, 0.5..0) and win rate (15%, 0..1), each clipped to 0..1. The other half is
-    the return again on the same scale; upstream takes the mean of two more estimates of the return there, by Monte
-    Carlo and walk-forward.
-    """
-    gain = _scaled(metrics["total_return"], -0.5, 1.0)
-    quality = (
-        0.30 * _scaled(metrics["sharpe_ratio"], -2.0, 3.0)
-        + 0.20 * gain
-        + 0.20 * _scaled(metrics["profit_factor"], 0.0, 3.0)
-        + 0.15 * (1.0 - _scaled(metrics["max_drawdown"], 0.0, 0.5))
-        + 0.15 * _scaled(metrics["win_rate"], 0.0, 1.0)
-    )
-    return 0.5 * quality + 0.5 * gain
-
-
 def row_features(bets: pd.DataFrame, runners: Runners, days: int) -> pd.DataFrame:
     """Market features of every row, in the order of `row_metrics`.
 
@@ -126,7 +108,3 @@ def _by_day(bets: pd.DataFrame, days: int) -> FloatArray:
     numbers, row = np.unique(bets["strategy"], return_inverse=True)
     sums = np.bincount(row * days + bets["day"], bets["profit"], len(numbers) * days)
     return sums.astype(np.float64).reshape(-1, days)
-
-
-def _scaled(values: pd.Series, low: float, high: float) -> pd.Series:
-    return ((values - low) / (high - low)).clip(0.0, 1.0)

@@ -5,7 +5,7 @@ Memory is bounded by a batch, whatever the file's length.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
@@ -20,6 +20,8 @@ from cleverbetter_dagster.errors import ImportFileError
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store import quarantine
 from cleverbetter_dagster.store.imports.intake import FeatureIntake, Intake, ResultIntake
+from cleverbetter_dagster.store.imports.mapping.mapped_rows import MappedRows
+from cleverbetter_dagster.store.imports.mapping.spec import ImportMapping
 from cleverbetter_dagster.store.imports.readers.opening import open_rows
 from cleverbetter_dagster.store.imports.readers.row_file import LONGEST_RAW, FileBatch
 from cleverbetter_dagster.store.imports.staging import Staging
@@ -29,6 +31,8 @@ from cleverbetter_dagster.store.source.tables import ensure_source_tables
 
 Progress = Callable[[str, float], None]
 """Called with what is being done, and which fraction of it is done."""
+
+Paths = Path | Sequence[Path] | None
 
 
 @dataclass(frozen=True)
@@ -74,24 +78,30 @@ class ImportReport:
 
 
 def import_files(
-    settings: Settings, results: Path | None, features: Path | None, progress: Progress = lambda *_: None
+    settings: Settings,
+    results: Paths,
+    features: Paths,
+    progress: Progress = lambda *_: None,
+    mapping: ImportMapping | None = None,
 ) -> ImportReport:
-    """Load a file of backtest rows, a file of market features, or both. Missing tables are created.
+    """Load files of backtest rows, of market features, or both. Missing tables are created.
 
     Args:
-        results, features: files of the kinds that `open_rows` knows.
+        results, features: files of the kinds that `open_rows` knows; with a mapping, also those of `open_export`.
+        mapping: names and units of all these files, if they are not ours.
 
     Raises:
         ImportFileError: a file cannot be read or lacks a required column. Nothing of that file is loaded.
         SchemaError: the tables cannot be used, or the role may not write to them.
         DatabaseUnavailable: the database does not answer.
     """
-    if results is None and features is None:
+    kinds: tuple[tuple[Paths, type[Intake]], ...] = ((results, ResultIntake), (features, FeatureIntake))
+    paths = [(path, kind) for several, kind in kinds for path in _listed(several)]
+    if not paths:
         raise ImportFileError("Nothing to import. Name a file of backtest rows, of market features, or of both.")
     ensure_source_tables(settings)
     layout = resolve_source(settings)
-    kinds: tuple[tuple[Path | None, type[Intake]], ...] = ((results, ResultIntake), (features, FeatureIntake))
-    files = [_open(settings, layout, path, kind) for path, kind in kinds if path is not None]
+    files = [_open(settings, layout, path, kind, mapping) for path, kind in paths]
     return ImportReport(tuple(_import(settings, file, progress) for file in files))
 
 
@@ -116,8 +126,14 @@ class _Tally:
     reasons: Counter[str] = field(default_factory=Counter)
 
 
-def _open(settings: Settings, layout: SourceLayout, path: Path, kind: type[Intake]) -> _File:
-    rows = open_rows(path)
+def _listed(paths: Paths) -> Sequence[Path]:
+    return [paths] if isinstance(paths, Path) else paths or []
+
+
+def _open(
+    settings: Settings, layout: SourceLayout, path: Path, kind: type[Intake], mapping: ImportMapping | None
+) -> _File:
+    rows = open_rows(path) if mapping is None else MappedRows(path, mapping, features=kind is FeatureIntake)
     intake = kind(settings, layout, path, plain_table(rows.sample()))
     batches = (replace(batch, table=plain_table(batch.table)) for batch in rows.batches(intake.read))
     return _File(str(path.resolve()), str(intake.target.relation), batches, intake)

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
+from cleverbetter_dagster.dataset.quality.arrow_values import texts
 from cleverbetter_dagster.dataset.quality.conversion import canonical_types, gathered, violations_at
 from cleverbetter_dagster.dataset.quality.rules import find_violations, implausible_instants
 from cleverbetter_dagster.dataset.schema import (
@@ -24,6 +25,7 @@ from cleverbetter_dagster.errors import ImportFileError, SchemaError
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.imports import json_columns
 from cleverbetter_dagster.store.imports.fitting import Fitted, as_json, fit_canonical, fit_other
+from cleverbetter_dagster.store.imports.mapping.loading import likely_preset
 from cleverbetter_dagster.store.imports.target import Target, TargetColumn, target_columns
 from cleverbetter_dagster.store.postgres.database import psycopg_connect
 from cleverbetter_dagster.store.source.column_names import missing_columns
@@ -59,7 +61,7 @@ class ResultIntake:
         matched = {name: _first_of(ALIASES.get(name, (name,)), names) for name in (*REQUIRED, *OPTIONAL)}
         missing = [name for name in REQUIRED if matched[name] is None and name != METHOD]
         if missing:
-            raise ImportFileError(_lacking(path, missing, names))
+            raise ImportFileError(_lacking(path, missing, sample))
         self._canonical = {name: file_name for name, file_name in matched.items() if file_name}
         self._filled = {n: column for n, column in columns.items() if n in self._canonical or n == METHOD}
         mapped = {*self._canonical.values(), *(column.name for column in columns.values())}
@@ -215,10 +217,18 @@ def _no_column(path: Path, wanted: Sequence[str], names: Sequence[str]) -> str:
     )
 
 
-def _lacking(path: Path, missing: Sequence[str], names: Sequence[str]) -> str:
+def _lacking(path: Path, missing: Sequence[str], sample: pa.Table) -> str:
+    names = sample.column_names
+    statistics = texts(sample[0]).to_pylist() if names else []
+    preset = likely_preset([*names, *statistics])
+    remedy = (
+        f"This looks like an export of {preset}: add --preset {preset}."
+        if preset
+        else "Rename the columns, or say what they are with --mapping (docs/importing.md, Files of other tools)."
+    )
     return (
         f"{path} lacks columns that backtest rows need:{missing_columns(missing, names)}\n"
-        f"It has: {', '.join(names) or 'none'}. Rename the columns."
+        f"It has: {', '.join(names) or 'none'}. {remedy} A column with one value for all rows: --set COLUMN=VALUE."
     )
 
 

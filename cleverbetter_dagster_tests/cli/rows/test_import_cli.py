@@ -10,9 +10,10 @@ from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from cleverbetter_dagster.cli.rows.import_rows import import_rows, show_import
-from cleverbetter_dagster.errors import ImportFileError
+from cleverbetter_dagster.errors import ImportFileError, InvalidRequest
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.imports.importer import FileReport, ImportReport
+from cleverbetter_dagster.store.imports.mapping.loading import load_mapping, load_preset, preset_names
 from cleverbetter_dagster_tests.support.upstream_rows import upstream_features, upstream_results
 
 app = typer.Typer()
@@ -74,3 +75,37 @@ def test_a_file_that_cannot_be_read_is_an_error(environment: Settings, tmp_path:
     result = run("--results", str(tmp_path / "absent.csv"))
     assert result.exit_code == 1
     assert isinstance(result.exception, ImportFileError)
+
+
+def test_a_preset_can_be_printed_and_used_as_a_mapping(environment: Settings, tmp_path: Path) -> None:
+    shown = run("--show-preset", "freqtrade")
+    (path := tmp_path / "mapping.toml").write_text(shown.stdout)
+    assert load_mapping(path) == load_preset("freqtrade")
+
+
+def test_the_help_names_every_preset() -> None:
+    help_text = " ".join(run("--help").stdout.replace("│", " ").split())
+    assert all(name in help_text for name in preset_names())
+
+
+def test_a_value_for_all_rows_fills_a_missing_column(environment: Settings, tmp_path: Path) -> None:
+    upstream_results(2).drop(columns=["strategy_id", "method"]).to_csv(path := tmp_path / "r.csv", index=False)
+    result = run("--results", str(path), "--set", "strategy_id=mine", "--set", "method=", "--json")
+    assert json.loads(result.stdout)["inserted"] == 2
+
+
+def test_a_value_for_an_unknown_column_is_wrong_usage(environment: Settings, files: tuple[str, str]) -> None:
+    result = run("--results", files[0], "--set", "strategy=mine")
+    assert isinstance(result.exception, InvalidRequest)
+    assert "closest: strategy_id" in str(result.exception)
+
+
+def test_several_files_of_rows_are_imported_together(environment: Settings, tmp_path: Path) -> None:
+    upstream_results(1).to_csv(first := tmp_path / "a.csv", index=False)
+    upstream_results(2).to_csv(second := tmp_path / "b.csv", index=False)
+    facts = json.loads(run("--results", str(first), "--results", str(second), "--json").stdout)
+    assert (facts["rows_read"], facts["inserted"], facts["unchanged"]) == (3, 2, 1)
+
+
+def test_a_preset_beside_a_mapping_is_wrong_usage(files: tuple[str, str]) -> None:
+    assert run("--results", files[0], "--preset", "freqtrade", "--mapping", "m.toml").exit_code == 2
