@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from cleverbetter_dagster.errors import SettingsError
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+OWNER_ONLY = 0o700
 STATE_FOLDER = ".cleverbetter"
 
 PREFIX = "CLEVERBETTER_"
@@ -192,6 +193,18 @@ class Settings(BaseSettings):
     def state_folder(self) -> Path:
         """Folder of everything stored on this machine: embedded database, artefacts, logs."""
         return self.home / STATE_FOLDER
+
+    def prepare_state_folder(self) -> Path:
+        """Create the state folder, or close one that others may enter: it holds rows, models and logs.
+
+        Raises:
+            OSError: it cannot be created.
+        """
+        self.state_folder.mkdir(mode=OWNER_ONLY, parents=True, exist_ok=True)
+        status = self.state_folder.stat()
+        if status.st_mode & 0o077 and status.st_uid == os.geteuid():
+            self.state_folder.chmod(OWNER_ONLY)
+        return self.state_folder
 
     @cached_property
     def artefacts_base(self) -> str:

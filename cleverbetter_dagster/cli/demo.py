@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.panel import Panel
 
 from cleverbetter_dagster.cli.options import AsJson
-from cleverbetter_dagster.cli.output import print_json, progress_console
+from cleverbetter_dagster.cli.output import VisibleConsole, print_json, progress_console
 from cleverbetter_dagster.errors import DataError
 from cleverbetter_dagster.settings import Settings, load_settings
 
@@ -33,7 +33,7 @@ def demo(
     from cleverbetter_dagster.dataset.simulation.rows import SimulationSpec
     from cleverbetter_dagster.store.tracking.client import require_mlflow
 
-    settings, console = load_settings(), progress_console(quiet=True) if as_json else Console()
+    settings, console = load_settings(), progress_console(quiet=True) if as_json else VisibleConsole()
     started = perf_counter()
     spec = SimulationSpec(n_strategies=strategies, seed=seed)
     months = _months(spec.first_month, spec.months)

@@ -10,7 +10,6 @@ from importlib.metadata import version
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from cleverbetter_dagster.cli.champion.predict import predict
 from cleverbetter_dagster.cli.champion.promotion import history, promote, rollback
@@ -21,7 +20,7 @@ from cleverbetter_dagster.cli.models.evaluate import compare, evaluate
 from cleverbetter_dagster.cli.models.report import report
 from cleverbetter_dagster.cli.models.simulate_retraining import simulate_retraining
 from cleverbetter_dagster.cli.models.train import train, tune
-from cleverbetter_dagster.cli.output import MEANINGS, exit_code
+from cleverbetter_dagster.cli.output import MEANINGS, VisibleConsole, exit_code
 from cleverbetter_dagster.cli.rows import quarantine
 from cleverbetter_dagster.cli.rows.import_rows import import_rows
 from cleverbetter_dagster.cli.servers.api import api
@@ -144,7 +143,7 @@ def main() -> None:
     try:
         app(prog_name="cleverbetter")
     except CleverBetterError as error:
-        console = Console(stderr=True, highlight=False)
+        console = VisibleConsole(stderr=True, highlight=False)
         console.print("Error:", style="bold red", end=" ")
         console.print(str(error), markup=False, soft_wrap=True)  # unbroken, so that it can be copied
         sys.exit(exit_code(error))

@@ -5,14 +5,15 @@ Standard output is for what was asked for, standard error for progress, question
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, is_dataclass
 from enum import IntEnum
 from typing import Any
 
 import typer
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.table import Table
 
 from cleverbetter_dagster.errors import (
@@ -25,6 +26,7 @@ from cleverbetter_dagster.errors import (
     TrackingUnavailable,
     UnknownFamily,
 )
+from cleverbetter_dagster.escaping import visible
 
 
 class ExitCode(IntEnum):
@@ -91,14 +93,22 @@ def confirm(question: str, yes: bool) -> None:
         raise NotConfirmed("Nothing was changed. To go on, answer y, or add --yes.")
 
 
+class VisibleConsole(Console):
+    """A console of rich that shows control characters as signs: what is shown may come from others."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=visible(segment.text))
+
+
 def progress_console(*, quiet: bool = False) -> Console:
     """Where progress is shown: standard error, so that standard output can be piped. `quiet` shows none."""
-    return Console(stderr=True, quiet=quiet)
+    return VisibleConsole(stderr=True, quiet=quiet)
 
 
 def result_console() -> Console:
     """Where results are shown. As wide as they need where they are not read on a terminal."""
-    return Console() if sys.stdout.isatty() else Console(width=200)
+    return VisibleConsole() if sys.stdout.isatty() else VisibleConsole(width=200)
 
 
 def plain_table(title: str, left: Mapping[str, str] | tuple[str, ...], right: tuple[str, ...] = ()) -> Table:

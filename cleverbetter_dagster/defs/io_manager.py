@@ -29,7 +29,11 @@ class ArtefactIOManager(dg.ConfigurableIOManager):
     )
 
     def _store(self) -> ArtefactStore:
-        return ArtefactStore(self.base_url or load_settings().artefacts_base)
+        if self.base_url:
+            return ArtefactStore(self.base_url)
+        settings = load_settings()
+        settings.prepare_state_folder()
+        return ArtefactStore(settings.artefacts_base)
 
     @own_errors_are_final()
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:

@@ -37,7 +37,7 @@ def prepare_home(settings: Settings) -> Path:
             logger.warning(
                 f"{home / INSTANCE_FILE} is not what this release comes with. `cleverbetter doctor` says more."
             )
-        settings.state_folder.mkdir(mode=0o700, exist_ok=True)
+        settings.prepare_state_folder()
     except OSError as error:
         raise SettingsError(f"Cannot use {home} (DAGSTER_HOME): {error}. Set it to a folder of yours.") from error
     return home

@@ -8,6 +8,8 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.util.retry import Retry
 
+from cleverbetter_dagster.escaping import chat_text
+
 CONNECT_SECONDS, ANSWER_SECONDS = 3.0, 5.0
 TRIES_AGAIN = 2
 PASSING = (429, 500, 502, 503, 504)
@@ -24,7 +26,7 @@ def send_text(address: str, text: str, backoff_seconds: float = 0.5) -> bool:
 
     Args:
         address: an http or https URL.
-        text: the message.
+        text: the message; in the chat it links to nothing and calls nobody.
         backoff_seconds: pause before the second try, doubled before the third.
 
     Returns:
@@ -43,7 +45,7 @@ def send_text(address: str, text: str, backoff_seconds: float = 0.5) -> bool:
             session.mount("http://", HTTPAdapter(max_retries=retry))
             session.mount("https://", HTTPAdapter(max_retries=retry))
             limits = (CONNECT_SECONDS, ANSWER_SECONDS)
-            answer = session.post(address, json={"text": text}, timeout=limits, allow_redirects=False)
+            answer = session.post(address, json={"text": chat_text(text)}, timeout=limits, allow_redirects=False)
     except requests.RequestException as error:
         log.warning("The alert webhook was not reached (%s); see CLEVERBETTER_ALERT_WEBHOOK.", type(error).__name__)
         return False

@@ -21,6 +21,11 @@ def test_the_text_arrives_as_json(hook: Webhook) -> None:
     assert hook.bodies == [{"text": "Promoted: ensemble v1 – « é »"}]
 
 
+def test_the_text_calls_nobody(hook: Webhook) -> None:
+    assert send_text(hook.address, "<!channel> s1")
+    assert hook.bodies == [{"text": "&lt;!channel&gt; s1"}]
+
+
 def test_a_passing_fault_is_tried_again(hook: Webhook) -> None:
     hook.answers = [503, 429, 200]
     assert send_text(hook.address, "x", backoff_seconds=0.0)

@@ -14,6 +14,7 @@ from typing import TextIO
 import dagster as dg
 from rich.console import Console
 
+from cleverbetter_dagster.cli.output import VisibleConsole
 from cleverbetter_dagster.cli.progress import run_progress
 from cleverbetter_dagster.defs.failures import failure_of
 from cleverbetter_dagster.defs.launches import Launch, range_tags
@@ -66,7 +67,7 @@ def run_job(settings: Settings, launch: Launch, console: Console | None = None, 
     tags = {**months, **launch.tags, LAUNCH_TAG: mark}
     log = settings.state_folder / "logs" / "runs.log"
     with dagster_instance(settings) as instance, _errors_to(log) as errors:
-        console = console or Console(file=errors, quiet=quiet)
+        console = console or VisibleConsole(file=errors, quiet=quiet)
         with _cancelling(instance, mark), run_progress(instance, {LAUNCH_TAG: mark}, console):
             result = dg.execute_job(
                 dg.build_reconstructable_job(__name__, job_named.__name__, (launch.job,)),

@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from cleverbetter_dagster.cli.options import AsJson, AsOfMonth
-from cleverbetter_dagster.cli.output import print_json
+from cleverbetter_dagster.cli.output import VisibleConsole, print_json
 from cleverbetter_dagster.errors import DataError
 from cleverbetter_dagster.settings import load_settings
 
@@ -31,7 +30,7 @@ def report(
     from cleverbetter_dagster.services.reports.store import find_report
     from cleverbetter_dagster.store.artefacts import ArtefactStore
 
-    settings, console = load_settings(), Console(highlight=False)
+    settings, console = load_settings(), VisibleConsole(highlight=False)
     kind = (kind or family or DEFAULT_FAMILY).replace("-", "_")
     month, path = find_report(settings, kind, as_of)
     store = ArtefactStore(settings.artefacts_base)

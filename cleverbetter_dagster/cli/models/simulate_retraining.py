@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cleverbetter_dagster.cli.options import AsJson
-from cleverbetter_dagster.cli.output import print_json, progress_console
+from cleverbetter_dagster.cli.output import VisibleConsole, print_json, progress_console
 from cleverbetter_dagster.dataset.spec import GUIDE_MIN_COMPOSITE_SCORE
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def simulate_retraining(
     if as_json:
         print_json([row.model_dump(mode="json") for row in table])
     else:
-        show_ways(table, spec, Console())
+        show_ways(table, spec, VisibleConsole())
 
 
 def show_ways(rows: list["WayRow"], spec: "RetrainingSpec", console: Console) -> None:

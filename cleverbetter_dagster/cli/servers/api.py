@@ -4,8 +4,8 @@ import os
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from cleverbetter_dagster.cli.output import VisibleConsole
 from cleverbetter_dagster.settings import load_settings
 from cleverbetter_dagster.web.address import check_host
 
@@ -25,7 +25,7 @@ def api(
     check_host(settings.api_token, host)
     os.environ["DAGSTER_HOME"] = str(prepare_home(settings))
     port = port or settings.api_port
-    console = Console(stderr=True, highlight=False)
+    console = VisibleConsole(stderr=True, highlight=False)
     if settings.api_token is None:
         console.print(f"CLEVERBETTER_API_TOKEN is not set: only this machine is served, at {host}.", style="yellow")
     console.print(f"API at http://{host}:{port}, described at http://{host}:{port}/docs")

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from cleverbetter_dagster.cli.options import AsJson
+from cleverbetter_dagster.cli.output import VisibleConsole
 from cleverbetter_dagster.cli.servers.running import ProcessRecord, UpRecord, read_record, record_path
 from cleverbetter_dagster.errors import DatabaseUnavailable, SettingsError, TrackingUnavailable
 from cleverbetter_dagster.settings import Settings, load_settings
@@ -38,7 +38,7 @@ class Status:
 
 def status(as_json: AsJson = False) -> None:
     """Say what is up and where, how many rows there are, and which model is champion."""
-    settings, console = load_settings(), Console()
+    settings, console = load_settings(), VisibleConsole()
     state = collect(settings)
     if as_json:
         typer.echo(json.dumps(asdict(state), default=str, indent=2))

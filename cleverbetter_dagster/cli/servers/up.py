@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cleverbetter_dagster.cli.options import AsJson
-from cleverbetter_dagster.cli.output import print_json, progress_console
+from cleverbetter_dagster.cli.output import VisibleConsole, print_json, progress_console
 from cleverbetter_dagster.cli.servers.processes import (
     api_service,
     code_service,
@@ -61,7 +61,7 @@ def up(
     """Start PostgreSQL, MLflow, Dagster's web UI and its daemon, and the REST API; Ctrl-C stops them."""
     from cleverbetter_dagster.store.home import prepare_home
 
-    settings, console = load_settings(), progress_console(quiet=True) if as_json else Console()
+    settings, console = load_settings(), progress_console(quiet=True) if as_json else VisibleConsole()
     ports = {
         "dagster_port": port or settings.dagster_port,
         "mlflow_port": mlflow_port or settings.mlflow_port,

@@ -8,7 +8,7 @@ import pyarrow as pa
 from cleverbetter_dagster.dataset.as_of import AsOf
 from cleverbetter_dagster.defs.assets.checks import check_results, check_specs
 from cleverbetter_dagster.defs.assets.config import PromotionConfig, StakingConfig
-from cleverbetter_dagster.defs.assets.metadata import Metadata, markdown, number, table
+from cleverbetter_dagster.defs.assets.metadata import Metadata, bullets, markdown, number, table
 from cleverbetter_dagster.defs.failures import each_month
 from cleverbetter_dagster.defs.partitions import by_month, history_input
 from cleverbetter_dagster.defs.resources import Deployment
@@ -102,7 +102,7 @@ def _decision_metadata(record: ChampionRecord) -> Metadata:
         "decision": record.action,
         "challenger": f"{record.challenger_family} v{record.challenger_version}",
         "champion": f"{record.champion_family} v{record.champion_version}" if record.champion_family else "none",
-        "reasons": markdown("\n".join(f"- {reason}" for reason in record.reasons)),
+        "reasons": markdown(bullets(record.reasons)),
     }
 
 

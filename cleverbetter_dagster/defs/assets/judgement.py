@@ -6,7 +6,7 @@ import dagster as dg
 import pyarrow as pa
 
 from cleverbetter_dagster.defs.assets.family_metadata import leaderboard_table
-from cleverbetter_dagster.defs.assets.metadata import Metadata, markdown, picture, staking_tables
+from cleverbetter_dagster.defs.assets.metadata import Metadata, bullets, markdown, picture, staking_tables
 from cleverbetter_dagster.defs.failures import each_month
 from cleverbetter_dagster.defs.partitions import by_month
 from cleverbetter_dagster.services.evaluation.compare import Comparison, compare_families
@@ -53,4 +53,4 @@ def _metadata(comparison: Comparison) -> Metadata:
 
 
 def _reason_list(reasons: Mapping[str, Sequence[str]]) -> str:
-    return "\n".join(f"- **{family}**: {reason}" for family, lines in reasons.items() for reason in lines)
+    return bullets(f"{family}: {reason}" for family, lines in reasons.items() for reason in lines)

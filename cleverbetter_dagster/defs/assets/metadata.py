@@ -2,11 +2,12 @@
 
 import base64
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
 
+from cleverbetter_dagster.escaping import markdown_text
 from cleverbetter_dagster.evaluation.intervals.bootstrap import Interval
 from cleverbetter_dagster.evaluation.report.view import Number, Table
 from cleverbetter_dagster.evaluation.staking_comparison import StakingComparison
@@ -62,21 +63,26 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     if not rows:
         return "(no rows)"
     headings = list(rows[0])
-    lines = ["| " + " | ".join(headings) + " |", "|" + " --- |" * len(headings)]
+    lines = ["| " + " | ".join(map(markdown_text, headings)) + " |", "|" + " --- |" * len(headings)]
     lines += ["| " + " | ".join(_cell(row[heading]) for heading in headings) + " |" for row in rows]
     return "\n".join(lines)
+
+
+def bullets(texts: Iterable[str]) -> str:
+    """Texts as a Markdown list."""
+    return "\n".join(f"- {markdown_text(text)}" for text in texts)
 
 
 def report_table(shown: Table) -> str:
     """A table of a report as Markdown, below its title."""
     rows = [dict(zip(shown.headings, row, strict=True)) for row in shown.rows]
-    return f"**{shown.title}**\n\n{table(rows)}"
+    return f"**{markdown_text(shown.title)}**\n\n{table(rows)}"
 
 
 def _cell(value: Any) -> str:
     if isinstance(value, Number):
-        return f"{value.value} ({value.detail})" if value.detail else value.value
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+        return markdown_text(f"{value.value} ({value.detail})" if value.detail else value.value)
+    return f"{value:.6g}" if isinstance(value, float) else markdown_text(str(value))
 
 
 def staking_tables(comparisons: Sequence[StakingComparison]) -> dg.MetadataValue:
@@ -95,7 +101,7 @@ def staking_tables(comparisons: Sequence[StakingComparison]) -> dg.MetadataValue
             for row in comparison.rows
         ]
         title = f"Rules with the probability of **{comparison.probability_of}**, agent over {comparison.seeds} seeds:"
-        parts += [title, table(lines), "\n".join(f"- {outcome.message}" for outcome in comparison.outcomes())]
+        parts += [title, table(lines), bullets(outcome.message for outcome in comparison.outcomes())]
     return markdown(*parts)
 
 

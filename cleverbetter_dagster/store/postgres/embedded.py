@@ -235,7 +235,8 @@ def _free_port(folder: Path, keep: bool) -> int:
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     """Hold the folder's lock. The kernel releases it when its holder dies."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # `mode` is for the last folder only
+    folder.mkdir(mode=0o700, exist_ok=True)
     with (folder / "lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         try:
