@@ -1,8 +1,8 @@
 """The files of packed models: only ours, only in their place, and only unchanged. Does not execute them.
 
-A packed model is code when it is loaded. So it is opened only if its hash was recorded when it was logged, if its
-files are in the folder of its experiment, and, if it is a registered version, if we registered it. MLflow is imported
-inside functions.
+A packed model is code when it is loaded. So it is opened only if its files have the hash that `model_hashes` recorded
+when it was logged, if they are in the folder of its experiment, and, if it is a registered version, if we registered
+it. MLflow's tags may be written by others, so they are not asked. MLflow is imported inside functions.
 """
 
 import hashlib
@@ -14,12 +14,17 @@ from urllib.parse import urlparse
 from urllib.request import url2pathname
 
 from cleverbetter_dagster.errors import ModelNotFound, ModelTampered, RegistryError
+from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.tracking.availability import noticing_absence
+from cleverbetter_dagster.store.tracking.client import mlflow_client
+from cleverbetter_dagster.store.tracking.model_hashes import recorded_hash
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 SHA256_TAG = "model_sha256"
+"""Shows people the hash of a model. It is compared with nothing."""
+
 OWNER_TAG = "cleverbetter"
 OWNER = "family"
 """Registered models with this tag are ours. Others on the same server are never changed and never opened."""
@@ -30,7 +35,7 @@ WRITTEN_BY_MLFLOW = ("registered_model_meta",)
 T = TypeVar("T")
 
 
-def verified_files(client: "MlflowClient", model_uri: str) -> dict[str, bytes]:
+def verified_files(settings: Settings, model_uri: str) -> dict[str, bytes]:
     """The files of one of our models by relative path, unchanged since they were logged.
 
     Args:
@@ -41,23 +46,26 @@ def verified_files(client: "MlflowClient", model_uri: str) -> dict[str, bytes]:
         ModelTampered: its files were changed, or no hash was recorded for them.
         RegistryError: somebody else registered it, or its files are in another place than those of our models.
     """
+    client = mlflow_client(settings)
     logged = _existing(lambda: _logged_model(client, model_uri), model_uri)
     _existing(lambda: _check_place(client, logged, model_uri), model_uri)
     contents = _existing(lambda: _fetched(client, logged.artifact_location), model_uri)
-    _compare(model_uri, logged.artifact_location, contents, logged.tags.get(SHA256_TAG))
+    compare(f"{model_uri!r} at {logged.artifact_location}", contents, recorded_hash(settings, logged.model_id))
     return contents
 
 
-def files_of_model(client: "MlflowClient", model_id: str, folder: Path) -> dict[str, bytes]:
-    """The files in `folder`, into which MLflow put the model `model_id`, unchanged since they were logged.
+def compare(name: str, contents: Mapping[str, bytes], recorded: str | None) -> None:
+    """Refuse files that have another hash than the recorded one.
 
     Raises:
-        RegistryError: as `verified_files`.
+        ModelTampered: they have, or none was recorded.
     """
-    logged = _existing(lambda: client.get_logged_model(model_id), str(folder))
-    contents = files_below(folder)
-    _compare(model_id, str(folder), contents, logged.tags.get(SHA256_TAG))
-    return contents
+    sha256 = contents_sha256(contents)
+    if sha256 != recorded:
+        raise ModelTampered(
+            f"The files of {name} have the SHA-256 {sha256}, but {recorded or 'none'} was recorded when the model was "
+            "logged. They were changed or damaged, or logged elsewhere, and are not loaded; train the model again."
+        )
 
 
 def contents_sha256(contents: Mapping[str, bytes]) -> str:
@@ -96,15 +104,6 @@ def _existing(fetch: Callable[[], T], model_uri: str) -> T:
         ) from error
 
 
-def _compare(model_uri: str, location: str, contents: Mapping[str, bytes], recorded: str | None) -> None:
-    sha256 = contents_sha256(contents)
-    if sha256 != recorded:
-        raise ModelTampered(
-            f"The files of {model_uri!r} at {location} have the SHA-256 {sha256}, but {recorded or 'none'} was "
-            "recorded when it was logged. They were changed or damaged and are not loaded; train the model again."
-        )
-
-
 def _logged_model(client: "MlflowClient", model_uri: str) -> Any:
     """The logged model of an address of any form."""
     scheme, _, name = model_uri.partition(":/")
@@ -125,7 +124,7 @@ def _logged_model(client: "MlflowClient", model_uri: str) -> Any:
 
 
 def _logged_as(client: "MlflowClient", version: Any, model_uri: str) -> Any:
-    """The logged model that a version was registered from; both have the same hash."""
+    """The logged model that a version was registered from."""
     outputs = client.get_run(version.run_id).outputs if version.run_id else None
     logged = [client.get_logged_model(output.model_id) for output in (outputs.model_outputs if outputs else [])]
     source = next((model for model in logged if model.artifact_location == version.source), None)
@@ -133,12 +132,6 @@ def _logged_as(client: "MlflowClient", version: Any, model_uri: str) -> Any:
         raise RegistryError(
             f"{model_uri!r} was registered from {version.source!r}, which no run of ours logged, and is not opened: "
             "loading a model runs it. Only versions that this package registered are opened."
-        )
-    recorded, logged_hash = version.tags.get(SHA256_TAG), source.tags.get(SHA256_TAG)
-    if recorded != logged_hash:
-        raise ModelTampered(
-            f"{model_uri!r} recorded the SHA-256 {recorded or 'none'}, but the model it was registered from "
-            f"{logged_hash or 'none'}. One of them was changed; train the model again."
         )
     return source
 

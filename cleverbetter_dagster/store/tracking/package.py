@@ -22,15 +22,15 @@ from cleverbetter_dagster.dataset.schema import ALIASES, JSON_FEATURES, METHOD, 
 from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.errors import ModelOutdated, ModelTampered
 from cleverbetter_dagster.learning.model import CONFIDENCE, PROBABILITY, SCORE, FittedModel, Params
-from cleverbetter_dagster.settings import Settings
-from cleverbetter_dagster.store.tracking.client import mlflow_client
+from cleverbetter_dagster.settings import Settings, load_settings
 from cleverbetter_dagster.store.tracking.files import (
     SHA256_TAG,
+    compare,
     contents_sha256,
     files_below,
-    files_of_model,
     verified_files,
 )
+from cleverbetter_dagster.store.tracking.model_hashes import record_hash, recorded_hash
 from cleverbetter_dagster.store.tracking.raw_rows import canonical_rows
 from cleverbetter_dagster.store.tracking.registry import LOADER_TAG, ModelVersion
 from cleverbetter_dagster.store.tracking.runs import ModelRun
@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 
 PICKLE = "model.pkl"
 PICKLE_IN_PACKAGE = f"data/{PICKLE}"
+GIVEN_HASH = {"sha256": ""}
+"""What a person may set when MLflow loads a model: the hash of its files."""
+
 REQUIREMENTS = ("cleverbetter-dagster", "lightgbm", "mlflow", "numpy", "pandas", "scikit-learn")
 MAY_BE_ABSENT = (*OPTIONAL, METHOD, *ALIASES[ROI], *JSON_FEATURES)
 
@@ -135,10 +138,12 @@ def log_model(run: ModelRun, model: StrategyModel) -> PackedModel:
                 data_path=str(Path(scratch) / PICKLE),
                 mlflow_model=Model(run_id=run.run_id, model_id=logged.model_id, model_uuid=logged.model_id),
                 signature=signature(model),
+                model_config=GIVEN_HASH,  # MLflow passes on only what the model knows of
                 # Without this list MLflow takes five seconds to find the requirements.
                 pip_requirements=[f"{name}=={version(name)}" for name in REQUIREMENTS],
             )
         sha256 = contents_sha256(files_below(folder))
+        record_hash(run.settings, logged.model_id, sha256)
         client.log_model_artifacts(logged.model_id, str(folder))
     client.set_logged_model_tags(logged.model_id, {SHA256_TAG: sha256})
     client.finalize_logged_model(logged.model_id, "READY")
@@ -156,7 +161,7 @@ def load_model(settings: Settings, model_uri: str) -> StrategyModel:
         ModelOutdated: another release trained it, and this one cannot load it.
         RegistryError: somebody else registered it, or its files are in another place than those of our models.
     """
-    return _unpickled(verified_files(mlflow_client(settings), model_uri)[PICKLE_IN_PACKAGE], model_uri)
+    return _unpickled(verified_files(settings, model_uri)[PICKLE_IN_PACKAGE], model_uri)
 
 
 def is_loadable(version: ModelVersion) -> bool:
@@ -180,7 +185,7 @@ def check_model(settings: Settings, model_uri: str) -> str:
     Raises:
         RegistryError: as `load_model`.
     """
-    return contents_sha256(verified_files(mlflow_client(settings), model_uri))
+    return contents_sha256(verified_files(settings, model_uri))
 
 
 def signature(model: StrategyModel) -> "ModelSignature":
@@ -198,23 +203,24 @@ def signature(model: StrategyModel) -> "ModelSignature":
     )
 
 
-def _load_pyfunc(data_path: str) -> StrategyModel:
-    """What `mlflow.pyfunc.load_model` calls. The hash comes from the tracking server of this process.
+def _load_pyfunc(data_path: str, model_config: Mapping[str, Any] | None = None) -> StrategyModel:
+    """What `mlflow.pyfunc.load_model` calls.
+
+    Args:
+        data_path: the pickle in the folder into which MLflow put the model.
+        model_config: `{"sha256": ...}` is the hash to compare with where the database that recorded it is not at hand.
 
     Raises:
-        ModelTampered: as `load_model`; also if no tracking server is set that could have recorded the hash.
+        ModelTampered: as `load_model`.
+        DatabaseUnavailable, SettingsError: the database that recorded the hash cannot be asked.
     """
-    import mlflow
     from mlflow.models import Model
 
     folder = Path(data_path).parent.parent
-    if not mlflow.is_tracking_uri_set():
-        raise ModelTampered(
-            f"No hash to compare {folder} with: a packed model is code, so it is opened only if its hash was "
-            "recorded. Set MLFLOW_TRACKING_URI to the server it was logged to."
-        )
-    model_id = Model.load(str(folder)).model_id
-    return _unpickled(files_of_model(mlflow.MlflowClient(), str(model_id), folder)[PICKLE_IN_PACKAGE], str(folder))
+    contents = files_below(folder)
+    known = (model_config or {}).get("sha256") or recorded_hash(load_settings(), str(Model.load(str(folder)).model_id))
+    compare(str(folder), contents, known)
+    return _unpickled(contents[PICKLE_IN_PACKAGE], str(folder))
 
 
 def _unpickled(content: bytes, place: str) -> StrategyModel:

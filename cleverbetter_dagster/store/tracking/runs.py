@@ -75,6 +75,7 @@ class RunSpec:
 class ModelRun:
     """An open MLflow run of one model, from `start_run` or `reopen_run`."""
 
+    settings: Settings = field(repr=False)
     client: "MlflowClient"
     run_id: str
     experiment_id: str
@@ -129,7 +130,7 @@ def start_run(settings: Settings, spec: RunSpec) -> Iterator[ModelRun]:
     """
     client = mlflow_client(settings)
     created = client.create_run(experiment_id(settings), tags=spec.all_tags(), run_name=f"{spec.family} {spec.as_of}")
-    run = ModelRun(client, created.info.run_id, created.info.experiment_id)
+    run = ModelRun(settings, client, created.info.run_id, created.info.experiment_id)
     with _closed(run):
         run.log_params(spec.params)
         yield run
@@ -155,7 +156,7 @@ def reopen_run(settings: Settings, run_id: str) -> Iterator[ModelRun]:
             f"MLflow has no run {run_id!r} in this deployment. Materialise the model again, or set "
             "MLFLOW_TRACKING_URI to the server that has it."
         ) from error
-    run = ModelRun(client, run_id, existing.info.experiment_id)
+    run = ModelRun(settings, client, run_id, existing.info.experiment_id)
     with _closed(run):
         yield run
 

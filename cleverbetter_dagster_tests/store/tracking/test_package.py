@@ -15,12 +15,13 @@ import pytest
 
 from cleverbetter_dagster.dataset.panel import build_panel
 from cleverbetter_dagster.dataset.spec import DatasetSpec
-from cleverbetter_dagster.errors import DataError, ModelNotFound, ModelTampered, RegistryError
+from cleverbetter_dagster.errors import DatabaseUnavailable, DataError, ModelNotFound, ModelTampered, RegistryError
 from cleverbetter_dagster.learning.model import FittedModel
 from cleverbetter_dagster.settings import REPOSITORY, Settings
 from cleverbetter_dagster.store.postgres.database import psycopg_connect
 from cleverbetter_dagster.store.tracking.client import mlflow_client, tracking_uri
 from cleverbetter_dagster.store.tracking.files import contents_sha256, files_below
+from cleverbetter_dagster.store.tracking.model_hashes import record_hash
 from cleverbetter_dagster.store.tracking.package import (
     PackedModel,
     StrategyModel,
@@ -195,7 +196,7 @@ def mlflow_of_tracked(tracked: Settings) -> Iterator[None]:
 
 
 def test_the_signature_names_required_and_optional_columns(
-    tracked: Settings, packed: PackedModel, mlflow_of_tracked: None
+    tracked: Settings, packed: PackedModel, mlflow_of_tracked: None, in_environment: None
 ) -> None:
     import mlflow
     from mlflow.exceptions import MlflowException
@@ -245,7 +246,7 @@ def test_a_changed_model_is_refused_before_anything_of_it_runs(tracked: Settings
 
 
 def test_mlflows_own_loading_refuses_a_changed_model_too(
-    tracked: Settings, tmp_path: Path, mlflow_of_tracked: None
+    tracked: Settings, tmp_path: Path, mlflow_of_tracked: None, in_environment: None
 ) -> None:
     import mlflow
 
@@ -258,11 +259,41 @@ def test_mlflows_own_loading_refuses_a_changed_model_too(
     assert not (tmp_path / "sprung").exists()
 
 
-def test_a_folder_whose_hash_nobody_recorded_is_not_opened(tracked: Settings, packed: PackedModel) -> None:
+@pytest.fixture
+def in_environment(tracked: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The deployment's database is that of the environment, as where a person uses a model."""
+    assert tracked.database_url is not None
+    monkeypatch.setenv("DATABASE_URL", tracked.database_url.get_secret_value())
+    monkeypatch.setenv("DAGSTER_HOME", str(tracked.home))
+
+
+def test_a_folder_whose_hash_nobody_recorded_is_not_opened(
+    tracked: Settings, packed: PackedModel, in_environment: None
+) -> None:
     import mlflow
 
-    with pytest.raises(ModelTampered, match="Set MLFLOW_TRACKING_URI"):
-        mlflow.pyfunc.load_model(str(files_of(tracked, packed)))
+    with psycopg_connect(tracked, "state", autocommit=True) as connection:
+        connection.execute("ALTER TABLE model_hashes RENAME TO elsewhere")
+        try:
+            with pytest.raises(ModelTampered, match="none was recorded"):
+                mlflow.pyfunc.load_model(str(files_of(tracked, packed)))
+        finally:
+            connection.execute("ALTER TABLE elsewhere RENAME TO model_hashes")
+
+
+def test_a_person_may_give_the_hash_where_no_database_is(
+    tracked: Settings, packed: PackedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import mlflow
+
+    monkeypatch.setenv("DATABASE_URL", "postgresql://ann@127.0.0.1:1/away")
+    folder = str(files_of(tracked, packed))
+    loaded = mlflow.pyfunc.load_model(folder, model_config={"sha256": packed.sha256})
+    assert loaded.predict(raw_rows()).shape == (30, 3)
+    with pytest.raises(ModelTampered, match="but 0000"):
+        mlflow.pyfunc.load_model(folder, model_config={"sha256": "0" * 64})
+    with pytest.raises(DatabaseUnavailable):
+        mlflow.pyfunc.load_model(folder)
 
 
 def version_of_a_trap(settings: Settings, name: str, folder: Path, tags: dict[str, str]) -> str:
@@ -312,13 +343,25 @@ def test_a_logged_model_that_was_led_elsewhere_is_not_opened(empty_registry: Set
     assert not (tmp_path / "sprung").exists()
 
 
-def test_a_version_with_another_hash_is_not_opened(empty_registry: Settings) -> None:
-    with start_run(empty_registry, RunSpec("ensemble", "2023-06", "abc")) as run:
-        log_model(run, MODEL)
-    Registry(empty_registry).register(run.run_id, "ensemble")
-    mlflow_client(empty_registry).set_model_version_tag("ensemble", "1", "model_sha256", "0" * 64)
-    with pytest.raises(ModelTampered, match="One of them was changed"):
-        load_model(empty_registry, "models:/ensemble/1")
+def test_who_may_write_mlflows_store_gets_nothing_opened(tracked: Settings, tmp_path: Path) -> None:
+    with start_run(tracked, RunSpec("ensemble", "2023-06", "abc")) as run:
+        packed = log_model(run, MODEL)
+    files, model_id = files_of(tracked, packed), packed.model_uri.removeprefix("models:/")
+    (files / "data" / "model.pkl").write_bytes(pickle.dumps(Trap(tmp_path / "sprung")))
+    sha256 = contents_sha256(files_below(files))
+    mlflow_client(tracked).set_logged_model_tags(model_id, {"model_sha256": sha256})
+    mlflow_client(tracked).set_tag(run.run_id, "model_sha256", sha256)
+    with pytest.raises(ModelTampered, match=f"{packed.sha256} was recorded"):
+        load_model(tracked, packed.model_uri)
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_a_recorded_hash_is_never_changed(tracked: Settings) -> None:
+    with start_run(tracked, RunSpec("ensemble", "2023-06", "abc")) as run:
+        packed = log_model(run, MODEL)
+    with pytest.raises(ModelTampered, match="the hash of other files already"):
+        record_hash(tracked, packed.model_uri.removeprefix("models:/"), "0" * 64)
+    assert load_model(tracked, packed.model_uri).feature_names == FEATURES
 
 
 @pytest.mark.parametrize("name", ["MLmodel", "requirements.txt", "added.py"])
@@ -334,7 +377,8 @@ def test_every_file_of_a_model_counts(tracked: Settings, name: str) -> None:
 def test_a_model_without_a_recorded_hash_is_refused(tracked: Settings) -> None:
     with start_run(tracked, RunSpec("ensemble", "2023-06", "abc")) as run:
         packed = log_model(run, MODEL)
-    mlflow_client(tracked).delete_logged_model_tag(packed.model_uri.removeprefix("models:/"), "model_sha256")
+    with psycopg_connect(tracked, "state", autocommit=True) as connection:
+        connection.execute("DELETE FROM model_hashes WHERE model_id = %s", [packed.model_uri.removeprefix("models:/")])
     with pytest.raises(ModelTampered, match="none was recorded"):
         load_model(tracked, packed.model_uri)
 

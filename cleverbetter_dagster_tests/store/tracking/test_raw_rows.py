@@ -104,6 +104,8 @@ def test_mlflows_own_loading_scores_postgresqls_csv(filled: Settings, monkeypatc
     with start_run(filled, RunSpec("ensemble", "2023-06", "abc")) as run:
         packed = log_model(run, model)
     expected = model.predict(loaded(filled).set_index(ID, drop=False))
+    assert filled.database_url is not None
+    monkeypatch.setenv("DATABASE_URL", filled.database_url.get_secret_value())
     mlflow.set_tracking_uri(tracking_uri(filled))
     try:
         packaged = mlflow.pyfunc.load_model(packed.model_uri)
