@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 from sklearn.isotonic import IsotonicRegression
 
+from cleverbetter_dagster.learning.model import Report
 from cleverbetter_dagster.learning.shrunk_logistic import ShrunkLogistic, log_odds
 
 ISOTONIC_ROWS_PER_CLASS = 1000
@@ -60,6 +61,15 @@ class Calibrator:
         if self.isotonic is None:
             return smooth
         return 0.5 * (smooth + self.isotonic.predict(score))
+
+
+def calibration_facts(calibrator: Calibrator, updated_rows: int) -> Report:
+    """What every calibrated model reports of its calibrator, and of how many rows it was updated with."""
+    return {
+        "updated_rows": updated_rows,
+        "calibration_method": calibrator.method,
+        "calibration_rows": calibrator.rows,
+    }
 
 
 def fit_calibrator(score: np.ndarray, y: np.ndarray) -> Calibrator:

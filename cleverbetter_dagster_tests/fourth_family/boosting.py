@@ -9,7 +9,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
 from cleverbetter_dagster.dataset.examples import Examples, pooled
-from cleverbetter_dagster.learning.calibration import Calibrator, fit_calibrator
+from cleverbetter_dagster.learning.calibration import Calibrator, calibration_facts, fit_calibrator
 from cleverbetter_dagster.learning.ensemble.base_learners import (
     LightGBMLearner,
     base_probabilities,
@@ -58,7 +58,7 @@ class FittedBoosting(FittedModel):
         return shares_of_features(self.learners, [1.0], self.feature_names)
 
     def report(self) -> Report:
-        return {"calibration_rows": self.calibrator.rows, "updated_rows": self.updated_rows}
+        return calibration_facts(self.calibrator, self.updated_rows)
 
 
 class Boosting(Family):

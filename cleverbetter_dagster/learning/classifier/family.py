@@ -31,7 +31,7 @@ from threadpoolctl import threadpool_limits
 
 from cleverbetter_dagster.dataset.examples import Examples
 from cleverbetter_dagster.dataset.splits import temporal_folds
-from cleverbetter_dagster.learning.calibration import Calibrator, fit_calibrator
+from cleverbetter_dagster.learning.calibration import Calibrator, calibration_facts, fit_calibrator
 from cleverbetter_dagster.learning.classifier.network import InputEncoder, Network, Rows
 from cleverbetter_dagster.learning.classifier.params import NetworkParams
 from cleverbetter_dagster.learning.classifier.training import (
@@ -99,12 +99,7 @@ class FittedClassifier(FittedModel):
         return pd.Series(shares, index=list(self.feature_names))
 
     def report(self) -> Report:
-        return {
-            **self.facts,
-            "updated_rows": self.updated_rows,
-            "calibration_method": self.calibrator.method,
-            "calibration_rows": self.calibrator.rows,
-        }
+        return {**self.facts, **calibration_facts(self.calibrator, self.updated_rows)}
 
 
 class Classifier(Family):

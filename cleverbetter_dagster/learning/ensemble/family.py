@@ -31,7 +31,7 @@ import pandas as pd
 
 from cleverbetter_dagster.dataset.examples import Examples
 from cleverbetter_dagster.dataset.splits import temporal_folds
-from cleverbetter_dagster.learning.calibration import Calibrator, fit_calibrator
+from cleverbetter_dagster.learning.calibration import Calibrator, calibration_facts, fit_calibrator
 from cleverbetter_dagster.learning.ensemble.base_learners import (
     BASE_LEARNERS,
     BaseLearner,
@@ -89,9 +89,7 @@ class FittedEnsemble(FittedModel):
             **{f"meta_weight_{name}": weight for name, weight in weights},
             "meta_intercept": self.meta.intercept,
             "meta_rows": self.meta_rows,
-            "updated_rows": self.updated_rows,
-            "calibration_method": self.calibrator.method,
-            "calibration_rows": self.calibrator.rows,
+            **calibration_facts(self.calibrator, self.updated_rows),
         }
 
 

@@ -35,6 +35,7 @@ from threadpoolctl import threadpool_limits
 
 from cleverbetter_dagster.betting.arrays import FloatArray
 from cleverbetter_dagster.dataset.examples import Examples
+from cleverbetter_dagster.learning.calibration import calibration_facts
 from cleverbetter_dagster.learning.ensemble.base_learners import shares_of_features
 from cleverbetter_dagster.learning.family import (
     Family,
@@ -129,9 +130,7 @@ class FittedRlAgent(FittedModel):
             "agent_steps_trained": chosen.steps_trained if chosen else 0,
             "played_rows": len(self.played),
             "judged_rows": len(self.judged),
-            "updated_rows": self.updated_rows,
-            "calibration_method": self.forecast.calibrator.method,
-            "calibration_rows": self.forecast.calibrator.rows,
+            **calibration_facts(self.forecast.calibrator, self.updated_rows),
         }
 
 
