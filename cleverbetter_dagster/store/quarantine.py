@@ -19,7 +19,7 @@ from psycopg import sql
 from psycopg.rows import class_row
 
 from cleverbetter_dagster.dataset.schema import ID
-from cleverbetter_dagster.errors import NotStored
+from cleverbetter_dagster.errors import InvalidInput, NotStored
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.postgres.database import ensure_table, psycopg_connect
 
@@ -35,8 +35,8 @@ ENTRY_COLUMNS = {
     "reason": "text",
     "raw": "text",
 }
-"""The columns of a frame of new entries with their types, see `Entry`. Only `source`, `table_name` and `reason` are
-needed; a frame may leave out the others."""
+"""The columns of a frame of new entries with their types, see `Entry`. Only `source`, `table_name` and `reason` need a
+value in every row."""
 
 _TABLE = """
 CREATE TABLE quarantine (
@@ -150,13 +150,18 @@ def open_quarantine(settings: Settings) -> Iterator[psycopg.Connection]:
 
 
 def add(connection: psycopg.Connection, entries: pd.DataFrame) -> None:
-    """Add entries (`ENTRY_COLUMNS`). One that is there already becomes pending again.
+    """Add entries, a frame with exactly `ENTRY_COLUMNS` in any order. One that is there already becomes pending again.
 
-    Entries without `table_name` were found in the table itself, which is their source.
+    Raises:
+        InvalidInput: names the columns that the frame lacks, or has too many.
     """
-    if "table_name" not in entries:
-        entries = entries.assign(table_name=entries["source"])
-    entries = entries.reindex(columns=list(ENTRY_COLUMNS))
+    lacking, unknown = ENTRY_COLUMNS.keys() - set(entries), set(entries) - ENTRY_COLUMNS.keys()
+    if lacking or unknown:
+        raise InvalidInput(
+            f"New entries of the quarantine lack {', '.join(sorted(lacking)) or 'nothing'} and have unknown columns "
+            f"{', '.join(sorted(map(str, unknown))) or 'none'}; give {', '.join(ENTRY_COLUMNS)}."
+        )
+    entries = entries[list(ENTRY_COLUMNS)]
     entries = entries.replace("\0", "\ufffd", regex=True)  # the one character PostgreSQL cannot hold
     distinct = entries.drop_duplicates([column for column in ENTRY_COLUMNS if column != "line"]).astype(object)
     connection.execute(_ADD, [distinct[column].where(distinct[column].notna(), None).tolist() for column in distinct])

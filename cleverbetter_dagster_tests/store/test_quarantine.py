@@ -6,6 +6,7 @@ import pandas as pd
 import psycopg
 import pytest
 
+from cleverbetter_dagster.errors import InvalidInput
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.quarantine import (
     ENTRY_COLUMNS,
@@ -48,6 +49,14 @@ def test_entries_are_stored_with_all_their_facts(connection: psycopg.Connection)
     assert pending_ids(connection) == ["r1"]
 
 
+def test_entries_that_lack_a_column_are_refused_whole(connection: psycopg.Connection) -> None:
+    with pytest.raises(InvalidInput, match=r"lack line, table_name and have unknown columns none; give source,"):
+        add(connection, entries("r1").drop(columns=["table_name", "line"]))
+    with pytest.raises(InvalidInput, match="lack nothing and have unknown columns position"):
+        add(connection, entries("r1").assign(position=0))
+    assert count_pending(connection) == 0
+
+
 def test_a_repeated_bad_row_is_one_entry(connection: psycopg.Connection) -> None:
     add(connection, entries("r1", "r2"))
     add(connection, entries("r2"))
@@ -78,5 +87,5 @@ def test_a_repaired_entry_found_again_is_pending_again(connection: psycopg.Conne
 
 
 def test_entries_found_in_a_table_name_it_once(connection: psycopg.Connection) -> None:
-    add(connection, entries("r1", source=TABLE).drop(columns="table_name"))
+    add(connection, entries("r1", source=TABLE))
     assert mark_repaired(connection, TABLE, ["r1"]) == 1

@@ -152,5 +152,6 @@ def _load(settings: Settings, layout: SourceLayout, month: AsOf, now: pd.Timesta
             mark_repaired(connection, source, good.to_pylist())
         if len(violations):
             names = {"id": "row_id", "column": "column_name"}
-            add(connection, violations.rename(columns=names).assign(source=source, line=None, raw=None))
+            entries = violations.drop(columns="position").rename(columns=names)
+            add(connection, entries.assign(source=source, table_name=source, line=None, raw=None))
     return MonthLoad(rows, int(violations["position"].nunique()), first_due(violations))

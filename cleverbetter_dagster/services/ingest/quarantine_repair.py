@@ -211,7 +211,7 @@ class _Retrial:
         violations = loaded.violations.rename(columns={"id": "row_id", "column": "column_name"})
         new = []
         for violation in violations.to_dict("records"):
-            entries = rows[violation["position"]]
+            entries = rows[violation.pop("position")]
             if (violation["column_name"], violation["reason"]) not in {(e.column_name, e.reason) for e in entries}:
                 same = ("row_id", "source", "table_name", "line", "raw")
                 new.append(violation | {name: getattr(entries[0], name) for name in same})

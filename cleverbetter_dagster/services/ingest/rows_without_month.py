@@ -29,7 +29,7 @@ def quarantine_rows_without_month(settings: Settings, layout: SourceLayout, snap
         known = {_content(entry): entry.id for entry in select_entries(connection, wanted) if _is_ours(entry, source)}
         if new := rows - known.keys():
             frame = pd.DataFrame(list(new), columns=["row_id", "value", "reason"], dtype=object)
-            add(connection, frame.assign(source=source, column_name=END_DATE))
+            add(connection, frame.assign(source=source, table_name=source, column_name=END_DATE, line=None, raw=None))
         if gone := known.keys() - rows:
             settle(connection, [known[content] for content in gone])
     return len(rows)

@@ -179,7 +179,7 @@ def _stage(batch: FileBatch, file: _File, staging: Staging, refusals: psycopg.Co
         _refuse(batch.malformed.assign(column_name=None, value=None), file, refusals, tally)
     if len(violations):
         positions = violations["position"].to_numpy(dtype=int)
-        entries = violations.rename(columns={"id": "row_id", "column": "column_name"})
+        entries = violations.drop(columns="position").rename(columns={"id": "row_id", "column": "column_name"})
         _refuse(entries.assign(line=batch.lines[positions], raw=_raw(table, positions)), file, refusals, tally)
 
 
