@@ -29,8 +29,14 @@ def simulate_retraining(
     ] = GUIDE_MIN_COMPOSITE_SCORE,
     every_row: Annotated[bool, typer.Option("--every-row", help="Take rows of any composite score.")] = False,
     largest_drift: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="Distance of the probabilities from which `drift` fits anew.")
-    ] = 0.31,
+        float | None,
+        typer.Option(
+            min=0.0,
+            max=1.0,
+            help="Distance of the probabilities from which `drift` fits anew; by default the one monitoring uses.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Simulate never, monthly, incremental and on-drift retraining on the database's past months. Writes nothing."""
@@ -43,9 +49,9 @@ def simulate_retraining(
 
     settings = load_settings()
     dataset = DatasetSpec(min_composite_score=None if every_row else min_composite_score)
-    spec = RetrainingSpec(
-        family=family or DEFAULT_FAMILY, first=first, last=last, dataset=dataset, largest_drift=largest_drift
-    )
+    spec = RetrainingSpec(family=family or DEFAULT_FAMILY, first=first, last=last, dataset=dataset)
+    if largest_drift is not None:
+        spec = spec.model_copy(update={"largest_drift": largest_drift})
     with import_progress(progress_console(quiet=as_json)) as progress:
         progress("Reading rows", 0.0)
         rows = database_rows(settings)
