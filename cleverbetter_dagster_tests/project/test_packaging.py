@@ -12,7 +12,7 @@ import pytest
 
 from cleverbetter_dagster.settings import REPOSITORY
 
-PACKAGE = "cleverbetter_dagster"
+PACKAGE, TESTS = "cleverbetter_dagster", "cleverbetter_dagster_tests"
 BUILD = "import sys; from setuptools.build_meta import build_wheel; build_wheel(sys.argv[1])"
 
 
@@ -22,7 +22,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> ZipFile:
     source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
     for file in ("pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE"):
         shutil.copy(REPOSITORY / file, source)
-    shutil.copytree(REPOSITORY / PACKAGE, source / PACKAGE, ignore=shutil.ignore_patterns("__pycache__"))
+    for package in (PACKAGE, TESTS):
+        shutil.copytree(REPOSITORY / package, source / package, ignore=shutil.ignore_patterns("__pycache__"))
     command = [sys.executable, "-c", BUILD, str(target)]
     built = subprocess.run(command, cwd=source, capture_output=True, text=True, check=False)
     assert built.returncode == 0, built.stderr
@@ -32,6 +33,11 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> ZipFile:
 def test_a_wheel_holds_every_file_of_the_package(wheel: ZipFile) -> None:
     files = {str(path.relative_to(REPOSITORY)) for path in Path(REPOSITORY, PACKAGE).rglob("*") if path.is_file()}
     assert {name for name in files if "__pycache__" not in name} <= set(wheel.namelist())
+
+
+def test_a_wheel_holds_no_tests(wheel: ZipFile) -> None:
+    folders = {name.split("/")[0] for name in wheel.namelist()}
+    assert {folder for folder in folders if not folder.endswith(".dist-info")} == {PACKAGE}
 
 
 def test_a_wheel_says_that_its_types_can_be_checked(wheel: ZipFile) -> None:
