@@ -46,11 +46,11 @@ def alerts(context: dg.SensorEvaluationContext, deployment: Deployment) -> dg.Se
     new = [*decision_alerts(settings, cursor.decision_id), *failed]
     for alert in new:
         context.log.warning(alert.text)
-    waiting = deliver(settings, [*cursor.waiting, *new])
+    waiting = deliver(settings, cursor.waiting, new)
     following = AlertCursor(decision_id=max(decision_id, cursor.decision_id), event_id=event_id, waiting=waiting)
     return dg.SensorResult(
         asset_events=[_observation(alert) for alert in new],
-        skip_reason=f"New alerts: {len(new)}. Alerts that wait for the webhook: {len(waiting)}.",
+        skip_reason=f"New alerts: {len(new)}. Alerts that wait for a channel: {sum(map(len, waiting.values()))}.",
         cursor=following.model_dump_json(),
     )
 

@@ -1,6 +1,6 @@
 """Alerts: decisions about champions, failed checks, stale champions and predictions."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Self
 
@@ -15,7 +15,7 @@ MOST_DECISIONS = 100
 MOST_WAITING = 50
 LONGEST_TEXT = 600
 KEPT_HOURS = 24
-"""An alert that the webhook does not take is tried again for a day."""
+"""An alert that a channel does not take is tried again for a day."""
 
 ACTIONS = {"promoted": "Promoted", "refused": "Refused", "rolled_back": "Rolled back to"}
 
@@ -33,13 +33,13 @@ class Alert(BaseModel):
 
 
 class AlertCursor(BaseModel):
-    """The last decision and event that were seen, and the alerts that the webhook has not taken yet."""
+    """The last decision and event that were seen, and by channel the alerts that it has not taken yet."""
 
     model_config = ConfigDict(frozen=True)
 
     decision_id: int
     event_id: int
-    waiting: tuple[Alert, ...] = ()
+    waiting: Mapping[str, tuple[Alert, ...]] = {}
 
     @classmethod
     def parse(cls, text: str | None) -> Self | None:
@@ -62,17 +62,19 @@ def decision_alerts(settings: Settings, after: int) -> list[Alert]:
     return [_alert_of(entry) for entry in reversed(entries)]
 
 
-def deliver(settings: Settings, alerts: Sequence[Alert]) -> tuple[Alert, ...]:
-    """Send alerts to every channel in one message. Returns the alerts that must be sent again.
+def deliver(
+    settings: Settings, waiting: Mapping[str, Sequence[Alert]], new: Sequence[Alert]
+) -> dict[str, tuple[Alert, ...]]:
+    """Send each channel in one message what waits for it and what is new. Returns what waits for each channel now.
 
     Alerts older than a day are dropped, and the oldest if too many wait.
     """
-    fresh = [alert for alert in alerts if datetime.now(UTC) - alert.at < timedelta(hours=KEPT_HOURS)]
-    if not fresh:
-        return ()
-    text = "\n".join(alert.text for alert in fresh)
-    delivered = [send(settings, text) for send in CHANNELS]
-    return () if all(delivered) else tuple(fresh[-MOST_WAITING:])
+    left = {}
+    for name, send in CHANNELS.items():
+        fresh = [alert for alert in (*waiting.get(name, ()), *new) if _is_recent(alert)]
+        if fresh and not send(settings, "\n".join(alert.text for alert in fresh)):
+            left[name] = tuple(fresh[-MOST_WAITING:])
+    return left
 
 
 def to_webhook(settings: Settings, text: str) -> bool:
@@ -80,8 +82,8 @@ def to_webhook(settings: Settings, text: str) -> bool:
     return settings.alert_webhook is None or send_text(settings.alert_webhook.get_secret_value(), text)
 
 
-CHANNELS: tuple[Callable[[Settings, str], bool], ...] = (to_webhook,)
-"""Each sends a text if its setting is set, and returns whether there is nothing to send again."""
+CHANNELS: Mapping[str, Callable[[Settings, str], bool]] = {"webhook": to_webhook}
+"""By name: each sends a text if its setting is set, and returns whether there is nothing to send again."""
 
 
 def shortened(text: str) -> str:
@@ -91,6 +93,10 @@ def shortened(text: str) -> str:
     True
     """
     return text if len(text) <= LONGEST_TEXT else text[: LONGEST_TEXT - 2].rsplit(" ", 1)[0] + " …"
+
+
+def _is_recent(alert: Alert) -> bool:
+    return datetime.now(UTC) - alert.at < timedelta(hours=KEPT_HOURS)
 
 
 def _alert_of(entry: LedgerEntry) -> Alert:

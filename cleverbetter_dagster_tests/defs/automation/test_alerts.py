@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 
 import dagster as dg
 import pytest
@@ -9,10 +10,11 @@ import pytest
 from cleverbetter_dagster.definitions import defs
 from cleverbetter_dagster.defs.automation.alerts import alerts
 from cleverbetter_dagster.defs.resources import Deployment
-from cleverbetter_dagster.services.monitoring.alerts import AlertCursor
+from cleverbetter_dagster.services.monitoring.alerts import Alert, AlertCursor, deliver
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.ledger.table import Action, Decision, ensure_ledger, insert
 from cleverbetter_dagster.store.postgres.database import psycopg_connect
+from cleverbetter_dagster.store.webhook import send_text
 from cleverbetter_dagster_tests.support.webhook_server import SECRET_PATH, Webhook, webhook_server
 
 
@@ -131,14 +133,29 @@ def test_an_alert_the_webhook_rejects_waits_for_it(
     assert len(first.asset_events) == 1
     waiting = AlertCursor.parse(first.cursor)
     assert waiting is not None
-    assert [alert.kind for alert in waiting.waiting] == ["promoted"]
+    assert [alert.kind for alert in waiting.waiting["webhook"]] == ["promoted"]
     assert SECRET_PATH not in str(first.cursor)
     again = evaluate(instance, first.cursor)
     assert not again.asset_events
     assert hook.texts[0] == hook.texts[1]
     later = AlertCursor.parse(again.cursor)
     assert later is not None
-    assert later.waiting == ()
+    assert later.waiting == {}
+
+
+def test_a_channel_that_took_an_alert_gets_it_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with webhook_server() as first, webhook_server() as second:
+        channels = {
+            name: lambda _, text, hook=hook: send_text(hook.address, text)
+            for name, hook in (("first", first), ("second", second))
+        }
+        monkeypatch.setattr("cleverbetter_dagster.services.monitoring.alerts.CHANNELS", channels)
+        second.answers = [404, 200]
+        settings, (one, two) = Settings(home=tmp_path), (Alert(kind="x", asset="a", text=text) for text in "12")
+        waiting = deliver(settings, {}, [one])
+        assert waiting == {"second": (one,)}
+        assert deliver(settings, waiting, [two]) == {}
+        assert (first.texts, second.texts) == (["1", "2"], ["1", "1\n2"])
 
 
 def test_an_alert_expires_after_a_day(environment: Settings, instance: dg.DagsterInstance, hook: Webhook) -> None:
@@ -147,9 +164,10 @@ def test_an_alert_expires_after_a_day(environment: Settings, instance: dg.Dagste
     hook.answers = [404]
     cursor = str(evaluate(instance, cursor_before).cursor)
     old = AlertCursor.model_validate_json(cursor)
-    aged = old.waiting[0].model_copy(update={"at": old.waiting[0].at.replace(year=2000)})
+    (alert,) = old.waiting["webhook"]
+    aged = alert.model_copy(update={"at": alert.at.replace(year=2000)})
     hook.bodies.clear()
-    evaluate(instance, old.model_copy(update={"waiting": (aged,)}).model_dump_json())
+    evaluate(instance, old.model_copy(update={"waiting": {"webhook": (aged,)}}).model_dump_json())
     assert hook.bodies == []
 
 
