@@ -85,7 +85,7 @@ def _parquet_below(folder: Path) -> list[tuple[Path, dict[str, str | None]]]:
         parts = path.relative_to(folder).parts
         if path.is_file() and not any(part.startswith(("_", ".")) for part in parts):
             pairs = (part.split("=", 1) for part in parts[:-1] if "=" in part)
-            files.append((path, {name: None if text == HIVE_NULL else unquote(text) for name, text in pairs}))
+            files.append((path, {unquote(name): None if text == HIVE_NULL else unquote(text) for name, text in pairs}))
     if not files:
         raise ImportFileError(f"The folder {folder} has no file that ends in .parquet. Name a file, or another folder.")
     return files
@@ -101,6 +101,9 @@ def _parquet_tables(path: Path, columns: Collection[str]) -> Iterator[pa.Table]:
         schema = pa.schema(wanted)
         if not file.metadata.num_rows:
             yield schema.empty_table()
+        if not names:
+            yield pa.table({"": pa.nulls(file.metadata.num_rows)}).select([])
+            return
         for group in range(file.metadata.num_row_groups):
             for batch in file.iter_batches(
                 _rows_at_once(file, group, schema), row_groups=[group], columns=names, use_threads=False
@@ -170,6 +173,8 @@ def _arrow_reader(
     options = ipc.IpcReadOptions(included_fields=columns, use_threads=False)
     start = file.read(8)
     file.seek(0)
+    if start.startswith(b"FEA1"):
+        raise pa.ArrowInvalid("it is Feather of version 1; write version 2")
     if start.startswith(b"ARROW1"):
         return ipc.open_file(file, options=options)
     return ipc.open_stream(file, options=options)

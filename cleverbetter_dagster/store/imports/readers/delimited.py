@@ -95,21 +95,11 @@ class Delimited(RowFile):
 
     def _parse_together(self, block: LineBlock, wanted: list[str]) -> tuple[pa.Table, np.ndarray] | None:
         """The rows and their lines; None if some line is not one row."""
-        malformed: list[csv.InvalidRow] = []
-
-        def skip(row: csv.InvalidRow) -> str:
-            malformed.append(row)
-            return "skip"
-
         try:
             table = csv.read_csv(
                 io.BytesIO(block.text),
                 csv.ReadOptions(use_threads=False, block_size=len(block.text) + 1, column_names=list(self.names)),
-                csv.ParseOptions(
-                    delimiter=self._dialect.delimiter,
-                    newlines_in_values=True,
-                    invalid_row_handler=skip,
-                ),
+                csv.ParseOptions(delimiter=self._dialect.delimiter, newlines_in_values=True),
                 csv.ConvertOptions(
                     column_types=dict.fromkeys(wanted, pa.string()),
                     include_columns=wanted,
@@ -120,7 +110,7 @@ class Delimited(RowFile):
         except pa.ArrowInvalid:
             return None
         filled = np.array([bool(line.strip(b"\r")) for line in block.text.split(b"\n")])
-        if malformed or np.count_nonzero(filled) != table.num_rows:
+        if np.count_nonzero(filled) != table.num_rows:  # some row has several lines
             return None
         return self._pointed(table), block.first + np.flatnonzero(filled)
 
@@ -171,12 +161,15 @@ class Delimited(RowFile):
             decoded = text.decode().removesuffix("\r")
         except UnicodeDecodeError as error:
             raise _MalformedError(f"is not UTF-8: byte {error.start + 1} is 0x{text[error.start]:02x}") from None
-        try:
-            (fields,) = csv_text.reader([decoded], delimiter=self._dialect.delimiter, strict=True)
+        try:  # of one line as much as pyarrow accepts; of several lines no text behind a closing quote
+            rows = list(
+                csv_text.reader([decoded + "\n", "end"], delimiter=self._dialect.delimiter, strict="\n" in decoded)
+            )
         except csv_text.Error as error:
-            if text.count(b'"') % 2:
-                raise _OpenQuoteError from None
             raise _MalformedError(f"is no CSV: {error}") from None
+        if rows[-1] != ["end"]:
+            raise _OpenQuoteError
+        fields = rows[0]
         if len(fields) != len(self.names):
             raise _MalformedError(
                 f"has {len(fields)} fields and the header {len(self.names)}: quote fields that contain "

@@ -9,9 +9,11 @@ from cleverbetter_dagster.store.imports.readers import row_file
 from cleverbetter_dagster.store.imports.readers.json_rows import JsonRows, Malformed, Texts, malformed_text
 from cleverbetter_dagster.store.imports.readers.source import DAMAGED, Source, text_source
 
-_TOKENS = re.compile(rb'"(?:[^"\\\n]|\\.)*+("?)|[][{},]')
+_STRING = rb'"[^"\\\n]*+(?:\\.[^"\\\n]*+)*+'
+_FLAT_OBJECT = rb'\{[^][{}"]*+(?:' + _STRING + rb'"[^][{}"]*+)*+\}'
+_TOKENS = re.compile(_FLAT_OBJECT + rb"|" + _STRING + rb'("?)|[][{},]')
 _NEXT_ELEMENT = re.compile(rb"\}\s*,\s*(?=\{)")
-_OPENED_BY = {b"}": b"{", b"]": b"["}
+_OPENED_BY = {b"}": ord("{"), b"]": ord("[")}
 
 UNMATCHED = "its brackets or quotes do not match"
 TOO_LONG = f"it is longer than {row_file.LONGEST_LINE >> 20} MiB: leave out what need not be imported"
@@ -28,6 +30,8 @@ class Element:
 
 class JsonArray(JsonRows):
     """One JSON array of objects. The line of a row is the number of its element, from 1."""
+
+    unit = "element"
 
     def _texts(self) -> Iterator[Texts]:
         first = 1
@@ -75,7 +79,7 @@ class ArraySplitter:
     def __init__(self) -> None:
         self._text = b""  # of the element that is not complete
         self._scanned = 0  # bytes of it whose brackets are counted
-        self._opened = b""
+        self._opened = bytearray()
         self._searching = False  # for the next element, behind a damaged one
 
     def feed(self, chunk: bytes, *, last: bool = False) -> Iterator[Element]:
@@ -93,29 +97,37 @@ class ArraySplitter:
     def _complete(self, last: bool) -> Iterator[Element]:
         start = 0
         for token in _TOKENS.finditer(self._text, self._scanned):
-            kind = token[0][:1]
-            if kind == b'"' and not token[1] and token.end() == len(self._text) and not last:
+            kind, unclosed = token[0][:1], token[0][:1] == b'"' and not token[1]
+            if unclosed and not last and self._text[token.end() :] in (b"", b"\\"):
                 self._scanned = token.start()
                 break
-            if (kind in _OPENED_BY and self._opened[-1:] != _OPENED_BY[kind]) or (kind == b'"' and not token[1]):
-                yield self._damaged(UNMATCHED, start, token.end())
+            if unclosed or not self._counted(kind, len(token[0])):
+                yield self._damaged(UNMATCHED, start, token.start())
                 return
-            if kind in b"[{":
-                self._opened += kind
-            elif kind in _OPENED_BY:
-                self._opened = self._opened[:-1]
-            if self._opened in (b"", b"[") and kind in b"[],":
-                if kind != b"[" and (text := self._text[start : token.start()].strip()):
-                    yield Element(text)
+            level = len(self._opened)
+            if (kind, level) in ((b",", 1), (b"]", 0)) and (text := self._text[start : token.start()].strip()):
+                yield Element(text)
+            if (kind, level) in ((b"[", 1), (b",", 1), (b"]", 0)):
                 start = token.end()
         else:
             self._scanned = len(self._text)
         self._text, self._scanned = self._text[start:], self._scanned - start
 
-    def _damaged(self, reason: str, start: int = 0, end: int | None = None) -> Element:
-        """Begin the search behind the damaged text."""
-        damaged = Element(self._text[start : start + row_file.LONGEST_RAW].strip(), reason)
-        self._text, self._searching = self._text[len(self._text) if end is None else end - 1 :], True
+    def _counted(self, kind: bytes, length: int) -> bool:
+        """Count a bracket. False if it closes another kind than the last that was opened."""
+        if kind in _OPENED_BY:
+            return bool(self._opened) and self._opened.pop() == _OPENED_BY[kind]
+        if kind in b"[{" and length == 1:  # otherwise it is a whole object
+            self._opened += kind
+        return True
+
+    def _damaged(self, reason: str, start: int = 0, fault: int | None = None) -> Element:
+        """The element that begins at `start`, up to what looks like the next one; the search for that begins here."""
+        rest = self._text[len(self._text) if fault is None else fault :]
+        following = _NEXT_ELEMENT.search(rest)
+        end = len(self._text) if following is None else len(self._text) - len(rest) + following.start() + 1
+        damaged = Element(self._text[start : min(end, start + row_file.LONGEST_RAW)].strip(), reason)
+        self._text, self._searching = rest, True
         return damaged
 
     def _found_next(self) -> bool:
@@ -123,5 +135,6 @@ class ArraySplitter:
         if following is None:
             self._text = self._text[-row_file.LONGEST_RAW :]
             return False
-        self._text, self._scanned, self._opened, self._searching = self._text[following.end() :], 0, b"[", False
+        self._text, self._scanned, self._searching = self._text[following.end() :], 0, False
+        self._opened = bytearray(b"[")
         return True

@@ -2,7 +2,7 @@
 
 import re
 from abc import abstractmethod
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,28 +62,41 @@ class Texts:
 class JsonRows(RowFile):
     """Rows that are JSON objects. Opening reads all of the file once, because any row may have a further key."""
 
+    unit = "line"
+
     def __init__(self, path: Path) -> None:
-        """Raises ImportFileError: the file is empty or damaged, or has more than `MOST_KEYS` keys."""
+        """Raises ImportFileError: the file is empty or damaged, has no object, or more than `MOST_KEYS` keys."""
         self.path = path
         self._sample: dict[str, list[Any]] = {}
         lacking: set[str] = set()
+        malformed: Malformed | None = None
         empty = True
         for texts in self._texts():
-            empty = False
-            for line, _, row in _parsed(texts, []):
-                new = row.keys() - self._sample.keys()
-                if new:
-                    self._sample |= {key: [] for key in row if key in new}
-                    lacking |= new
-                    _check_keys(self._sample, path, line)
-                for key in row.keys() & lacking:
-                    if row[key] is not None:
-                        self._sample[key].append("{}" if isinstance(row[key], dict | list) else row[key])
-                        if len(self._sample[key]) == SAMPLED_VALUES:
-                            lacking.remove(key)
+            empty, bad = False, [*texts.malformed]
+            for line, _, row in self._parsed(texts, bad):
+                self._note_keys(row, lacking, line)
+            malformed = malformed or next(iter(bad), None)
         if empty:
             raise ImportFileError(f"{path} is empty. Name a file with rows.")
+        if malformed and not self._sample:
+            raise ImportFileError(
+                f"{path} has no row: {self.unit} {malformed[0]} is the first of which {malformed[3]}. Write one object "
+                "{...} on a line of its own for each row, or one array of such objects."
+            )
         self.names = tuple(self._sample)
+
+    def _note_keys(self, row: Mapping[str, Any], lacking: set[str], line: int) -> None:
+        """Add the row's keys, and its values of the keys `lacking` values, to the sample."""
+        new = row.keys() - self._sample.keys()
+        if new:
+            self._sample |= {key: [] for key in row if key in new}
+            lacking |= new
+            _check_keys(self._sample, self.path, line)
+        for key in row.keys() & lacking:
+            if row[key] is not None:
+                self._sample[key].append("{}" if isinstance(row[key], dict | list) else row[key])
+                if len(self._sample[key]) == SAMPLED_VALUES:
+                    lacking.remove(key)
 
     @abstractmethod
     def _texts(self) -> Iterator[Texts]: ...
@@ -97,15 +110,34 @@ class JsonRows(RowFile):
         for texts in self._texts():
             malformed = [*texts.malformed]
             rows: list[tuple[int, dict[str, Any]]] = []
-            for line, text, row in _parsed(texts, malformed):
+            for line, text, row in self._parsed(texts, malformed):
                 try:
                     rows.append((line, flat(row, columns)))
                 except NotAnObjectError as error:
-                    malformed.append(malformed_text(line, text, f"the line is {error}"))
+                    malformed.append(malformed_text(line, text, f"the {self.unit} is {error}"))
             for piece in _pieces(rows):
                 yield _batch(piece, texts.done, [])
             if malformed or not rows:
                 yield _batch([], texts.done, malformed)
+
+    def _parsed(self, texts: Texts, malformed: list[Malformed]) -> Iterator[tuple[int, bytes, dict[str, Any]]]:
+        """The objects with their lines and texts; other lines are appended to `malformed`, except blank ones."""
+        long_integers, unstorable = has_long_integers(texts.block), b"\0" in texts.block or b"\\u0000" in texts.block
+        for line, text in zip(texts.lines, texts.texts, strict=True):
+            try:
+                if not unstorable and not long_integers:
+                    row = orjson.loads(text)
+                    if type(row) is dict:
+                        yield line, text, row
+                        continue
+            except orjson.JSONDecodeError:
+                pass
+            if not text.strip():
+                continue
+            try:
+                yield line, text, parse_object(text, exact=long_integers and long_integer_in(text))
+            except NotAnObjectError as error:
+                malformed.append(malformed_text(line, text, f"the {self.unit} is {error}"))
 
 
 class JsonLines(JsonRows):
@@ -126,26 +158,6 @@ def malformed_text(line: int, text: bytes, reason: str) -> Malformed:
     raw = text.decode(errors="replace")
     row_id = _ID.search(raw[:100_000])
     return line, row_id and row_id[1], raw, reason
-
-
-def _parsed(texts: Texts, malformed: list[Malformed]) -> Iterator[tuple[int, bytes, dict[str, Any]]]:
-    """The objects with their lines and texts; other lines are appended to `malformed`, except blank ones."""
-    long_integers, unstorable = has_long_integers(texts.block), b"\0" in texts.block or b"\\u0000" in texts.block
-    for line, text in zip(texts.lines, texts.texts, strict=True):
-        try:
-            if not unstorable and not long_integers:
-                row = orjson.loads(text)
-                if type(row) is dict:
-                    yield line, text, row
-                    continue
-        except orjson.JSONDecodeError:
-            pass
-        if not text.strip():
-            continue
-        try:
-            yield line, text, parse_object(text, exact=long_integers and long_integer_in(text))
-        except NotAnObjectError as error:
-            malformed.append(malformed_text(line, text, f"the line is {error}"))
 
 
 def _pieces(rows: list[tuple[int, dict[str, Any]]]) -> Iterator[list[tuple[int, dict[str, Any]]]]:

@@ -42,6 +42,10 @@ def line_blocks(source: Source, *, cr_only: bool = False) -> Iterator[LineBlock]
             _, newline, chunk = chunk.partition(b"\n")
             skipping, first = not newline, first + len(newline)
         text, newline, rest = (rest + chunk).rpartition(b"\n")
+        if newline and text.find(b"\n", 0, row_file.LONGEST_LINE + 1) < 0 and len(text) > row_file.LONGEST_LINE:
+            long, newline, text = text.partition(b"\n")
+            yield LineBlock(long[: row_file.LONGEST_RAW], first, too_long=True)
+            first += 1
         if newline:
             yield LineBlock(text, first)
             first += text.count(b"\n") + 1

@@ -4,13 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cleverbetter_dagster.errors import ImportFileError
-from cleverbetter_dagster.store.imports.readers import row_file
 from cleverbetter_dagster.store.imports.readers.columnar import ArrowFile, ParquetFiles
 from cleverbetter_dagster.store.imports.readers.delimited import Delimited
 from cleverbetter_dagster.store.imports.readers.json_array import JsonArray
 from cleverbetter_dagster.store.imports.readers.json_rows import JsonLines
 from cleverbetter_dagster.store.imports.readers.row_file import RowFile, readable
-from cleverbetter_dagster.store.imports.readers.source import COMPRESSIONS, text_source
+from cleverbetter_dagster.store.imports.readers.source import COMPRESSIONS, PIECE_BYTES, text_source
 
 KINDS: dict[str, tuple[str, ...]] = {
     "Parquet": (".parquet", ".pq"),
@@ -36,7 +35,9 @@ def open_rows(path: Path) -> RowFile:
 
 def _open_json(path: Path) -> RowFile:
     with text_source(path) as source:
-        start = source.read(row_file.BLOCK_BYTES).lstrip()
+        start = b""
+        while not start and (piece := source.read(PIECE_BYTES)):
+            start = piece.lstrip()
     return JsonArray(path) if start.startswith(b"[") else JsonLines(path)
 
 

@@ -28,6 +28,9 @@ LONGEST_LINE = 16 << 20
 LONGEST_RAW = 10_000
 """Characters of a malformed line that are stored."""
 
+LONGEST_ID = 200
+"""Characters of its id that are stored."""
+
 KEYS = (ID, *FEATURE_KEYS)
 """Names under which a malformed line may have its row's id, best first."""
 
@@ -41,12 +44,12 @@ def no_malformed() -> pd.DataFrame:
 
 def malformed_rows(rows: Sequence[tuple[int, str | None, str, str]]) -> pd.DataFrame:
     """A frame of `MALFORMED_COLUMNS`; raw texts are cut and cleaned so that they can be stored."""
-    shown = [(line, _clean(row_id), _clean(raw), reason) for line, row_id, raw, reason in rows]
+    shown = [(line, row_id and _clean(row_id)[:LONGEST_ID], _clean(raw), reason) for line, row_id, raw, reason in rows]
     return pd.DataFrame(shown, columns=list(MALFORMED_COLUMNS)).astype({"line": np.int64})
 
 
-def _clean(text: str | None) -> str | None:
-    return text if text is None else text[:LONGEST_RAW].replace("\0", "\ufffd")
+def _clean(text: str) -> str:
+    return text[:LONGEST_RAW].replace("\0", "\ufffd")
 
 
 @dataclass(frozen=True)

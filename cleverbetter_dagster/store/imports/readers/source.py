@@ -27,6 +27,10 @@ DAMAGED = (OSError, EOFError, zlib.error, lzma.LZMAError, pa.ArrowException)
 """What reading a damaged file raises."""
 
 
+PIECE_BYTES = 64 << 10
+"""Bytes that are unpacked at once."""
+
+
 class Source:
     """The bytes of one file from its beginning, and how much of it has been read. A byte order mark is left out."""
 
@@ -37,11 +41,26 @@ class Source:
         unpack = COMPRESSIONS.get(path.suffix.lower())
         self._stream = unpack(self._file) if unpack else self._file
         self._begun = b""
+        self._damage: Exception | None = None
 
     def read(self, size: int) -> bytes:
-        """About `size` further bytes; none at the end."""
-        begun, self._begun = self._begun, b""
-        return begun + bytes(self._stream.read(size))
+        """About `size` further bytes; none at the end. Bytes before a damage are given before it is raised."""
+        pieces, self._begun = [self._begun], b""
+        missing = size
+        while missing > 0 and self._damage is None:
+            try:
+                piece = bytes(self._stream.read(min(missing, PIECE_BYTES)))
+            except DAMAGED as error:
+                self._damage = error
+                break
+            if not piece:
+                break
+            pieces.append(piece)
+            missing -= len(piece)
+        text = b"".join(pieces)
+        if self._damage is not None and not text:
+            raise self._damage
+        return text
 
     def skip_mark(self) -> None:
         """Leave out a UTF-8 byte order mark.
