@@ -112,7 +112,7 @@ class TrainingPipeline:
 
         Args:
             X_train, y_train, X_val, y_val: frames of `preprocess_data`, or rows of them.
-            model_type: a family: `ensemble`, `classifier`, `rl_agent`.
+            model_type: the name of a family in `learning/catalogue.py`, such as `ensemble`.
             params: hyperparameters, as `hyperparameter_search` returns them; those left out take their defaults.
 
         Raises:

@@ -20,6 +20,9 @@ from pydantic_core import to_json
 
 from cleverbetter_dagster.errors import DataError, NotStored
 
+BUCKETS = frozenset({"s3", "gs", "abfs", "oss"})
+"""Protocols of stores that have no folders. There, making one would create a bucket whose name is misspelt."""
+
 
 class ArtefactStore:
     """Reads and writes artefacts by their path below `base`, such as `training_rows/2023-12.parquet`."""
@@ -146,7 +149,8 @@ class ArtefactStore:
 
     def _write(self, path: str, content: bytes) -> None:
         place = self._place(path)
-        self._filesystem.makedirs(posixpath.dirname(place), exist_ok=True)
+        if not BUCKETS.intersection(_protocols(self._filesystem)):
+            self._filesystem.makedirs(posixpath.dirname(place), exist_ok=True)
         if not isinstance(self._filesystem, LocalFileSystem):
             self._filesystem.pipe_file(place, content)
             return
@@ -158,3 +162,8 @@ class ArtefactStore:
             if self._filesystem.exists(beside):
                 self._filesystem.rm_file(beside)
             raise
+
+
+def _protocols(filesystem: fsspec.AbstractFileSystem) -> set[str]:
+    protocol = filesystem.protocol
+    return {protocol} if isinstance(protocol, str) else set(protocol)

@@ -55,12 +55,12 @@ def test_kelly_fraction_maximises_log_growth():
 def test_nothing_is_staked_without_an_edge_or_without_knowledge():
     stakes = allocate([-0.1, 0.0, np.nan, 0.1, 0.1], [0.1, 0.1, 0.1, np.nan, 0.1])
 
-    assert stakes.tolist() == [0, 0, 0, 0, 0.05]
+    assert stakes.tolist() == [0, 0, 0, 0, StakingSpec().max_stake_fraction]
 
 
 def test_a_stake_is_quarter_kelly_up_to_the_cap():
-    # Full Kelly is 0.1 and 10; a quarter of the first is below the cap of 0.05, of the second above it.
-    stakes = allocate([0.1, 0.1], [0.99, 0.0])
+    # Full Kelly is 0.1 and 10; a quarter of the first is below a cap of 0.05, of the second above it.
+    stakes = allocate([0.1, 0.1], [0.99, 0.0], spec=StakingSpec(kelly_fraction=0.25, max_stake_fraction=0.05))
 
     assert stakes.tolist() == pytest.approx([0.025, 0.05])
 

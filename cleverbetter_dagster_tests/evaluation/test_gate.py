@@ -26,7 +26,7 @@ def test_a_worse_challenger_is_refused(metric):
     verdict = judge(MODELS["fair"], MODELS["good"], BLIND, PromotionPolicy(metric=metric))
 
     assert not verdict.promote
-    assert "not shown to be as good as the champion" in verdict.reasons[1]
+    assert "not shown to be as good as the champion" in " ".join(verdict.reasons)
 
 
 def test_a_challenger_equal_to_the_champion_is_not_worse():
@@ -40,7 +40,7 @@ def test_a_tie_with_a_baseline_does_not_beat_it():
     verdict = judge(MODELS["good"], None, {**BLIND, "itself": MODELS["good"]})
 
     assert not verdict.promote
-    assert "not shown to beat itself" in verdict.reasons[-1]
+    assert "not shown to beat itself" in " ".join(verdict.reasons)
 
 
 def test_an_interval_that_reaches_zero_is_not_enough():
@@ -84,7 +84,7 @@ def test_without_a_baseline_nothing_is_promoted():
     verdict = judge(MODELS["good"], None, {})
 
     assert not verdict.promote
-    assert "no baseline" in verdict.reasons[-1]
+    assert "no baseline" in " ".join(verdict.reasons)
 
 
 def test_too_few_months_refuse_with_both_numbers():
@@ -92,7 +92,7 @@ def test_too_few_months_refuse_with_both_numbers():
     verdict = judge(models["good"], None, {"base_rate": models["blind"]})
 
     assert not verdict.promote
-    assert verdict.reasons[0] == "The test rows span 4 months; at least 6 are needed."
+    assert "The test rows span 4 months; at least 6 are needed." in verdict.reasons
     assert judge(models["good"], None, {"base_rate": models["blind"]}, PromotionPolicy(min_months=4)).promote
 
 
@@ -100,8 +100,8 @@ def test_reasons_give_both_losses_and_the_interval():
     verdict = judge(MODELS["good"], None, BLIND)
     comparison = verdict.comparisons[0]
 
-    assert f"Brier score {comparison.challenger:.4f} against {comparison.other:.4f}" in verdict.reasons[1]
-    assert f"[{comparison.difference.low:.4f}, {comparison.difference.high:.4f}]" in verdict.reasons[1]
+    assert f"Brier score {comparison.challenger:.4f} against {comparison.other:.4f}" in " ".join(verdict.reasons)
+    assert f"[{comparison.difference.low:.4f}, {comparison.difference.high:.4f}]" in " ".join(verdict.reasons)
 
 
 def test_the_difference_is_paired_row_by_row():
@@ -124,7 +124,7 @@ def test_equal_labels_are_refused():
     verdict = judge(rows, None, {"other": rows}, PromotionPolicy(metric="roc_auc"))
 
     assert not verdict.promote
-    assert "cannot be compared" in verdict.reasons[-1]
+    assert "cannot be compared" in " ".join(verdict.reasons)
 
 
 def test_models_scored_on_different_rows_are_not_compared():

@@ -11,6 +11,7 @@ import pytest
 
 from cleverbetter_dagster.dataset.as_of import AsOf
 from cleverbetter_dagster.dataset.examples import Examples
+from cleverbetter_dagster.dataset.quality.left_out import LeftOut, NonNumeric, with_left_out
 from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.definitions import defs
 from cleverbetter_dagster.evaluation.checks import Check, broken_guards
@@ -52,6 +53,11 @@ def load(frame: pd.DataFrame, quarantined: int = 0) -> MonthLoad:
     return MonthLoad(pa.Table.from_pandas(frame, schema=rows_schema(market), preserve_index=False), quarantined)
 
 
+def _with_a_text(month: pd.DataFrame) -> MonthLoad:
+    left_out = LeftOut(non_numeric={"country": NonNumeric(values=3, example="AU")})
+    return replace(load(month), table=with_left_out(load(month).table, left_out))
+
+
 def some(frame: pd.DataFrame, share: float) -> np.ndarray:
     return np.arange(len(frame)) < share * len(frame)
 
@@ -59,6 +65,7 @@ def some(frame: pd.DataFrame, share: float) -> np.ndarray:
 ROW_FAULTS: dict[str, Callable[[pd.DataFrame], MonthLoad]] = {
     "rows_are_plausible": lambda month: load(month, quarantined=1),
     "values_are_measured": lambda month: load(month.assign(ml_avg_odds=month["ml_avg_odds"].mask(some(month, 0.3)))),
+    "market_features_are_numbers": _with_a_text,
     "windows_stand_once": lambda month: load(
         pd.concat([month, month[some(month, 0.1)].assign(id=lambda again: again["id"] + "b")])
     ),
@@ -90,9 +97,17 @@ def with_part(dataset: Dataset, part: str, **columns: object) -> Dataset:
     return replace(dataset, parts=replace(dataset.parts, **{part: Examples(frame)}))
 
 
-def _few(dataset: Dataset) -> Dataset:
-    spec = dataset.record.spec.model_copy(update={"min_examples": 1_000_000})
+def with_option(dataset: Dataset, **option: float) -> Dataset:
+    spec = dataset.record.spec.model_copy(update=option)
     return replace(dataset, record=dataset.record.model_copy(update={"spec": spec}))
+
+
+def _few(dataset: Dataset) -> Dataset:
+    return with_option(dataset, min_examples=1_000_000)
+
+
+def _other_label(dataset: Dataset) -> Dataset:
+    return with_option(dataset, return_threshold=0.01)
 
 
 def _late(dataset: Dataset) -> Dataset:
@@ -101,8 +116,7 @@ def _late(dataset: Dataset) -> Dataset:
 
 
 def _embargo_ignored(dataset: Dataset) -> Dataset:
-    spec = dataset.record.spec.model_copy(update={"embargo_days": 40.0})
-    return replace(dataset, record=dataset.record.model_copy(update={"spec": spec}))
+    return with_option(dataset, embargo_days=40.0)
 
 
 def _leak(dataset: Dataset) -> Dataset:
@@ -134,6 +148,7 @@ SPLIT_FAULTS: dict[str, tuple[Callable[[Dataset], Dataset], set[str]]] = {
     "no_label_after_split": (_late, {"purge_holds"}),
     "purge_holds": (_embargo_ignored, set()),
     "no_feature_is_too_good_to_be_true": (_leak, set()),
+    "stakes_fit_the_label": (_other_label, set()),
     "classes_are_balanced": (_one_sided, set()),
     "features_have_not_drifted": (_drifted, set()),
     "composite_scores_have_not_drifted": (_rescored, set()),

@@ -2,10 +2,13 @@
 
 import os
 from pathlib import Path
+from typing import ClassVar
 from uuid import uuid4
 
+import fsspec
 import pyarrow as pa
 import pytest
+from fsspec import AbstractFileSystem
 from pydantic import BaseModel
 
 from cleverbetter_dagster.errors import DataError
@@ -142,3 +145,23 @@ def test_an_unknown_protocol_is_refused_with_a_remedy() -> None:
 def test_urls_say_where_an_artefact_lies(tmp_path: Path) -> None:
     assert ArtefactStore(str(tmp_path)).url("a/b.json") == str(tmp_path / "a" / "b.json")
     assert ArtefactStore("memory://base").url("a/b.json") == "memory:///base/a/b.json"
+
+
+class Bucket(AbstractFileSystem):
+    """Stands for a store that keeps files by key, and makes a bucket if it is asked for a folder."""
+
+    protocol = ("s3", "s3a")
+    made: ClassVar[list[str]] = []
+    kept: ClassVar[dict[str, bytes]] = {}
+
+    def makedirs(self, path: str, exist_ok: bool = False) -> None:
+        self.made.append(path)
+
+    def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **_: object) -> None:
+        self.kept[path] = value
+
+
+def test_no_bucket_is_made_for_a_misspelt_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fsspec.core, "url_to_fs", lambda url, **_: (Bucket(), url.removeprefix("s3://")))
+    ArtefactStore("s3://artifacts/prefix").write_json("study/2023-01.json", {"a": 1})
+    assert (Bucket.made, list(Bucket.kept)) == ([], ["artifacts/prefix/study/2023-01.json"])

@@ -136,6 +136,15 @@ def _composite_scores_stay(dataset: Dataset) -> CheckOutcome:
     return outcome.model_copy(update={"facts": outcome.facts | means})
 
 
+def _stakes_fit(dataset: Dataset) -> CheckOutcome:
+    threshold = dataset.record.spec.return_threshold
+    return CheckOutcome(
+        passed=threshold == 0,
+        message=f"The label is a return above {threshold:g}; stakes are right for a return above 0 only.",
+        facts={"return_threshold": threshold},
+    )
+
+
 SPLIT_CHECKS = (
     Check[Dataset](
         "enough_examples",
@@ -167,6 +176,13 @@ SPLIT_CHECKS = (
         guards="training",
     ),
     Check[Dataset](
+        "stakes_fit_the_label",
+        "return_threshold is 0: stakes take the model's probability for that of a return above 0.",
+        "train with return_threshold 0 for stakes; a model of another threshold can be evaluated only.",
+        _stakes_fit,
+        guards="promotion",
+    ),
+    Check[Dataset](
         "classes_are_balanced",
         f"In every part between {SMALLEST_CLASS:.0%} and {1 - SMALLEST_CLASS:.0%} of the next windows are profitable.",
         "class imbalance makes for a low validation AUC: choose another return_threshold or min_composite_score, or "
@@ -193,4 +209,4 @@ SPLIT_CHECKS = (
         _decision_times_agree,
     ),
 )
-"""If one that guards fails, nothing is trained and nothing promoted."""
+"""If one that guards training fails, nothing is trained or promoted; a guard of promotion stops that only."""

@@ -52,7 +52,7 @@ def test_forms_of_iso_8601_may_be_mixed(text: str, microsecond: int, hour: int) 
 
 
 @pytest.mark.parametrize("seconds", [2**60, 253402300800, -62135596801])
-def test_an_instant_out_of_the_years_1_to_9999_is_unreadable(seconds: int) -> None:
+def test_an_instant_outside_years_1_to_9999_is_unreadable(seconds: int) -> None:
     instants = pa.array([seconds, 0, None], pa.timestamp("s"))
     assert converted("end_date", instants) == ([None, datetime(1970, 1, 1, tzinfo=UTC), None], [0])
 

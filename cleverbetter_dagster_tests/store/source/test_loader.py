@@ -137,7 +137,7 @@ NO_NUMBERS = 5  # high, Infinity, {"deep": 1}, [1], 2023-01-31; null, "" and NaN
 @pytest.mark.parametrize("many_keys", [0, 64])
 @pytest.mark.parametrize("sampled_rows", [1, 100])
 @pytest.mark.parametrize("place", ["table", "embedded"])
-def test_a_feature_value_that_is_no_number_is_missing_and_counted(
+def test_a_feature_value_without_number_is_missing_and_counted(
     database: Settings,
     ours: psycopg.Connection,
     monkeypatch: pytest.MonkeyPatch,
