@@ -5,6 +5,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+from hypothesis import settings as hypothesis_settings
 from pydantic import SecretStr
 
 from cleverbetter_dagster.settings import Settings, variable_of
@@ -20,6 +21,8 @@ from cleverbetter_dagster_tests.support.tracked_database import (
 )
 
 __all__ = ["empty_registry", "first_two_starters", "tracked"]
+
+hypothesis_settings.register_profile("many", max_examples=10_000)  # pytest --hypothesis-profile=many
 
 _names = (f"test_{PROCESS}_{number}" for number in count())
 

@@ -6,7 +6,7 @@ Memory is bounded by a batch, whatever the file's length.
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
 
@@ -15,7 +15,7 @@ import pandas as pd
 import psycopg
 import pyarrow as pa
 
-from cleverbetter_dagster.dataset.quality.arrow_values import json_rows, plain_table
+from cleverbetter_dagster.dataset.quality.arrow_values import json_rows
 from cleverbetter_dagster.errors import ImportFileError
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store import quarantine
@@ -134,8 +134,8 @@ def _open(
     settings: Settings, layout: SourceLayout, path: Path, kind: type[Intake], mapping: ImportMapping | None
 ) -> _File:
     rows = open_rows(path) if mapping is None else MappedRows(path, mapping, features=kind is FeatureIntake)
-    intake = kind(settings, layout, path, plain_table(rows.sample()))
-    batches = (replace(batch, table=plain_table(batch.table)) for batch in rows.batches(intake.read))
+    intake = kind(settings, layout, path, rows.sample())
+    batches = rows.batches(intake.read)
     return _File(str(path.resolve()), str(intake.target.relation), batches, intake)
 
 

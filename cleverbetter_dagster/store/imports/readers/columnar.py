@@ -69,7 +69,8 @@ class ArrowFile(RowFile):
         read, size = 0, max(self._unpacked.path.stat().st_size, 1)
         with pa.OSFile(str(self._unpacked.path)) as file:
             reader = _arrow_reader(file, wanted)
-            yield FileBatch(reader.schema.empty_table(), np.zeros(0, dtype=np.int64), 0.0)
+            empty = pa.table({name: pa.nulls(0) for name in reader.schema.names})
+            yield FileBatch(empty, np.zeros(0, dtype=np.int64), 0.0)
             for batch in _record_batches(reader):
                 for table in _pieces(pa.table(batch)):
                     lines = np.arange(read + 1, read + len(table) + 1)
@@ -128,7 +129,7 @@ def _of_numbers(kind: pa.DataType) -> bool:
 
 
 def _pieces(table: pa.Table, schema: pa.Schema | None = None) -> Iterator[pa.Table]:
-    """The table in pieces of at most about `BATCH_BYTES` and `BATCH_ROWS`, dictionaries unpacked."""
+    """The table in pieces of at most about `BATCH_BYTES` and `BATCH_ROWS` once its dictionaries are unpacked."""
     sizes = np.full(len(table), table.get_total_buffer_size() / max(len(table), 1))
     for column in table.columns:
         if pa.types.is_dictionary(column.type):
@@ -137,7 +138,7 @@ def _pieces(table: pa.Table, schema: pa.Schema | None = None) -> Iterator[pa.Tab
     starts = np.flatnonzero(np.diff(piece, prepend=-1))
     for start, end in zip(starts, [*starts[1:], len(table)], strict=True):
         part = table.slice(start, end - start)
-        yield part.cast(schema) if schema else _unpacked(part)
+        yield part.cast(schema) if schema else part
 
 
 def _unpacked_sizes(column: pa.ChunkedArray) -> np.ndarray:
@@ -160,11 +161,6 @@ def _is_text(kind: pa.DataType) -> bool:
         or pa.types.is_binary(kind)
         or pa.types.is_large_binary(kind)
     )
-
-
-def _unpacked(table: pa.Table) -> pa.Table:
-    types = [f.type.value_type if pa.types.is_dictionary(f.type) else f.type for f in table.schema]
-    return table.cast(pa.schema(list(zip(table.column_names, types, strict=True))))
 
 
 def _arrow_reader(

@@ -3,13 +3,14 @@
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from cleverbetter_dagster.dataset.quality.arrow_values import plain_table
 from cleverbetter_dagster.dataset.schema import ID
 from cleverbetter_dagster.errors import ImportFileError
 from cleverbetter_dagster.store.imports.readers.source import DAMAGED
@@ -85,7 +86,7 @@ class RowFile(ABC):
         """See `batches`."""
 
     def batches(self, columns: Collection[str]) -> Iterator[FileBatch]:
-        """All rows, with those of `columns` that some row of the batch has. Memory is bounded by a batch.
+        """All rows, with those of `columns` that some row of a batch has, in plain types; memory is bounded by a batch.
 
         A file without rows gives at least one batch.
 
@@ -98,7 +99,7 @@ class RowFile(ABC):
                 batch = next(batches, None)
             if batch is None:
                 return
-            yield batch
+            yield replace(batch, table=plain_table(batch.table))
 
     def sample(self) -> pa.Table:
         """Some values of each column: those of the first batch in which it has a value, if it has one in the file."""
