@@ -56,10 +56,24 @@ NESTED = [True, [], {}, [[1]], {"a": float("nan")}, {"a": {"b": [None]}}, {"a": 
 VALUES = (
     st.none() | st.sampled_from([*TIME_WORDS, *DATES, *NUMBERS, *TEXTS, *NESTED]) | st.floats() | st.text(max_size=3)
 )
-LINES = [
-    *("[1, 2]", "{", "null", "{}", '{"id": 1, "id": 2}', '{"id": "\\ud800"}', '{"id": NaN}', '{"id": "x"} {"id": "y"}'),
-    *("[" * 5_000, '{"a":' * 100_000, '{"a": ' + "9" * 5_000 + "}", "\ufeff{}", "\x00", "x", '"', '{"id": "a\tb"}'),
-]  # fmt: skip
+LINES = {
+    "a list": "[1, 2]",
+    "torn": "{",
+    "null": "null",
+    "no members": "{}",
+    "a key twice": '{"id": 1, "id": 2}',
+    "half a surrogate pair": '{"id": "\\ud800"}',
+    "NaN": '{"id": NaN}',
+    "two objects": '{"id": "x"} {"id": "y"}',
+    "lists 5,000 deep": "[" * 5_000,
+    "objects 100,000 deep": '{"a":' * 100_000,
+    "5,000 digits": '{"a": ' + "9" * 5_000 + "}",
+    "a byte order mark": "\ufeff{}",
+    "NUL": "\x00",
+    "a word": "x",
+    "a quote": '"',
+    "a tab in a text": '{"id": "a\tb"}',
+}
 HEADERS = ["id", "Win_Rate", " win_rate", "\ufeffid", "", "line_in_file", "recommendation", "full_results", "x" * 100]
 
 
@@ -69,7 +83,7 @@ class Drawn:
 
     Attributes:
         rows: the rows, of which the last is good.
-        lines: lines that are no row, of CSV or JSON Lines.
+        lines: names of `LINES`, each a line that is no row. In CSV it is a line with too few or too many fields.
         header: a further column of each row, which may make the file unreadable as a whole.
     """
 
@@ -101,7 +115,9 @@ class Drawn:
     def _json_lines(self, path: Path) -> None:
         extra = {} if self.header is None else {self.header: 1}
         first, *rest = (json.dumps({**extra, **row}) for row in self.rows)
-        path.write_text("\n".join([first, *self.lines, *rest]), encoding="utf-8", errors="replace")
+        path.write_text(
+            "\n".join([first, *(LINES[name] for name in self.lines), *rest]), encoding="utf-8", errors="replace"
+        )
 
     def _parquet(self, path: Path) -> None:
         columns = {name: _array([row[name] for row in self.rows]) for name in self.rows[0]}
@@ -133,7 +149,7 @@ def drawn_files(good: Row, key: str) -> st.SearchStrategy[Drawn]:
         Drawn,
         kind=st.sampled_from(["csv", "jsonl", "parquet"]),
         rows=st.lists(rows, max_size=6).map(lambda some: (*some, {**good, key: GOOD_ID})),
-        lines=st.lists(st.sampled_from(LINES), max_size=3).map(tuple),
+        lines=st.lists(st.sampled_from(sorted(LINES)), max_size=3).map(tuple),
         header=st.none() | st.sampled_from(HEADERS),
     )
 

@@ -16,7 +16,7 @@ from pyarrow import parquet as pq
 
 from cleverbetter_dagster.errors import ImportFileError
 from cleverbetter_dagster.store.imports.readers import row_file
-from cleverbetter_dagster.store.imports.readers.row_file import FileBatch, RowFile
+from cleverbetter_dagster.store.imports.readers.row_file import FileBatch, RowFile, check_distinct
 from cleverbetter_dagster.store.imports.readers.source import UnpackedFile
 
 NESTED_ROWS = 1_024
@@ -32,13 +32,14 @@ class ParquetFiles(RowFile):
     """
 
     def __init__(self, path: Path) -> None:
-        """Raises ImportFileError: the folder has no Parquet file."""
+        """Raises ImportFileError: the folder has no Parquet file, or a file names two columns alike."""
         self.path, self._unpacked = path, UnpackedFile(path)  # which is there as long as this object
         self._files = _parquet_below(path) if path.is_dir() else [(self._unpacked.path, {})]
         names: dict[str, None] = {}
         self._rows = 0
         for file, partition in self._files:
             with pq.ParquetFile(file) as opened:
+                check_distinct(file, opened.schema_arrow.names)
                 names |= dict.fromkeys((*opened.schema_arrow.names, *partition))
                 self._rows += opened.metadata.num_rows
         self.names = tuple(names)
@@ -59,10 +60,11 @@ class ArrowFile(RowFile):
     """An Arrow file or stream, or a Feather file of either version."""
 
     def __init__(self, path: Path) -> None:
-        """Open the file to see its columns."""
+        """Raises ImportFileError: two columns have one name."""
         self.path, self._unpacked = path, UnpackedFile(path)
         with pa.OSFile(str(self._unpacked.path)) as file:
             self.names = tuple(_arrow_reader(file, None).schema.names)
+        check_distinct(path, self.names)
 
     def _batches(self, columns: Collection[str]) -> Iterator[FileBatch]:
         wanted = [index for index, name in enumerate(self.names) if name in columns]

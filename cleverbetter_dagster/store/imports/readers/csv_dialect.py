@@ -60,9 +60,7 @@ def sniff_dialect(path: Path) -> Dialect:
     delimiter = separator[1] if separator else max(DELIMITERS, key=lambda each: _fit(header, each))
     reader = csv.reader(header, delimiter=delimiter)
     names = [name.strip() or f"column {number}" for number, name in enumerate(next(reader, []), 1)]
-    repeated = {name for name in names if names.count(name) > 1} if len({*names}) < len(names) else set()
-    if repeated:
-        raise ImportFileError(f"{path} has several columns called {', '.join(sorted(repeated))}. Rename all but one.")
+    row_file.check_distinct(path, names)
     header_lines = reader.line_num + (1 if separator else 0)
     comma = delimiter != "," and _has_decimal_comma(lines[header_lines:][:SNIFFED_LINES], delimiter)
     return Dialect(tuple(names), delimiter, header_lines, cr_only, comma)

@@ -1,6 +1,7 @@
 """What every reader gives: the names of a file's columns, and its rows in batches."""
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -114,6 +115,17 @@ class RowFile(ABC):
                 break
         longest = max((len(column) for column in values.values()), default=0)
         return pa.table({name: _padded(column, longest) for name, column in values.items()})
+
+
+def check_distinct(path: Path, names: Sequence[str]) -> None:
+    """Check that no two columns of a file have the same name.
+
+    Raises:
+        ImportFileError: some have.
+    """
+    repeated = {name for name, count in Counter(names).items() if count > 1}
+    if repeated:
+        raise ImportFileError(f"{path} has several columns called {', '.join(sorted(repeated))}. Rename all but one.")
 
 
 @contextmanager
