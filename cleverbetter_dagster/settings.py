@@ -283,6 +283,8 @@ def _check_postgres_url(text: str, variable: str) -> None:
     Raises:
         SettingsError: the message names `variable` and shows no part of a password.
     """
+    if re.match(r"\s*[a-z_]+\s*=", text):  # libpq's keywords and values
+        return
     match = re.match(r"([A-Za-z0-9]+)(\+\w+)?://", text)
     if match is None or match[1] not in ("postgresql", "postgres"):
         raise SettingsError(not_postgres(variable, f"a URL of {match[1]!r}" if match else UNREADABLE_URL))

@@ -15,6 +15,7 @@ from typing import Any, Literal, LiteralString
 
 import pandas as pd
 import psycopg
+import psycopg2.extensions  # type: ignore[import-untyped]
 from psycopg import sql
 from psycopg.rows import class_row
 
@@ -22,6 +23,7 @@ from cleverbetter_dagster.dataset.schema import ID
 from cleverbetter_dagster.errors import InvalidInput, NotStored
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.postgres.database import ensure_table, psycopg_connect
+from cleverbetter_dagster.store.postgres.session import server_encoding
 
 Status = Literal["pending", "repaired", "all"]
 
@@ -163,6 +165,12 @@ def add(connection: psycopg.Connection, entries: pd.DataFrame) -> None:
         )
     entries = entries[list(ENTRY_COLUMNS)]
     entries = entries.replace("\0", "\ufffd", regex=True)  # the one character PostgreSQL cannot hold
+    if server_encoding(connection) not in ("UTF8", "SQL_ASCII"):  # neither lacks a character
+        codec = psycopg2.extensions.encodings[server_encoding(connection)]
+        texts = [name for name, kind in ENTRY_COLUMNS.items() if kind == "text"]
+        entries[texts] = entries[texts].map(
+            lambda text: text.encode(codec, "backslashreplace").decode(codec), na_action="ignore"
+        )
     distinct = entries.drop_duplicates([column for column in ENTRY_COLUMNS if column != "line"]).astype(object)
     connection.execute(_ADD, [distinct[column].where(distinct[column].notna(), None).tolist() for column in distinct])
 

@@ -118,7 +118,6 @@ def _instants(connection: psycopg.Connection, layout: SourceLayout) -> tuple[dat
         )
         for function, column, leeway, value in extremes
     )
-    connection.execute("SET TIME ZONE 'UTC'")
     return tuple(_scalar(connection, query) for query in queries)
 
 

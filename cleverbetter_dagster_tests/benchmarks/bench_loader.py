@@ -21,14 +21,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
-import psycopg2
 from psycopg import sql
 from pydantic import SecretStr
 from rich.console import Console
 from rich.table import Table
 
 from cleverbetter_dagster.settings import Settings
-from cleverbetter_dagster.store.postgres.database import database_url, psycopg_connect
+from cleverbetter_dagster.store.postgres.database import database_url, psycopg2_connect, psycopg_connect
 from cleverbetter_dagster.store.postgres.embedded import ensure_server, stop_server
 from cleverbetter_dagster.store.source.layout import resolve_source
 from cleverbetter_dagster.store.source.loader import read_rows
@@ -119,8 +118,7 @@ def copy_into_nothing(settings: Settings, _: int) -> int:
     statement = sql.SQL(
         "COPY (SELECT {} FROM backtest_results r LEFT JOIN ml_features f ON f.backtest_result_id = r.id) TO STDOUT"
     )
-    url = database_url(settings, "rows").replace("+psycopg2", "", 1)
-    with closing(psycopg2.connect(url)) as connection, open(os.devnull, "wb") as nothing:
+    with closing(psycopg2_connect(settings, "rows")) as connection, open(os.devnull, "wb") as nothing:
         cursor = connection.cursor()
         cursor.copy_expert(statement.format(listed).as_string(), nothing)
         return int(cursor.rowcount)

@@ -89,9 +89,8 @@ def first_due(violations: pd.DataFrame) -> datetime | None:
         return None
     texts = pa.table({CREATED_AT: pa.array(waiting["value"], pa.string())})
     instants, _ = canonical_types(texts)  # pandas reads years to 2262 only
-    right_at = instants[CREATED_AT].to_pandas().set_axis(waiting.index) - waiting["column"].map(_leeway).dt.as_unit(
-        "us"
-    )
+    leeways = waiting["column"].map(_leeway).dt.as_unit("us")
+    right_at = instants[CREATED_AT].to_pandas().set_axis(waiting.index) - leeways
     return right_at.groupby(waiting["position"]).max().min()
 
 

@@ -15,7 +15,6 @@ from cleverbetter_dagster.services.doctor.lines import DoctorLine, Level
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.ledger.table import LedgerEntry, ledger_exists, select_champion
 from cleverbetter_dagster.store.postgres.database import SCHEMAS, connect, has_timescaledb, running_target
-from cleverbetter_dagster.store.postgres.url import rendered
 from cleverbetter_dagster.store.source.layout import resolve_source
 from cleverbetter_dagster.store.source.tables import find_relation
 from cleverbetter_dagster.store.tracking.availability import is_database
@@ -108,7 +107,7 @@ def _mlflow(settings: Settings) -> DoctorLine:
         if target is None:
             return DoctorLine("MLflow", "ok", "its runs are in the embedded PostgreSQL, which is down")
         connect(target).close()  # raises with the reason if it does not answer
-        return _tables(rendered(target.url))
+        return _tables(target.sqlalchemy_url)
     require_mlflow(settings)
     if is_database(tracking_uri(settings)):
         return _tables(tracking_uri(settings))

@@ -124,7 +124,6 @@ class Staging:
         self._indexed = False
         _check_writable(connection, target.relation)
         with _clear_errors(target):
-            connection.execute("SET LOCAL TimeZone = 'UTC'")
             connection.execute("SET CONSTRAINTS ALL IMMEDIATE")  # each row must be refused where it is inserted
             connection.execute(_ADVISORY_LOCK, [str(target.relation)])
             connection.execute(self._sql(_STAGED))

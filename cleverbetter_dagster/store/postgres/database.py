@@ -1,8 +1,8 @@
 """The one database: which URL serves which purpose, and connections to it.
 
 Every use of the database goes through here, and starts the embedded server if that is needed. Each purpose has a schema
-of its own, chosen by `options=-csearch_path=...`. The rows have none: their tables may belong to others, are found on
-the role's own search path, and never need a right to write.
+of its own, which `session.prepare` chooses in every connection. The rows have none: their tables may belong to others,
+are found on the role's own search path, and never need a right to write.
 """
 
 from collections.abc import Iterator
@@ -13,22 +13,16 @@ from pathlib import Path
 from typing import Literal, LiteralString
 
 import psycopg
+import psycopg2  # type: ignore[import-untyped]
 from psycopg import sql
-from sqlalchemy.engine import URL
 
-from cleverbetter_dagster.errors import DatabaseUnavailable, SchemaError
+from cleverbetter_dagster.errors import DatabaseUnavailable, SchemaError, SettingsError
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.postgres.embedded import ensure_server, running_server
 from cleverbetter_dagster.store.postgres.postmaster import ServerAddress
-from cleverbetter_dagster.store.postgres.url import (
-    conninfo,
-    options,
-    parsed,
-    rendered,
-    where,
-    with_option,
-    without_password,
-)
+from cleverbetter_dagster.store.postgres.session import prepare, serving_pid, shares_sessions
+from cleverbetter_dagster.store.postgres.transient import is_transient
+from cleverbetter_dagster.store.postgres.url import PostgresUrl, parsed, sqlalchemy_url, without_password
 
 Purpose = Literal["rows", "dagster", "mlflow", "optuna", "state"]
 
@@ -46,26 +40,35 @@ OLDEST_SERVER = 14
 class Target:
     """A configured database, or the embedded one, for one purpose."""
 
-    url: URL  # its repr hides the password
+    url: PostgresUrl  # its repr hides the password
     variable: str  # the environment variable to name in errors
     schema: str | None  # created if missing; None: what the search path finds
 
+    @property
+    def settings(self) -> dict[str, str]:
+        """What the URL and the purpose ask of a session."""
+        return dict(self.url.settings) | ({"search_path": self.schema} if self.schema else {})
+
+    @property
+    def sqlalchemy_url(self) -> str:
+        """The URL for SQLAlchemy, with the password."""
+        return sqlalchemy_url(self.url, self.settings)
+
     def __str__(self) -> str:
-        return where(self.url)
+        return str(self.url)
 
 
 def database_url(settings: Settings, purpose: Purpose, *, wait_for_disk: bool = True) -> str:
-    """A SQLAlchemy URL (psycopg2, with password) whose search path is the purpose's schema, which exists.
+    """A SQLAlchemy URL (with password) of `dialect`, whose search path is the purpose's schema, which exists.
 
-    psycopg2, because SQLAlchemy 2.1 reads a bare `postgresql://` as psycopg 3, with which Dagster's event
-    notifications fail. `wait_for_disk`: a commit waits until it is on disk; False for data that may be lost.
+    `wait_for_disk`: a commit waits until it is on disk; False for data that may be lost.
 
     Raises:
         CleverBetterError: as `psycopg_connect`.
     """
-    url = _usable(settings, purpose).url
+    target = _usable(settings, purpose)
     # Without waiting, a crash of the server may lose the last second of commits.
-    return rendered(url if wait_for_disk else with_option(url, "synchronous_commit", "off"))
+    return sqlalchemy_url(target.url, target.settings | ({} if wait_for_disk else {"synchronous_commit": "off"}))
 
 
 def psycopg_connect(settings: Settings, purpose: Purpose, *, autocommit: bool = False) -> psycopg.Connection:
@@ -78,6 +81,19 @@ def psycopg_connect(settings: Settings, purpose: Purpose, *, autocommit: bool = 
         SchemaError: the server is older than PostgreSQL 14, or the schema is missing and may not be created.
     """
     return connect(_usable(settings, purpose), autocommit=autocommit)
+
+
+def psycopg2_connect(settings: Settings, purpose: Purpose) -> "psycopg2.extensions.connection":
+    """The same with psycopg2, which copies out with a third of psycopg 3's processor time.
+
+    Raises:
+        psycopg2.Error: the server does not answer any more.
+        CleverBetterError: as `psycopg_connect`.
+    """
+    target = _usable(settings, purpose)
+    connection = psycopg2.connect(target.url.conninfo)
+    prepare(connection, target.settings)
+    return connection
 
 
 def embedded_folder(settings: Settings) -> Path:
@@ -100,10 +116,10 @@ def configured_target(settings: Settings, purpose: Purpose) -> Target | None:
     if secret:
         url = parsed(secret.get_secret_value(), variable)
         # A URL for one purpose may itself name the schema of that purpose's tables.
-        return Target(url, variable, None) if "search_path" in options(url) else _within(url, variable, purpose)
+        return Target(url, variable, None if "search_path" in dict(url.settings) else SCHEMAS[purpose])
     if settings.database_url:
         url = parsed(settings.database_url.get_secret_value(), "DATABASE_URL")
-        return _within(url, "DATABASE_URL", purpose)
+        return Target(url, "DATABASE_URL", SCHEMAS[purpose])
     return None
 
 
@@ -124,22 +140,25 @@ def connect(target: Target, *, autocommit: bool = False) -> psycopg.Connection:
     Raises:
         DatabaseUnavailable: no server answers, or it refuses the role, password or database.
         SchemaError: the server is older than PostgreSQL 14.
+        SettingsError: a pooler gives each transaction another session, or the server refuses an option of the URL.
     """
+    connection = _connect(target)
     try:
-        connection = psycopg.connect(conninfo(target.url), autocommit=autocommit)
+        if connection.info.backend_pid != serving_pid(connection):  # a pooler answers
+            _require_own_sessions(target)
+        _check_version(connection, target)
+        prepare(connection, target.settings)
+        connection.autocommit = autocommit
     except psycopg.Error as error:
-        reason = without_password(str(error).strip(), target.url)
-        raise DatabaseUnavailable(
-            f"Cannot use the database {target} ({target.variable}). Check that it runs and that "
-            f"{target.variable} is right. {reason}"
-        ) from None
-    version = connection.info.server_version
-    if version < OLDEST_SERVER * 10_000:
         connection.close()
-        raise SchemaError(
-            f"The database {target} ({target.variable}) is PostgreSQL {version // 10_000}; {OLDEST_SERVER} "
-            "or later is needed. Upgrade it, or unset the variable to use the embedded server."
-        )
+        if is_transient(error):
+            raise _unavailable(target, error) from None
+        raise SettingsError(
+            f"The database {target} refuses an option of {target.variable}: {str(error).strip()}. Correct `options`."
+        ) from None
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
@@ -196,14 +215,52 @@ def _usable(settings: Settings, purpose: Purpose) -> Target:
     target = configured_target(settings, purpose)
     if target is None:
         target = _embedded_target(ensure_server(embedded_folder(settings)), purpose)
-    if target.schema is not None:
-        _create_schema_once(target)
+    _check_once(target)
     return target
 
 
+def _connect(target: Target) -> psycopg.Connection:
+    """An autocommit connection whose session is as the server makes it."""
+    try:
+        return psycopg.connect(target.url.conninfo, autocommit=True)
+    except psycopg.Error as error:
+        raise _unavailable(target, error) from None
+
+
+def _unavailable(target: Target, error: psycopg.Error) -> DatabaseUnavailable:
+    reason = without_password(str(error).strip(), target.url)
+    return DatabaseUnavailable(
+        f"Cannot use the database {target} ({target.variable}). Check that it runs and that "
+        f"{target.variable} is right. {reason}"
+    )
+
+
 @cache
-def _create_schema_once(target: Target) -> None:
-    with connect(target, autocommit=True) as connection:
+def _require_own_sessions(target: Target) -> None:
+    """Refuse a pooler that gives a session away after each transaction, and with it settings, locks and snapshots."""
+    with closing(_connect(target)) as one, closing(_connect(target)) as other:
+        if shares_sessions(one, other):
+            raise SettingsError(
+                f"{target.variable} leads to {target} through a pooler that gives each transaction another session. "
+                "Set pool_mode = session for this database, or name the server itself."
+            )
+
+
+def _check_version(connection: psycopg.Connection, target: Target) -> None:
+    version = connection.info.server_version
+    if version < OLDEST_SERVER * 10_000:
+        raise SchemaError(
+            f"The database {target} ({target.variable}) is PostgreSQL {version // 10_000}; {OLDEST_SERVER} "
+            "or later is needed. Upgrade it, or unset the variable to use the embedded server."
+        )
+
+
+@cache
+def _check_once(target: Target) -> None:
+    """Connect for the first time, and create the schema if it is missing."""
+    with closing(connect(target, autocommit=True)) as connection:
+        if target.schema is None:
+            return
         if not connection.execute("SELECT 1 FROM pg_namespace WHERE nspname = %s", [target.schema]).fetchone():
             _create_schema(connection, target)
         usable = connection.execute("SELECT has_schema_privilege(%s, 'USAGE')", [target.schema]).fetchone()
@@ -232,9 +289,4 @@ def _create_schema(connection: psycopg.Connection, target: Target) -> None:
 
 
 def _embedded_target(server: ServerAddress, purpose: Purpose) -> Target:
-    return _within(parsed(server.url, "DATABASE_URL"), "DATABASE_URL", purpose)
-
-
-def _within(url: URL, variable: str, purpose: Purpose) -> Target:
-    schema = SCHEMAS[purpose]
-    return Target(with_option(url, "search_path", schema) if schema else url, variable, schema)
+    return Target(parsed(server.url, "DATABASE_URL"), "DATABASE_URL", SCHEMAS[purpose])

@@ -190,7 +190,6 @@ def open_snapshot(settings: Settings, layout: SourceLayout) -> Iterator[TableSna
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         connection.read_only = True
         try:
-            connection.execute("SET LOCAL TimeZone = 'UTC'")
             yield TableSnapshot(connection, layout)
         except psycopg.OperationalError as error:
             raise database_error(error, "The database dropped the connection") from None

@@ -20,6 +20,7 @@ from cleverbetter_dagster.dataset.schema import (
 from cleverbetter_dagster.errors import SchemaError
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.postgres.database import psycopg_connect
+from cleverbetter_dagster.store.postgres.session import server_encoding
 from cleverbetter_dagster.store.source.column_names import CANONICAL, missing_columns
 from cleverbetter_dagster.store.source.tables import (
     EMBEDDED_FEATURES,
@@ -82,12 +83,14 @@ class SourceLayout:
         columns: canonical name -> column of the results table, for every canonical column it has.
         embedded: the results table's own JSON column of market features, if it has one.
         features: the features table, if there is one. It wins over `embedded` if both have a key.
+        any_bytes: the database's encoding is SQL_ASCII, so that a text may be no UTF-8.
     """
 
     results: Relation
     columns: Mapping[str, Column]
     embedded: Column | None
     features: FeatureTable | None
+    any_bytes: bool = False
 
     @property
     def window_end(self) -> Column:
@@ -124,7 +127,7 @@ def resolve_source(settings: Settings) -> SourceLayout:
             times = [features.computed_at] if features.computed_at else []
             json = [features.json] if features.json else []
             _check_readable(connection, features.relation, [features.key, *times, *json, *features.wide])
-    return SourceLayout(results, columns, embedded, features)
+        return SourceLayout(results, columns, embedded, features, server_encoding(connection) == "SQL_ASCII")
 
 
 def relation_columns(connection: psycopg.Connection, relation: Relation) -> dict[str, Column]:

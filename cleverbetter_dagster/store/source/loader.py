@@ -29,7 +29,8 @@ from cleverbetter_dagster.dataset.quality.left_out import total, with_left_out, 
 from cleverbetter_dagster.dataset.quality.rules import examine
 from cleverbetter_dagster.dataset.schema import DEFAULT_METHOD, METHOD, column_type, market_columns
 from cleverbetter_dagster.settings import Settings
-from cleverbetter_dagster.store.postgres.database import database_url, psycopg_connect
+from cleverbetter_dagster.store.postgres.database import psycopg2_connect, psycopg_connect
+from cleverbetter_dagster.store.postgres.session import server_encoding
 from cleverbetter_dagster.store.postgres.transient import database_error
 from cleverbetter_dagster.store.source.layout import SourceLayout
 from cleverbetter_dagster.store.source.market_json import MANY_KEYS
@@ -49,7 +50,6 @@ _TOO_LONG_FOR_A_BLOCK = "straddling object"  # in pyarrow's message
 PIPE_BYTES = 1 << 20
 """How far the server may run ahead of the parser, so that neither often waits for the other."""
 
-_FORMATS = "SET TimeZone = UTC; SET DateStyle = ISO; SET extra_float_digits = 1; SET client_encoding = UTF8"
 _ESCAPED = {"\\b": "\b", "\\f": "\f", "\\n": "\n", "\\r": "\r", "\\t": "\t", "\\v": "\v"}
 
 STOPPED = "The database stopped sending rows"
@@ -124,7 +124,7 @@ def _read(settings: Settings, query: RowQuery) -> tuple[ReadRows, bool]:
     """The rows, and whether some row has a JSON key that is no column yet."""
     try:
         rows = _in_large_enough_blocks(lambda block_bytes: _read_types(settings, query, block_bytes))
-    except pa.ArrowInvalid:  # a value is no number, or no date: read texts to find it
+    except pa.ArrowInvalid:  # a value is no number, no date, or no UTF-8: read texts to find it
         texts = replace(query, text_keys=frozenset(query.json_keys))
         rows = _in_large_enough_blocks(lambda block_bytes: _read_texts(settings, texts, block_bytes))
     table, unreadable, left_out = rows.table, rows.unreadable, rows.left_out
@@ -184,6 +184,7 @@ def _read_texts(settings: Settings, query: RowQuery, block_bytes: int) -> ReadRo
 def _batches(
     settings: Settings, query: RowQuery, types: dict[str, pa.DataType], block_bytes: int
 ) -> Iterator[pa.RecordBatch]:
+    texts_only = set(types.values()) == {pa.string()}  # then each text is examined later
     with _sent_text(settings, query.select(), query.snapshot) as stream:
         if not stream.peek(1):  # no rows, which is an error for pyarrow
             return
@@ -192,7 +193,12 @@ def _batches(
             csv.ReadOptions(column_names=list(types), block_size=block_bytes),
             csv.ParseOptions(delimiter="\t", quote_char=False),
             # Empty text is missing as well as NULL.
-            csv.ConvertOptions(column_types=types, null_values=["\\N", ""], strings_can_be_null=True, check_utf8=False),
+            csv.ConvertOptions(
+                column_types=types,
+                null_values=["\\N", ""],
+                strings_can_be_null=True,
+                check_utf8=query.layout.any_bytes and not texts_only,
+            ),
         ):
             yield pa.record_batch([_unescaped(column) for column in batch.columns], schema=batch.schema)
 
@@ -231,16 +237,18 @@ def _sent_text(settings: Settings, statement: sql.Composed, snapshot: str | None
 
 
 def _send(settings: Settings, statement: sql.Composed, write_end: int, snapshot: str | None) -> None:
-    url = database_url(settings, "rows").replace("+psycopg2", "", 1)
     copy = sql.SQL("COPY ({}) TO STDOUT").format(statement).as_string()
     try:
-        # psycopg2 copies in C, with a third of psycopg 3's processor time.
-        with open(write_end, "wb", buffering=PIPE_BYTES) as sink, closing(psycopg2.connect(url)) as connection:
+        with (
+            open(write_end, "wb", buffering=PIPE_BYTES) as sink,
+            closing(psycopg2_connect(settings, "rows")) as connection,
+        ):
             cursor = connection.cursor()
+            if server_encoding(connection) == "SQL_ASCII":
+                connection.set_client_encoding("SQL_ASCII")  # otherwise text that is no UTF-8 ends the answer
             if snapshot:
                 connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
                 cursor.execute("SET TRANSACTION SNAPSHOT %s", [snapshot])
-            cursor.execute(_FORMATS)
             cursor.copy_expert(copy, sink)
     except BrokenPipeError:
         return  # the reader stopped, and raises its own error

@@ -125,7 +125,7 @@ def _holds_features(connection: psycopg.Connection, results: Relation) -> bool:
 
 def _created(connection: psycopg.Connection, name: str, ddl: str) -> Relation:
     hypertable = ddl is _RESULTS and has_timescaledb(connection)
-    table = sql.Identifier(*name.rsplit(".", 1))
+    table = _new_table(connection, name)
     # A hypertable's unique keys must include its time column.
     key = sql.SQL("id, run_date" if hypertable else "id")
     try:
@@ -144,6 +144,14 @@ def _created(connection: psycopg.Connection, name: str, ddl: str) -> Relation:
     if relation is None:
         raise SchemaError(f"The table {name} was created but is not on the search path; write it as schema.table.")
     return relation
+
+
+def _new_table(connection: psycopg.Connection, name: str) -> sql.Identifier:
+    """The name in the first schema of the search path, but a temporary one: that would end with the connection."""
+    if "." in name:
+        return sql.Identifier(*name.rsplit(".", 1))
+    row = connection.execute("SELECT s FROM unnest(current_schemas(false)) s WHERE s !~ '^pg_' LIMIT 1").fetchone()
+    return sql.Identifier(*(row or ()), name)
 
 
 def _may_not_create(connection: psycopg.Connection, name: str, error: psycopg.Error) -> str:

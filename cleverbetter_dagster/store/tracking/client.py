@@ -5,7 +5,6 @@ functions, because that takes seconds. Addresses may hold a password: no log, ta
 """
 
 import os
-import re
 import time
 from functools import lru_cache
 from pathlib import Path
@@ -14,7 +13,8 @@ from urllib.parse import urlsplit
 
 from cleverbetter_dagster.errors import SettingsError
 from cleverbetter_dagster.settings import Settings
-from cleverbetter_dagster.store.postgres.database import database_url, locked
+from cleverbetter_dagster.store.postgres.database import Target, connect, database_url, locked
+from cleverbetter_dagster.store.postgres.url import parsed
 from cleverbetter_dagster.store.tracking.availability import AnsweringClient, is_database, require_answer
 
 if TYPE_CHECKING:
@@ -44,11 +44,8 @@ def tracking_uri(settings: Settings) -> str:
     """Where MLflow keeps runs: `MLFLOW_TRACKING_URI`, else the one database. May hold a password."""
     if settings.mlflow_tracking_uri is None:
         return database_url(settings, "mlflow")
-    # SQLAlchemy takes a bare postgresql:// to mean psycopg 3, which MLflow does not support.
-    uri, found = re.subn("^postgres(ql)?://", "postgresql+psycopg2://", settings.mlflow_tracking_uri)
-    if not found or "connect_timeout=" in uri:
-        return uri
-    return f"{uri}{'&' if '?' in uri else '?'}connect_timeout={CONNECT_SECONDS}"
+    own = _own_postgres(settings.mlflow_tracking_uri)
+    return own.sqlalchemy_url if own else settings.mlflow_tracking_uri
 
 
 def run_page(settings: Settings, run_id: str, artefact: str) -> str:
@@ -107,6 +104,14 @@ def artefact_folder(settings: Settings) -> Path:
     return settings.state_folder / "mlartifacts"
 
 
+def _own_postgres(address: str) -> Target | None:
+    """The database at an address of `MLFLOW_TRACKING_URI`; None if it is no PostgreSQL."""
+    if not address.startswith(("postgresql:", "postgresql+", "postgres:")):
+        return None
+    url = parsed(address, "MLFLOW_TRACKING_URI").with_default("connect_timeout", str(CONNECT_SECONDS))
+    return Target(url, "MLFLOW_TRACKING_URI", None)
+
+
 @lru_cache(maxsize=8)
 def _require_answer_once(uri: str, _period: int) -> None:
     require_answer(uri)  # an error is not cached
@@ -121,6 +126,8 @@ def _prepared_client(settings: Settings, uri: str) -> "MlflowClient":
         if not is_database(uri):
             client = MlflowClient(uri)
         else:
+            if own := _own_postgres(settings.mlflow_tracking_uri or ""):
+                connect(own).close()  # refuses a pooler that shares sessions
             # The first client creates MLflow's tables, and two at once both fail.
             with locked(settings, "state", MIGRATION_LOCK):
                 client = MlflowClient(uri)

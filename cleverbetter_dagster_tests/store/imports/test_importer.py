@@ -269,6 +269,27 @@ def test_instants_are_stored_in_utc_whatever_the_servers_zone(
     )
 
 
+@pytest.mark.parametrize("odd", ["infinity", "9999-12-31", "294276-12-31"])
+def test_features_with_an_impossible_time_are_replaced(
+    database: Settings, connection: psycopg.Connection, tmp_path: Path, odd: str
+) -> None:
+    both = (parquet(upstream_results(1), tmp_path / "r"), parquet(upstream_features(1), tmp_path / "f"))
+    import_files(database, *both)
+    connection.execute("UPDATE ml_features SET computed_at = %s, features = '{}'", [odd])
+    assert import_files(database, *both).files[1].updated == 1
+    assert connection.execute("SELECT features FROM ml_features").fetchone() == (json.loads(FEATURES),)
+
+
+def test_features_from_the_future_are_quarantined(
+    database: Settings, connection: psycopg.Connection, tmp_path: Path
+) -> None:
+    features = upstream_features(2).astype({"computed_at": object})
+    features.loc[1, "computed_at"] = "9999-12-31T00:00:00Z"
+    report = import_files(database, csv(upstream_results(2), tmp_path / "r"), csv(features, tmp_path / "f"))
+    assert (report.files[1].inserted, report.files[1].quarantined) == (1, 1)
+    assert report.files[1].reasons == {"computed_at is in the future: no backtest can know it": 1}
+
+
 def test_newer_features_replace_older_ones(database: Settings, connection: psycopg.Connection, tmp_path: Path) -> None:
     one = upstream_features(1)
     at = one["computed_at"][0]

@@ -162,7 +162,7 @@ def test_an_address_mlflow_cannot_use_is_named_without_its_password(tracked: Set
 
 def test_a_plain_postgresql_address_gets_the_driver_mlflow_knows(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path).model_copy(update={"mlflow_tracking_uri": "postgresql://user@host/x"})
-    assert tracking_uri(settings) == "postgresql+psycopg2://user@host/x?connect_timeout=10"
+    assert tracking_uri(settings) == "postgresql+cleverbetter://user@host/x?connect_timeout=10"
     assert tracking_uri(settings.model_copy(update={"mlflow_tracking_uri": "http://host:5000"})) == "http://host:5000"
 
 
