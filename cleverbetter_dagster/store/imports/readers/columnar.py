@@ -22,6 +22,9 @@ from cleverbetter_dagster.store.imports.readers.source import UnpackedFile
 NESTED_ROWS = 1_024
 """Rows that are unpacked at once of columns whose unpacked size cannot be told beforehand."""
 
+_INSTANTS = {"coerce_int96_timestamp_unit": "us"}
+"""For the timestamps of Spark and Hive: read as nanoseconds, the year 2608 would come out as 2023."""
+
 HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 
 
@@ -95,12 +98,12 @@ def _parquet_below(folder: Path) -> list[tuple[Path, dict[str, str | None]]]:
 
 
 def _parquet_tables(path: Path, columns: Collection[str]) -> Iterator[pa.Table]:
-    with pq.ParquetFile(path) as file:
+    with pq.ParquetFile(path, **_INSTANTS) as file:
         wanted = [field for field in file.schema_arrow if field.name in columns]
         texts = [field.name for field in wanted if _is_text(field.type)]
         names = [field.name for field in wanted]
     # Texts are read as the file has them, each different one once.
-    with pq.ParquetFile(path, read_dictionary=texts, buffer_size=1 << 20) as file:
+    with pq.ParquetFile(path, read_dictionary=texts, buffer_size=1 << 20, **_INSTANTS) as file:
         schema = pa.schema(wanted)
         if not file.metadata.num_rows:
             yield schema.empty_table()

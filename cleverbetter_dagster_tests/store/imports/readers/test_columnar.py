@@ -1,5 +1,6 @@
 """Parquet and Arrow in batches of bounded size."""
 
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from pyarrow import feather
 from pyarrow import parquet as pq
 
+from cleverbetter_dagster.errors import ImportFileError
 from cleverbetter_dagster.store.imports.readers import row_file
 from cleverbetter_dagster.store.imports.readers.opening import open_rows
 
@@ -64,3 +66,18 @@ def test_the_sample_looks_on_until_a_column_has_a_value(tmp_path: Path, monkeypa
     sample = open_rows(path).sample()
     assert sample["late"].drop_null().to_pylist() == [7.5]
     assert sample["never"].null_count == len(sample)
+
+
+def test_far_dates_of_spark_stay_far(tmp_path: Path) -> None:
+    dates = [datetime(9999, 12, 31), datetime(2608, 1, 1), datetime(2023, 1, 1, 0, 0, 0, 5)]
+    table = pa.table({"until": pa.array(dates, pa.timestamp("us"))})
+    pq.write_table(table, path := tmp_path / "a.parquet", use_deprecated_int96_timestamps=True, store_schema=False)
+    (batch,) = open_rows(path).batches(["until"])
+    assert batch.table["until"].to_pylist() == dates
+
+
+@pytest.mark.parametrize("write", [write_parquet, write_feather])
+def test_two_columns_of_one_name_are_named(tmp_path: Path, write: object) -> None:
+    table = pa.Table.from_arrays([pa.array([1]), pa.array([2])], ["roi", "roi"])
+    with pytest.raises(ImportFileError, match=r"several columns called roi\. Rename all but one"):
+        open_rows(write(table, tmp_path / "a"))  # type: ignore[operator]
