@@ -144,3 +144,17 @@ def test_the_champions_files_are_compared_with_their_hash(
     code, level, output = levels(monkeypatch, empty_registry)
     assert (code, level["champion"]) == (1, "fail")
     assert "cleverbetter rollback" in output
+
+
+def test_a_moved_home_is_named_and_not_changed(empty_registry: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    named = {"mlflow_experiment_name": "moved", "home": empty_registry.home / "old"}
+    old = empty_registry.model_copy(update=named)
+    version = registered(old, "2023-06")
+    grounds = DecisionContext("first", "a test", override_gate=True)
+    promote(old, review(old, "ensemble", version, judge=False), grounds)
+    old.home.rename(old.home.with_name("new"))
+    new = old.model_copy(update={"home": old.home.with_name("new")})
+    for _ in range(2):
+        _, level, output = levels(monkeypatch, new, MLFLOW_EXPERIMENT_NAME="moved")
+        assert (level["MLflow"], level["champion"]) == ("warn", "warn")
+        assert f"its records name {artefact_folder(old)}" in output

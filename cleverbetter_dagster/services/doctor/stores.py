@@ -18,7 +18,8 @@ from cleverbetter_dagster.store.postgres.database import SCHEMAS, connect, has_t
 from cleverbetter_dagster.store.source.layout import resolve_source
 from cleverbetter_dagster.store.source.tables import find_relation
 from cleverbetter_dagster.store.tracking.availability import is_database
-from cleverbetter_dagster.store.tracking.client import require_mlflow, tracking_uri
+from cleverbetter_dagster.store.tracking.client import artefact_home, require_mlflow, tracking_uri
+from cleverbetter_dagster.store.tracking.moved_home import find_move, path_of
 from cleverbetter_dagster.store.tracking.package import check_model, require_loadable
 from cleverbetter_dagster.store.tracking.registry import Registry
 from cleverbetter_dagster.store.tracking.tables import table_revisions
@@ -107,17 +108,20 @@ def _mlflow(settings: Settings) -> DoctorLine:
         if target is None:
             return DoctorLine("MLflow", "ok", "its runs are in the embedded PostgreSQL, which is down")
         connect(target).close()  # raises with the reason if it does not answer
-        return _tables(target.sqlalchemy_url)
+        return _tables(settings, target.sqlalchemy_url)
     require_mlflow(settings)
     if is_database(tracking_uri(settings)):
-        return _tables(tracking_uri(settings))
+        return _tables(settings, tracking_uri(settings))
     return DoctorLine("MLflow", "ok", "the tracking server answers")
 
 
-def _tables(url: str) -> DoctorLine:
+def _tables(settings: Settings, url: str) -> DoctorLine:
     revision, needed = table_revisions(url)
     if revision is None:
         return DoctorLine("MLflow", "ok", "has no tables yet; the first training creates them")
+    if revision == needed and (move := find_move(url, artefact_home(settings))):
+        message = f"its records name {path_of(move.old)}: this home was moved or copied from there"
+        return DoctorLine("MLflow", "warn", message, "The next command that uses a model corrects them.")
     if revision == needed:
         return DoctorLine("MLflow", "ok", f"its runs are in the database (tables of revision {revision})")
     message = f"its tables have revision {revision}, but the installed MLflow needs {needed}"

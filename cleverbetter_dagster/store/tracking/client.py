@@ -4,6 +4,7 @@ Every client gets its address, so there is no global address, active run or `./m
 functions, because that takes seconds. Addresses may hold a password: no log, tag or message shows them.
 """
 
+import logging
 import os
 import time
 from functools import lru_cache
@@ -16,6 +17,7 @@ from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.postgres.database import Target, connect, database_url, locked
 from cleverbetter_dagster.store.postgres.url import parsed
 from cleverbetter_dagster.store.tracking.availability import AnsweringClient, is_database, require_answer
+from cleverbetter_dagster.store.tracking.moved_home import ArtefactHome, find_move, path_of, record_move
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -35,6 +37,8 @@ for name, value in MLFLOW_DEFAULTS.items():
 CONNECT_SECONDS = 10
 ASK_AGAIN_SECONDS = 30.0
 """An answer of MLflow counts for at most so long."""
+
+log = logging.getLogger(__name__)
 
 EXPERIMENT_LOCK = "mlflow experiment"
 MIGRATION_LOCK = "mlflow migration"
@@ -65,18 +69,21 @@ def mlflow_client(settings: Settings) -> "MlflowClient":
         TrackingUnavailable: MLflow does not answer. Calls of the client raise it as well.
         SettingsError: MLflow cannot use `MLFLOW_TRACKING_URI`.
     """
-    require_mlflow(settings)
-    return _prepared_client(settings, tracking_uri(settings))
+    uri = tracking_uri(settings)
+    _require_recent_answer(settings, uri)
+    return _prepared_client(settings, uri)
 
 
 def require_mlflow(settings: Settings) -> None:
-    """Ask MLflow whether it answers, before work whose result it is to keep.
+    """Ask MLflow whether it can be used, before work whose result it is to keep. Changes nothing.
 
     Raises:
         TrackingUnavailable, SettingsError: as `mlflow_client`.
     """
-    if settings.mlflow_tracking_uri is not None:  # the one database is asked by whoever connects to it
-        _require_answer_once(tracking_uri(settings), int(time.monotonic() // ASK_AGAIN_SECONDS))
+    uri = tracking_uri(settings)
+    _require_recent_answer(settings, uri)
+    if is_database(uri):
+        find_move(uri, artefact_home(settings))
 
 
 def experiment_id(settings: Settings) -> str:
@@ -112,6 +119,17 @@ def _own_postgres(address: str) -> Target | None:
     return Target(url, "MLFLOW_TRACKING_URI", None)
 
 
+def artefact_home(settings: Settings) -> ArtefactHome:
+    """Where the artefacts belong, for `moved_home`."""
+    own_database = settings.mlflow_tracking_uri is None and settings.uses_embedded_database
+    return ArtefactHome(settings.mlflow_experiment_name, artefact_folder(settings), own_database)
+
+
+def _require_recent_answer(settings: Settings, uri: str) -> None:
+    if settings.mlflow_tracking_uri is not None:  # the one database is asked by whoever connects to it
+        _require_answer_once(uri, int(time.monotonic() // ASK_AGAIN_SECONDS))
+
+
 @lru_cache(maxsize=8)
 def _require_answer_once(uri: str, _period: int) -> None:
     require_answer(uri)  # an error is not cached
@@ -131,6 +149,7 @@ def _prepared_client(settings: Settings, uri: str) -> "MlflowClient":
             # The first client creates MLflow's tables, and two at once both fail.
             with locked(settings, "state", MIGRATION_LOCK):
                 client = MlflowClient(uri)
+                _follow_home(settings, uri)
     except MlflowException as error:
         reason = str(error.message).replace(uri, "that address")
         raise SettingsError(
@@ -138,3 +157,14 @@ def _prepared_client(settings: Settings, uri: str) -> "MlflowClient":
             "it to keep runs in the database; after an update of MLflow, run `mlflow db upgrade` on that database."
         ) from None
     return cast("MlflowClient", AnsweringClient(client, uri))
+
+
+def _follow_home(settings: Settings, uri: str) -> None:
+    """Correct MLflow's records if the home was moved."""
+    if move := find_move(uri, artefact_home(settings)):
+        record_move(uri, move)
+        log.warning(
+            "This home was moved or copied: MLflow's records name %s now, no longer %s.",
+            path_of(move.new),
+            path_of(move.old),
+        )
