@@ -2,7 +2,7 @@
 
 import os
 
-from cleverbetter_dagster.proxies import call_loopback_directly
+from cleverbetter_dagster.proxies import call_directly
 
 # Before any library with OpenMP is loaded. Its threads wait for each other by spinning; where two trainings share the
 # cores, those that spin keep the others from the work that is waited for. By GNU's default two ensembles side by side
@@ -10,4 +10,4 @@ from cleverbetter_dagster.proxies import call_loopback_directly
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 # Also before any library that reads it. Child processes inherit it.
-call_loopback_directly(os.environ)
+call_directly(os.environ)

@@ -3,7 +3,7 @@
 Our servers call each other on loopback, by libraries that each read these variables themselves.
 """
 
-from collections.abc import MutableMapping
+from collections.abc import Iterable, MutableMapping
 
 LOOPBACK = ("localhost", "127.0.0.1", "127.0.0.0/8", "::1", "0.0.0.0")
 """Names and addresses of this machine. Some libraries know no networks, so 127.0.0.1 is there by itself too."""
@@ -11,11 +11,11 @@ LOOPBACK = ("localhost", "127.0.0.1", "127.0.0.0/8", "::1", "0.0.0.0")
 EXCEPTIONS = ("no_proxy", "NO_PROXY")
 
 
-def call_loopback_directly(environment: MutableMapping[str, str]) -> None:
-    """Add this machine to the hosts without a proxy, if the environment sets a proxy. Other hosts stay as they are.
+def call_directly(environment: MutableMapping[str, str], hosts: Iterable[str] = LOOPBACK) -> None:
+    """Add hosts to those without a proxy, if the environment sets a proxy. Other hosts stay as they are.
 
     >>> environment = {"http_proxy": "http://proxy:3128", "NO_PROXY": "nas"}
-    >>> call_loopback_directly(environment)
+    >>> call_directly(environment)
     >>> environment["no_proxy"]
     'nas,localhost,127.0.0.1,127.0.0.0/8,::1,0.0.0.0'
     """
@@ -24,9 +24,9 @@ def call_loopback_directly(environment: MutableMapping[str, str]) -> None:
     given = next((environment[name] for name in EXCEPTIONS if environment.get(name)), "")
     # gRPC reads its own variable instead, if there is one.
     for name in (*EXCEPTIONS, *({"no_grpc_proxy"} & environment.keys())):
-        hosts = [host for text in (environment.get(name) or given).split(",") if (host := text.strip())]
-        if hosts != ["*"]:
-            environment[name] = ",".join(dict.fromkeys([*hosts, *LOOPBACK]))
+        direct = [host for text in (environment.get(name) or given).split(",") if (host := text.strip())]
+        if direct != ["*"]:
+            environment[name] = ",".join(dict.fromkeys([*direct, *hosts]))
 
 
 def _has_proxy(environment: MutableMapping[str, str]) -> bool:

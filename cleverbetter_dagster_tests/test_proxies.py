@@ -14,7 +14,7 @@ import pytest
 import requests
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from cleverbetter_dagster.proxies import LOOPBACK, call_loopback_directly
+from cleverbetter_dagster.proxies import LOOPBACK, call_directly
 from cleverbetter_dagster.store.webhook import send_text
 
 DEAD = "http://127.0.0.1:9"
@@ -88,14 +88,14 @@ def test_loopback_is_called_directly(
     monkeypatch.setenv(proxy, DEAD)
     with pytest.raises(OSError, match=r"proxy|refused"):
         call("127.0.0.1", server[0])
-    call_loopback_directly(os.environ)
+    call_directly(os.environ)
     assert [call(host, server[0]) for host in ("127.0.0.1", "localhost")] == [200, 200]
 
 
 def test_grpc_calls_loopback_directly(grpc_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", DEAD)
     monkeypatch.setenv("no_grpc_proxy", "racing.example")  # then it does not read no_proxy
-    call_loopback_directly(os.environ)
+    call_directly(os.environ)
     assert by_grpc(grpc_port) == health_pb2.HealthCheckResponse.SERVING
     assert dict(os.environ)["no_grpc_proxy"].startswith("racing.example,localhost,")
 
@@ -104,25 +104,25 @@ def test_grpc_calls_loopback_directly(grpc_port: int, monkeypatch: pytest.Monkey
 def test_every_loopback_address_is_passed_by(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
     monkeypatch.setenv("all_proxy", DEAD)
     assert requests.utils.get_environ_proxies(f"http://{host}:5000/") == {"all": DEAD}
-    call_loopback_directly(os.environ)
+    call_directly(os.environ)
     assert requests.utils.get_environ_proxies(f"http://{host}:5000/") == {}
 
 
 @pytest.mark.parametrize("proxy", PROXIES)
 def test_every_proxy_variable_counts(proxy: str) -> None:
     environment = {proxy: DEAD}
-    call_loopback_directly(environment)
+    call_directly(environment)
     assert environment == {proxy: DEAD, "no_proxy": ",".join(LOOPBACK), "NO_PROXY": ",".join(LOOPBACK)}
 
 
 @pytest.mark.parametrize("name", ["no_proxy", "NO_PROXY"])
 def test_exceptions_of_the_user_are_kept(name: str) -> None:
     environment = {"http_proxy": DEAD, name: "nas, .racing.example,localhost"}
-    call_loopback_directly(environment)
+    call_directly(environment)
     expected = "nas,.racing.example,localhost,127.0.0.1,127.0.0.0/8,::1,0.0.0.0"
     assert (environment["no_proxy"], environment["NO_PROXY"]) == (expected, expected)
     before = dict(environment)
-    call_loopback_directly(environment)
+    call_directly(environment)
     assert environment == before
 
 
@@ -131,14 +131,14 @@ def test_exceptions_of_the_user_are_kept(name: str) -> None:
 )
 def test_nothing_is_added_where_loopback_is_direct_already(environment: dict[str, str]) -> None:
     changed = dict(environment)
-    call_loopback_directly(changed)
+    call_directly(changed)
     assert changed.get("no_proxy") == environment.get("no_proxy")
 
 
 def test_other_hosts_still_go_through_the_proxy(server: tuple[int, list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
     port, asked = server
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{port}")
-    call_loopback_directly(os.environ)
+    call_directly(os.environ)
     assert send_text("http://hooks.invalid/racing", "Promoted: ensemble v1")
     assert asked == ["http://hooks.invalid/racing"]
 

@@ -38,6 +38,7 @@ from cleverbetter_dagster.cli.servers.running import (
 from cleverbetter_dagster.cli.servers.status import mlflow_trouble
 from cleverbetter_dagster.cli.servers.supervisor import POLL_SECONDS, ServiceFailed, Supervisor
 from cleverbetter_dagster.errors import CleverBetterError
+from cleverbetter_dagster.proxies import call_directly
 from cleverbetter_dagster.settings import Settings, load_settings
 from cleverbetter_dagster.web.address import LOOPBACK, Address, check_host, free_port
 
@@ -70,6 +71,7 @@ def up(
     settings = settings.model_copy(update=ports)
     check_host(settings.api_token, host)
     prepare_home(settings)
+    call_directly(os.environ, [host])  # the services, and what asks them, inherit it
     if detach:
         _detach(settings, host, mlflow, console)
         return

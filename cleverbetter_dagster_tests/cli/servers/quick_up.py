@@ -9,24 +9,24 @@ from cleverbetter_dagster.cli.servers import up
 from cleverbetter_dagster.cli.servers.processes import Service, _got
 from cleverbetter_dagster.cli.servers.supervisor import Supervisor
 from cleverbetter_dagster.store.postgres.database import database_url
-from cleverbetter_dagster.web.address import LOOPBACK, free_port
+from cleverbetter_dagster.web.address import Address, free_port
 
 # It starts a child, as Dagster's code server does, and says so in its log.
-SERVER = f"""
+SERVER = """
 import http.server, subprocess, sys
 print("serving", flush=True)
 subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-http.server.ThreadingHTTPServer(("{LOOPBACK}", int(sys.argv[1])), http.server.SimpleHTTPRequestHandler).serve_forever()
+http.server.ThreadingHTTPServer((sys.argv[1], int(sys.argv[2])), http.server.SimpleHTTPRequestHandler).serve_forever()
 """
 
 
 def _start_all(supervisor: Supervisor, servers: up._Servers, console: Console) -> None:
     database_url(supervisor.settings, "dagster")
     for name in ("first", "second"):
-        port = free_port(supervisor.settings.dagster_port)
-        url = f"http://{LOOPBACK}:{port}"
+        address = Address(servers.host, free_port(supervisor.settings.dagster_port, servers.host))
+        url = address.url
         log = supervisor.settings.state_folder / "logs" / f"{name}.log"
-        command = (sys.executable, "-c", SERVER, str(port))
+        command = (sys.executable, "-c", SERVER, address.host, str(address.port))
         supervisor.wait_for(supervisor.start(Service(name, command, lambda url=url: _got(url), log, url)))
 
 

@@ -11,7 +11,6 @@ from contextlib import ExitStack, closing, suppress
 
 import pytest
 
-from cleverbetter_dagster.cli.servers.processes import free_port
 from cleverbetter_dagster.errors import SettingsError, TrackingUnavailable
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.tracking import availability, client
@@ -19,6 +18,7 @@ from cleverbetter_dagster.store.tracking.availability import require_answer
 from cleverbetter_dagster.store.tracking.client import mlflow_client, require_mlflow, tracking_uri
 from cleverbetter_dagster.store.tracking.package import load_model
 from cleverbetter_dagster.store.tracking.runs import RunSpec, start_run
+from cleverbetter_dagster.web.address import free_port
 from cleverbetter_dagster_tests.support.http_server import answering
 
 HTML = b"<html>Welcome</html>"
