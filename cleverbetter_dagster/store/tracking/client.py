@@ -111,18 +111,18 @@ def artefact_folder(settings: Settings) -> Path:
     return settings.state_folder / "mlartifacts"
 
 
+def artefact_home(settings: Settings) -> ArtefactHome:
+    """Where the artefacts belong, for `moved_home`."""
+    own_database = settings.mlflow_tracking_uri is None and settings.uses_embedded_database
+    return ArtefactHome(settings.mlflow_experiment_name, artefact_folder(settings), own_database)
+
+
 def _own_postgres(address: str) -> Target | None:
     """The database at an address of `MLFLOW_TRACKING_URI`; None if it is no PostgreSQL."""
     if not address.startswith(("postgresql:", "postgresql+", "postgres:")):
         return None
     url = parsed(address, "MLFLOW_TRACKING_URI").with_default("connect_timeout", str(CONNECT_SECONDS))
     return Target(url, "MLFLOW_TRACKING_URI", None)
-
-
-def artefact_home(settings: Settings) -> ArtefactHome:
-    """Where the artefacts belong, for `moved_home`."""
-    own_database = settings.mlflow_tracking_uri is None and settings.uses_embedded_database
-    return ArtefactHome(settings.mlflow_experiment_name, artefact_folder(settings), own_database)
 
 
 def _require_recent_answer(settings: Settings, uri: str) -> None:
