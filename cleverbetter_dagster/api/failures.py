@@ -27,6 +27,7 @@ from cleverbetter_dagster.errors import (
     RegistryError,
     TrackingUnavailable,
 )
+from cleverbetter_dagster.redaction import redacted
 
 STATUSES: Mapping[type[CleverBetterError], int] = {
     NoSuchJob: 404,
@@ -76,7 +77,7 @@ def answer_failures(app: FastAPI) -> None:
     def ours(_: Request, error: CleverBetterError) -> JSONResponse:
         status = next((code for kind, code in STATUSES.items() if isinstance(error, kind)), 500)
         later = {"Retry-After": RETRY_SECONDS} if status in (429, 503) else None
-        return JSONResponse({"detail": str(error)}, status, later)
+        return JSONResponse({"detail": redacted(str(error))}, status, later)
 
     for kind in PASSING:
         app.add_exception_handler(kind, _away)
@@ -94,8 +95,10 @@ def _unexpected(_: Request, __: Exception) -> JSONResponse:
 
 
 def _problems(problems: tuple[Problem, ...] | list[Problem]) -> JSONResponse:
-    # A name that was sent may hold half of a surrogate pair, which no answer could be encoded with.
-    detail = [
-        {name: str(text).encode(errors="replace").decode() for name, text in vars(one).items()} for one in problems
-    ]
+    detail = [{name: _text(value) for name, value in vars(one).items()} for one in problems]
     return JSONResponse({"detail": detail}, 422)
+
+
+def _text(value: object) -> str:
+    """Without secrets, and without halves of surrogate pairs, with which no answer could be encoded."""
+    return redacted(str(value)).encode(errors="replace").decode()

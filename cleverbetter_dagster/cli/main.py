@@ -5,6 +5,7 @@ answers at once.
 """
 
 import sys
+import traceback
 from collections.abc import Callable
 from importlib.metadata import version
 from typing import Annotated
@@ -20,7 +21,7 @@ from cleverbetter_dagster.cli.models.evaluate import compare, evaluate
 from cleverbetter_dagster.cli.models.report import report
 from cleverbetter_dagster.cli.models.simulate_retraining import simulate_retraining
 from cleverbetter_dagster.cli.models.train import train, tune
-from cleverbetter_dagster.cli.output import MEANINGS, VisibleConsole, exit_code
+from cleverbetter_dagster.cli.output import MEANINGS, ExitCode, VisibleConsole, exit_code
 from cleverbetter_dagster.cli.rows import quarantine
 from cleverbetter_dagster.cli.rows.import_rows import import_rows
 from cleverbetter_dagster.cli.servers.api import api
@@ -29,6 +30,8 @@ from cleverbetter_dagster.cli.servers.status import status
 from cleverbetter_dagster.cli.servers.up import up
 from cleverbetter_dagster.cli.settings_table import settings_table
 from cleverbetter_dagster.errors import CleverBetterError
+from cleverbetter_dagster.escaping import visible
+from cleverbetter_dagster.redaction import redacted
 
 COMMANDS: dict[str, dict[str, tuple[Callable[..., None], tuple[str, ...]]]] = {
     "Getting started": {
@@ -145,8 +148,11 @@ def main() -> None:
     except CleverBetterError as error:
         console = VisibleConsole(stderr=True, highlight=False)
         console.print("Error:", style="bold red", end=" ")
-        console.print(str(error), markup=False, soft_wrap=True)  # unbroken, so that it can be copied
+        console.print(redacted(str(error)), markup=False, soft_wrap=True)  # unbroken, so that it can be copied
         sys.exit(exit_code(error))
+    except Exception:  # noqa: BLE001  a fault of ours, shown whole but for secrets
+        typer.echo(visible(redacted(traceback.format_exc())), err=True)
+        sys.exit(ExitCode.FAILED)
 
 
 if __name__ == "__main__":

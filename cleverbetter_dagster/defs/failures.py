@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import dagster as dg
 
 from cleverbetter_dagster.errors import CleverBetterError, DatabaseUnavailable, TrackingUnavailable
+from cleverbetter_dagster.redaction import without_secrets
 from cleverbetter_dagster.store.postgres.transient import is_transient
 
 Result = TypeVar("Result")
@@ -38,9 +39,13 @@ def step_failures() -> Iterator[None]:
 
 @contextmanager
 def own_errors_are_final() -> Iterator[None]:
-    """Turns our own errors into failures that are not retried; other errors pass, such as those of a storage."""
+    """Turns our own errors into failures that are not retried; other errors pass, such as those of a storage.
+
+    Dagster stores what leaves here, so it holds no secret.
+    """
     try:
-        yield
+        with without_secrets():
+            yield
     except (DatabaseUnavailable, TrackingUnavailable):
         raise
     except CleverBetterError as error:

@@ -1,0 +1,89 @@
+"""Secrets kept out of what leaves a process: error messages, answers of the REST API, failures that Dagster stores.
+
+Our own messages hold none. Those of the libraries below may quote an address with its password.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from cleverbetter_dagster.settings import Settings, may_hold_a_secret, variable_of
+
+HIDDEN = "***"
+SHORTEST = 4
+"""A shorter secret is not looked for: it would be found in ordinary words."""
+
+_IN_ADDRESS = re.compile(r"(?<=://)([^\s/?#:@]*):[^\s/?#@]*(?=@)")
+_NAMED = re.compile(r"(?i)\b((?:\w+[_-])?(?:password|passwd|pwd|passphrase|secret|token|sig)(?:_key)?)=[^\s&;,'\"]+")
+
+
+def redacted(text: str) -> str:
+    """Text without the secrets of this process's settings, without passwords in addresses and in `password=...`.
+
+    >>> redacted("cannot reach http://ann:hunter2@host/x?token=abc")
+    'cannot reach http://ann:***@host/x?token=***'
+    """
+    for secret in _secrets():
+        text = text.replace(secret, HIDDEN)
+    return _NAMED.sub(rf"\1={HIDDEN}", _IN_ADDRESS.sub(rf"\1:{HIDDEN}", text))
+
+
+@contextmanager
+def without_secrets() -> Iterator[None]:
+    """Lets an error pass whose messages, its causes' included, hold no secret; another becomes one without it.
+
+    The new error has the type of the old one where that can be made of a message, and its traceback.
+    """
+    try:
+        yield
+    except Exception as error:
+        if all(redacted(str(one)) == str(one) for one in _chain(error)):
+            raise
+        raise _copy(error).with_traceback(error.__traceback__) from None
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    following: BaseException | None = error
+    while following is not None and id(following) not in seen:
+        seen.add(id(following))
+        yield following
+        following = following.__cause__ or following.__context__
+
+
+def _copy(error: Exception) -> Exception:
+    message = redacted(str(error))
+    try:
+        copy = type(error)(message)
+    except (TypeError, ValueError, AttributeError):  # its constructor wants something else
+        return RuntimeError(f"{type(error).__name__}: {message}")
+    return copy if str(copy) == message else RuntimeError(f"{type(error).__name__}: {message}")
+
+
+def _secrets() -> list[str]:
+    """The secrets of the environment, as they may be written, longest first."""
+    secrets: set[str] = set()
+    for field in Settings.model_fields:
+        value = os.environ.get(variable_of(field), "")
+        if value and may_hold_a_secret(field):
+            secrets.update(_of_value(field, value))
+    return sorted((text for text in secrets if len(text) >= SHORTEST), key=len, reverse=True)
+
+
+def _of_value(field: str, value: str) -> Iterator[str]:
+    try:
+        address = urlsplit(value)
+    except ValueError:
+        yield value
+        return
+    if field == "alert_webhook":
+        yield from (value, address.path.strip("/"))
+    elif not address.scheme or not (address.netloc or address.query):
+        yield value
+    password = address.netloc.rpartition("@")[0].partition(":")[2]
+    yield from (password, unquote(password))
+    for name, text in parse_qsl(address.query):
+        if _NAMED.fullmatch(f"{name}=x"):
+            yield text

@@ -1,0 +1,153 @@
+"""A password in any setting leaves the process at no exit: commands, the REST API, what Dagster stores."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from cleverbetter_dagster.cli.main import main
+from cleverbetter_dagster.defs.failures import step_failures
+from cleverbetter_dagster.errors import DatabaseUnavailable, RegistryError
+from cleverbetter_dagster.redaction import redacted, without_secrets
+from cleverbetter_dagster.settings import Settings, load_settings, may_hold_a_secret, variable_of
+from cleverbetter_dagster.store.home import prepare_home
+from cleverbetter_dagster_tests.api.conftest import served
+
+SECRET = "Tr0ub4dor"
+TOKEN = f"{SECRET}-and-longer"
+AWAY: dict[str, str] = {
+    "DATABASE_URL": f"postgresql://ann:{SECRET}@127.0.0.1:1/racing",
+    "DAGSTER_DATABASE_URL": f"postgresql://ann:{SECRET}@127.0.0.1:1/dagster",
+    "OPTUNA_DATABASE_URL": f"postgresql://ann:{SECRET}@127.0.0.1:1/optuna",
+    "CLEVERBETTER_STATE_DATABASE_URL": f"postgresql://ann@127.0.0.1:1/state?password={SECRET}",
+    "MLFLOW_TRACKING_URI": f"http://ann:{SECRET}@127.0.0.1:1",
+    "CLEVERBETTER_ARTEFACTS_URL": f"nosuch://ann:{SECRET}@127.0.0.1/bucket",
+    "CLEVERBETTER_ALERT_WEBHOOK": f"http://127.0.0.1:1/{SECRET}",
+    "CLEVERBETTER_API_TOKEN": TOKEN,
+}
+COMMANDS = (
+    "status",
+    "doctor",
+    "settings",
+    "history",
+    "compare",
+    "train ensemble",
+    "tune ensemble",
+    "evaluate ensemble",
+    "predict",
+    "report",
+    "promote ensemble 1 --reason x --yes",
+    "rollback --reason x --yes",
+    "backfill --from 2023-01 --to 2023-02",
+    "quarantine list",
+    "import --results nothing.csv",
+    "simulate-retraining --from 2023-01 --to 2023-02",
+)
+
+
+@pytest.fixture
+def away(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Every service is away, and a password stands in every setting that can hold one."""
+    for name, value in AWAY.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    prepare_home(load_settings())
+    return tmp_path
+
+
+def files_with_the_secret(folder: Path) -> list[str]:
+    return [str(file) for file in folder.rglob("*") if file.is_file() and SECRET.encode() in file.read_bytes()]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_no_command_shows_a_password_or_a_traceback(
+    away: Path, command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["cleverbetter", *command.split()])
+    monkeypatch.chdir(away)
+    with pytest.raises(SystemExit):
+        main()
+    shown = "".join(capsys.readouterr())
+    assert shown
+    assert SECRET not in shown
+    assert "Traceback" not in shown
+    assert files_with_the_secret(away) == []
+
+
+def test_an_error_nobody_expected_is_shown_without_the_password(
+    away: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(_: object) -> None:
+        raise ValueError(f"cannot reach {AWAY['MLFLOW_TRACKING_URI']}")
+
+    monkeypatch.setattr("cleverbetter_dagster.cli.servers.status.collect", broken)
+    monkeypatch.setattr("sys.argv", ["cleverbetter", "status"])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 1
+    shown = capsys.readouterr().err
+    assert "cannot reach http://ann:***@127.0.0.1:1" in shown
+    assert SECRET not in shown
+
+
+@pytest.mark.parametrize("path", ["models", "models/champion", "models/training", "predictions", "ready", "nosuch"])
+def test_the_api_shows_no_password(away: Path, path: str) -> None:
+    with served(load_settings()) as api:
+        answer = api.get(f"/api/v1/{path}", headers={"Authorization": f"Bearer {TOKEN}"})
+    assert answer.status_code in (404, 503)
+    assert SECRET not in answer.text
+
+
+def _registry_error() -> None:
+    raise RegistryError(f"the server {AWAY['MLFLOW_TRACKING_URI']} refuses")
+
+
+def _error_with_a_cause() -> None:
+    try:
+        raise ConnectionError(f"no route to {AWAY['CLEVERBETTER_ARTEFACTS_URL']}")
+    except ConnectionError as error:
+        raise DatabaseUnavailable("does not answer") from error
+
+
+def _error_of_a_library() -> None:
+    raise KeyError(AWAY["CLEVERBETTER_ALERT_WEBHOOK"])
+
+
+@pytest.mark.parametrize("fault", [_registry_error, _error_with_a_cause, _error_of_a_library])
+def test_dagster_stores_no_password(away: Path, fault: Callable[[], None]) -> None:
+    @dg.asset
+    def broken() -> None:
+        with step_failures():
+            fault()
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = dg.materialize([broken], instance=instance, raise_on_error=False)
+        stored = [str(entry) for entry in instance.all_logs(result.run_id)]
+    assert not result.success
+    assert any("STEP_FAILURE" in text for text in stored)
+    assert not any(SECRET in text for text in stored)
+
+
+def test_an_error_without_a_secret_stays_the_same(away: Path) -> None:
+    error = ValueError("win_rate is 7")
+    with pytest.raises(ValueError, match="win_rate is 7") as caught, without_secrets():
+        raise error
+    assert caught.value is error
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("postgresql+psycopg2://ann:p%40ss@db:5432/x", "postgresql+psycopg2://ann:***@db:5432/x"),
+        ("host=db password=hunter2 user=ann", "host=db password=*** user=ann"),
+        ("s3://bucket?secret_key=abc&region=x", "s3://bucket?secret_key=***&region=x"),
+        ("no secret: a@b.example, 12:30", "no secret: a@b.example, 12:30"),
+    ],
+)
+def test_passwords_are_known_by_their_place(text: str, expected: str) -> None:
+    assert redacted(text) == expected
+
+
+def test_the_variables_that_may_hold_a_secret_are_all_planted() -> None:
+    assert {variable_of(field) for field in Settings.model_fields if may_hold_a_secret(field)} <= set(AWAY)
