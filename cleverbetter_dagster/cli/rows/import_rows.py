@@ -20,7 +20,7 @@ LIST_COMMAND = "cleverbetter quarantine list"
 MOST_REASONS = 20
 MOST_COLUMNS = 20
 
-PRESETS = "backtesting.py, freqtrade, sports-betting or vectorbt"
+PRESETS = "backtesting.py, bets, flumine, freqtrade, sports-betting or vectorbt"
 
 
 def _show_preset(name: str | None) -> None:

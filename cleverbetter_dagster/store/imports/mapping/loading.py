@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import available_timezones
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from cleverbetter_dagster.errors import ImportFileError, InvalidRequest, Problem
-from cleverbetter_dagster.store.imports.mapping.spec import COLUMNS, PART, FileShape, ImportMapping
+from cleverbetter_dagster.store.imports.mapping.spec import COLUMNS, PART, Bets, Dates, FileShape, ImportMapping
 
 _TOOLS = Path(__file__).parent / "tools"
+_FIELDS: dict[str, type[BaseModel]] = {"file": FileShape, "dates": Dates, "bets": Bets}
 _LEAST_IN_COMMON = 4
 """Columns of a file that a preset must name for the file to look like an export of its tool."""
 
@@ -92,7 +93,7 @@ def _parsed(text: str) -> ImportMapping:
 def _problem(detail: Mapping[str, Any]) -> Problem:
     place = [str(part) for part in detail["loc"] if not str(part).startswith(("literal[", "tuple[", "str", "union"))]
     if detail["type"] == "extra_forbidden":
-        known = FileShape.model_fields if place[0] == "file" else ImportMapping.model_fields
+        known = _FIELDS.get(place[0], ImportMapping).model_fields if len(place) > 1 else ImportMapping.model_fields
         message = f"a mapping has no {place[-1]!r}{_closest(place[-1], known)}"
         return Problem(".".join(place), message, f"it may have {', '.join(known)}")
     return Problem(".".join(place), f"{detail['input']!r} does not fit", detail["msg"])
@@ -103,6 +104,8 @@ def _names(mapping: ImportMapping) -> Iterator[Problem]:
     yield from _unknown("constants", mapping.constants, COLUMNS)
     yield from _unknown("file.name", (part[1:-1] for part in PART.findall(mapping.file.name)), COLUMNS)
     yield from _unknown("units", mapping.units, (*mapping.columns, *mapping.features))
+    if mapping.bets and (mapping.columns or mapping.features):
+        yield Problem("bets", "does not go with columns and features", "leave these out: rows are made of the bets")
     for name in mapping.constants.keys() & mapping.columns.keys():
         yield Problem(f"constants.{name}", "is among the columns as well", "keep one of the two")
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from cleverbetter_dagster.dataset.quality.arrow_values import plain_table
+from cleverbetter_dagster.store.imports.mapping.bets import BetWindows
 from cleverbetter_dagster.store.imports.mapping.columns import MappedColumns
 from cleverbetter_dagster.store.imports.mapping.documents import open_export
 from cleverbetter_dagster.store.imports.mapping.spec import ImportMapping
@@ -21,7 +22,8 @@ class MappedRows(RowFile):
             ImportFileError: it cannot be read, or lacks columns that the mapping names.
         """
         self.path = path
-        self._export = open_export(path, mapping.file, mapping.named)
+        export = open_export(path, mapping.file, mapping.named)
+        self._export = BetWindows(export, mapping, mapping.bets) if mapping.bets else export
         self._columns = MappedColumns(mapping, path, self._export.names, features=features)
         self.names = tuple(self._columns.apply(plain_table(self._export.sample().slice(0, 0))).column_names)
 

@@ -67,6 +67,21 @@ class Dates(_Strict):
     format: str = Field("", description="As in strptime, such as %d/%m/%Y %H:%M. Without one: ISO 8601.")
 
 
+class Bets(_Strict):
+    """The columns of an export with a line for each bet. Such a mapping has no `columns` and `features`."""
+
+    strategy: str = Field("", description="The strategy; without one, the constant strategy_id is.")
+    placed: str = Field(description="When it was placed.")
+    profit: str = Field(description="In money, negative if it lost.")
+    stake: str = Field("", description="What was matched: an order without any is no bet.")
+    window: Literal["month", "week"] = Field("month", description="Its bets become one row; in UTC.")
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The file's columns that are named."""
+        return tuple(name for name in (self.strategy, self.placed, self.profit, self.stake) if name)
+
+
 class ImportMapping(_Strict):
     """A mapping. `loading` reads one from TOML, `columns` applies it."""
 
@@ -76,6 +91,7 @@ class ImportMapping(_Strict):
     columns: dict[str, str | tuple[str, ...]] = Field(
         default={}, description="Our column = that of the file, or several, of which the first that is there counts."
     )
+    bets: Bets | None = Field(None, description="If each line is a bet.")
     units: dict[str, Unit] = Field(default={}, description="Our column or feature = the unit that the file has it in.")
     constants: dict[str, str | int | float] = Field(default={}, description="Our column = its value in all rows.")
     features: dict[str, str | tuple[str, ...]] = Field(
@@ -85,6 +101,8 @@ class ImportMapping(_Strict):
     @property
     def named(self) -> frozenset[str]:
         """Every column of the file that the mapping names."""
+        if self.bets:
+            return frozenset(self.bets.columns)
         names = (source for name in (*self.columns, *self.features) for source in self.sources(name))
         return frozenset(names) - {INDEX, FILE}
 

@@ -110,6 +110,40 @@ def test_features_of_an_export_belong_to_its_rows(database: Settings, rows: Rows
     assert [row["features"]["holding_seconds"] for row in stored] == [18000.0]
 
 
+def test_flumine_orders_become_a_row_for_each_month(database: Settings, rows: Rows) -> None:
+    """Won 20, lost 10, won 20 in January; lost 10 twice in February, of 100."""
+    report = import_export(database, "flumine_orders.txt", "flumine", initial_capital="100").files[0]
+    assert (report.rows_read, report.inserted + report.quarantined) == (4, 4)
+    row = row_of(rows, "back_first", "2023-01-01")
+    assert (row["end"], row["final_capital"], row["total_bets"], row["win_rate"]) == ("2023-01-31", 130, 3, 2 / 3)
+    assert numbers(row)[::5] == (pytest.approx(0.3), 4.0)
+    assert row["max_drawdown"] == pytest.approx(10 / 120)
+    # Daily returns 0.2, -0.1, 0.2 and 28 times 0: mean 0.3 / 31, squares 0.09.
+    deviation = ((0.09 - 0.3**2 / 31) / 30) ** 0.5
+    assert row["sharpe_ratio"] == pytest.approx(0.3 / 31 / deviation * 365**0.5)
+    again = import_export(database, "flumine_orders.txt", "flumine", initial_capital="100").files[0]
+    assert (again.inserted, again.unchanged) == (0, report.inserted)
+
+
+def test_sports_betting_lacks_two_metrics_of_its_folds(database: Settings) -> None:
+    with pytest.raises(ImportFileError) as raised:
+        import_export(database, "sports_betting.csv", "sports-betting", strategy_id="odds")
+    assert "max_drawdown, win_rate: no column is like them" in str(raised.value)
+
+
+def test_bets_of_sports_betting_become_a_month(database: Settings, rows: Rows) -> None:
+    constants = {"strategy_id": "odds", "initial_capital": "10000"}
+    import_export(database, "sports_betting_bets.csv", "bets", **constants)
+    row = row_of(rows, "odds", "2024-05-01")
+    assert (row["total_bets"], row["win_rate"]) == (110, pytest.approx(94 / 110))
+    assert (row["total_return"], row["profit_factor"]) == (pytest.approx(0.1233), pytest.approx(2033 / 800))
+
+
+def test_bets_without_a_capital_are_no_returns(database: Settings) -> None:
+    with pytest.raises(ImportFileError, match="--set initial_capital=1000"):
+        import_export(database, "flumine_orders.txt", "flumine")
+
+
 def test_what_an_export_lacks_comes_from_constants(database: Settings, rows: Rows) -> None:
     with pytest.raises(ImportFileError, match="strategy_id: from '_strategy'"):
         import_export(database, "backtesting_one.json", "backtesting.py")
