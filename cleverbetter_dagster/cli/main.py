@@ -47,6 +47,8 @@ COMMANDS: dict[str, dict[str, tuple[Callable[..., None], tuple[str, ...]]]] = {
             (
                 "--results backtest_results.parquet --features ml_features.parquet",
                 "--results new.csv.gz --json",
+                "--results backtest-result.zip --preset freqtrade",
+                "--results orders.txt --preset flumine --set initial_capital=1000",
             ),
         ),
     },

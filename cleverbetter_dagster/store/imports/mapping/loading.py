@@ -83,7 +83,8 @@ def _parsed(text: str) -> ImportMapping:
     try:
         mapping = ImportMapping.model_validate(content)
     except ValidationError as error:
-        raise InvalidRequest([_problem(detail) for detail in error.errors()]) from None
+        unknown = [problem for table in ("columns", "constants") for problem in _unknown_in(content, table)]
+        raise InvalidRequest([*map(_problem, error.errors()), *unknown]) from None
     problems = [*_names(mapping), *_units(mapping), *_zone(mapping)]
     if problems:
         raise InvalidRequest(problems)
@@ -100,8 +101,8 @@ def _problem(detail: Mapping[str, Any]) -> Problem:
 
 
 def _names(mapping: ImportMapping) -> Iterator[Problem]:
-    yield from _unknown("columns", mapping.columns, COLUMNS)
-    yield from _unknown("constants", mapping.constants, COLUMNS)
+    for table in ("columns", "constants"):
+        yield from _unknown(table, getattr(mapping, table), COLUMNS)
     yield from _unknown("file.name", (part[1:-1] for part in PART.findall(mapping.file.name)), COLUMNS)
     yield from _unknown("units", mapping.units, (*mapping.columns, *mapping.features))
     if mapping.bets and (mapping.columns or mapping.features):
@@ -114,6 +115,11 @@ def _unknown(table: str, names: Iterable[str], known: Iterable[str]) -> Iterator
     for name in names:
         if name not in known:
             yield Problem(f"{table}.{name}", f"there is no such column{_closest(name, known)}", f"use {_any_of(known)}")
+
+
+def _unknown_in(content: Mapping[str, Any], table: str) -> Iterator[Problem]:
+    names = content.get(table)
+    return _unknown(table, names if isinstance(names, dict) else (), COLUMNS)
 
 
 def _units(mapping: ImportMapping) -> Iterator[Problem]:

@@ -6,7 +6,7 @@ from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from cleverbetter_dagster.dataset.schema import CREATED_AT, DATES, ROI, TEXTS
+from cleverbetter_dagster.dataset.schema import CREATED_AT, DATES, ROI, STRATEGY, TEXTS
 from cleverbetter_dagster.errors import ImportFileError
 from cleverbetter_dagster.store.source.column_names import CANONICAL
 
@@ -125,4 +125,6 @@ class ImportMapping(_Strict):
         """The mapping with these values in all rows, whatever it said of their columns."""
         columns = {name: source for name, source in self.columns.items() if name not in constants}
         units = {name: unit for name, unit in self.units.items() if name in (*columns, *self.features)}
-        return self.model_copy(update={"columns": columns, "units": units, "constants": self.constants | constants})
+        bets = self.bets.model_copy(update={"strategy": ""}) if self.bets and STRATEGY in constants else self.bets
+        changes = {"columns": columns, "units": units, "bets": bets, "constants": self.constants | constants}
+        return self.model_copy(update=changes)

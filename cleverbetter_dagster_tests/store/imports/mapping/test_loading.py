@@ -42,7 +42,12 @@ def test_every_wrong_name_is_listed_with_the_closest(tmp_path: Path) -> None:
     [
         ("colums = {}", "colums", "a mapping has no 'colums'; closest: columns"),
         ("[file]\norientaton = 'rows'", "file.orientaton", "a mapping has no 'orientaton'; closest: orientation"),
-        ("[dates]\nzone = 'UTC'", "dates.zone", "a mapping has no 'zone'"),
+        ("[dates]\nzone = 'UTC'", "dates.zone", "a mapping has no 'zone'; closest: timezone"),
+        (
+            "[columns]\nend_date = 'E'\n[bets]\nplaced = 'P'\nprofit = 'G'",
+            "bets",
+            "does not go with columns and features",
+        ),
         ("[file]\norientation = 'sideways'", "file.orientation", "'sideways' does not fit"),
         ("[columns]\nwin_rate = 3", "columns.win_rate", "3 does not fit"),
         (
@@ -59,6 +64,12 @@ def test_what_does_not_fit_is_named_by_its_place(tmp_path: Path, text: str, fiel
     with pytest.raises(InvalidRequest) as raised:
         mapping(tmp_path, text)
     assert (field, message) in {(problem.field, problem.message) for problem in raised.value.problems}
+
+
+def test_a_wrong_table_hides_no_wrong_column(tmp_path: Path) -> None:
+    with pytest.raises(InvalidRequest) as raised:
+        mapping(tmp_path, "[columns]\nwin_rat = 'W'\n[dates]\nzone = 'UTC'")
+    assert {problem.field for problem in raised.value.problems} == {"columns.win_rat", "dates.zone"}
 
 
 @pytest.mark.parametrize("text", ["[columns", "a = 1\na = 2"])
