@@ -33,7 +33,7 @@ from cleverbetter_dagster.dataset.schema import (
 )
 from cleverbetter_dagster.errors import ImportFileError
 from cleverbetter_dagster.store.imports.mapping.loading import likely_preset
-from cleverbetter_dagster.store.imports.mapping.spec import FILE, INDEX, INSTANTS, TOTAL_RETURN, ImportMapping
+from cleverbetter_dagster.store.imports.mapping.spec import COLUMNS, FILE, INDEX, INSTANTS, TOTAL_RETURN, ImportMapping
 from cleverbetter_dagster.store.imports.mapping.values import as_durations, as_instants, as_returns
 from cleverbetter_dagster.store.imports.readers.source import COMPRESSIONS
 from cleverbetter_dagster.store.source.column_names import likely_partners
@@ -52,6 +52,9 @@ IDENTITY = (STRATEGY, METHOD, START_DATE, END_DATE, RUN_DATE)
 
 UNDEFINED = {SHARPE_RATIO: 0.0, PROFIT_FACTOR: 999.0, WIN_RATE: 0.0}
 """What the composite score takes for a ratio without a value."""
+
+REQUIRED_FOR_SCORE = (TOTAL_RETURN, MAX_DRAWDOWN)
+"""Without these there is no composite score."""
 
 _UNNAMED = re.compile(r"|column \d+")
 """The names of columns that have none: in a document, and in CSV."""
@@ -93,7 +96,7 @@ class MappedColumns:
         self._sources = {name: source for name, source in known.items() if source is not None}
         self._constants = {**mapping.constants, **mapping.file.parts(path)}
         self._file = _stem(path)
-        ours = [name for name in names if name in (*IDENTITY, ID, *UNDEFINED, TOTAL_RETURN, MAX_DRAWDOWN)]
+        ours = [name for name in names if name in (*COLUMNS, ROI)]
         self.read = tuple(dict.fromkeys([*self._sources.values(), *self._index, *ours]))
 
     def apply(self, table: pa.Table) -> pa.Table:
@@ -177,10 +180,11 @@ def _add_undefined(columns: Columns, others: Columns, count: int) -> None:
     for name in (SHARPE_RATIO, PROFIT_FACTOR):
         if name not in available:
             columns[name] = available[name] = _texts([None] * count)
-    scored = (*UNDEFINED, TOTAL_RETURN, MAX_DRAWDOWN)
-    if COMPOSITE_SCORE not in available and available.keys() >= {*scored}:
-        metrics = pd.DataFrame({name: _numbers(available[name]) for name in scored})
-        columns[COMPOSITE_SCORE] = _floats(composite_score(metrics.fillna(UNDEFINED)))
+    if COMPOSITE_SCORE in available:
+        return
+    none = _texts([None] * count)
+    metrics = pd.DataFrame({name: _numbers(available.get(name, none)) for name in (*UNDEFINED, *REQUIRED_FOR_SCORE)})
+    columns[COMPOSITE_SCORE] = _floats(composite_score(metrics.fillna(UNDEFINED)))
 
 
 def _words(column: pa.ChunkedArray) -> list[str | None]:
