@@ -10,6 +10,7 @@ CleverBetterError
 ├── TrackingUnavailable
 ├── DataError
 │   ├── ImportFileError
+│   ├── RowsRefused
 │   ├── NothingToJudge
 │   ├── NotEnoughRows
 │   ├── NotStored
@@ -85,6 +86,10 @@ class DataError(CleverBetterError):
 
 class ImportFileError(DataError):
     """A file cannot be read at all."""
+
+
+class RowsRefused(DataError):
+    """A file was read, and none of its rows may be loaded as they are."""
 
 
 class NothingToJudge(DataError):

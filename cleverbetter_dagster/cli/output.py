@@ -23,6 +23,7 @@ from cleverbetter_dagster.errors import (
     InvalidRequest,
     ModelNotFound,
     NotStored,
+    RowsRefused,
     TrackingUnavailable,
     UnknownFamily,
 )
@@ -45,7 +46,7 @@ MEANINGS = {
     ExitCode.DONE: "done",
     ExitCode.FAILED: "failed; standard error says why and how to mend it",
     ExitCode.USAGE: "wrong usage",
-    ExitCode.REFUSED: "refused by the gate, or not confirmed",
+    ExitCode.REFUSED: "refused by the gate, by the rules for rows (none could be loaded), or not confirmed",
     ExitCode.NOT_FOUND: "no such model, month or entry",
     ExitCode.UNAVAILABLE: "the database or MLflow does not answer; try again",
     ExitCode.INTERRUPTED: "interrupted",
@@ -58,6 +59,7 @@ _CODES: tuple[tuple[type[CleverBetterError], ExitCode], ...] = (
     (InvalidRequest, ExitCode.USAGE),
     (ModelNotFound, ExitCode.NOT_FOUND),
     (NotStored, ExitCode.NOT_FOUND),
+    (RowsRefused, ExitCode.REFUSED),
     (UnknownFamily, ExitCode.NOT_FOUND),
 )
 

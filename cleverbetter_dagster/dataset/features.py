@@ -4,7 +4,9 @@ To add a feature, add its name and computation to `FEATURES`. A market feature n
 the rows is one. The guide's six metrics keep their names, `log_...` is a transform, `mean_roi_6` covers the last six
 windows, and `shrunk_...` are estimates of the next window (dataset.estimates).
 
-Two metrics are bounded, since upstream writes sentinels and near-sentinels into them (999 for "no losing bet").
+Two metrics are bounded, since upstream writes sentinels and near-sentinels into them (999 for "no losing bet"). A ratio
+without a value is neutral, and its kind is a feature of its own: `no_bet`, `no_losing_bet`, `no_sharpe_ratio` or
+`no_profit_factor`.
 
 Every feature but the market's is finite. Market features are NaN where not measured.
 """
@@ -24,12 +26,16 @@ from cleverbetter_dagster.dataset.schema import (
     ROI,
     SHARPE_RATIO,
     TOTAL_BETS,
+    WIN_RATE,
     market_columns,
     sentinel_mask,
 )
 
 BOUNDED = {PROFIT_FACTOR: 10.0, SHARPE_RATIO: 20.0}
 """Largest magnitude of a metric as a feature. A sentinel is larger, so it becomes this number with the same sign."""
+
+NEUTRAL = {PROFIT_FACTOR: 1.0, SHARPE_RATIO: 0.0, WIN_RATE: 0.5}
+"""The feature where a ratio has no value: neither good nor bad. Another feature says that it has none."""
 
 LAST_WINDOWS = (3, 6, 12)
 
@@ -55,9 +61,20 @@ class FeatureInputs:
         self.next_window = NextWindow(self.roi, self.bets, self.history, self.population)
 
     def metric(self, name: str) -> np.ndarray:
-        """A metric of the rows, within its bound."""
-        bound = BOUNDED.get(name, np.inf)
-        return np.clip(self.panel[name].to_numpy(), -bound, bound)
+        """A metric of the rows, within its bound, or `NEUTRAL` where it has no value."""
+        bound, values = BOUNDED.get(name, np.inf), self.panel[name].to_numpy()
+        return np.clip(np.where(np.isnan(values), NEUTRAL.get(name, np.nan), values), -bound, bound)
+
+    def lacks(self, name: str) -> np.ndarray:
+        """1 where a metric has no value in a window with bets, 0 elsewhere."""
+        return (self.panel[name].isna().to_numpy() & (self.bets > 0)).astype(float)
+
+    def mean_sharpe(self, windows: int) -> np.ndarray:
+        """Mean Sharpe ratio of those of the last `windows` that have one, else `NEUTRAL`."""
+        has_value = self.panel[SHARPE_RATIO].notna().to_numpy()
+        measured = np.where(has_value, self.metric(SHARPE_RATIO), 0.0)
+        share = self.mean_of_last(windows, has_value.astype(float))
+        return ratio(self.mean_of_last(windows, measured), share, NEUTRAL[SHARPE_RATIO])
 
     def mean_of_last(self, windows: int, values: np.ndarray) -> np.ndarray:
         """Mean over the last `windows` of each row's history, itself included."""
@@ -78,6 +95,9 @@ class FeatureInputs:
 
 FEATURES: dict[str, Callable[[FeatureInputs], np.ndarray]] = {
     **{name: partial(FeatureInputs.metric, name=name) for name in METRICS},
+    "no_bet": lambda of: (of.bets == 0).astype(float),
+    "no_sharpe_ratio": partial(FeatureInputs.lacks, name=SHARPE_RATIO),
+    "no_profit_factor": partial(FeatureInputs.lacks, name=PROFIT_FACTOR),
     "no_losing_bet": lambda of: sentinel_mask(PROFIT_FACTOR, of.panel[PROFIT_FACTOR]).astype(float),
     "log_total_bets": lambda of: np.log1p(of.bets),
     "windows_seen": lambda of: of.history.windows_seen,
@@ -87,7 +107,7 @@ FEATURES: dict[str, Callable[[FeatureInputs], np.ndarray]] = {
     "profitable_share": lambda of: of.history.mean(of.profitable),
     **{f"mean_roi_{k}": partial(FeatureInputs.mean_roi, windows=k) for k in LAST_WINDOWS},
     **{f"profitable_share_{k}": partial(FeatureInputs.profitable_share, windows=k) for k in LAST_WINDOWS},
-    "mean_sharpe_12": lambda of: of.mean_of_last(12, of.metric(SHARPE_RATIO)),
+    "mean_sharpe_12": partial(FeatureInputs.mean_sharpe, windows=12),
     "return_to_risk_12": lambda of: of.return_to_risk(12),
     "ewm_roi": lambda of: of.history.recent(of.roi, _DECAY),
     "shrunk_profitable_share": lambda of: of.next_window.profitable_share,

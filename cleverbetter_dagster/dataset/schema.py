@@ -28,6 +28,9 @@ COMPOSITE_SCORE = "composite_score"
 INITIAL_CAPITAL = "initial_capital"
 FINAL_CAPITAL = "final_capital"
 CREATED_AT = "created_at"
+WINNING_BETS = "winning_bets"
+LOSING_BETS = "losing_bets"
+TOTAL_STAKE = "total_stake"
 
 MARKET_PREFIX = "ml_"
 """A market feature `avg_odds` of the features table is the column `ml_avg_odds` of the rows."""
@@ -44,12 +47,24 @@ METRICS = (SHARPE_RATIO, ROI, MAX_DRAWDOWN, WIN_RATE, PROFIT_FACTOR, TOTAL_BETS)
 """The six metrics that the training guide takes from a row, in its order."""
 
 REQUIRED = (*TEXTS, *DATES, *METRICS, COMPOSITE_SCORE)
-"""Columns of every canonical frame. After validation none has a missing value (a method may be "")."""
+"""Columns of every canonical frame. After validation only these have missing values: `UNDEFINED_AT_TIMES`, and
+`win_rate` in rows without a bet (a method may be "")."""
+
+UNDEFINED_AT_TIMES = (SHARPE_RATIO, PROFIT_FACTOR, COMPOSITE_SCORE)
+"""Ratios without a value in some right rows, because no bet lost or no return differed, and the score made of them."""
+
+UNDEFINED_WITHOUT_BETS = (WIN_RATE, ROI, MAX_DRAWDOWN)
+"""Columns that a row without a bet may leave out. Its return and drawdown are 0, its win rate stays missing."""
 
 OPTIONAL = (INITIAL_CAPITAL, FINAL_CAPITAL, CREATED_AT)
 """Columns that a source may lack. They, and market features, may have missing values."""
 
-ALIASES: Mapping[str, tuple[str, ...]] = MappingProxyType({ROI: ("roi", "total_return")})
+COMPARED = (WINNING_BETS, LOSING_BETS, TOTAL_STAKE)
+"""Columns that are only compared with others where a file has them. No canonical frame has them."""
+
+ALIASES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {ROI: ("roi", "total_return"), TOTAL_STAKE: ("total_stake", "total_staked")}
+)
 """Names that a source may use for a column, best first. Any other column has only its own name."""
 
 DEFAULT_METHOD = ""
@@ -76,7 +91,7 @@ class Bounds:
 BOUNDS: Mapping[str, Bounds] = MappingProxyType(
     {
         WIN_RATE: Bounds(0.0, 1.0, "the share of bets won, a fraction"),
-        MAX_DRAWDOWN: Bounds(0.0, 1.0, "the largest loss from a peak, a fraction of that peak"),
+        MAX_DRAWDOWN: Bounds(0.0, 1.0, "the largest loss from a peak, a fraction of that peak, without a minus sign"),
         ROI: Bounds(-1.0, np.inf, "profit over initial capital, a fraction; -1 is the loss of everything"),
         TOTAL_BETS: Bounds(0.0, np.inf, "a count of bets"),
         PROFIT_FACTOR: Bounds(0.0, np.inf, "gross gains over gross losses"),

@@ -14,10 +14,13 @@ LIVE_DAYS = 62
 
 
 def passes_filter(rows: pd.DataFrame, min_composite_score: float | None) -> pd.Series:
-    """True for each row of enough quality, bool on `rows.index`. A minimum of None takes every row."""
+    """True for each row that is not of low quality, bool on `rows.index`. A minimum of None takes every row.
+
+    A row without a score passes: scores are missing where nothing was lost, and good windows must not be dropped.
+    """
     if min_composite_score is None:
         return pd.Series(True, index=rows.index)
-    return rows[COMPOSITE_SCORE] >= min_composite_score
+    return ~(rows[COMPOSITE_SCORE] < min_composite_score)
 
 
 def is_usable(

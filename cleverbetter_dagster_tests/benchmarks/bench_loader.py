@@ -79,11 +79,11 @@ INSERT INTO backtest_results (id, strategy_id, run_date, start_date, end_date, i
     total_return, sharpe_ratio, max_drawdown, total_bets, win_rate, profit_factor, method, composite_score, created_at)
 SELECT gen_random_uuid()::text, 'b16529d9-bf07-46fc-8e90-' || lpad((n %% 20000)::text, 12, '0'),
     start + interval '32 days', start, start + interval '30 days', 1000,
-    1000 + round((random() * 100 - 50)::numeric, 2),
-    round((random() * 0.1 - 0.05)::numeric, 4), round((random() * 10 - 5)::numeric, 4), round(random()::numeric, 4),
-    (random() * 1000)::int, round(random()::numeric, 4), round((random() * 2)::numeric, 4), 'historical_replay',
+    1000 + 1000 * gain, gain, round((random() * 10 - 5)::numeric, 4), round(random()::numeric, 4),
+    1 + (random() * 1000)::int, round(random()::numeric, 4), round((random() * 2)::numeric, 4), 'historical_replay',
     round(random()::numeric, 4), start + interval '32 days'
-FROM (SELECT n, timestamptz '2019-01-01' + n / %(month)s * interval '1 month' + n %% 3600 * interval '1 second' AS start
+FROM (SELECT n, round((random() * 0.1 - 0.05)::numeric, 4) AS gain,
+             timestamptz '2019-01-01' + n / %(month)s * interval '1 month' + n %% 3600 * interval '1 second' AS start
       FROM generate_series(0, %(rows)s - 1) n) x"""
 
 _FEATURES = """

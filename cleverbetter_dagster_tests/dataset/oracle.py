@@ -52,29 +52,39 @@ def features(row: Row, rows: list[Row], decision: str) -> dict[str, float]:
     seen, everybody = history(row, rows, decision), population(row, rows, decision)
     roi = [past["roi"] for past in seen]
     profitable = [float(value > 0) for value in roi]
-    sharpe = [min(max(past["sharpe_ratio"], -20.0), 20.0) for past in seen]
+    sharpe = [_clipped_sharpe(past) for past in seen]
+    measured = [value for value in sharpe[:12] if value is not None]
     weights = [0.5 ** (age / 6) for age in range(24)]
     risk = math.sqrt(fmean(value**2 for value in roi[:12]))
     computed = {
-        "sharpe_ratio": sharpe[0],
-        "profit_factor": min(row["profit_factor"], 10.0),
-        "no_losing_bet": float(row["profit_factor"] >= 999),
+        "sharpe_ratio": 0.0 if sharpe[0] is None else sharpe[0],
+        "profit_factor": 1.0 if row["profit_factor"] is None else min(row["profit_factor"], 10.0),
+        "win_rate": 0.5 if row["win_rate"] is None else row["win_rate"],
+        "no_bet": float(row["total_bets"] == 0),
+        "no_sharpe_ratio": float(sharpe[0] is None and row["total_bets"] > 0),
+        "no_profit_factor": float(row["profit_factor"] is None and row["total_bets"] > 0),
+        "no_losing_bet": float((row["profit_factor"] or 0.0) >= 999),
         "log_total_bets": math.log(1 + row["total_bets"]),
         "windows_seen": float(len(seen)),
         "profit_streak": float(_streak(profitable)),
         "mean_roi": fmean(roi),
         "std_roi": math.sqrt(_variance(roi)),
         "profitable_share": fmean(profitable),
-        "mean_sharpe_12": fmean(sharpe[:12]),
+        "mean_sharpe_12": fmean(measured) if measured else 0.0,
         "return_to_risk_12": fmean(roi[:12]) / risk if risk else 0.0,
         "ewm_roi": sum(w * v for w, v in zip(weights, roi, strict=False)) / sum(weights[: len(roi)]),
     }
-    for name in ("roi", "max_drawdown", "win_rate", "total_bets"):
+    for name in ("roi", "max_drawdown", "total_bets"):
         computed[name] = row[name]
     for k in (3, 6, 12):
         computed[f"mean_roi_{k}"] = fmean(roi[:k])
         computed[f"profitable_share_{k}"] = fmean(profitable[:k])
     return computed | _estimates(seen, everybody, rows, decision)
+
+
+def _clipped_sharpe(row: Row) -> float | None:
+    value: float | None = row["sharpe_ratio"]
+    return None if value is None else min(max(value, -20.0), 20.0)
 
 
 def cut_times(times: list[datetime], shares: list[float]) -> list[datetime]:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from cleverbetter_dagster.cli.options import AsJson
-from cleverbetter_dagster.cli.output import plain_table, progress_console, result_console
+from cleverbetter_dagster.cli.output import ExitCode, plain_table, progress_console, result_console
 
 if TYPE_CHECKING:
     from cleverbetter_dagster.store.imports.importer import ImportReport
@@ -49,6 +49,21 @@ def import_rows(
         list[str] | None,
         typer.Option("--set", metavar="COLUMN=VALUE", help="A column's value in all rows. May be repeated."),
     ] = None,
+    percent: Annotated[
+        bool,
+        typer.Option("--percent", help="Recognise columns of backtest rows that are in per cent: divide them by 100."),
+    ] = False,
+    percent_column: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="Divide this column by 100: total_return (or roi), win_rate or max_drawdown; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    negative_drawdown: Annotated[
+        bool, typer.Option("--negative-drawdown", help="Drawdowns have a minus sign: take it away.")
+    ] = False,
     as_json: AsJson = False,
     _shown: Annotated[
         str | None,
@@ -64,17 +79,24 @@ def import_rows(
     """Import rows from files. Rows that cannot be right go to quarantine, the others are loaded. Can be repeated."""
     from cleverbetter_dagster.cli.progress import import_progress
     from cleverbetter_dagster.settings import load_settings
-    from cleverbetter_dagster.store.imports.importer import import_files
+    from cleverbetter_dagster.store.imports.file_units import PERCENT_NAMES, FileUnits
+    from cleverbetter_dagster.store.imports.importer import FileForm, import_files
 
     if not results and not features:
         raise typer.BadParameter("name a file with --results, with --features, or with both")
-    chosen = _mapping(preset, mapping, constants or [])
+    if unknown := [name for name in percent_column or () if name not in PERCENT_NAMES]:
+        raise typer.BadParameter(
+            f"{unknown[0]!r} is never in per cent; choose {', '.join(PERCENT_NAMES)}", param_hint="--percent-column"
+        )
+    units = FileUnits(percent, tuple(percent_column or ()), negative_drawdown)
+    form = FileForm(_mapping(preset, mapping, constants or []), units)
     with import_progress(progress_console(quiet=as_json)) as progress:
-        report = import_files(load_settings(), results, features, progress, chosen)
+        report = import_files(load_settings(), results, features, progress, form)
     if as_json:
         typer.echo(json.dumps(_facts(report), indent=2))
     else:
         show_import(report, result_console())
+    _fail_if_refused(report)
 
 
 def _mapping(preset: str | None, path: Path | None, constants: list[str]) -> "ImportMapping | None":
@@ -112,9 +134,21 @@ def show_import(report: "ImportReport", console: Console) -> None:
             names = ", ".join(file.ignored_columns[:MOST_COLUMNS])
             more = len(file.ignored_columns) - MOST_COLUMNS
             text += f", which has no place for the columns {names}" + (f" and {more} more" if more > 0 else "")
+        if file.converted_columns:
+            text += f"; converted to its units: {', '.join(file.converted_columns)}"
         console.print(text, style="dim", markup=False, highlight=False, soft_wrap=True)
     if report.total("quarantined"):
         _show_reasons(report, console)
+
+
+def _fail_if_refused(report: "ImportReport") -> None:
+    """End with the exit code of refused rows if no row of a file is in its table."""
+    refused = [Path(file.source).name for file in report.files if file.refused]
+    if refused:
+        progress_console().print(
+            f"No row of {' and '.join(refused)} was loaded: `{LIST_COMMAND}` has the reasons.", highlight=False
+        )
+        raise typer.Exit(ExitCode.REFUSED)
 
 
 def _show_reasons(report: "ImportReport", console: Console) -> None:
@@ -124,8 +158,9 @@ def _show_reasons(report: "ImportReport", console: Console) -> None:
         table.add_row(Text(reason), f"{count:,}")
     console.print(table)
     quarantined, rows = report.total("quarantined"), report.total("rows_read")
+    others = ", the others were" if quarantined < rows else ""
     console.print(
-        f"{quarantined:,} of {rows:,} rows were not loaded, the others were. To see them, with file, line and value:\n"
+        f"{quarantined:,} of {rows:,} rows were not loaded{others}. To see them, with file, line and value:\n"
         f"  {LIST_COMMAND}\nCorrect them there (`cleverbetter quarantine repair --help`), or in the file and import it "
         "again: loaded rows stay as they are, and corrected rows count as repaired.",
         highlight=False,

@@ -109,6 +109,9 @@ def retry(as_json: AsJson = False) -> None:
         print_json(done)
     else:
         _show_retried(done, result_console())
+    if done.rows and not done.loaded:
+        progress_console().print("None of the rows can be right now, and nothing was changed.")
+        raise typer.Exit(ExitCode.REFUSED)
 
 
 def _change(text: str) -> tuple[str, str]:

@@ -13,19 +13,30 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from cleverbetter_dagster.dataset.quality.contradictions import OwnCapital, Rule, contradictions
 from cleverbetter_dagster.dataset.quality.conversion import canonical_types, gathered, violations_at
+from cleverbetter_dagster.dataset.quality.special_values import NO_DENOMINATOR, floats, with_canonical_values
+from cleverbetter_dagster.dataset.quality.unit_evidence import UnitEvidence
 from cleverbetter_dagster.dataset.schema import (
     BOUNDS,
+    COMPARED,
     CREATED_AT,
     DATES,
     EARLIEST,
     END_DATE,
     ID,
+    MARKET_SENTINELS,
+    MAX_DRAWDOWN,
     METHOD,
+    OPTIONAL,
+    PROFIT_FACTOR,
     REQUIRED,
+    ROI,
     RUN_DATE,
     START_DATE,
     TOTAL_BETS,
+    UNDEFINED_AT_TIMES,
+    UNDEFINED_WITHOUT_BETS,
 )
 
 RUN_LEEWAY = pd.Timedelta(days=1).as_unit("us")
@@ -39,8 +50,11 @@ TOO_EARLY = f"is before {EARLIEST.year}: no exchange existed then"
 FUTURE = "is in the future: no backtest can know it"
 """Reasons, which follow the name of a column."""
 
-Rule = tuple[str, np.ndarray, str]
-"""A column, where its values break the rule, and the reason, which follows the column's name."""
+MAY_BE_NAN = (*OPTIONAL, *COMPARED)
+"""Numbers that a row may lack; pandas writes NaN for them."""
+
+
+_FUTURE = "is in the future: no backtest can know it"
 
 
 def examine(
@@ -48,12 +62,15 @@ def examine(
 ) -> tuple[pa.Table, pd.DataFrame]:
     """The rows that can be right, in canonical types and their order, and every reason why the others cannot.
 
-    In the returned rows no required value is missing, every number is finite (or missing, where allowed), dates are in
-    order and plausible, `schema.BOUNDS` hold, and no id occurs twice. Of rows identical in every column the first is
-    returned; that is no violation. Sentinels stay as they are.
+    In the returned rows no required value is missing (see `schema.REQUIRED`), every number is finite or missing, dates
+    are in order and plausible, `schema.BOUNDS` hold (except where the capital says that more than everything was lost),
+    no value contradicts its row, and no id occurs twice. Special values have the forms of `special_values`. Of rows
+    identical in every column the first is returned; that is no violation. A column that is in other units in most
+    rows is a violation in every row: to keep the few whose value could be right would choose them by their outcome.
 
     Args:
-        table: columns with canonical names, of any Arrow type, among them every name of `schema.REQUIRED`.
+        table: columns with canonical names, of any Arrow type, among them every name of `schema.REQUIRED`. The rows
+            are judged together: those of a month, for instance.
         now: UTC instant; later dates are in the future.
         unreadable: violations that were found when the table was read.
 
@@ -61,13 +78,20 @@ def examine(
         The rows, and a frame of `conversion.VIOLATION_COLUMNS` with at most one violation for each cell.
     """
     rows, violations = find_violations(table, now)
+    evidence = UnitEvidence()
+    evidence.add(rows)
     repeated, conflicting = _sharing_an_id(rows)
     reason = "id occurs more than once with different content: keep the right one"
     known = [] if unreadable is None else [unreadable]
-    violations = gathered([*known, violations, violations_at(rows, ID, conflicting, reason)])
+    doubted = [
+        violations_at(rows, doubt.column, rows[doubt.column].is_valid().to_numpy(), f"{doubt.column} {doubt.in_table}")
+        for doubt in evidence.doubts()
+    ]
+    violations = gathered([*known, violations, *doubted, violations_at(rows, ID, conflicting, reason)])
     good = ~repeated
     good[violations["position"].to_numpy(dtype=int)] = False
-    return rows if good.all() else rows.filter(pa.array(good)), violations
+    right = rows if good.all() else rows.filter(pa.array(good))
+    return with_canonical_values(right), violations
 
 
 def first_due(violations: pd.DataFrame) -> datetime | None:
@@ -95,9 +119,12 @@ def first_due(violations: pd.DataFrame) -> datetime | None:
 
 
 def find_violations(table: pa.Table, now: pd.Timestamp) -> tuple[pa.Table, pd.DataFrame]:
-    """All rows in canonical types, and their violations: the rules of `examine` except those on ids."""
+    """All rows in canonical types with their values as they are, and their violations.
+
+    The rules are those of `examine`, except those on ids and on all rows together.
+    """
     rows, unreadable = canonical_types(table)
-    rules = chain(_missing(rows), _numbers(rows), _dates(rows, now))
+    rules = chain(_missing(rows), _numbers(rows), contradictions(rows), _dates(rows, now))
     violations = [violations_at(rows, column, mask, f"{column} {reason}") for column, mask, reason in rules]
     return rows, gathered([unreadable, *violations])
 
@@ -109,23 +136,39 @@ def implausible_instants(table: pa.Table, column: str, now: pd.Timestamp) -> pd.
 
 
 def _missing(table: pa.Table) -> Iterator[Rule]:
+    bet = floats(table, TOTAL_BETS) != 0
     for column in REQUIRED:
-        if column != METHOD and table[column].null_count:
-            yield column, table[column].is_null().to_numpy(), MISSING
+        if column in (METHOD, *UNDEFINED_AT_TIMES) or not table[column].null_count:
+            continue
+        missing = table[column].is_null().to_numpy()
+        if column in UNDEFINED_WITHOUT_BETS:
+            yield column, missing & bet, "is missing: every row with a bet has it"
+        else:
+            yield column, missing, MISSING
 
 
 def _numbers(table: pa.Table) -> Iterator[Rule]:
+    bet, ruined = floats(table, TOTAL_BETS) != 0, OwnCapital(table).confirms_ruin
     for column in table.column_names:
-        if not pa.types.is_floating(table[column].type):
+        if not pa.types.is_floating(table[column].type) or column in UNDEFINED_AT_TIMES:
             continue
-        infinite = pc.invert(pc.is_finite(table[column])).fill_null(False).to_numpy()
-        yield column, infinite, "is NaN or infinite: write the number that was measured"
         values = table[column].to_numpy()
-        if bounds := BOUNDS.get(column):
-            yield column, (values < bounds.low) | (values > bounds.high), f"must be {bounds}: it is {bounds.meaning}"
-        if column == TOTAL_BETS:
-            fractional = (values != np.floor(values)) & np.isfinite(values)
-            yield column, fractional, "must be a whole number: it is a count of bets"
+        written_nan = pc.is_nan(table[column]).fill_null(False).to_numpy()
+        if column in UNDEFINED_WITHOUT_BETS:
+            written_nan &= bet
+        elif column in MAY_BE_NAN:
+            written_nan[:] = False
+        yield column, written_nan | np.isinf(values), "is NaN or infinite: write the number that was measured"
+    for column, bounds in BOUNDS.items():
+        values = floats(table, column)
+        outside = (values < bounds.low) | ((values > bounds.high) & np.isfinite(values))
+        if column in (ROI, MAX_DRAWDOWN):
+            outside &= ~ruined
+        if column == PROFIT_FACTOR:
+            outside &= np.isfinite(values) & ~np.isin(values, (NO_DENOMINATOR, *MARKET_SENTINELS))
+        yield column, outside, f"must be {bounds}: it is {bounds.meaning}"
+    bets = floats(table, TOTAL_BETS)
+    yield TOTAL_BETS, (bets != np.floor(bets)) & np.isfinite(bets), "must be a whole number: it is a count of bets"
 
 
 def _dates(table: pa.Table, now: pd.Timestamp) -> Iterator[Rule]:

@@ -22,14 +22,14 @@ def scaled(table: pa.Table, factors: Mapping[str, Decimal]) -> pa.Table:
 
     Args:
         table: columns of any type.
-        factors: name of a column of `table` -> its factor.
+        factors: name of a column -> its factor; a column that `table` lacks has none.
 
     >>> scaled(pa.table({"win_rate": ["37.5%", "many"]}), {"win_rate": PERCENT})["win_rate"].to_pylist()
     ['0.375', 'many']
     """
-    for name, factor in factors.items():
+    for name in [name for name in factors if name in table.column_names]:
         place = table.column_names.index(name)
-        table = table.set_column(place, name, _scaled(table[name], factor))
+        table = table.set_column(place, name, _scaled(table[name], factors[name]))
     return table
 
 

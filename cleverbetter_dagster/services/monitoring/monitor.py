@@ -98,11 +98,12 @@ def _new_rows(panel: pd.DataFrame, as_of: AsOf, split: SplitRecord) -> pd.DataFr
 
 
 def _composite(panel: pd.DataFrame, as_of: AsOf) -> dict[str, float | int | None]:
-    score = panel.loc[panel[DECISION_TIME] >= as_of.start, COMPOSITE_SCORE]
+    rows = panel.loc[panel[DECISION_TIME] >= as_of.start, COMPOSITE_SCORE]
+    score = rows.dropna()
     if score.empty:
-        return {"rows": 0, "composite_median": None, "composite_below": None}
+        return {"rows": len(rows), "composite_median": None, "composite_below": None}
     return {
-        "rows": len(score),
+        "rows": len(rows),
         "composite_median": float(score.median()),
         "composite_below": float((score < GUIDE_MIN_COMPOSITE_SCORE).mean()),
     }

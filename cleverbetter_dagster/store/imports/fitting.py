@@ -10,8 +10,10 @@ import pyarrow.compute as pc
 
 from cleverbetter_dagster.dataset.quality.arrow_values import json_texts, texts
 from cleverbetter_dagster.dataset.quality.conversion import canonical_types, gathered, violations_at
-from cleverbetter_dagster.dataset.schema import ID, TIMESTAMP
+from cleverbetter_dagster.dataset.quality.special_values import without_infinity
+from cleverbetter_dagster.dataset.schema import ID, TIMESTAMP, UNDEFINED_AT_TIMES, UNDEFINED_WITHOUT_BETS
 from cleverbetter_dagster.store.imports.json_columns import invalid_json
+from cleverbetter_dagster.store.imports.target import TargetColumn
 from cleverbetter_dagster.store.source.layout import INSTANTS, JSON_KINDS, WORDS, Column
 
 _INTEGER_BITS = {"int2": 16, "int4": 32, "int8": 64}
@@ -24,9 +26,17 @@ Fitted = tuple[pa.ChunkedArray, pd.DataFrame]
 """The values, and the violations of those that do not fit."""
 
 
-def fit_canonical(rows: pa.Table, name: str, column: Column) -> Fitted:
-    """The column `name` of canonical rows with an id, for `column` of the table."""
+def fit_canonical(rows: pa.Table, name: str, column: TargetColumn) -> Fitted:
+    """The column `name` of canonical rows with an id, for `column` of the table.
+
+    A ratio without a value is NaN in a column that refuses NULL. One that is infinite has its canonical form in a
+    numeric column, since one with a precision refuses infinity.
+    """
     values = rows[name]
+    if column.kind == "numeric" and name in UNDEFINED_AT_TIMES:
+        values = pc.if_else(pc.is_inf(values), without_infinity(name, values.to_numpy()), values)
+    if column.required and name in (*UNDEFINED_AT_TIMES, *UNDEFINED_WITHOUT_BETS):
+        values = values.fill_null(float("nan"))
     bits = _INTEGER_BITS.get(column.kind)
     if bits and pa.types.is_floating(values.type):
         limit = 2.0 ** (bits - 1)

@@ -6,7 +6,7 @@ Memory is bounded by a batch, whatever the file's length.
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
 
@@ -16,14 +16,16 @@ import psycopg
 import pyarrow as pa
 
 from cleverbetter_dagster.dataset.quality.arrow_values import json_rows
+from cleverbetter_dagster.dataset.quality.units import scaled
 from cleverbetter_dagster.errors import ImportFileError
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store import quarantine
+from cleverbetter_dagster.store.imports.file_units import FileUnits, refuse_other_units
 from cleverbetter_dagster.store.imports.intake import FeatureIntake, Intake, ResultIntake
 from cleverbetter_dagster.store.imports.mapping.mapped_rows import MappedRows
 from cleverbetter_dagster.store.imports.mapping.spec import ImportMapping
 from cleverbetter_dagster.store.imports.readers.opening import open_rows
-from cleverbetter_dagster.store.imports.readers.row_file import LONGEST_RAW, FileBatch
+from cleverbetter_dagster.store.imports.readers.row_file import LONGEST_RAW, FileBatch, RowFile
 from cleverbetter_dagster.store.imports.staging import Staging
 from cleverbetter_dagster.store.postgres.database import psycopg_connect
 from cleverbetter_dagster.store.source.layout import SourceLayout, resolve_source
@@ -48,6 +50,7 @@ class FileReport:
         quarantined: rows that were not loaded.
         reasons: reason -> number of values or rows it applies to.
         ignored_columns: columns of the file that the table has no place for.
+        converted_columns: columns of the file that were in other units, and were converted.
     """
 
     source: str
@@ -60,6 +63,12 @@ class FileReport:
     reasons: dict[str, int]
     ignored_columns: tuple[str, ...]
     seconds: float
+    converted_columns: tuple[str, ...] = ()
+
+    @property
+    def refused(self) -> bool:
+        """True if the file has rows, and the table has none of them."""
+        return self.rows_read > 0 and not (self.inserted or self.updated or self.unchanged)
 
 
 @dataclass(frozen=True)
@@ -77,20 +86,41 @@ class ImportReport:
         return sum(getattr(file, count) for file in self.files)
 
 
+@dataclass(frozen=True)
+class FileForm:
+    """How files are written.
+
+    Attributes:
+        mapping: their names and units, if these are not ours.
+        units: of backtest rows, after the mapping.
+    """
+
+    mapping: ImportMapping | None = None
+    units: FileUnits = FileUnits()  # noqa: RUF009 (frozen)
+
+    def rows(self, path: Path, *, features: bool) -> RowFile:
+        """The rows of a file under our names."""
+        return open_rows(path) if self.mapping is None else MappedRows(path, self.mapping, features=features)
+
+
+OUR_FORM = FileForm()
+
+
 def import_files(
     settings: Settings,
     results: Paths,
     features: Paths,
     progress: Progress = lambda *_: None,
-    mapping: ImportMapping | None = None,
+    form: FileForm = OUR_FORM,
 ) -> ImportReport:
     """Load files of backtest rows, of market features, or both. Missing tables are created.
 
     Args:
         results, features: files of the kinds that `open_rows` knows; with a mapping, also those of `open_export`.
-        mapping: names and units of all these files, if they are not ours.
+        form: of all these files.
 
     Raises:
+        RowsRefused: columns of the backtest rows are in other units. Nothing of that file is loaded or in quarantine.
         ImportFileError: a file cannot be read or lacks a required column. Nothing of that file is loaded.
         SchemaError: the tables cannot be used, or the role may not write to them.
         DatabaseUnavailable: the database does not answer.
@@ -101,7 +131,7 @@ def import_files(
         raise ImportFileError("Nothing to import. Name a file of backtest rows, of market features, or of both.")
     ensure_source_tables(settings)
     layout = resolve_source(settings)
-    files = [_open(settings, layout, path, kind, mapping) for path, kind in paths]
+    files = [_open(settings, layout, path, kind, form) for path, kind in paths]
     return ImportReport(tuple(_import(settings, file, progress) for file in files))
 
 
@@ -113,6 +143,7 @@ class _File:
     table: str
     batches: Iterator[FileBatch]
     intake: Intake
+    converted: tuple[str, ...] = ()
 
 
 @dataclass
@@ -130,26 +161,32 @@ def _listed(paths: Paths) -> Sequence[Path]:
     return [paths] if isinstance(paths, Path) else paths or []
 
 
-def _open(
-    settings: Settings, layout: SourceLayout, path: Path, kind: type[Intake], mapping: ImportMapping | None
-) -> _File:
-    rows = open_rows(path) if mapping is None else MappedRows(path, mapping, features=kind is FeatureIntake)
-    intake = kind(settings, layout, path, rows.sample())
-    batches = rows.batches(intake.read)
-    return _File(str(path.resolve()), str(intake.target.relation), batches, intake)
+def _open(settings: Settings, layout: SourceLayout, path: Path, kind: type[Intake], form: FileForm) -> _File:
+    rows, source = form.rows(path, features=kind is FeatureIntake), str(path.resolve())
+    sample = rows.sample()
+    intake = kind(settings, layout, path, sample)
+    batches, factors = rows.batches(intake.read), {}
+    if isinstance(intake, ResultIntake):
+        seen = (batch.table for batch in rows.batches(intake.read))
+        factors = form.units.factors(ResultIntake(settings, layout, path, sample), seen, source)
+        batches = (replace(batch, table=scaled(batch.table, factors)) for batch in batches)
+    return _File(source, str(intake.target.relation), batches, intake, tuple(factors))
 
 
 def _import(settings: Settings, file: _File, progress: Progress) -> FileReport:
     started, tally, name = perf_counter(), _Tally(), Path(file.source).name
     with quarantine.open_quarantine(settings) as refusals, psycopg_connect(settings, "rows") as connection:
         staging = Staging(connection, file.intake.target, file.intake.columns)
-        for batch in file.batches:
-            _stage(batch, file, staging, refusals, tally)
-            progress(f"Reading {name}", batch.done)
-        progress(f"Merging {tally.staged:,} rows of {name}", 0.0)
-        merged = staging.merge()
-        for refused in staging.refused():
-            _refuse(refused, file, refusals, tally)
+        with refusals.transaction():  # a file that is refused as a whole has no rows in quarantine
+            for batch in file.batches:
+                _stage(batch, file, staging, refusals, tally)
+                progress(f"Reading {name}", batch.done)
+            if isinstance(file.intake, ResultIntake):
+                refuse_other_units(file.source, file.intake, file.converted)
+            progress(f"Merging {tally.staged:,} rows of {name}", 0.0)
+            merged = staging.merge()
+            for refused in staging.refused():
+                _refuse(refused, file, refusals, tally)
         accepted = set(staging.accepted(quarantine.pending_ids(refusals, file.table))) - tally.bad_ids
         connection.commit()
         quarantine.mark_repaired(refusals, file.source, accepted, file.table)
@@ -164,6 +201,7 @@ def _import(settings: Settings, file: _File, progress: Progress) -> FileReport:
         quarantined=tally.quarantined,
         reasons=dict(tally.reasons.most_common()),
         ignored_columns=file.intake.ignored,
+        converted_columns=file.converted,
         seconds=perf_counter() - started,
     )
 

@@ -10,8 +10,10 @@ import pyarrow as pa
 from cleverbetter_dagster.dataset.quality.arrow_values import texts
 from cleverbetter_dagster.dataset.quality.conversion import canonical_types, gathered, violations_at
 from cleverbetter_dagster.dataset.quality.rules import find_violations, implausible_instants
+from cleverbetter_dagster.dataset.quality.unit_evidence import UnitEvidence
 from cleverbetter_dagster.dataset.schema import (
     ALIASES,
+    COMPARED,
     DEFAULT_METHOD,
     ID,
     JSON_FEATURES,
@@ -48,6 +50,8 @@ class ResultIntake:
         columns: the target's columns that the file fills, in order.
         read: the file's columns that are needed. A batch may lack some, whose values are then missing.
         ignored: the file's columns that have no place in the target.
+        file_names: canonical name -> the file's name of a column.
+        evidence: what the prepared rows say of the units of their columns.
     """
 
     def __init__(self, settings: Settings, layout: SourceLayout, path: Path, sample: pa.Table) -> None:
@@ -58,32 +62,39 @@ class ResultIntake:
         """
         names, columns = sample.column_names, layout.columns
         self.target = Target(layout.results, _target_columns(settings, layout.results), columns[ID].name)
-        matched = {name: _first_of(ALIASES.get(name, (name,)), names) for name in (*REQUIRED, *OPTIONAL)}
+        matched = {name: _first_of(ALIASES.get(name, (name,)), names) for name in (*REQUIRED, *OPTIONAL, *COMPARED)}
         missing = [name for name in REQUIRED if matched[name] is None and name != METHOD]
         if missing:
             raise ImportFileError(_lacking(path, missing, sample))
-        self._canonical = {name: file_name for name, file_name in matched.items() if file_name}
-        self._filled = {n: column for n, column in columns.items() if n in self._canonical or n == METHOD}
-        mapped = {*self._canonical.values(), *(column.name for column in columns.values())}
+        self.file_names = {name: file_name for name, file_name in matched.items() if file_name}
+        self.evidence = UnitEvidence()
+        self._filled = {n: column for n, column in columns.items() if n in self.file_names or n == METHOD}
+        stored = {file_name for name, file_name in self.file_names.items() if name not in COMPARED}
+        mapped = {*stored, *(column.name for column in columns.values())}
         self._extras = [name for name in names if name in self.target.writable and name not in mapped]
         self.columns = (*(column.name for column in self._filled.values()), *self._extras)
         self.target.check_filled(path, self.columns)
-        self.read = (*dict.fromkeys((*self._canonical.values(), *self._extras)),)
-        self.ignored = tuple(name for name in names if name not in self.read)
+        self.read = (*dict.fromkeys((*self.file_names.values(), *self._extras)),)
+        self.ignored = tuple(name for name in names if name not in {*stored, *self._extras})
         self._now = pd.Timestamp.now(tz="UTC")
 
     def prepare(self, table: pa.Table) -> tuple[pa.Table, pd.DataFrame]:
         """All rows of a batch of the file in the target's columns, and the violations of those that cannot be right."""
         table = _completed(table, self.read)
-        canonical = pa.table({name: table[file_name] for name, file_name in self._canonical.items()})
+        canonical = pa.table({name: table[file_name] for name, file_name in self.file_names.items()})
         if METHOD not in canonical.column_names:
             canonical = canonical.append_column(METHOD, pa.repeat(DEFAULT_METHOD, len(canonical)))
         rows, violations = find_violations(canonical, self._now)
-        fitted = {column.name: fit_canonical(rows, name, column) for name, column in self._filled.items()}
+        self.evidence.add(rows)
+        violations = violations[~violations["column"].isin(COMPARED)]
+        fitted = {
+            column.name: fit_canonical(rows, name, self.target.columns[column.name])
+            for name, column in self._filled.items()
+        }
         fitted |= {name: fit_other(table[name], rows[ID], self.target.columns[name]) for name in self._extras}
         values = {name: column for name, (column, _) in fitted.items()}
         violations = gathered([violations, *(unfit for _, unfit in fitted.values())])
-        return pa.table(values), violations.assign(column=violations["column"].replace(self._canonical))
+        return pa.table(values), violations.assign(column=violations["column"].replace(self.file_names))
 
 
 class FeatureIntake:
@@ -187,7 +198,7 @@ class FeatureIntake:
         name = MARKET_PREFIX + column.name
         missing = pa.chunked_array([pa.nulls(len(ids), pa.float64())])
         values = numbers[name] if name in numbers.column_names else missing
-        return fit_canonical(pa.table({ID: ids, name: values}), name, column)
+        return fit_canonical(pa.table({ID: ids, name: values}), name, self.target.columns[column.name])
 
 
 Intake = ResultIntake | FeatureIntake

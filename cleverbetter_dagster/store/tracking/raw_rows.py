@@ -11,8 +11,10 @@ import pyarrow.compute as pc
 from cleverbetter_dagster.dataset.quality.arrow_values import texts
 from cleverbetter_dagster.dataset.quality.conversion import canonical_types, gathered, violations_at
 from cleverbetter_dagster.dataset.quality.left_out import without_infinite
+from cleverbetter_dagster.dataset.quality.special_values import with_canonical_values
 from cleverbetter_dagster.dataset.schema import (
     ALIASES,
+    COMPOSITE_SCORE,
     CREATED_AT,
     DATES,
     DEFAULT_METHOD,
@@ -20,6 +22,7 @@ from cleverbetter_dagster.dataset.schema import (
     JSON_FEATURES,
     MARKET_PREFIX,
     METHOD,
+    METRICS,
     REQUIRED,
     ROI,
     STRATEGY,
@@ -54,7 +57,10 @@ def canonical_rows(rows: pd.DataFrame, market_features: Collection[str]) -> pd.D
     needed = [name for name in (ID, STRATEGY, *DATES) if name in columns]
     missing = [violations_at(table, name, table[name].is_null().to_numpy(), f"{name} is missing") for name in needed]
     _refuse(gathered([unread, *missing]))
-    return rows_frame(without_infinite(table)[0])
+    table, _ = without_infinite(table)
+    if all(name in table.column_names for name in (*METRICS, COMPOSITE_SCORE)):  # else the panel names what is missing
+        table = with_canonical_values(table)
+    return rows_frame(table)
 
 
 def _arrow(values: pd.Series) -> pa.Array | pa.ChunkedArray:

@@ -9,8 +9,9 @@ import typer
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
+from cleverbetter_dagster.cli.output import exit_code
 from cleverbetter_dagster.cli.rows.import_rows import import_rows, show_import
-from cleverbetter_dagster.errors import ImportFileError, InvalidRequest
+from cleverbetter_dagster.errors import ImportFileError, InvalidRequest, RowsRefused
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.imports.importer import FileReport, ImportReport
 from cleverbetter_dagster.store.imports.mapping.loading import load_mapping, load_preset, preset_names
@@ -63,6 +64,39 @@ def test_the_json_report_is_only_json(files: tuple[str, str]) -> None:
     assert facts["files"][0]["ignored_columns"] == ["colour"]
     again = json.loads(run("--results", files[0], "--json").stdout)
     assert (again["inserted"], again["unchanged"], again["quarantined"]) == (0, 3, 2)
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)])
+@pytest.mark.parametrize("which", ["results", "features"])
+def test_a_file_without_a_row_to_load_is_refused(
+    environment: Settings, tmp_path: Path, options: tuple[str, ...], which: str
+) -> None:
+    path = tmp_path / "bad.csv"
+    wrong = (
+        upstream_results(2).assign(win_rate=50.0) if which == "results" else upstream_features(2).assign(features="x")
+    )
+    wrong.to_csv(path, index=False)
+    result = run(f"--{which}", str(path), *options)
+    assert result.exit_code == 3
+    assert "No row of bad.csv was loaded" in result.stderr
+    assert not options or json.loads(result.stdout)["quarantined"] == 2
+
+
+def test_a_file_without_rows_is_done(environment: Settings, tmp_path: Path) -> None:
+    upstream_results(0).to_csv(tmp_path / "empty.csv", index=False)
+    assert run("--results", str(tmp_path / "empty.csv")).exit_code == 0
+
+
+def test_a_file_in_per_cent_is_refused_or_converted(environment: Settings, tmp_path: Path) -> None:
+    path = tmp_path / "results.csv"
+    upstream_results(5).assign(total_return=1.25, win_rate=37.5).to_csv(path, index=False)
+    refused = run("--results", str(path))
+    assert isinstance(refused.exception, RowsRefused)
+    assert exit_code(refused.exception) == 3
+    assert run("--results", str(path), "--percent-column", "sharpe_ratio").exit_code == 2
+    converted = run("--results", str(path), "--percent-column", "total_return", "--percent-column", "win_rate")
+    assert converted.exit_code == 0
+    assert "converted to its units: total_return, win_rate" in " ".join(converted.stdout.split())
 
 
 def test_naming_no_file_is_wrong_usage() -> None:

@@ -31,6 +31,7 @@ def bad_file(database: Settings, tmp_path: Path) -> Path:
     file = tmp_path / "results.parquet"
     rows = upstream_results(5).assign(win_rate=[0.5, 50, 0.5, -1, 0.5], sharpe_ratio=PRECISE)
     rows["total_return"] = [0.1, -2.0, 0.1, 0.1, 0.1]
+    rows = rows.drop(columns=["initial_capital", "final_capital"])
     rows.to_parquet(file)
     import_files(database, file, None)
     return file
@@ -109,12 +110,16 @@ def test_retry_loads_only_what_new_rules_allow(
     from cleverbetter_dagster.dataset.quality import rules
     from cleverbetter_dagster.dataset.schema import BOUNDS, WIN_RATE, Bounds
 
-    first = json.loads(command("quarantine", "retry", "--json").stdout)
+    nothing_right = command("quarantine", "retry", "--json")
+    assert (nothing_right.returncode, "None of the rows" in nothing_right.stderr) == (3, True)
+    first = json.loads(nothing_right.stdout)
     assert (first["rows"], first["loaded"], first["settled"]) == (2, 0, 0)
     assert len(entries(command, "--status", "all")) == 3  # no entry twice
     assert sum(first["still_wrong"].values()) == 2
     monkeypatch.setattr(rules, "BOUNDS", {**BOUNDS, WIN_RATE: Bounds(-1.0, np.inf, "anything")})
-    second = json.loads(command("quarantine", "retry", "--json").stdout)
+    one_right = command("quarantine", "retry", "--json")
+    assert one_right.returncode == 0
+    second = json.loads(one_right.stdout)
     assert (second["loaded"], second["settled"], second["months"]) == (1, 1, ["2023-04"])
     assert table(database)["r4"] == (-1.0, 0.1, PRECISE)
     third = json.loads(command("quarantine", "retry", "--json").stdout)

@@ -233,7 +233,7 @@ def test_an_id_with_two_contents_is_refused_everywhere(database: Settings, tmp_p
     frame = upstream_results(5)
     frame["id"] = ["r1", "r2", "r3", "r3", "r4"]
     frame.loc[4] = frame.loc[0].where(frame.columns != "id", "r1")  # r1 once more, as it is
-    changed = frame.assign(total_return=[0.0125, 0.5, 0.1, 0.2, 0.0125])
+    changed = frame.assign(sharpe_ratio=[1.5, 0.5, 0.1, 0.2, 1.5])
     report = import_results(database, csv(changed, tmp_path / "second"))
     assert counts(report) == (0, 0, 2, 3)
     entries = pending(database)
@@ -244,7 +244,7 @@ def test_an_id_with_two_contents_is_refused_everywhere(database: Settings, tmp_p
     ]
     assert "in the table already" in entries["reason"][0]
     assert "more than once in the file" in entries["reason"][1]
-    assert json.loads(entries["raw"][0])["total_return"] == 0.5
+    assert json.loads(entries["raw"][0])["sharpe_ratio"] == 0.5
 
 
 @pytest.mark.parametrize("unique", [True, False])

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import psycopg
 import pytest
@@ -47,6 +48,14 @@ BEGIN IF NEW.win_rate > 0.9 THEN RAISE 'no such luck'; END IF; RETURN NEW; END $
 CREATE TRIGGER luck BEFORE INSERT ON backtest_results FOR EACH ROW EXECUTE FUNCTION refuse()"""
 
 
+CAPITALS = {
+    "initial_capital": "final_capital",
+    "final_capital": "initial_capital",
+    "total_return": "final_capital",
+}
+"""A value -> the capital that it would contradict."""
+
+
 @pytest.mark.parametrize(
     ("ddl", "column", "value", "reason"),
     [
@@ -71,6 +80,8 @@ def test_a_value_that_its_type_forbids_is_quarantined(
 ) -> None:
     connection.execute(ddl)
     frame = upstream_results(9)
+    if column in CAPITALS:  # else the row would contradict itself
+        frame[CAPITALS[column]] = np.nan
     good = {"venue": "00000000-0000-0000-0000-000000000001", "span": "empty", "at": "10:00"}.get(column)
     good = "2023-01-01 10:00" if column == "at" and "timestamptz" in ddl else good
     values = [good] * 9 if good else frame[column].tolist()

@@ -236,11 +236,11 @@ def test_empty_text_and_null_are_both_missing(database: Settings, connection: ps
         "CREATE TABLE backtest_results AS SELECT 'r1' AS id, ''::text AS strategy_id, NULL::text AS method, "
         "timestamptz '2023-02-01' AS run_date, date '2023-01-01' AS start_date, "
         "timestamp '2023-01-31 12:00' AS end_date, 1.5::numeric AS roi, 1::real AS sharpe_ratio, "
-        "0.25 AS max_drawdown, 0.5 AS win_rate, NULL::numeric AS "
-        "profit_factor, 7::smallint AS total_bets, '0.5'::text AS composite_score, '{\"a\": 1}'::json AS ml_features"
+        "0.25 AS max_drawdown, 0.5 AS profit_factor, NULL::numeric AS "
+        "win_rate, 7::smallint AS total_bets, '0.5'::text AS composite_score, '{\"a\": 1}'::json AS ml_features"
     )
     loaded = load(database)
-    assert loaded.violations["column"].tolist() == ["strategy_id", "profit_factor"]
+    assert loaded.violations["column"].tolist() == ["strategy_id", "win_rate"]
     connection.execute("UPDATE backtest_results SET strategy_id = 's,\"1\"\n', profit_factor = 2")
     row = load(database).rows.to_pylist()[0]
     assert (row["strategy_id"], row["method"], row["composite_score"], row["ml_a"]) == ('s,"1"', "", 0.5, 1.0)

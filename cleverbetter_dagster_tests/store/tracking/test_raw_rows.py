@@ -31,7 +31,7 @@ RESULTS = """
 INSERT INTO backtest_results (id, strategy_id, run_date, start_date, end_date, initial_capital, final_capital,
     total_return, sharpe_ratio, max_drawdown, total_bets, win_rate, profit_factor, method, composite_score, created_at)
 SELECT (1000 + n)::text, (7 + n % 4)::text, ends + interval '2 hours', starts, ends,
-       CASE WHEN n % 5 > 0 THEN 1000 END, NULL, (n - 11) / 97.0, (n * 7 % 13) / 3.0, n / 71.0, n * 3, n / 37.0,
+       CASE WHEN n % 5 > 0 THEN 1000 END, NULL, (n - 11) / 97.0, (n * 7 % 13) / 3.0, n / 71.0, n * 3 + 3, n / 37.0,
        1 + n / 7.0, CASE n % 2 WHEN 0 THEN 'replay' ELSE '' END, n / 31.0, ends + interval '3 hours'
 FROM (SELECT n, '2023-01-01 00:00+00'::timestamptz + n / 4 * interval '30 days' AS starts,
              '2023-01-30 23:59:59+00'::timestamptz + n / 4 * interval '30 days'

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from cleverbetter_dagster.settings import REPOSITORY, Settings
-from cleverbetter_dagster.store.imports.importer import import_files
+from cleverbetter_dagster.store.imports.importer import FileForm, import_files
 from cleverbetter_dagster.store.imports.mapping.loading import load_mapping
 from cleverbetter_dagster.store.postgres.database import psycopg_connect
 
@@ -21,7 +21,7 @@ def test_the_documented_mapping_gives_rows_in_our_units(database: Settings, tmp_
     (tmp_path / "runs.toml").write_text(block("toml"))
     # Its third ratio is missing there, and every row of this release has one.
     mapping = load_mapping(tmp_path / "runs.toml").with_constants({"sharpe_ratio": "0.9"})
-    import_files(database, tmp_path / "runs.csv", None, mapping=mapping)
+    import_files(database, tmp_path / "runs.csv", None, form=FileForm(mapping))
     with psycopg_connect(database, "rows", autocommit=True) as connection:
         rows = connection.execute(
             "SELECT strategy_id, total_return, max_drawdown, win_rate, total_bets, profit_factor, "

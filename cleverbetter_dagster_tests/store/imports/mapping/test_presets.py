@@ -10,7 +10,7 @@ from psycopg.rows import dict_row
 
 from cleverbetter_dagster.errors import ImportFileError
 from cleverbetter_dagster.settings import Settings
-from cleverbetter_dagster.store.imports.importer import ImportReport, import_files
+from cleverbetter_dagster.store.imports.importer import FileForm, ImportReport, import_files
 from cleverbetter_dagster.store.imports.mapping.loading import load_preset
 from cleverbetter_dagster.store.postgres.database import psycopg_connect
 
@@ -28,7 +28,7 @@ def rows(database: Settings) -> Iterator[Rows]:
 
 
 def import_export(settings: Settings, file: str, preset: str, **constants: str) -> ImportReport:
-    return import_files(settings, FILES / file, None, mapping=load_preset(preset).with_constants(constants))
+    return import_files(settings, FILES / file, None, form=FileForm(load_preset(preset).with_constants(constants)))
 
 
 def row_of(rows: Rows, strategy: str, start: str) -> dict[str, Any]:
@@ -102,7 +102,7 @@ def test_freqtrade_has_a_row_for_each_strategy_in_its_zip(database: Settings, ro
 
 def test_features_of_an_export_belong_to_its_rows(database: Settings, rows: Rows) -> None:
     both = FILES / "freqtrade.zip"
-    import_files(database, both, both, mapping=load_preset("freqtrade"))
+    import_files(database, both, both, form=FileForm(load_preset("freqtrade")))
     stored = rows.execute(
         "SELECT features FROM ml_features f JOIN backtest_results r ON r.id = f.backtest_result_id "
         "WHERE strategy_id = 'BuyLow'"
