@@ -20,6 +20,7 @@ LIST_COMMAND = "cleverbetter quarantine list"
 MOST_REASONS = 20
 MOST_COLUMNS = 20
 
+FILE_KINDS = "Parquet or a folder of it, CSV, JSON, Feather or Arrow, also as .gz, .bz2, .xz or .zst"
 PRESETS = "backtesting.py, bets, flumine, freqtrade, sports-betting or vectorbt"
 
 
@@ -32,12 +33,13 @@ def _show_preset(name: str | None) -> None:
 
 
 def import_rows(
-    results: Annotated[
-        list[Path] | None, typer.Option(help="Backtest rows: Parquet, CSV or JSON Lines. May be repeated.")
-    ] = None,
+    results: Annotated[list[Path] | None, typer.Option(help=f"Backtest rows: {FILE_KINDS}. May be repeated.")] = None,
     features: Annotated[
         list[Path] | None,
-        typer.Option(help="Market features: a column of JSON objects, or a numeric column a feature. May be repeated."),
+        typer.Option(
+            help="Market features in the same kinds of files: a column of JSON objects, or a numeric column a feature. "
+            "May be repeated."
+        ),
     ] = None,
     preset: Annotated[
         str | None, typer.Option(metavar="NAME", help=f"The files are exports of another tool: {PRESETS}.")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import psycopg
+import pyarrow as pa
 import pytest
 from pydantic import SecretStr
 
@@ -51,6 +52,55 @@ def jsonl_gz(frame: pd.DataFrame, path: Path) -> Path:
     return path
 
 
+def json_array(frame: pd.DataFrame, path: Path) -> Path:
+    (path := path.with_suffix(".json")).write_text(
+        frame.to_json(orient="records", date_format="iso", double_precision=15)
+    )
+    return path
+
+
+def german_csv(frame: pd.DataFrame, path: Path) -> Path:
+    frame.to_csv(path := path.with_suffix(".csv"), index=False, sep=";", decimal=",")
+    return path
+
+
+def feather(frame: pd.DataFrame, path: Path) -> Path:
+    frame.to_feather(path := path.with_suffix(".feather"))
+    return path
+
+
+def arrow_stream(frame: pd.DataFrame, path: Path) -> Path:
+    table = pa.Table.from_pandas(frame)
+    with pa.ipc.new_stream(path := path.with_suffix(".arrows"), table.schema) as writer:
+        writer.write_table(table)
+    return path
+
+
+def parquet_folder(frame: pd.DataFrame, path: Path) -> Path:
+    """A file for each row; the name of its folder is the row's id."""
+    for key, rows in frame.groupby(frame.columns[0]):
+        folder = path / f"{frame.columns[0]}={key}"
+        folder.mkdir(parents=True)
+        rows.drop(columns=frame.columns[0]).to_parquet(folder / "part-0.parquet")
+    return path
+
+
+def csv_bz2(frame: pd.DataFrame, path: Path) -> Path:
+    frame.to_csv(path := path.with_suffix(".csv.bz2"), index=False)
+    return path
+
+
+def csv_xz(frame: pd.DataFrame, path: Path) -> Path:
+    frame.to_csv(path := path.with_suffix(".csv.xz"), index=False)
+    return path
+
+
+def jsonl_zst(frame: pd.DataFrame, path: Path) -> Path:
+    path, plain = path.with_suffix(".jsonl.zst"), jsonl(frame, path)
+    path.write_bytes(pa.compress(plain.read_bytes(), codec="zstd", asbytes=True))
+    return path
+
+
 def wide(frame: pd.DataFrame) -> pd.DataFrame:
     numbers = pd.DataFrame([json.loads(text) for text in frame["features"]], index=frame.index)
     return frame.drop(columns="features").join(numbers)
@@ -60,7 +110,21 @@ def nested(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(features=frame["features"].map(json.loads))
 
 
-FORMATS = (parquet, csv, csv_gz, jsonl, jsonl_gz)
+FORMATS = (
+    parquet,
+    csv,
+    csv_gz,
+    jsonl,
+    jsonl_gz,
+    json_array,
+    german_csv,
+    feather,
+    arrow_stream,
+    parquet_folder,
+    csv_bz2,
+    csv_xz,
+    jsonl_zst,
+)
 Writer = Callable[[pd.DataFrame, Path], Path]
 
 
