@@ -34,7 +34,7 @@ from cleverbetter_dagster_tests.benchmarks.bench_loader import peak_mb
 
 TEXT_BYTES = 40_000
 NARROW, WIDE = 20, 20_000
-WIDE_ROWS = 200
+WIDE_ROWS = 100
 
 
 @dataclass(frozen=True)

@@ -54,13 +54,15 @@ class Delimited(RowFile):
         self.path = path
         self._dialect = sniff_dialect(path)
         self.names = self._dialect.names
+        # Every batch has costs for each column: more rows at once if there are thousands of them.
+        self._blocks_at_once = min(1 + len(self.names) // 5_000, 4)
         self._id = next((self.names.index(name) for name in KEYS if name in self.names), None)
 
     def _batches(self, columns: Collection[str]) -> Iterator[FileBatch]:
         wanted = [name for name in self.names if name in columns]
         with text_source(self.path) as source:
             rest: LineBlock | None = None
-            for block in self._blocks(line_blocks(source, cr_only=self._dialect.cr_only)):
+            for block in self._blocks(line_blocks(source, cr_only=self._dialect.cr_only, blocks=self._blocks_at_once)):
                 if rest is not None and block.too_long:
                     yield self._batch(rest, wanted, source.done, last=True)[0]
                 elif rest is not None:

@@ -25,8 +25,8 @@ class LineBlock:
     too_long: bool = False
 
 
-def line_blocks(source: Source, *, cr_only: bool = False) -> Iterator[LineBlock]:
-    """All lines of a text file, in blocks of about `BLOCK_BYTES`.
+def line_blocks(source: Source, *, cr_only: bool = False, blocks: int = 1) -> Iterator[LineBlock]:
+    """All lines of a text file, in blocks of about so many times `BLOCK_BYTES`.
 
     Args:
         cr_only: lines end with a carriage return, which is given as a line feed.
@@ -35,7 +35,7 @@ def line_blocks(source: Source, *, cr_only: bool = False) -> Iterator[LineBlock]
         ImportFileError: the file is damaged; the message names the line.
     """
     first, rest, skipping = 1, b"", False
-    while chunk := _read(source, first):
+    while chunk := _read(source, first, blocks):
         if cr_only:
             chunk = chunk.replace(b"\r", b"\n")
         if skipping:
@@ -56,9 +56,9 @@ def line_blocks(source: Source, *, cr_only: bool = False) -> Iterator[LineBlock]
         yield LineBlock(rest, first)
 
 
-def _read(source: Source, line: int) -> bytes:
+def _read(source: Source, line: int, blocks: int) -> bytes:
     try:
-        return source.read(row_file.BLOCK_BYTES)
+        return source.read(blocks * row_file.BLOCK_BYTES)
     except DAMAGED as error:
         raise ImportFileError(
             f"{source.path} is damaged or incomplete after line {line - 1:,}: {error}. Nothing of it was imported. "
