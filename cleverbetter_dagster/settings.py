@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from zoneinfo import available_timezones
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from cleverbetter_dagster.errors import SettingsError
 
@@ -33,27 +33,25 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 Month = Annotated[str, Field(pattern=r"^\d{4}-(0[1-9]|1[0-2])$")]
 TableName = Annotated[str, Field(pattern=r"^[^.\x00]{1,63}(\.[^.\x00]{1,63})?$")]
 """A table, or a schema and a table, as PostgreSQL can hold them."""
+CategoryName = Annotated[str, Field(pattern=r"^[^=\x00]+$")]  # `=` comes before the category in names of features
 
 
 def default_home() -> Path:
-    """The folder that holds `dagster.yaml` and all state. It does not depend on the current folder.
+    """The folder that holds `dagster.yaml` and all state, whatever the current folder is.
 
-    `DAGSTER_HOME` where set; otherwise the checkout this package runs from; otherwise, for an installed
-    wheel, `$XDG_DATA_HOME/cleverbetter`.
+    `DAGSTER_HOME`; else the checkout this package runs from; for an installed wheel `$XDG_DATA_HOME/cleverbetter`.
     """
     if home := os.environ.get("DAGSTER_HOME"):
         return Path(home).expanduser().resolve()
     if (REPOSITORY / "dagster.yaml").is_file() and (REPOSITORY / "pyproject.toml").is_file():
         return REPOSITORY
-    data_home = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
-    return Path(data_home).expanduser() / "cleverbetter"
+    return Path(os.environ.get("XDG_DATA_HOME") or "~/.local/share").expanduser() / "cleverbetter"
 
 
 class Settings(BaseSettings):
     """Every setting, with its default and meaning.
 
-    A field is read from the variable CLEVERBETTER_ and its name in capitals, or from its alias. `cleverbetter settings`
-    shows all of them as a table. `repr` leaves out what may hold a password.
+    A field is read from the variable CLEVERBETTER_ and its name in capitals, or from its alias. `repr` has no secrets.
     """
 
     # Without the prefix, `home` would be read from HOME.
@@ -113,6 +111,11 @@ class Settings(BaseSettings):
     )
     results_table: TableName = Field("backtest_results", description="Table of backtests: `table` or `schema.table`")
     features_table: TableName = Field("ml_features", description="Table of market features: `table` or `schema.table`")
+    categorical_features: Annotated[tuple[CategoryName, ...], NoDecode] = Field(
+        (),
+        description="Market features that are categories, separated by commas, such as `country,track`",
+        json_schema_extra={DEFAULT: "none: texts among the features are left out"},
+    )
     first_month: Month = Field("2015-01", description="First monthly partition")
     threads: int = Field(
         default_factory=lambda: os.cpu_count() or 1,
@@ -182,6 +185,11 @@ class Settings(BaseSettings):
             raise ValueError("no header can carry it; write ASCII letters, digits and signs, no blank at an end")
         return token
 
+    @field_validator("categorical_features", mode="before")
+    @classmethod
+    def _split_at_commas(cls, names: object) -> object:
+        return tuple(sorted({*map(str.strip, names.split(","))} - {""})) if isinstance(names, str) else names
+
     @field_validator("timezone")
     @classmethod
     def _known_zone(cls, zone: str) -> str:
@@ -238,8 +246,7 @@ def load_settings() -> Settings:
         lines = [_message(dict(one)) for one in error.errors(include_url=False)]
         raise SettingsError("Cannot use the environment:\n  " + "\n  ".join(lines)) from None
     for field in DATABASE_URLS:
-        secret: SecretStr | None = getattr(settings, field)
-        if secret is not None:
+        if secret := getattr(settings, field):
             _check_postgres_url(secret.get_secret_value(), variable_of(field))
     return settings
 
@@ -259,9 +266,8 @@ def variable_of(field: str) -> str:
 
 def unread_variables() -> dict[str, str | None]:
     """Variables of the environment that start like ours but are not read, each with the variable probably meant."""
-    fields = Settings.model_fields
-    ours = {variable_of(field).removeprefix(PREFIX): variable_of(field) for field in fields}
-    known = {*ours.values(), *(f"{PREFIX}{field.upper()}" for field in fields), UP_TOKEN}
+    ours = {variable_of(field).removeprefix(PREFIX): variable_of(field) for field in Settings.model_fields}
+    known = {*ours.values(), *(f"{PREFIX}{field.upper()}" for field in Settings.model_fields), UP_TOKEN}
     unread = sorted(name for name in os.environ if name.upper().startswith(PREFIX) and name.upper() not in known)
     similar = {name: get_close_matches(name.upper().removeprefix(PREFIX), ours, n=1) for name in unread}
     return {name: ours[match[0]] if match else None for name, match in similar.items()}
@@ -278,16 +284,11 @@ def may_hold_a_secret(field: str) -> bool:
 
 
 def _check_postgres_url(text: str, variable: str) -> None:
-    """Refuse what is clearly no PostgreSQL URL; the rest of the URL is checked when it is used.
-
-    Raises:
-        SettingsError: the message names `variable` and shows no part of a password.
-    """
-    if re.match(r"\s*[a-z_]+\s*=", text):  # libpq's keywords and values
+    """Refuse what is clearly no PostgreSQL URL, and show no part of it; its rest is checked when it is used."""
+    if re.match(r"\s*[a-z_]+\s*=|postgres(ql)?(\+\w+)?://", text):  # libpq's keywords and values, or a URL
         return
     match = re.match(r"([A-Za-z0-9]+)(\+\w+)?://", text)
-    if match is None or match[1] not in ("postgresql", "postgres"):
-        raise SettingsError(not_postgres(variable, f"a URL of {match[1]!r}" if match else UNREADABLE_URL))
+    raise SettingsError(not_postgres(variable, f"a URL of {match[1]!r}" if match else UNREADABLE_URL))
 
 
 def _message(error: dict[str, Any]) -> str:

@@ -84,3 +84,11 @@ def test_an_unread_variable_is_named_with_the_one_meant(monkeypatch: pytest.Monk
         "CLEVERBETTER_POLL_SECOND": "CLEVERBETTER_POLL_SECONDS",
         "CLEVERBETTER_QWFPGJLUY": None,
     }
+
+
+def test_categories_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLEVERBETTER_CATEGORICAL_FEATURES", " track, country,,track")
+    assert load_settings().categorical_features == ("country", "track")
+    monkeypatch.setenv("CLEVERBETTER_CATEGORICAL_FEATURES", "a=b")
+    with pytest.raises(SettingsError, match="CLEVERBETTER_CATEGORICAL_FEATURES"):
+        load_settings()

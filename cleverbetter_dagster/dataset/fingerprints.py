@@ -8,7 +8,8 @@ import pandas as pd
 
 from cleverbetter_dagster.dataset.examples import Examples
 from cleverbetter_dagster.dataset.labels import DECISION_TIME, LABEL, LABEL_TIME, NEXT_ROI
-from cleverbetter_dagster.dataset.schema import END_DATE, METRICS, START_DATE, TEXTS, market_columns
+from cleverbetter_dagster.dataset.quality.categories import category_column
+from cleverbetter_dagster.dataset.schema import END_DATE, METRICS, START_DATE, TEXTS, category_columns, market_columns
 
 OWN_COLUMNS = (*TEXTS, START_DATE, END_DATE, *METRICS, DECISION_TIME, LABEL_TIME, NEXT_ROI, LABEL)
 """Content of an example, together with its market features. Features that come from other rows (history, population)
@@ -43,5 +44,7 @@ class Fingerprints:
 
 
 def _hashes(examples: Examples) -> np.ndarray:
-    columns = [*OWN_COLUMNS, *market_columns(examples.frame.columns)]
+    names = examples.frame.columns
+    own = [name for name in market_columns(names) if category_column(name) not in names]
+    columns = [*OWN_COLUMNS, *own, *category_columns(names)]
     return pd.util.hash_pandas_object(examples.frame[columns], index=False).to_numpy(dtype=np.uint64)

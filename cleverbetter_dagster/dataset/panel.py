@@ -18,6 +18,7 @@ from cleverbetter_dagster.dataset.schema import (
     RUN_DATE,
     START_DATE,
     STRATEGY,
+    category_columns,
 )
 from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.errors import DataError
@@ -66,7 +67,7 @@ def feature_frame(rows: pd.DataFrame, spec: DatasetSpec) -> pd.DataFrame:
     was run more than once, each of its runs gets the features of the latest.
 
     Returns:
-        Frame of `feature_columns`, float64, on `rows.index`.
+        Frame of `feature_columns`, float64, on `rows.index`; and the categories of the rows, texts.
 
     Raises:
         DataError: as `build_panel`.
@@ -76,7 +77,8 @@ def feature_frame(rows: pd.DataFrame, spec: DatasetSpec) -> pd.DataFrame:
     featured = add_features(panel, _sequence_codes(panel))
     windows = pd.MultiIndex.from_frame(panel[WINDOW])
     positions = windows.get_indexer(pd.MultiIndex.from_frame(decided[WINDOW]))
-    return featured[feature_columns(featured)].take(positions).set_axis(rows.index)
+    columns = [*feature_columns(featured), *category_columns(featured.columns)]
+    return featured[columns].take(positions).set_axis(rows.index)
 
 
 def _decided_rows(rows: pd.DataFrame, spec: DatasetSpec) -> pd.DataFrame:

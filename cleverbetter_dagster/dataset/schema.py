@@ -41,6 +41,9 @@ EMBEDDED_FEATURES = "ml_features"
 JSON_FEATURES = ("features", EMBEDDED_FEATURES)
 """Columns that may hold market features as JSON objects, best first."""
 
+CATEGORY_PREFIX = "category_"
+"""A market feature `country` that a setting calls a category is the column `category_country` of the rows, a text."""
+
 TEXTS = (ID, STRATEGY, METHOD)
 DATES = (RUN_DATE, START_DATE, END_DATE)
 METRICS = (SHARPE_RATIO, ROI, MAX_DRAWDOWN, WIN_RATE, PROFIT_FACTOR, TOTAL_BETS)
@@ -116,6 +119,11 @@ def market_columns(columns: Iterable[str]) -> list[str]:
     return sorted(column for column in columns if column.startswith(MARKET_PREFIX))
 
 
+def category_columns(columns: Iterable[str]) -> list[str]:
+    """The categories among `columns`, sorted by name."""
+    return sorted(column for column in columns if column.startswith(CATEGORY_PREFIX))
+
+
 def sentinel_mask(column: str, values: np.ndarray | pd.Series) -> np.ndarray:
     """True where a value of `column` is a sentinel and must not reach a model as a number. NaN is not one.
 
@@ -135,7 +143,7 @@ def sentinel_mask(column: str, values: np.ndarray | pd.Series) -> np.ndarray:
 
 def column_type(column: str) -> pa.DataType:
     """Arrow type of a canonical column: text, UTC timestamp in microseconds, else float64."""
-    if column in TEXTS:
+    if column in TEXTS or column.startswith(CATEGORY_PREFIX):
         return pa.string()
     if column in DATES or column == CREATED_AT:
         return TIMESTAMP

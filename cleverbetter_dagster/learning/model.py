@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 
+from cleverbetter_dagster.dataset.quality.categories import indicators
 from cleverbetter_dagster.dataset.schema import MARKET_PREFIX
 from cleverbetter_dagster.errors import LearningError
 
@@ -108,7 +109,8 @@ def feature_matrix(X: pd.DataFrame, names: Sequence[str]) -> np.ndarray:
     """The columns `names` of `X`, in that order, as C-ordered float64[n, len(names)].
 
     Further columns are ignored. NaN means missing and is passed on. A market feature (`ml_...`) that `X`
-    lacks is missing in every row: upstream services do not compute all of them every time.
+    lacks is missing in every row: upstream services do not compute all of them every time. If `X` has the texts of a
+    category, its indicators are those of `names`, whatever indicators `X` has.
 
     Raises:
         LearningError: another column is absent, or a value is infinite; the message names the columns.
@@ -119,7 +121,9 @@ def feature_matrix(X: pd.DataFrame, names: Sequence[str]) -> np.ndarray:
             f"The rows lack {len(absent)} of {len(names)} features: {', '.join(absent)}. "
             "Build them with the code that built the training rows (dataset.panel.build_panel)."
         )
-    values = np.ascontiguousarray(X.reindex(columns=list(names)).to_numpy(dtype=np.float64))
+    own = indicators(X, names)
+    columns = X.drop(columns=[name for name in own if name in X.columns]).assign(**own) if own else X
+    values = np.ascontiguousarray(columns.reindex(columns=list(names)).to_numpy(dtype=np.float64))
     infinite = np.isinf(values).any(axis=0)
     if infinite.any():
         raise LearningError(

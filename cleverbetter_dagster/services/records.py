@@ -47,8 +47,8 @@ class Record(BaseModel):
 class SplitRecord(Record):
     """The temporal split of one as_of, with its options and the hash of the rows it was made from.
 
-    Attributes:
-        left_out: of the market features of these rows.
+    `market_features` are the columns that the train part has often enough (None: all), `indicators` its categories.
+    `quarantine` is a sentence about quarantined rows if there are too few examples.
     """
 
     as_of: str
@@ -56,7 +56,10 @@ class SplitRecord(Record):
     split: TemporalSplit
     data_hash: str
     rows: int
+    market_features: list[str] | None = None
+    indicators: list[str] = []
     left_out: LeftOut = NOTHING
+    quarantine: str = ""
 
 
 class StudyRecord(Record):
@@ -183,7 +186,7 @@ class ChampionRecord(Record):
 
 
 class PredictionsRecord(Record):
-    """The predictions written to the table at one as_of, in numbers; `staking` are the bounds on the stakes."""
+    """The predictions written at one as_of: bounds on the stakes, and features of the model that no strategy has."""
 
     as_of: str
     family: str | None
@@ -193,6 +196,7 @@ class PredictionsRecord(Record):
     total_stake_fraction: float
     newest_decision: datetime | None = None
     staking: StakingSpec | None = None
+    unmeasured_features: list[str] = []
 
 
 class ReportRecord(Record):

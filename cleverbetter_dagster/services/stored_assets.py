@@ -35,6 +35,14 @@ def stored_rows(settings: Settings, as_of: AsOf) -> dict[str, pa.Table]:
     return {month: store.read_tables([_path(ROWS, month)]) for month in months}
 
 
+def newest_rows(settings: Settings) -> tuple[str, pa.Table] | None:
+    """The newest month of `training_rows` and its rows; None before the first load."""
+    months = stored_months(settings, ROWS)
+    if not months:
+        return None
+    return months[-1], ArtefactStore(settings.artefacts_base).read_tables([_path(ROWS, months[-1])])
+
+
 def stored_evaluation(settings: Settings, family: str, as_of: AsOf) -> pa.Table:
     """The scored test rows of a family at `as_of`, signed with the model they judge.
 

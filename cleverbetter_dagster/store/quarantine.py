@@ -17,7 +17,7 @@ import pandas as pd
 import psycopg
 import psycopg2.extensions  # type: ignore[import-untyped]
 from psycopg import sql
-from psycopg.rows import class_row
+from psycopg.rows import args_row, class_row
 
 from cleverbetter_dagster.dataset.schema import ID
 from cleverbetter_dagster.errors import InvalidInput, NotStored
@@ -84,6 +84,13 @@ _PENDING_IDS = """
 SELECT DISTINCT row_id FROM quarantine
 WHERE status = 'pending' AND row_id IS NOT NULL AND (%s::text IS NULL OR table_name = %s)"""
 
+# A row of a file may have neither an id nor be whole; then each of its entries counts.
+_MOST_FREQUENT = """
+WITH pending AS (SELECT coalesce(row_id, raw, id::text) AS row, reason FROM quarantine
+                 WHERE status = 'pending' AND table_name = %s)
+SELECT (SELECT count(DISTINCT row) FROM pending), reason, count(DISTINCT row) FROM pending
+GROUP BY reason ORDER BY 3 DESC, 2 LIMIT 1"""
+
 # strpos, not LIKE: a person types text, not a pattern.
 _FILTER = """
 WHERE (%(status)s = 'all' OR status = %(status)s) AND strpos(table_name, %(table)s) > 0
@@ -125,6 +132,15 @@ class Entry:
     def is_in_table(self) -> bool:
         """True if the row is in the table itself; otherwise it is in a file, and not loaded."""
         return self.source == self.table_name
+
+
+@dataclass(frozen=True)
+class PendingRows:
+    """How many rows of a table wait for repair, and how many of them for the most frequent reason."""
+
+    rows: int
+    reason: str
+    reason_rows: int
 
 
 @dataclass(frozen=True)
@@ -203,6 +219,11 @@ def count_pending(connection: psycopg.Connection) -> int:
     """Number of entries that wait for repair."""
     (count,) = connection.execute("SELECT count(*) FROM quarantine WHERE status = 'pending'").fetchone() or (0,)
     return int(count)
+
+
+def pending_rows(connection: psycopg.Connection, table: str) -> PendingRows | None:
+    """The rows that wait for repair, meant for or in the table `schema.name`; None without any."""
+    return connection.cursor(row_factory=args_row(PendingRows)).execute(_MOST_FREQUENT, [table]).fetchone()
 
 
 def pending_ids(connection: psycopg.Connection, table: str | None = None) -> list[str]:

@@ -5,12 +5,15 @@ import socket
 from contextlib import closing
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from psycopg import sql
 
+from cleverbetter_dagster.dataset.quality.left_out import LeftOut, NonNumeric, with_left_out
 from cleverbetter_dagster.services.champion.manual_promotion import DecisionContext, promote, review
 from cleverbetter_dagster.services.doctor import doctor, stores
 from cleverbetter_dagster.settings import Settings
+from cleverbetter_dagster.store.artefacts import ArtefactStore
 from cleverbetter_dagster.store.postgres.database import psycopg_connect
 from cleverbetter_dagster.store.source.tables import ensure_source_tables
 from cleverbetter_dagster.store.tracking.client import artefact_folder
@@ -158,3 +161,14 @@ def test_a_moved_home_is_named_and_not_changed(empty_registry: Settings, monkeyp
         _, level, output = levels(monkeypatch, new, MLFLOW_EXPERIMENT_NAME="moved")
         assert (level["MLflow"], level["champion"]) == ("warn", "warn")
         assert f"its records name {artefact_folder(old)}" in output
+
+
+def test_features_left_out_of_the_newest_month_are_named(healthy: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, rows = ArtefactStore(healthy.artefacts_base), pa.table({"id": ["a"]})
+    texts = LeftOut(non_numeric={"country": NonNumeric(values=60, example="AU")})
+    store.write_table("training_rows/2023-04.parquet", rows)
+    assert levels(monkeypatch, healthy)[1]["market features"] == "ok"
+    store.write_table("training_rows/2023-05.parquet", with_left_out(rows, texts))
+    code, level, output = levels(monkeypatch, healthy)
+    assert (code, level["market features"]) == (0, "warn")
+    assert "left out of 2023-05: values that are no numbers: country (60, such as 'AU')" in output

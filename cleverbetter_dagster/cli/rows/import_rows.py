@@ -139,6 +139,9 @@ def show_import(report: "ImportReport", console: Console) -> None:
         if file.converted_columns:
             text += f"; converted to its units: {', '.join(file.converted_columns)}"
         console.print(text, style="dim", markup=False, highlight=False, soft_wrap=True)
+        if file.left_out:
+            text = f"Market features of {Path(file.source).name} that are no numbers, so not used: "
+            console.print(text + file.left_out.non_numeric_listed, markup=False, highlight=False, soft_wrap=True)
     if report.total("quarantined"):
         _show_reasons(report, console)
 
@@ -174,4 +177,5 @@ def _facts(report: "ImportReport") -> dict[str, object]:
     from dataclasses import asdict
 
     totals = {name: report.total(name) for name in ("rows_read", "inserted", "updated", "unchanged", "quarantined")}
-    return {**totals, "seconds": report.seconds, "files": [asdict(file) for file in report.files]}
+    files = [asdict(file) | {"left_out": file.left_out.model_dump()["non_numeric"]} for file in report.files]
+    return {**totals, "seconds": report.seconds, "files": files}

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict
 
-from cleverbetter_dagster.dataset.schema import MARKET_PREFIX, market_columns
+from cleverbetter_dagster.dataset.schema import MARKET_PREFIX
 
 LEAST_SHARE = 0.01
 """A feature with a value in fewer of the rows is rare. So a table has at most 100 cells for each measured value."""
@@ -87,17 +87,25 @@ def non_numeric_of(violations: pd.DataFrame) -> tuple[pd.DataFrame, LeftOut]:
     return violations[~in_market].reset_index(drop=True), LeftOut(non_numeric=counts)
 
 
+def rare_features(names: Iterable[str]) -> LeftOut:
+    """Features without a column, by the names of their columns."""
+    listed = sorted(name.removeprefix(MARKET_PREFIX) for name in names)
+    return LeftOut(rare=len(listed), rare_examples=tuple(listed[:SHOWN]))
+
+
 def without_infinite(rows: pa.Table) -> tuple[pa.Table, LeftOut]:
     """The rows with infinite market features missing, and how many there were."""
-    counts = {}
-    for column in market_columns(rows.column_names):
-        infinite = pc.is_inf(rows[column]).fill_null(False)
-        if values := pc.sum(infinite).as_py():
-            example = str(rows[column].filter(infinite)[0].as_py())
-            counts[column.removeprefix(MARKET_PREFIX)] = NonNumeric(values=values, example=example)
-            finite = pc.if_else(infinite, None, rows[column])
-            rows = rows.set_column(rows.column_names.index(column), column, finite)
-    return rows, LeftOut(non_numeric=counts)
+    counts, finite = {}, {}
+    for name, column in zip(rows.column_names, rows.columns, strict=True):
+        infinite = pc.is_inf(column).fill_null(False) if name.startswith(MARKET_PREFIX) else None
+        if infinite is not None and (values := pc.sum(infinite).as_py()):
+            example = str(column.filter(infinite)[0].as_py())
+            counts[name.removeprefix(MARKET_PREFIX)] = NonNumeric(values=values, example=example)
+            finite[name] = pc.if_else(infinite, None, column)
+    if not counts:
+        return rows, NOTHING
+    columns = dict(zip(rows.column_names, rows.columns, strict=True))
+    return pa.table(columns | finite), LeftOut(non_numeric=counts)
 
 
 def total(parts: Iterable[LeftOut]) -> LeftOut:

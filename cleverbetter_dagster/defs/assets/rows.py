@@ -19,7 +19,7 @@ from cleverbetter_dagster.evaluation.charts.rows import split_chart
 from cleverbetter_dagster.services.ingest.loading import MonthLoad, load_months
 from cleverbetter_dagster.services.ingest.row_checks import ROW_CHECKS
 from cleverbetter_dagster.services.reports.store import report_on_split
-from cleverbetter_dagster.services.training.datasets import Dataset, left_out_until, plan_split, rows_until
+from cleverbetter_dagster.services.training.datasets import Dataset, plan_month
 from cleverbetter_dagster.services.training.split_checks import SPLIT_CHECKS, timeline
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.source.load_log import record_load
@@ -102,10 +102,7 @@ def temporal_split(partitions: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefin
         settings, spec = deployment.settings(), DatasetSpec(**config.model_dump())
         ask_mlflow_first(context, settings)
         split = (
-            (
-                as_of.key,
-                plan_split(rows_until(training_rows, as_of), as_of, spec, left_out_until(training_rows, as_of)),
-            )
+            (as_of.key, plan_month(settings, training_rows, as_of, spec))
             for as_of in map(AsOf.parse, context.partition_keys)
         )
         datasets = each_month(context, split, lambda dataset: _split_metadata(settings, dataset))

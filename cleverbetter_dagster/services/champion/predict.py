@@ -10,7 +10,8 @@ from cleverbetter_dagster.dataset.as_of import AsOf
 from cleverbetter_dagster.dataset.estimates import SHRUNK_GAIN, SHRUNK_LOSS
 from cleverbetter_dagster.dataset.labels import DECISION_TIME
 from cleverbetter_dagster.dataset.panel import build_panel
-from cleverbetter_dagster.dataset.schema import ID, METHOD, STRATEGY
+from cleverbetter_dagster.dataset.quality.categories import indicators
+from cleverbetter_dagster.dataset.schema import ID, METHOD, STRATEGY, market_columns
 from cleverbetter_dagster.dataset.selection import live_rows, passes_filter
 from cleverbetter_dagster.services.champion.staking_options import staking_of_version
 from cleverbetter_dagster.services.evaluation.stakes import stakes_of
@@ -47,7 +48,8 @@ def predict_and_write(
         return Predictions(empty, pd.DataFrame(columns=COLUMNS))
     model = load_model(settings, f"models:/{champion.family}/{champion.version}")
     staking = staking_of_version(settings, champion.family, champion.version, staking_options)
-    frame = predict(rows, as_of, model, staking)
+    newest = live_panel(rows, as_of, model)
+    frame = predicted(newest, model, staking)
     scored_by = ScoredBy(as_of.key, champion.family, champion.version, champion.run_id, staking)
     write_predictions(settings, frame, scored_by)
     stake = frame["recommended_stake"]
@@ -60,6 +62,7 @@ def predict_and_write(
         total_stake_fraction=float(stake.sum()),
         newest_decision=None if frame.empty else frame["decision_time"].max(),
         staking=staking,
+        unmeasured_features=unmeasured_features(newest, model),
     )
     return Predictions(record, frame)
 
@@ -75,7 +78,23 @@ def predict(rows: pd.DataFrame, as_of: AsOf, model: StrategyModel, staking: Stak
         `probability`, `score`, `confidence`, `expected_return` (fraction of the stake), `recommended_stake`
         (fraction of the bankroll, all together at most `staking.max_total_fraction`). Largest stake first.
     """
-    newest = live_rows(build_panel(rows, as_of.end, model.spec), as_of)
+    return predicted(live_panel(rows, as_of, model), model, staking)
+
+
+def live_panel(rows: pd.DataFrame, as_of: AsOf, model: StrategyModel) -> pd.DataFrame:
+    """The newest row of every live strategy, with the features of the model."""
+    return live_rows(build_panel(rows, as_of.end, model.spec), as_of)
+
+
+def unmeasured_features(newest: pd.DataFrame, model: StrategyModel) -> list[str]:
+    """Market features of the model that not one row of `live_panel` has, such as one that became a text."""
+    names = market_columns(model.feature_names)
+    values = newest.reindex(columns=names).assign(**indicators(newest, names))
+    return [name for name in names if values[name].isna().all()] if len(newest) else []
+
+
+def predicted(newest: pd.DataFrame, model: StrategyModel, staking: StakingSpec) -> pd.DataFrame:
+    """As `predict`, of the rows of `live_panel`."""
     scores = model.fitted.predict_frame(newest)
     mean, _ = return_moments(scores["probability"], newest[SHRUNK_GAIN], newest[SHRUNK_LOSS])
     eligible = passes_filter(newest, model.spec.min_composite_score)

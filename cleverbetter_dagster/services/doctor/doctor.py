@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from packaging.requirements import Requirement
 
 from cleverbetter_dagster.errors import CleverBetterError
-from cleverbetter_dagster.services.doctor import stores
+from cleverbetter_dagster.services.doctor import features, stores
 from cleverbetter_dagster.services.doctor.lines import DoctorLine, Level
 from cleverbetter_dagster.settings import Settings, unread_variables, variable_of
 from cleverbetter_dagster.store.home import INSTANCE_FILE, is_current, is_ours
@@ -98,5 +98,6 @@ CHECKS: dict[str, Callable[[Settings], Iterator[DoctorLine]]] = {
     "rights": stores.rights,
     "MLflow": stores.tracking,
     "champion": stores.champion_files,
+    "market features": features.market_features,
     "ports": _ports,
 }

@@ -101,11 +101,11 @@ def evaluate(
 def score_test_rows(models: dict[str, FittedModel], dataset: Dataset, staking: StakingSpec) -> pa.Table:
     """The test rows as `models` and every baseline score them."""
     parts = dataset.parts
-    rows, X = parts.test.frame, parts.test.X
+    rows = parts.test.frame
     frames = []
     for name, model in models.items():
-        scores = model.predict_frame(X)
-        agents = agent_stakes(scores, model.agent_shares(X), rows, staking)
+        scores = model.predict_frame(rows)
+        agents = agent_stakes(scores, model.agent_shares(rows), rows, staking)
         frames.append(scored_frame(name, rows, scores, staking).assign(**agents))
     return scored_table(frames + score_baselines(parts.past, rows, staking))
 

@@ -143,7 +143,10 @@ def snapshot_months(
 def changed_months(
     settings: Settings, seen: Mapping[str, LoadedMonth], loaded: Mapping[str, LoadedMonth]
 ) -> dict[str, int]:
-    """Months to load: their content changed, a row of theirs is due, or the artefact store has lost them."""
+    """Months to load.
+
+    Their content or the setting of categories changed, a row of theirs is due, or the artefact store has lost them.
+    """
     store, now = ArtefactStore(settings.artefacts_base), utc_now()
     changed = {}
     for month, current in seen.items():
@@ -152,7 +155,9 @@ def changed_months(
             changed[month] = _difference(current.digest.rows, before)
         elif before.due is not None and before.due <= now:
             changed[month] = 1
-        elif current.digest.rows and not store.exists(ROWS_ARTEFACT.format(month=month)):
+        elif current.digest.rows and (
+            before.categories != settings.categorical_features or not store.exists(ROWS_ARTEFACT.format(month=month))
+        ):
             changed[month] = current.digest.rows
     return changed
 

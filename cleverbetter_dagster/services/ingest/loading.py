@@ -128,7 +128,8 @@ def load_months(settings: Settings, months: Sequence[str], *, catch_up: bool = F
         empty, exported = LoadedMonth.at(snapshot.id, EMPTY, InFlightRows()), snapshot.export()
         loads = {month: _load(settings, layout, AsOf.parse(month), now, exported) for month in months}
         without_month = quarantine_rows_without_month(settings, layout, snapshot)
-    log = {month: replace(seen.get(month, empty), due=load.due) for month, load in loads.items()}
+    categories = settings.categorical_features
+    log = {month: replace(seen.get(month, empty), due=load.due, categories=categories) for month, load in loads.items()}
     return Load(loads, log, without_month)
 
 

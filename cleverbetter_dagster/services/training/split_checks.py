@@ -82,7 +82,7 @@ def _enough(dataset: Dataset) -> CheckOutcome:
     usable, spec = dataset.record.split.usable_rows, dataset.record.spec
     return CheckOutcome(
         passed=usable >= spec.min_examples,
-        message=f"{usable:,} usable examples; {spec.min_examples:,} are needed.",
+        message=f"{usable:,} usable examples; {spec.min_examples:,} are needed. {dataset.record.quarantine}".strip(),
         facts={"usable_examples": usable, "needed": spec.min_examples},
     )
 

@@ -16,6 +16,7 @@ import psycopg
 import pyarrow as pa
 
 from cleverbetter_dagster.dataset.quality.arrow_values import json_rows
+from cleverbetter_dagster.dataset.quality.left_out import LeftOut
 from cleverbetter_dagster.dataset.quality.units import scaled
 from cleverbetter_dagster.errors import ImportFileError
 from cleverbetter_dagster.settings import Settings
@@ -51,6 +52,7 @@ class FileReport:
         reasons: reason -> number of values or rows it applies to.
         ignored_columns: columns of the file that the table has no place for.
         converted_columns: columns of the file that were in other units, and were converted.
+        left_out: values of market features that are no numbers. Their rows are loaded.
     """
 
     source: str
@@ -62,6 +64,7 @@ class FileReport:
     quarantined: int
     reasons: dict[str, int]
     ignored_columns: tuple[str, ...]
+    left_out: LeftOut
     seconds: float
     converted_columns: tuple[str, ...] = ()
 
@@ -202,6 +205,7 @@ def _import(settings: Settings, file: _File, progress: Progress) -> FileReport:
         reasons=dict(tally.reasons.most_common()),
         ignored_columns=file.intake.ignored,
         converted_columns=file.converted,
+        left_out=file.intake.left_out,
         seconds=perf_counter() - started,
     )
 

@@ -9,12 +9,14 @@ import pyarrow as pa
 
 from cleverbetter_dagster.dataset.quality.arrow_values import texts
 from cleverbetter_dagster.dataset.quality.conversion import canonical_types, gathered, violations_at
+from cleverbetter_dagster.dataset.quality.left_out import NOTHING, LeftOut, non_numeric_of, total, without_infinite
 from cleverbetter_dagster.dataset.quality.rules import find_violations, implausible_instants
 from cleverbetter_dagster.dataset.quality.unit_evidence import UnitEvidence
 from cleverbetter_dagster.dataset.schema import (
     ALIASES,
     COMPARED,
     DEFAULT_METHOD,
+    EMBEDDED_FEATURES,
     ID,
     JSON_FEATURES,
     MARKET_PREFIX,
@@ -52,6 +54,7 @@ class ResultIntake:
         ignored: the file's columns that have no place in the target.
         file_names: canonical name -> the file's name of a column.
         evidence: what the prepared rows say of the units of their columns.
+        left_out: values so far of embedded market features that are no numbers. They are stored as they are.
     """
 
     def __init__(self, settings: Settings, layout: SourceLayout, path: Path, sample: pa.Table) -> None:
@@ -76,6 +79,7 @@ class ResultIntake:
         self.target.check_filled(path, self.columns)
         self.read = (*dict.fromkeys((*self.file_names.values(), *self._extras)),)
         self.ignored = tuple(name for name in names if name not in {*stored, *self._extras})
+        self.left_out = NOTHING
         self._now = pd.Timestamp.now(tz="UTC")
 
     def prepare(self, table: pa.Table) -> tuple[pa.Table, pd.DataFrame]:
@@ -94,13 +98,19 @@ class ResultIntake:
         fitted |= {name: fit_other(table[name], rows[ID], self.target.columns[name]) for name in self._extras}
         values = {name: column for name, (column, _) in fitted.items()}
         violations = gathered([violations, *(unfit for _, unfit in fitted.values())])
+        if EMBEDDED_FEATURES in self._extras:
+            objects, _ = json_columns.market_objects(as_json(table[EMBEDDED_FEATURES]), rows[ID], EMBEDDED_FEATURES)
+            self.left_out = total([self.left_out, json_columns.non_numeric_values(objects)])
         return pa.table(values), violations.assign(column=violations["column"].replace(self.file_names))
 
 
 class FeatureIntake:
     """Market features: a column of JSON objects or one numeric column a feature, for either kind of table.
 
-    Attributes: see `ResultIntake`.
+    Attributes:
+        left_out: values so far that are no numbers. A JSON column keeps them as they are; they are no features.
+
+    The others are as in `ResultIntake`.
     """
 
     def __init__(self, settings: Settings, layout: SourceLayout, path: Path, sample: pa.Table) -> None:
@@ -131,6 +141,8 @@ class FeatureIntake:
         self._json = _first_of(JSON_FEATURES, names)
         others = [name for name in names if name not in (key, self._time)]
         self._wide = [] if self._json else [name for name in others if _has_numbers(sample[name])]
+        categories = set(settings.categorical_features) if features.json and not self._json else set()
+        self._categories = [name for name in others if name in categories and name not in self._wide]
         if features.json is None:
             self._wide = [name for name in self._wide if name in {column.name for column in self._wide_columns}]
         if self._json is None and not self._wide:
@@ -140,8 +152,10 @@ class FeatureIntake:
         times = [newest] if self._time and newest else []
         self.columns: tuple[str, ...] = (self.target.key, *times, *stored)
         self.target.check_filled(path, self.columns)
-        self._ignored = tuple(name for name in others if name != self._json and name not in self._wide)
+        used = {self._json, *self._wide, *self._categories}
+        self._ignored = tuple(name for name in others if name not in used)
         self._unplaced: dict[str, None] = {}
+        self.left_out = NOTHING
 
     @property
     def ignored(self) -> tuple[str, ...]:
@@ -151,7 +165,7 @@ class FeatureIntake:
     @property
     def read(self) -> tuple[str, ...]:
         """The columns of the file that are needed."""
-        return tuple(name for name in (self._key, self._time, self._json, *self._wide) if name)
+        return tuple(name for name in (self._key, self._time, self._json, *self._wide, *self._categories) if name)
 
     def prepare(self, table: pa.Table) -> tuple[pa.Table, pd.DataFrame]:
         """See `ResultIntake.prepare`."""
@@ -176,23 +190,38 @@ class FeatureIntake:
             stored = as_json(table[self._json])
             objects, violations = json_columns.market_objects(stored, ids, self._json)
             if self._features.json:
+                self._leave_out(json_columns.non_numeric_values(objects))
                 return {self._features.json.name: stored}, violations
-            numbers, unfit = self._placed(objects, ids)
-            violations = gathered([violations, unfit])
+            numbers = self._placed(objects, ids)
         else:
             wide = {MARKET_PREFIX + name: table[name] for name in self._wide if name in table.column_names}
-            numbers, violations = json_columns.finite_numbers(pa.table({ID: ids, **wide}))
+            numbers, violations = self._numbers(pa.table({ID: ids, **wide})), gathered([])
         if self._features.json is None:
             fitted = {column.name: self._fitted(numbers, ids, column) for column in self._wide_columns}
             values = {name: column for name, (column, _) in fitted.items()}
             return values, gathered([violations, *(unfit for _, unfit in fitted.values())])
-        return {self._features.json.name: json_columns.objects_of(numbers)}, violations
+        members = numbers
+        for name in self._categories:
+            if name in table.column_names:
+                members = members.append_column(MARKET_PREFIX + name, texts(table[name]))
+        return {self._features.json.name: json_columns.objects_of(members)}, violations
 
-    def _placed(self, objects: Sequence[Mapping[str, Any]], ids: pa.ChunkedArray) -> tuple[pa.Table, pd.DataFrame]:
+    def _placed(self, objects: Sequence[Mapping[str, Any]], ids: pa.ChunkedArray) -> pa.Table:
         """The market features that have a column of their own; the others are noted as ignored."""
         names = [column.name for column in self._wide_columns]
         self._unplaced |= dict.fromkeys(key for each in objects for key in each if key not in names)
-        return json_columns.finite_numbers(json_columns.numbers_of(objects, names).append_column(ID, ids))
+        return self._numbers(json_columns.numbers_of(objects, names).append_column(ID, ids))
+
+    def _numbers(self, table: pa.Table) -> pa.Table:
+        """The columns `ml_...` of a table with an id as float64; values that are no finite numbers are missing."""
+        numbers, violations = canonical_types(table)
+        finite, infinite = without_infinite(numbers.drop_columns([ID]))
+        self._leave_out(non_numeric_of(violations)[1])
+        self._leave_out(infinite)
+        return finite
+
+    def _leave_out(self, left_out: LeftOut) -> None:
+        self.left_out = total([self.left_out, left_out])
 
     def _fitted(self, numbers: pa.Table, ids: pa.ChunkedArray, column: Column) -> Fitted:
         name = MARKET_PREFIX + column.name

@@ -1,17 +1,18 @@
 """JSON in files: texts parsed to columns, checked, and written as text again."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import orjson
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from cleverbetter_dagster.dataset.quality.arrow_values import json_texts
 from cleverbetter_dagster.dataset.quality.conversion import canonical_types, gathered, violations_at
+from cleverbetter_dagster.dataset.quality.left_out import LeftOut, non_numeric_of, total
 from cleverbetter_dagster.dataset.schema import ID, MARKET_PREFIX
 from cleverbetter_dagster.store.imports.json_objects import NotAnObjectError, column_of, parse_object
 
@@ -57,6 +58,24 @@ def market_objects(
     return objects, gathered(pieces)
 
 
+def non_numeric_values(objects: Iterable[Mapping[str, Any]]) -> LeftOut:
+    """The features with values that are neither numbers, nor texts of numbers, nor true, false or null.
+
+    >>> non_numeric_values([{"odds": 2.5, "country": "AU"}, {"odds": "3.5"}]).non_numeric_listed
+    "country (1, such as 'AU')"
+    """
+    texts: dict[str, list[str]] = defaultdict(list)
+    for members in objects:
+        for name, value in members.items():
+            if value is not None and not isinstance(value, int | float):
+                texts[MARKET_PREFIX + name].append(value if isinstance(value, str) else orjson.dumps(value).decode())
+    counts = []
+    for name, values in texts.items():
+        _, unreadable = canonical_types(pa.table({name: pa.array(values, pa.string())}))
+        counts.append(non_numeric_of(unreadable)[1])
+    return total(counts)
+
+
 def objects_of(numbers: pa.Table) -> pa.ChunkedArray:
     """Columns `ml_...` of numbers as JSON texts, without nulls.
 
@@ -68,17 +87,6 @@ def objects_of(numbers: pa.Table) -> pa.ChunkedArray:
         return pa.chunked_array([pa.repeat("{}", len(numbers))])
     values = [column.combine_chunks() for column in numbers.columns]
     return json_texts(pa.chunked_array([pa.StructArray.from_arrays(values, names)]))
-
-
-def finite_numbers(table: pa.Table) -> tuple[pa.Table, pd.DataFrame]:
-    """The columns `ml_...` of a table with an id, as float64, NaN missing; infinity is a violation."""
-    numbers, violations = canonical_types(table)
-    keys = [name for name in numbers.column_names if name != ID]
-    infinite = [
-        violations_at(numbers, name, pc.is_inf(numbers[name]).fill_null(False).to_numpy(), f"{name} is infinite")
-        for name in keys
-    ]
-    return numbers.select(keys), gathered([violations, *infinite])
 
 
 def numbers_of(objects: Sequence[Mapping[str, Any]], names: Sequence[str]) -> pa.Table:

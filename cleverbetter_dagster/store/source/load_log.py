@@ -46,7 +46,8 @@ ON CONFLICT (month) DO UPDATE SET (loaded, loaded_at) = (excluded.loaded, exclud
 # Only while the log still holds the compared content: a run may have loaded the month again since.
 _CONFIRM = """
 UPDATE load_log
-SET loaded = %(loaded)s::jsonb || jsonb_build_object('run_id', loaded -> 'run_id', 'due', loaded -> 'due')
+SET loaded = %(loaded)s::jsonb || jsonb_build_object('run_id', loaded -> 'run_id', 'due', loaded -> 'due',
+    'categories', coalesce(loaded -> 'categories', '[]'))
 WHERE month = %(month)s AND loaded -> 'digest' = %(loaded)s::jsonb -> 'digest'"""
 
 _RECORD = """
@@ -66,6 +67,7 @@ class LoadedMonth:
         in_flight: the rows in `digest` that were written by ids at or above the watermark.
         versions: hash of the row versions, as `TableSnapshot.versions`; None where `xmin` cannot be read.
         due: when the first row that was left out, because it lies in the future, can be loaded.
+        categories: market features that were read as categories.
     """
 
     digest: Digest
@@ -75,6 +77,7 @@ class LoadedMonth:
     run_id: str = ""
     versions: str | None = None
     due: datetime | None = None
+    categories: tuple[str, ...] = ()
 
     @classmethod
     def at(

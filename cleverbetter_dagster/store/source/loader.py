@@ -78,7 +78,7 @@ def read_rows(settings: Settings, query: RowQuery) -> ReadRows:
     Raises:
         DatabaseError: as `load_rows`.
     """
-    query = _without_empty_column(settings, query)
+    query = _without_empty_column(settings, replace(query, categories=settings.categorical_features))
     query = _with_keys(settings, query, SAMPLED_ROWS)
     rows, has_unknown_keys = _read(settings, query)
     while has_unknown_keys and (more := _with_keys(settings, query, None)) != query:

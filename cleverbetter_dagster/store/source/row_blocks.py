@@ -54,11 +54,9 @@ class RowBlocks:
         """All rows that were added. A feature that is a column and a member of the objects is that of the column."""
         wanted = pa.schema([field for field in self._schema if field.name != MARKET_OBJECTS])
         table = pa.concat_tables(self._blocks) if self._blocks else wanted.empty_table()
-        columns, rare = self._objects.columns()
-        for name, values in columns.items():
-            if name in table.column_names:
-                both = pc.coalesce(table[name], pa.chunked_array([values]))
-                table = table.set_column(table.column_names.index(name), name, both)
-            else:
-                table = table.append_column(name, values)
-        return ReadRows(table, gathered(self._violations), total([*self._left_out, rare]))
+        columns = dict(zip(table.column_names, table.columns, strict=True))
+        members, rare = self._objects.columns()
+        for name, values in members.items():
+            member = pa.chunked_array([values])
+            columns[name] = pc.coalesce(columns[name], member) if name in columns else member
+        return ReadRows(pa.table(columns), gathered(self._violations), total([*self._left_out, rare]))

@@ -11,7 +11,8 @@ import pandas as pd
 import pyarrow as pa
 from psycopg import sql
 
-from cleverbetter_dagster.dataset.schema import ID, MARKET_PREFIX, TEXTS, TIMESTAMP, column_type
+from cleverbetter_dagster.dataset.quality.categories import LONGEST_CATEGORY
+from cleverbetter_dagster.dataset.schema import CATEGORY_PREFIX, ID, MARKET_PREFIX, TEXTS, TIMESTAMP, column_type
 from cleverbetter_dagster.store.source.instants import has_month, instant, plausible_or_null, window_end_utc
 from cleverbetter_dagster.store.source.layout import WORDS, Column, FeatureTable, SourceLayout
 
@@ -26,7 +27,8 @@ _REST = """left((CASE jsonb_typeof({value}) WHEN 'object' THEN NULLIF({value} - 
 
 _NO_OBJECT = """left((CASE WHEN jsonb_typeof({value}) NOT IN ('object', 'null') THEN {value} END)::text, {length})"""
 
-_OBJECT = "CASE jsonb_typeof({value}) WHEN 'object' THEN jsonb_strip_nulls({value}) ELSE '{{}}' END"
+_OBJECT = """CASE jsonb_typeof({value}) WHEN 'object' THEN jsonb_strip_nulls({value} - {known}::text[])
+    ELSE '{{}}' END"""
 
 _KEYS = """SELECT key, bool_and(jsonb_typeof(value) IN ('number', 'null')) FROM ({rows}) x,
     jsonb_each(CASE jsonb_typeof(x.json) WHEN 'object' THEN x.json END) GROUP BY key ORDER BY key"""
@@ -40,8 +42,8 @@ LONGEST_NUMBER = 1_000
 
 # Of several features rows for one id the newest counts; a row whose time cannot be right counts as one without a time.
 # Only ids of the range are read. The last sort key makes the choice among equally new rows the same every time.
-_NEWEST = """(SELECT DISTINCT ON ({key}) f.* FROM {features} f
-    WHERE {key} IN (SELECT {id} FROM {results} r {where}) ORDER BY {key}, {newest} f::text)"""
+_NEWEST = """(SELECT DISTINCT ON ({key}) {columns} FROM {features} f
+    WHERE {key} IN (SELECT {id} FROM {results} r {where}) ORDER BY {key}, {newest} ROW({columns})::text)"""
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class RowQuery:
         text_keys: those of them that also hold values other than numbers. They are read as text, as are the columns
             `FeatureTable.texts`.
         whole_objects: read all keys, in one column `MARKET_OBJECTS`.
+        categories: market features that are read as texts, each as a column `category_...`.
         snapshot: name of an exported snapshot to read from; None: the present rows.
     """
 
@@ -62,6 +65,7 @@ class RowQuery:
     json_keys: tuple[str, ...] = ()
     text_keys: frozenset[str] = frozenset()
     whole_objects: bool = False
+    categories: tuple[str, ...] = ()
     snapshot: str | None = None
 
     @property
@@ -70,6 +74,7 @@ class RowQuery:
         types = {name: _parsed_type(name, column) for name, column in self.layout.columns.items()}
         texts = {*self.text_keys, *(column.name for column in self._texts)}
         types |= {MARKET_PREFIX + key: pa.string() if key in texts else pa.float64() for key in self._market_keys}
+        types |= {CATEGORY_PREFIX + name: pa.string() for name in self._categories}
         objects = [MARKET_OBJECTS] if self.whole_objects else []
         return types | (dict.fromkeys([*objects, UNKNOWN_KEYS], pa.string()) if self._json else {})
 
@@ -77,12 +82,15 @@ class RowQuery:
         """The rows, in the columns of `column_types`."""
         listed: list[sql.Composable] = [_of("r", column.name) for column in self.layout.columns.values()]
         listed += [self._market_value(key) for key in self._market_keys]
+        listed += [self._category_value(name) for name in self._categories]
         if self.whole_objects:  # of two objects with one key, the best has the last word
-            objects = [sql.SQL(_OBJECT).format(value=value) for value in reversed(self._json)]
+            known = sql.Literal([*self.categories])
+            objects = [sql.SQL(_OBJECT).format(value=value, known=known) for value in reversed(self._json)]
             listed.append(sql.SQL(" || ").join(sql.SQL("({})").format(one) for one in objects))
         if self._json:
             rest = sql.SQL(_NO_OBJECT if self.whole_objects else _REST)
-            known, length = sql.Literal(list(self.json_keys)), sql.Literal(LONGEST_NUMBER)
+            known = sql.Literal([*self.json_keys, *self.categories])
+            length = sql.Literal(LONGEST_NUMBER)
             listed.append(_coalesced([rest.format(value=value, known=known, length=length) for value in self._json]))
         return sql.SQL("SELECT {} {}").format(sql.SQL(", ").join(listed), self._from())
 
@@ -116,7 +124,7 @@ class RowQuery:
     @property
     def _market_keys(self) -> list[str]:
         columns = [column.name for column in (*self._wide, *self._texts)]
-        return sorted({*columns, *self.json_keys})
+        return sorted({*columns, *self.json_keys} - {*self.categories})
 
     @property
     def _wide(self) -> tuple[Column, ...]:
@@ -143,12 +151,25 @@ class RowQuery:
             for column in self._wide
             if column.name == key
         ]
-        values += [_number_text(_cast(_of("f", column.name), "text")) for column in self._texts if column.name == key]
+        texts = [_cast(_of("f", column.name), "text") for column in self._texts if column.name == key]
+        values += [_beginning(text, LONGEST_NUMBER) for text in texts]
         if key in self.json_keys:
             members = [sql.SQL("{}->>{}").format(value, sql.Literal(key)) for value in self._json]
-            values += map(_number_text, members) if key in self.text_keys else members
+            values += [_beginning(one, LONGEST_NUMBER) for one in members] if key in self.text_keys else members
         # A single value keeps its type; a number and a JSON text only have text in common.
         return values[0] if len(values) == 1 else _coalesced([_cast(value, "text") for value in values])
+
+    @property
+    def _categories(self) -> tuple[str, ...]:
+        """The categories that have a place in these tables."""
+        columns = {column.name for column in (*self._wide, *self._texts)}
+        return tuple(name for name in self.categories if self._json or name in columns)
+
+    def _category_value(self, name: str) -> sql.Composable:
+        columns = [_of("f", column.name) for column in (*self._wide, *self._texts) if column.name == name]
+        members = [sql.SQL("{}->>{}").format(value, sql.Literal(name)) for value in self._json]
+        texts = [*(_cast(column, "text") for column in columns), *members]
+        return _coalesced([_beginning(text, LONGEST_CATEGORY) for text in texts])
 
     def _from(self) -> sql.Composable:
         parts = {"results": self.layout.results.identifier, "where": self._where()}
@@ -161,6 +182,8 @@ class RowQuery:
             time = features.computed_at
             newest = [plausible_or_null(_of("f", time.name), time)] if time else []
             parts["newest"] = sql.SQL("").join(sql.SQL("{} DESC NULLS LAST, ").format(at) for at in newest)
+            read = [features.key, *([features.json] if features.json else []), *features.wide, *features.texts]
+            parts["columns"] = sql.SQL(", ").join(_of("f", column.name) for column in read)
             parts["features"] = sql.SQL(_NEWEST).format(**parts)
         return sql.SQL("FROM {results} r LEFT JOIN {features} f ON {key} = {id} {where}").format(**parts)
 
@@ -208,8 +231,8 @@ def _cast(value: sql.Composable, kind: str) -> sql.Composable:
     return sql.SQL("({})::{}").format(value, sql.SQL(kind))
 
 
-def _number_text(value: sql.Composable) -> sql.Composable:
-    return sql.SQL("left({}, {})").format(value, sql.Literal(LONGEST_NUMBER))
+def _beginning(text: sql.Composable, length: int) -> sql.Composable:
+    return sql.SQL("left({}, {})").format(text, sql.Literal(length))
 
 
 def _coalesced(values: Sequence[sql.Composable]) -> sql.Composable:

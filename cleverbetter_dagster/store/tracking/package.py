@@ -18,6 +18,7 @@ import pandas as pd
 from cleverbetter_dagster.dataset.examples import Examples
 from cleverbetter_dagster.dataset.fingerprints import Fingerprints
 from cleverbetter_dagster.dataset.panel import feature_frame
+from cleverbetter_dagster.dataset.quality.categories import SEPARATOR
 from cleverbetter_dagster.dataset.schema import ALIASES, JSON_FEATURES, METHOD, OPTIONAL, REQUIRED, ROI, market_columns
 from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.errors import ModelOutdated, ModelTampered
@@ -195,7 +196,9 @@ def signature(model: StrategyModel) -> "ModelSignature":
     from mlflow.types.schema import AnyType
 
     required = [name for name in REQUIRED if name not in MAY_BE_ABSENT]
-    optional = [*MAY_BE_ABSENT, *market_columns(model.feature_names)]
+    # MLflow drops columns it does not know, so the category of an indicator is listed too.
+    market = [each for name in market_columns(model.feature_names) for each in (name, name.partition(SEPARATOR)[0])]
+    optional = dict.fromkeys([*MAY_BE_ABSENT, *market])
     columns = [(name, True) for name in required] + [(name, False) for name in optional]
     return ModelSignature(
         Schema([ColSpec(AnyType(), name, needed) for name, needed in columns]),

@@ -1,6 +1,7 @@
 """Rows as a table, a file or PostgreSQL's CSV gives them to pandas, made canonical as the loader makes them."""
 
 import json
+import warnings
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -9,11 +10,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cleverbetter_dagster.dataset.quality.arrow_values import texts
+from cleverbetter_dagster.dataset.quality.categories import LONGEST_CATEGORY, category_column
 from cleverbetter_dagster.dataset.quality.conversion import canonical_types, gathered, violations_at
-from cleverbetter_dagster.dataset.quality.left_out import without_infinite
+from cleverbetter_dagster.dataset.quality.left_out import non_numeric_of, total, without_infinite
 from cleverbetter_dagster.dataset.quality.special_values import with_canonical_values
 from cleverbetter_dagster.dataset.schema import (
     ALIASES,
+    CATEGORY_PREFIX,
     COMPOSITE_SCORE,
     CREATED_AT,
     DATES,
@@ -35,11 +38,12 @@ def canonical_rows(rows: pd.DataFrame, market_features: Collection[str]) -> pd.D
     """Raw rows under their canonical names and types, on a fresh index.
 
     Every value becomes what the loader makes of the same value in the database: texts of numbers and dates are read,
-    market features also from a JSON column, and those that are infinite are missing.
+    market features also from a JSON column. A market feature that is no finite number is missing, with a warning.
 
     Args:
         rows: in any order; not mutated.
-        market_features: the columns `ml_...` to keep. Those that `rows` do not have are left out.
+        market_features: the columns `ml_...` to keep, and indicators such as `ml_country=AU`, for which the texts of
+            `ml_country` are kept as `category_country`. Those that `rows` do not have are left out.
 
     Raises:
         DataError: a value cannot be read, or an id, a strategy or a date is missing; names row, column and value.
@@ -53,11 +57,17 @@ def canonical_rows(rows: pd.DataFrame, market_features: Collection[str]) -> pd.D
     if METHOD not in frame.columns:
         frame = frame.assign(**{METHOD: DEFAULT_METHOD})
     columns = {name: _arrow(frame[name]) for name in (*REQUIRED, CREATED_AT) if name in frame.columns}
-    table, unread = canonical_types(pa.table({**columns, **_market_columns(frame, market_features)}))
+    sources = _sources(frame, market_features)
+    market = _market_columns(frame, list(dict.fromkeys(sources.values())))
+    columns |= {name: _beginning(name, market[source]) for name, source in sources.items() if source in market}
+    table, unread = canonical_types(pa.table(columns))
+    table, infinite = without_infinite(table)
+    unread, not_numbers = non_numeric_of(unread)
+    if left_out := total([not_numbers, infinite]):
+        warnings.warn(f"Market features that are no numbers are missing: {left_out.non_numeric_listed}", stacklevel=2)
     needed = [name for name in (ID, STRATEGY, *DATES) if name in columns]
     missing = [violations_at(table, name, table[name].is_null().to_numpy(), f"{name} is missing") for name in needed]
     _refuse(gathered([unread, *missing]))
-    table, _ = without_infinite(table)
     if all(name in table.column_names for name in (*METRICS, COMPOSITE_SCORE)):  # else the panel names what is missing
         table = with_canonical_values(table)
     return rows_frame(table)
@@ -68,6 +78,23 @@ def _arrow(values: pd.Series) -> pa.Array | pa.ChunkedArray:
         return pa.array(values, from_pandas=True)
     except (pa.ArrowException, OverflowError):  # values of several kinds
         return pa.array([None if missing else str(value) for value, missing in zip(values, values.isna(), strict=True)])
+
+
+def _sources(frame: pd.DataFrame, market_features: Collection[str]) -> dict[str, str]:
+    """Canonical name -> the column `ml_...` it is made of: of an indicator, the category."""
+    sources = {}
+    for name in market_features:
+        category = None if name in frame.columns else category_column(name)
+        sources[category or name] = MARKET_PREFIX + category.removeprefix(CATEGORY_PREFIX) if category else name
+    return sources
+
+
+def _beginning(name: str, values: Any) -> Any:
+    """The values; of a category as many characters as the loader reads."""
+    if not name.startswith(CATEGORY_PREFIX):
+        return values
+    chunked = pa.chunked_array([values]) if isinstance(values, pa.Array) else values
+    return pc.utf8_slice_codeunits(texts(chunked), 0, LONGEST_CATEGORY)
 
 
 def _market_columns(frame: pd.DataFrame, names: Collection[str]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typer.testing import CliRunner, Result
 
 from cleverbetter_dagster.cli.output import exit_code
 from cleverbetter_dagster.cli.rows.import_rows import import_rows, show_import
+from cleverbetter_dagster.dataset.quality.left_out import NOTHING
 from cleverbetter_dagster.errors import ImportFileError, InvalidRequest, RowsRefused
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.imports.importer import FileReport, ImportReport
@@ -49,7 +50,7 @@ def test_the_closing_table_shows_counts_reasons_and_the_remedy(files: tuple[str,
 
 def test_names_and_headings_fit_a_terminal_of_80_columns() -> None:
     names, rows = ("backtest_results.parquet", "ml_features.parquet"), 1_234_567
-    files = tuple(FileReport(name, "public.x", rows, rows, rows, rows, rows, {}, (), 0.5) for name in names)
+    files = tuple(FileReport(name, "public.x", rows, rows, rows, rows, rows, {}, (), NOTHING, 0.5) for name in names)
     written = StringIO()
     show_import(ImportReport(files), Console(file=written, width=80))
     table = written.getvalue().split("went into")[0]
@@ -97,6 +98,15 @@ def test_a_file_in_per_cent_is_refused_or_converted(environment: Settings, tmp_p
     converted = run("--results", str(path), "--percent-column", "total_return", "--percent-column", "win_rate")
     assert converted.exit_code == 0
     assert "converted to its units: total_return, win_rate" in " ".join(converted.stdout.split())
+
+
+def test_features_that_are_texts_are_named_at_once(environment: Settings, tmp_path: Path) -> None:
+    path = tmp_path / "features.csv"
+    upstream_features(2).assign(features='{"odds": 2, "country": "AU"}').to_csv(path, index=False)
+    result = run("--features", str(path))
+    assert "features.csv that are no numbers, so not used: country (2, such as 'AU')" in result.stdout
+    facts = json.loads(run("--features", str(path), "--json").stdout)
+    assert facts["files"][0]["left_out"] == {"country": {"values": 2, "example": "AU"}}
 
 
 def test_naming_no_file_is_wrong_usage() -> None:

@@ -16,7 +16,7 @@ from cleverbetter_dagster.errors import DataError
 from cleverbetter_dagster.evaluation.gate import PromotionPolicy, Verdict, judge
 from cleverbetter_dagster.learning.model import FittedModel
 from cleverbetter_dagster.services.champion import decision, promotion
-from cleverbetter_dagster.services.champion.predict import predict
+from cleverbetter_dagster.services.champion.predict import live_panel, predict, unmeasured_features
 from cleverbetter_dagster.services.evaluation.compare import compare_families
 from cleverbetter_dagster.services.evaluation.evaluate import staking_metrics
 from cleverbetter_dagster.services.evaluation.scored_table import (
@@ -85,6 +85,25 @@ def test_predictions_of_an_agent_follow_its_shares_under_the_bound(rows: pd.Data
     assert stake.sum() == pytest.approx(0.3)
     assert (stake[~even] == 0).all()
     assert (stake[even] <= 0.5 * 0.05 + 1e-12).all()
+
+
+FROM_THE_MARKET = ("total_bets", "ml_avg_odds", "ml_country=AU", "ml_country=NZ")
+
+
+@pytest.mark.parametrize(
+    ("odds", "country", "unmeasured"),
+    [
+        (2.5, "AU", []),
+        (None, "NZ", ["ml_avg_odds"]),
+        (2.5, "ZA", ["ml_country=AU", "ml_country=NZ"]),
+    ],
+)
+def test_features_that_no_live_strategy_has_are_named(
+    rows: pd.DataFrame, odds: float | None, country: str, unmeasured: list[str]
+) -> None:
+    model = StrategyModel(Staker(FROM_THE_MARKET), DatasetSpec(min_composite_score=None), NOTHING_LEARNED)
+    newest = live_panel(rows.assign(ml_avg_odds=odds, category_country=country), AS_OF, model)
+    assert unmeasured_features(newest, model) == unmeasured
 
 
 def test_filtered_rows_get_no_part_of_the_bound(rows: pd.DataFrame) -> None:

@@ -209,3 +209,14 @@ def test_changes_in_a_view_are_found_by_content(database: Settings, connection: 
     changes = recent_changes(viewed)
     assert (changes.complete, changes.changed) == (False, {"2023-04": 2})
     assert "contents of the months that got rows lately" in changes.compared
+
+
+def test_other_categories_load_every_month_again(database: Settings, connection: psycopg.Connection) -> None:
+    insert_rows(connection, "2023-05", 3, "r")
+    load(database)
+    assert all_changes(database).changed == {}
+    categories = database.model_copy(update={"categorical_features": ("country",)})
+    assert all_changes(categories).changed == {"2023-05": 3}
+    load(categories)
+    assert all_changes(categories).changed == {}
+    assert all_changes(categories).changed == {}  # what a comparison records keeps the categories

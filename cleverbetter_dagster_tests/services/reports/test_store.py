@@ -12,6 +12,7 @@ from dagster._cli.asset import asset_materialize_command
 
 from cleverbetter_dagster.betting.staking import StakingSpec
 from cleverbetter_dagster.dataset.examples import Examples
+from cleverbetter_dagster.dataset.quality.left_out import LeftOut, NonNumeric
 from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.definitions import defs
 from cleverbetter_dagster.errors import DataError
@@ -136,6 +137,15 @@ def test_a_warning_blocks_nothing_and_is_reported(dataset: Dataset) -> None:
     assert (report.headline, report.tone) == ("Sound", "good")
     assert report.summary.endswith("Also failed, as a warning: features_have_not_drifted.")
     assert report.reasons[0].startswith("The check features_have_not_drifted failed.")
+
+
+def test_the_split_report_names_features_that_are_texts(dataset: Dataset) -> None:
+    left_out = LeftOut(non_numeric={"country": NonNumeric(values=24_000, example="AU")}, rare=1, rare_examples=("x",))
+    record = dataset.record.model_copy(update={"left_out": left_out})
+    section = split_report(replace(dataset, record=record)).sections[1]
+    assert section.tables[0].rows == (("country", "24,000", "AU"),)
+    assert section.text.endswith("features measured in less than 1% of the rows: 1 (x).")
+    assert len(split_report(dataset).sections) == 2
 
 
 def test_a_missing_report_points_to_the_split_report(dataset: Dataset, tmp_path: Path) -> None:

@@ -395,6 +395,41 @@ def test_features_that_cannot_be_right_are_quarantined(database: Settings, tmp_p
     ]
 
 
+@pytest.mark.parametrize("write", [csv, jsonl, parquet])
+def test_texts_among_json_features_are_named_and_stay(
+    database: Settings, connection: psycopg.Connection, tmp_path: Path, write: Writer
+) -> None:
+    frame = upstream_features(3).assign(features=['{"odds": 2, "country": "AU"}', '{"odds": "x"}', '{"odds": "3"}'])
+    report = import_features(database, write(frame, tmp_path / "f"))
+    assert counts(report) == (3, 0, 0, 0)
+    assert report.left_out.non_numeric_listed == "country (1, such as 'AU'), odds (1, such as 'x')"
+    stored = connection.execute("SELECT features->>'country', features->>'odds' FROM ml_features ORDER BY 1, 2")
+    assert stored.fetchall() == [("AU", "2"), (None, "3"), (None, "x")]
+
+
+@pytest.mark.parametrize("write", [csv, jsonl, parquet])
+def test_a_text_in_a_feature_column_costs_no_row(
+    database: Settings, connection: psycopg.Connection, tmp_path: Path, write: Writer
+) -> None:
+    frame = wide(upstream_features(3)).assign(avg_odds=["4.5", "n/a", "Infinity"])
+    report = import_features(database, write(frame, tmp_path / "f"))
+    assert counts(report) == (3, 0, 0, 0)
+    assert report.left_out.non_numeric_listed == "avg_odds (2, such as 'n/a')"
+    stored = connection.execute("SELECT features->>'avg_odds' FROM ml_features ORDER BY backtest_result_id")
+    assert stored.fetchall() == [("4.5",), (None,), (None,)]
+
+
+def test_a_column_that_is_a_category_is_stored_as_text(
+    database: Settings, connection: psycopg.Connection, tmp_path: Path
+) -> None:
+    settings = database.model_copy(update={"categorical_features": ("country",)})
+    frame = wide(upstream_features(2)).assign(country=["AU", 'N"Z'], word="red")
+    report = import_features(settings, csv(frame, tmp_path / "f"))
+    assert (counts(report), report.ignored_columns) == ((2, 0, 0, 0), ("word",))
+    stored = connection.execute("SELECT features->>'country' FROM ml_features ORDER BY backtest_result_id")
+    assert stored.fetchall() == [("AU",), ('N"Z',)]
+
+
 @pytest.mark.parametrize("write", [csv, jsonl])
 def test_text_that_postgresql_cannot_hold_is_quarantined(database: Settings, tmp_path: Path, write: Writer) -> None:
     frame = upstream_results().assign(recommendation=["ok", "b\0d", "ok"])

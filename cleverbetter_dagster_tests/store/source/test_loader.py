@@ -342,6 +342,39 @@ def test_the_features_table_wins_over_embedded_features(
     assert rows["ml_only_there"].to_pylist() == [6.0, None]
 
 
+@pytest.mark.parametrize("many_keys", [0, 64])
+@pytest.mark.parametrize("place", ["table", "embedded"])
+def test_a_category_is_a_column_of_texts(
+    database: Settings, ours: psycopg.Connection, monkeypatch: pytest.MonkeyPatch, many_keys: int, place: str
+) -> None:
+    monkeypatch.setattr(loader, "MANY_KEYS", many_keys)
+    settings = database.model_copy(update={"categorical_features": ("country", "track", "unknown")})
+    for number, written in enumerate(['{"country": " AU ", "track": 7, "odds": 2}', '{"country": "", "odds": "x"}']):
+        insert(ours, number)
+        if place == "table":
+            features(ours, number, written)
+        else:
+            ours.execute("UPDATE backtest_results SET ml_features = %s WHERE id = %s", [written, f"r{number}"])
+    rows = load(settings).rows.sort_by("id")
+    market = [name for name in rows.column_names if name.startswith(("ml_", "category_"))]
+    assert rows.select(sorted(market)).to_pylist() == [
+        {"category_country": "AU", "category_track": "7", "category_unknown": None, "ml_odds": 2.0},
+        {"category_country": None, "category_track": None, "category_unknown": None, "ml_odds": None},
+    ]
+    assert set(left_out_of(rows).non_numeric) == {"odds"}
+
+
+def test_a_column_of_its_own_may_be_a_category(database: Settings, ours: psycopg.Connection) -> None:
+    settings = database.model_copy(update={"categorical_features": ("country", "rank")})
+    ours.execute("ALTER TABLE ml_features RENAME TO old_features")
+    ours.execute("CREATE TABLE ml_features (backtest_id text PRIMARY KEY, odds float8, rank int, country text)")
+    insert(ours, 1)
+    ours.execute("INSERT INTO ml_features VALUES ('r1', 2.5, 3, 'AU')")
+    row = load(settings).rows.to_pylist()[0]
+    assert (row["ml_odds"], row["category_rank"], row["category_country"]) == (2.5, "3", "AU")
+    assert "ml_rank" not in row and "ml_country" not in row
+
+
 def test_more_feature_names_than_sql_has_columns_are_read(database: Settings, ours: psycopg.Connection) -> None:
     """The hundredth part of 200 rows is 2: a name that one row has is rare."""
     for number in range(200):

@@ -128,7 +128,6 @@ def test_mlflows_own_loading_scores_postgresqls_csv(filled: Settings, monkeypatc
         ("start_date", None, "Row 3, id '3': start_date is missing"),
         ("strategy_id", None, "Row 3, id '3': strategy_id is missing"),
         ("win_rate", "often", "Row 3, id '3': win_rate is not a number: write digits with a decimal point"),
-        ("ml_avg_odds", "n/a", "Row 3, id '3': ml_avg_odds is not a number"),
         ("features", "[1]", r"Row 3: features is no JSON object, got '\[1\]'"),
         ("features", "{", "Row 3: features is no JSON object, got '{'"),
     ],
