@@ -79,6 +79,7 @@ class ResultIntake:
         self.target.check_filled(path, self.columns)
         self.read = (*dict.fromkeys((*self.file_names.values(), *self._extras)),)
         self.ignored = tuple(name for name in names if name not in {*stored, *self._extras})
+        self._known_categories = settings.categorical_features
         self.left_out = NOTHING
         self._now = pd.Timestamp.now(tz="UTC")
 
@@ -100,7 +101,7 @@ class ResultIntake:
         violations = gathered([violations, *(unfit for _, unfit in fitted.values())])
         if EMBEDDED_FEATURES in self._extras:
             objects, _ = json_columns.market_objects(as_json(table[EMBEDDED_FEATURES]), rows[ID], EMBEDDED_FEATURES)
-            self.left_out = total([self.left_out, json_columns.non_numeric_values(objects)])
+            self.left_out = total([self.left_out, json_columns.non_numeric_values(objects, self._known_categories)])
         return pa.table(values), violations.assign(column=violations["column"].replace(self.file_names))
 
 
@@ -155,6 +156,7 @@ class FeatureIntake:
         used = {self._json, *self._wide, *self._categories}
         self._ignored = tuple(name for name in others if name not in used)
         self._unplaced: dict[str, None] = {}
+        self._known_categories = settings.categorical_features
         self.left_out = NOTHING
 
     @property
@@ -190,7 +192,7 @@ class FeatureIntake:
             stored = as_json(table[self._json])
             objects, violations = json_columns.market_objects(stored, ids, self._json)
             if self._features.json:
-                self._leave_out(json_columns.non_numeric_values(objects))
+                self._leave_out(json_columns.non_numeric_values(objects, self._known_categories))
                 return {self._features.json.name: stored}, violations
             numbers = self._placed(objects, ids)
         else:

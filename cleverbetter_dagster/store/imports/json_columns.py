@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -58,8 +58,10 @@ def market_objects(
     return objects, gathered(pieces)
 
 
-def non_numeric_values(objects: Iterable[Mapping[str, Any]]) -> LeftOut:
+def non_numeric_values(objects: Iterable[Mapping[str, Any]], categories: Collection[str] = ()) -> LeftOut:
     """The features with values that are neither numbers, nor texts of numbers, nor true, false or null.
+
+    Those that are `categories` may be texts.
 
     >>> non_numeric_values([{"odds": 2.5, "country": "AU"}, {"odds": "3.5"}]).non_numeric_listed
     "country (1, such as 'AU')"
@@ -67,7 +69,7 @@ def non_numeric_values(objects: Iterable[Mapping[str, Any]]) -> LeftOut:
     texts: dict[str, list[str]] = defaultdict(list)
     for members in objects:
         for name, value in members.items():
-            if value is not None and not isinstance(value, int | float):
+            if value is not None and not isinstance(value, int | float) and name not in categories:
                 texts[MARKET_PREFIX + name].append(value if isinstance(value, str) else orjson.dumps(value).decode())
     counts = []
     for name, values in texts.items():

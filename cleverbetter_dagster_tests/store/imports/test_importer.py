@@ -403,6 +403,8 @@ def test_texts_among_json_features_are_named_and_stay(
     report = import_features(database, write(frame, tmp_path / "f"))
     assert counts(report) == (3, 0, 0, 0)
     assert report.left_out.non_numeric_listed == "country (1, such as 'AU'), odds (1, such as 'x')"
+    categories = database.model_copy(update={"categorical_features": ("country",)})
+    assert import_features(categories, write(frame, tmp_path / "f")).left_out.non_numeric.keys() == {"odds"}
     stored = connection.execute("SELECT features->>'country', features->>'odds' FROM ml_features ORDER BY 1, 2")
     assert stored.fetchall() == [("AU", "2"), (None, "3"), (None, "x")]
 
