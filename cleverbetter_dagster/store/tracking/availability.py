@@ -87,13 +87,13 @@ def is_database(address: str) -> bool:
 
 
 def without_login(address: str) -> str:
-    """An address for people: without user, password and options.
+    """An address for people: without driver, user, password and options.
 
     >>> without_login("https://ann:secret@mlflow.example:8443/ui?token=x")
     'https://mlflow.example:8443/ui'
     """
     scheme, mark, rest = address.partition("://") if "://" in address else ("", "", address)
-    return scheme + mark + rest.rpartition("@")[2].partition("?")[0]
+    return scheme.partition("+")[0] + mark + rest.rpartition("@")[2].partition("?")[0]
 
 
 def _ask(address: str, answer: Future[None]) -> None:

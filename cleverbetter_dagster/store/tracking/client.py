@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from cleverbetter_dagster.errors import SettingsError
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.postgres.database import Target, connect, database_url, locked
-from cleverbetter_dagster.store.postgres.url import parsed
+from cleverbetter_dagster.store.postgres.url import DRIVER, parsed
 from cleverbetter_dagster.store.tracking.availability import AnsweringClient, is_database, require_answer
 from cleverbetter_dagster.store.tracking.moved_home import ArtefactHome, find_move, path_of, record_move
 
@@ -118,7 +118,9 @@ def artefact_home(settings: Settings) -> ArtefactHome:
 
 
 def _own_postgres(address: str) -> Target | None:
-    """The database at an address of `MLFLOW_TRACKING_URI`; None if it is no PostgreSQL."""
+    """The database at an address of `MLFLOW_TRACKING_URI`; None if it is no PostgreSQL, or made by `tracking_uri`."""
+    if address.startswith(f"{DRIVER}:"):
+        return None  # dagster-mlflow leaves it in the environment
     if not address.startswith(("postgresql:", "postgresql+", "postgres:")):
         return None
     url = parsed(address, "MLFLOW_TRACKING_URI").with_default("connect_timeout", str(CONNECT_SECONDS))

@@ -166,6 +166,13 @@ def test_a_plain_postgresql_address_gets_the_driver_mlflow_knows(tmp_path: Path)
     assert tracking_uri(settings.model_copy(update={"mlflow_tracking_uri": "http://host:5000"})) == "http://host:5000"
 
 
+def test_an_address_that_was_prepared_stays_as_it_is(tracked: Settings) -> None:
+    prepared = tracking_uri(tracked)
+    again = tracked.model_copy(update={"mlflow_tracking_uri": prepared})
+    assert tracking_uri(again) == prepared
+    assert mlflow_client(again).get_experiment("0").name == "Default"
+
+
 def test_a_link_to_a_run_holds_no_password(tracked: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cleverbetter_dagster.store.tracking.client.experiment_id", lambda _: "7")
     page = "/#/experiments/7/runs/r/artifacts/reports/ensemble.html"
