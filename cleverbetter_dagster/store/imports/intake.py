@@ -30,6 +30,7 @@ from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.imports import json_columns
 from cleverbetter_dagster.store.imports.fitting import Fitted, as_json, fit_canonical, fit_other
 from cleverbetter_dagster.store.imports.mapping.loading import likely_preset
+from cleverbetter_dagster.store.imports.readers.opening import is_json_array
 from cleverbetter_dagster.store.imports.target import Target, TargetColumn, target_columns
 from cleverbetter_dagster.store.postgres.database import psycopg_connect
 from cleverbetter_dagster.store.source.column_names import missing_columns
@@ -261,6 +262,7 @@ def _no_column(path: Path, wanted: Sequence[str], names: Sequence[str]) -> str:
 
 def _lacking(path: Path, missing: Sequence[str], sample: pa.Table) -> str:
     names = sample.column_names
+    form = "It is a JSON array, and has:" if is_json_array(path) else "It has:"
     statistics = texts(sample[0]).to_pylist() if names else []
     preset = likely_preset([*names, *statistics])
     remedy = (
@@ -270,7 +272,7 @@ def _lacking(path: Path, missing: Sequence[str], sample: pa.Table) -> str:
     )
     return (
         f"{path} lacks columns that backtest rows need:{missing_columns(missing, names)}\n"
-        f"It has: {', '.join(names) or 'none'}. {remedy} A column with one value for all rows: --set COLUMN=VALUE."
+        f"{form} {', '.join(names) or 'none'}. {remedy} A column with one value for all rows: --set COLUMN=VALUE."
     )
 
 

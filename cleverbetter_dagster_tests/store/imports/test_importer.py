@@ -458,6 +458,12 @@ def test_a_row_without_any_feature_is_an_empty_object(
     assert stored == [(FEATURES,), ("{}",), (FEATURES,)]
 
 
+def test_an_array_that_lacks_columns_is_called_one(database: Settings, tmp_path: Path) -> None:
+    (path := tmp_path / "r.jsonl").write_text('[{"id": "1", "strategy_id": "a"}]')
+    with pytest.raises(ImportFileError, match="It is a JSON array, and has: id, strategy_id"):
+        import_results(database, path)
+
+
 def test_all_missing_columns_are_named_with_likely_partners(database: Settings, tmp_path: Path) -> None:
     columns = {"win_rate": "winrate", "total_return": "Return [%]", "end_date": "End", "total_bets": "# Trades"}
     path = csv(upstream_results().rename(columns=columns).drop(columns=["id", "strategy_id"]), tmp_path / "r")

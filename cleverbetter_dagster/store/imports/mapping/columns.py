@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from cleverbetter_dagster.betting.composite import composite_score
 from cleverbetter_dagster.dataset.quality.arrow_values import texts
+from cleverbetter_dagster.dataset.quality.special_values import canonical_values
 from cleverbetter_dagster.dataset.quality.units import NEGATED, PERCENT, scaled
 from cleverbetter_dagster.dataset.schema import (
     COMPOSITE_SCORE,
@@ -21,8 +22,8 @@ from cleverbetter_dagster.dataset.schema import (
     FINAL_CAPITAL,
     ID,
     INITIAL_CAPITAL,
-    MAX_DRAWDOWN,
     METHOD,
+    METRICS,
     PROFIT_FACTOR,
     ROI,
     RUN_DATE,
@@ -50,11 +51,8 @@ FACTORS = {
 IDENTITY = (STRATEGY, METHOD, START_DATE, END_DATE, RUN_DATE)
 """What the id of a row is made of if the export has none: a later run over the same window is another row."""
 
-UNDEFINED = {SHARPE_RATIO: 0.0, PROFIT_FACTOR: 999.0, WIN_RATE: 0.0}
-"""What the composite score takes for a ratio without a value."""
-
-REQUIRED_FOR_SCORE = (TOTAL_RETURN, MAX_DRAWDOWN)
-"""Without these there is no composite score."""
+BROKE_EVEN = {SHARPE_RATIO: 0.0, PROFIT_FACTOR: 1.0, WIN_RATE: 0.0}
+"""What the composite score takes for a ratio that is missing. Where nothing was lost, `canonical_values` says so."""
 
 _UNNAMED = re.compile(r"|column \d+")
 """The names of columns that have none: in a document, and in CSV."""
@@ -183,8 +181,10 @@ def _add_undefined(columns: Columns, others: Columns, count: int) -> None:
     if COMPOSITE_SCORE in available:
         return
     none = _texts([None] * count)
-    metrics = pd.DataFrame({name: _numbers(available.get(name, none)) for name in (*UNDEFINED, *REQUIRED_FOR_SCORE)})
-    columns[COMPOSITE_SCORE] = _floats(composite_score(metrics.fillna(UNDEFINED)))
+    written = {name: _numbers(available.get(name, none)).to_numpy() for name in (*METRICS, COMPOSITE_SCORE)}
+    written[ROI] = _numbers(available.get(TOTAL_RETURN, none)).to_numpy()
+    metrics = pd.DataFrame(canonical_values(written)).rename(columns={ROI: TOTAL_RETURN})
+    columns[COMPOSITE_SCORE] = _floats(composite_score(metrics.fillna(BROKE_EVEN)))
 
 
 def _words(column: pa.ChunkedArray) -> list[str | None]:

@@ -33,12 +33,21 @@ def open_rows(path: Path) -> RowFile:
         return _OPEN[kind](path)
 
 
+def is_json_array(path: Path) -> bool:
+    """True if a file is one JSON array, whatever its name says of it."""
+    return path.is_file() and _uncompressed_name(path).endswith(KINDS["JSON"]) and _begins_as_array(path)
+
+
 def _open_json(path: Path) -> RowFile:
+    return JsonArray(path) if _begins_as_array(path) else JsonLines(path)
+
+
+def _begins_as_array(path: Path) -> bool:
     with text_source(path) as source:
         start = b""
         while not start and (piece := source.read(PIECE_BYTES)):
             start = piece.lstrip()
-    return JsonArray(path) if start.startswith(b"[") else JsonLines(path)
+    return start.startswith(b"[")
 
 
 _OPEN: dict[str, Callable[[Path], RowFile]] = {
@@ -49,10 +58,15 @@ _OPEN: dict[str, Callable[[Path], RowFile]] = {
 }
 
 
-def _kind(path: Path) -> str:
+def _uncompressed_name(path: Path) -> str:
     name = path.name.lower()
     for compression in COMPRESSIONS:
         name = name.removesuffix(compression)
+    return name
+
+
+def _kind(path: Path) -> str:
+    name = _uncompressed_name(path)
     kind = next((kind for kind, endings in KINDS.items() if name.endswith(endings)), None)
     if kind is None:
         endings = ", ".join(ending for endings in KINDS.values() for ending in endings)

@@ -115,8 +115,8 @@ def test_columns_with_our_names_need_no_entry() -> None:
 def test_ratios_that_a_tool_does_not_measure_are_missing() -> None:
     values = mapped({"total_return": [0.1], "max_drawdown": [0.1], "win_rate": [0.5]})
     assert (values["sharpe_ratio"], values["profit_factor"]) == ([None], [None])
-    # Gain 0.4 of its scale; quality 0.3 * 0.4 + 0.2 * 0.4 + 0.2 * 1 + 0.15 * 0.8 + 0.15 * 0.5.
-    assert values["composite_score"] == pytest.approx([0.5 * 0.595 + 0.5 * 0.4])
+    # Gain 0.4 of its scale; quality 0.3 * 0.4 + 0.2 * 0.4 + 0.2 / 3 + 0.15 * 0.8 + 0.15 * 0.5.
+    assert values["composite_score"] == pytest.approx([0.5 * (0.395 + 0.2 / 3) + 0.5 * 0.4])
 
 
 def test_lengths_of_time_become_numbers_of_days() -> None:

@@ -1,5 +1,6 @@
 """Exports that other tools wrote, imported with the preset of the tool. `tool_exports` says how each was made."""
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,15 @@ def test_backtesting_py_is_in_per_cent_with_negative_drawdowns(database: Setting
     assert row["final_capital"] == 748
     # Return 0.16533 of its scale; half of it, and half of 0.2 * 0.16533 + 0.15 * (1 - 0.504).
     assert row["composite_score"] == pytest.approx(0.1364, abs=1e-12)
+
+
+def test_ratios_that_backtesting_py_leaves_empty_are_missing(database: Settings, rows: Rows) -> None:
+    """It bought 9 units at 100, saw them fall from 110 to 99, sold at 120; the other strategy never bought."""
+    report = import_export(database, "backtesting_lines.csv", "backtesting.py").files[0]
+    assert (report.inserted, report.quarantined) == (4, 0)
+    won, never = row_of(rows, "Hold", "2023-01-02"), row_of(rows, "Never", "2023-01-02")
+    assert numbers(won) == pytest.approx((0.18, 0.27281152915424534, 99 / 1090, 1, 1.0, math.nan), nan_ok=True)
+    assert numbers(never) == pytest.approx((0.0, math.nan, 0.0, 0, math.nan, math.nan), nan_ok=True)
 
 
 def test_statistics_as_lines_and_as_columns_are_the_same_rows(database: Settings) -> None:
