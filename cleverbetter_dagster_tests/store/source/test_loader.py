@@ -241,7 +241,7 @@ def test_empty_text_and_null_are_both_missing(database: Settings, connection: ps
     )
     loaded = load(database)
     assert loaded.violations["column"].tolist() == ["strategy_id", "win_rate"]
-    connection.execute("UPDATE backtest_results SET strategy_id = 's,\"1\"\n', profit_factor = 2")
+    connection.execute("UPDATE backtest_results SET strategy_id = 's,\"1\"\n', win_rate = 0.5")
     row = load(database).rows.to_pylist()[0]
     assert (row["strategy_id"], row["method"], row["composite_score"], row["ml_a"]) == ('s,"1"', "", 0.5, 1.0)
     assert row["start_date"] == pd.Timestamp("2023-01-01", tz="UTC")
