@@ -16,6 +16,8 @@ _NOT_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 
 def plain_table(table: pa.Table) -> pa.Table:
     """A table whose columns are `plain`."""
+    if not table.num_columns:
+        return table  # a new table without columns would have no rows either
     return pa.table([plain(column) for column in table.columns], table.column_names)
 
 
@@ -50,14 +52,16 @@ def json_texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return pa.chunked_array([_json(chunk) for chunk in column.chunks], pa.string())
 
 
-def json_rows(table: pa.Table) -> pa.ChunkedArray:
-    """Every row as a JSON object that has every column, null where it has no value.
+def json_rows(table: pa.Table, positions: np.ndarray) -> pa.ChunkedArray:
+    """The rows at `positions` as JSON objects that have every column, null where a row has no value.
 
-    >>> json_rows(pa.table({"a": [1, None], "b": ["x", "y"]})).to_pylist()
-    ['{"a":1,"b":"x"}', '{"a":null,"b":"y"}']
+    >>> json_rows(pa.table({"a": [1, None], "b": ["x", "y"]}), np.array([1])).to_pylist()
+    ['{"a":null,"b":"y"}']
     """
+    if not table.num_columns:
+        return pa.chunked_array([pa.repeat("{}", len(positions))])
     members = [
-        pc.binary_join_element_wise(f"{json.dumps(name)}:", json_texts(column).fill_null("null"), "")
+        pc.binary_join_element_wise(f"{json.dumps(name)}:", json_texts(column.take(positions)).fill_null("null"), "")
         for name, column in zip(table.column_names, table.columns, strict=True)
     ]
     return pc.binary_join_element_wise("{", pc.binary_join_element_wise(*members, ","), "}", "")

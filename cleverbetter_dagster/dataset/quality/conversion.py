@@ -130,7 +130,7 @@ def _as_text(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, pa.ChunkedArray 
     if pa.types.is_integer(kind) or pa.types.is_boolean(kind) or pa.types.is_null(kind):
         return text, None
     if pa.types.is_binary(kind):
-        readable = pc.invert(pc.starts_with(text, "\\x"))
+        readable = pc.equal(pc.binary_length(text), pc.binary_length(column))  # longer: hexadecimal digits, not UTF-8
     elif pa.types.is_floating(kind) or pa.types.is_decimal(kind):
         text = pc.replace_substring_regex(text, r"\.0+$", "")
         readable = pc.match_substring_regex(text, r"^-?\d+$")

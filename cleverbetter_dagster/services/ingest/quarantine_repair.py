@@ -111,7 +111,7 @@ def repair(settings: Settings, planned: Repair) -> Repaired:
     """Load the corrected row if it can be right now; otherwise change nothing.
 
     Raises:
-        ImportFileError: the table cannot hold a value.
+        ImportFileError: the row lacks a column that the table needs.
         SchemaError: the tables cannot be used, or the role may not write to them.
     """
     entry, row = planned.entry, {**planned.row, **planned.corrections}

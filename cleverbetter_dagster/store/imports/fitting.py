@@ -18,7 +18,7 @@ from cleverbetter_dagster.store.source.layout import INSTANTS, JSON_KINDS, WORDS
 
 _INTEGER_BITS = {"int2": 16, "int4": 32, "int8": 64}
 _UUID = r"^\{?[0-9a-fA-F]{8}(-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}\}?$"
-_TIME_KINDS = r"time|date|^ts"
+_TIME_KINDS = r"time|date|ts(tz)?(multi)?range"
 _TIME_WORDS = r"(?i)\b(now|today|tomorrow|yesterday|epoch|infinity|allballs)\b"
 """Words that PostgreSQL reads as times. Some mean another time with every import."""
 

@@ -234,4 +234,4 @@ def _refuse(entries: pd.DataFrame, file: _File, refusals: psycopg.Connection, ta
 
 def _raw(table: pa.Table, positions: np.ndarray) -> list[str]:
     """Rows as the file has them, as JSON that loses no digit, so that a row can be repaired from it."""
-    return [row[:LONGEST_RAW] for row in json_rows(table.take(pa.array(positions))).to_pylist()]
+    return [row[:LONGEST_RAW] for row in json_rows(table, positions).to_pylist()]

@@ -53,7 +53,7 @@ def load_objects(
 
     Raises:
         SchemaError: `table` is no longer one of the two.
-        ImportFileError: a column is missing, or the table cannot hold a value; nothing was loaded.
+        ImportFileError: a column is missing; nothing was loaded.
     """
     parsed = table_of([flat(row, row) for row in rows])
     intake = _intake(settings, layout, table, Path(source), parsed)

@@ -66,8 +66,6 @@ _COMPARED_AS: dict[str, LiteralString] = dict.fromkeys(JSON_KINDS, "jsonb_strip_
     ("xml", "point", "line", "lseg", "box", "path", "polygon", "circle"), "{}::text"
 )
 
-_LINES = "SELECT min({line}), max({line}) FROM staged"
-
 _REPLACED = """
 DELETE FROM {table} t USING staged s JOIN known k ON k.line = s.{line} AND k.newer AND NOT k.same
 WHERE t.{key} = s.{key} AND s.{line} BETWEEN %s AND %s
@@ -86,8 +84,10 @@ CREATE INDEX ON repeated USING hash (id); CREATE INDEX ON refused (line); ANALYZ
 
 # Equal rows of one id are refused together.
 _REFUSE = """
-INSERT INTO refused SELECT s.{line}, %s, %s, %s FROM staged s JOIN staged x ON x.{key} = s.{key}
-WHERE x.{line} = %s AND NOT EXISTS (SELECT FROM refused r WHERE r.line = s.{line})"""
+INSERT INTO refused
+SELECT s.{line}, %(column)s, COALESCE(%(value)s, to_jsonb(s) ->> %(column)s::text), %(reason)s
+FROM staged s JOIN staged x ON x.{key} = s.{key}
+WHERE x.{line} = %(line)s AND NOT EXISTS (SELECT FROM refused r WHERE r.line = s.{line})"""
 
 _SHOW_REFUSED = """
 SELECT r.line, s.{key}::text AS row_id, r.column_name, r.value, r.reason, (to_jsonb(s) - {line_name})::text AS raw
@@ -142,7 +142,7 @@ class Staging:
         if not unfit:
             return rows, violations
         places = list(unfit)
-        refused = pd.DataFrame([of_value(rows, *item) for item in unfit.items()], columns=["column", "value", "reason"])
+        refused = pd.DataFrame([of_value(rows, *item) for item in unfit.items()])
         ids = texts(rows[self._target.key]).take(pa.array(places)).to_pylist()
         copied = np.ones(rows.num_rows, dtype=bool)
         copied[places] = False
@@ -190,7 +190,8 @@ class Staging:
             self._execute(_KNOWN)
             self._execute("ANALYZE known")
             self._execute(_REFUSED)
-            first, last = self._connection.execute(self._sql(_LINES)).fetchone() or (0, 0)
+            lines = self._sql("SELECT min({line}), max({line}) FROM staged")
+            first, last = self._connection.execute(lines).fetchone() or (0, 0)
             merged = self._insert(first, last, self._replaces())
             (refused,) = self._connection.execute("SELECT count(*) FROM refused").fetchone() or (0,)
         return Merged(merged.inserted, merged.updated, refused)
@@ -203,7 +204,8 @@ class Staging:
                 return Merged(self._execute(_INSERTED, first, last) - updated, updated, 0)
         except REFUSALS as error:
             if first == last:
-                self._connection.execute(self._sql(_REFUSE), [*of_row(error), first])
+                refusal = of_row(self._connection, error)
+                self._connection.execute(self._sql(_REFUSE), {**refusal._asdict(), "line": first})
                 return Merged(0, 0, 1)
             if not self._indexed:
                 self._execute(_INDEXES)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cleverbetter_dagster.dataset.quality.arrow_values import json_rows, json_texts, plain, texts
+from cleverbetter_dagster.dataset.quality.arrow_values import json_rows, json_texts, plain, plain_table, texts
 
 NUMBERS = pa.struct([("a", pa.float64()), ("b", pa.int64())])
 
@@ -62,9 +62,15 @@ def test_instants_out_of_pythons_range_are_written() -> None:
     assert "1099511627776" in texts(column).to_pylist()[0]
 
 
+def test_a_table_without_columns_keeps_its_rows() -> None:
+    rows = pa.table({"a": [1, 2, 3]}).select([])
+    assert plain_table(rows).num_rows == 3
+    assert json_rows(rows, np.array([0, 2])).to_pylist() == ["{}", "{}"]
+
+
 def test_a_row_as_json_has_every_column() -> None:
     table = pa.table({"a": [1, None], 'b"': ["x\ny", "\u2028"]})
-    assert [json.loads(row) for row in json_rows(table).to_pylist()] == table.to_pylist()
+    assert [json.loads(row) for row in json_rows(table, np.array([0, 1])).to_pylist()] == table.to_pylist()
 
 
 @given(st.lists(st.fixed_dictionaries({}, optional={"t": st.text(), "n": st.integers(-(2**63), 2**63 - 1)})))

@@ -58,7 +58,7 @@ def test_an_instant_outside_years_1_to_9999_is_unreadable(seconds: int) -> None:
 
 
 def test_an_id_is_text_or_a_whole_number() -> None:
-    assert converted("id", pa.array([b"r1", b"\xff"])) == (["r1", None], [1])
+    assert converted("id", pa.array([b"r1", b"\xff", b"\\x41", None])) == (["r1", None, "\\x41", None], [1])
     assert converted("id", pa.array([7.0, 7.5, 1e300])) == (["7", None, None], [1, 2])
     assert converted("id", pa.array([Decimal("7.00"), Decimal("7.50")])) == (["7", None], [1])
 

@@ -99,7 +99,8 @@ def test_a_value_that_its_type_forbids_is_quarantined(
 @pytest.mark.parametrize(
     ("ddl", "changed", "value", "reason"),
     [
-        ("ALTER TABLE backtest_results ADD CHECK (win_rate < 0.9)", {"win_rate": 0.95}, None, "check constraint"),
+        ("ALTER TABLE backtest_results ADD CHECK (win_rate < 0.9)", {"win_rate": 0.95}, "0.95",
+         "CHECK ((win_rate < (0.9)::double precision))"),
         ("CREATE UNIQUE INDEX ON backtest_results (run_date)", {"run_date": pd.Timestamp("2023-07-01", tz="UTC")},
          "Key (run_date)=(2023-07-01 00:00:00+00) already exists.", "duplicate key"),
         (VENUES, {"venue": "Dapto"}, 'Key (venue)=(Dapto) is not present in table "venues".', "foreign key constraint"),
@@ -127,6 +128,7 @@ def test_a_row_that_the_table_forbids_is_quarantined(
     assert counts(imported(database, tmp_path, frame)) == (8, 0, 0, 1)
     (entry,) = pending(database)
     assert (entry.line, entry.row_id, entry.value) == (7, "r7", value)
+    assert entry.column_name == (None if "luck" in reason or "duplicate" in reason else next(iter(changed)))
     assert reason in entry.reason
     assert counts(imported(database, tmp_path, frame)) == (0, 0, 8, 1)
 

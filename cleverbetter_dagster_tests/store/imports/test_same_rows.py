@@ -1,7 +1,9 @@
 """The same data as CSV, JSON Lines, Parquet and SQL are the same rows, to the bit."""
 
+import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pyarrow import parquet
 
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.imports.importer import import_files
@@ -18,6 +21,7 @@ from cleverbetter_dagster.store.source.loader import load_rows
 from cleverbetter_dagster.store.source.row_query import RowQuery
 from cleverbetter_dagster.store.source.tables import ensure_source_tables
 from cleverbetter_dagster_tests.support.row_files import Row, insert, write_csv, write_json_lines, write_parquet
+from cleverbetter_dagster_tests.support.upstream_rows import upstream_results
 
 NOW = pd.Timestamp("2024-01-01", tz="UTC")
 FORMATS = {"csv": write_csv, "jsonl": write_json_lines, "parquet": write_parquet, "sql": None}
@@ -174,3 +178,22 @@ def test_four_formats_give_the_same_bits(database: Settings, tmp_path: Path) -> 
 
     check()
     print(f"{sum(counted):,} rows in {len(counted):,} examples, by four formats each")
+
+
+def test_one_format_after_another_changes_nothing(database: Settings, tmp_path: Path) -> None:
+    result = json.loads(upstream_results(1).to_json(orient="records", date_format="iso"))[0]
+    results = [{**result, "id": f"r{n}", "total_return": number} for n, number in enumerate((0.35, 0.1, 1e-7, -0.0))]
+    features = [{"backtest_result_id": row["id"], "features": {"a": 0.35, "b": None, "c": 1e22}} for row in results]
+    decimals = [Decimal("0.3500000"), Decimal("0.1"), Decimal("1E-7"), Decimal(0)]
+    exact = pa.table({**pa.Table.from_pylist(results).to_pydict(), "total_return": pa.array(decimals)})
+    objects = pa.table({**pa.Table.from_pylist(features).to_pydict(), "features": [{"a": 0.35, "c": 1e22}] * 4})
+    parquet.write_table(exact, tmp_path / "decimals.parquet")
+    parquet.write_table(objects, tmp_path / "objects.parquet")
+    files = [
+        (write_csv(results, tmp_path / "r.csv"), write_csv(features, tmp_path / "f.csv")),
+        (write_json_lines(results, tmp_path / "r.jsonl"), write_json_lines(features, tmp_path / "f.jsonl")),
+        (write_parquet(results, tmp_path / "r.parquet"), write_parquet(features, tmp_path / "f.parquet")),
+        (tmp_path / "decimals.parquet", tmp_path / "objects.parquet"),
+    ]
+    reports = [import_files(database, *pair) for pair in files]
+    assert [(report.total("inserted"), report.total("unchanged")) for report in reports] == [(8, 0)] + [(0, 8)] * 3
