@@ -92,7 +92,10 @@ def measure(settings: Settings, path: Path) -> Run:
 
 def compare(settings: Settings, rows: int, folder: Path) -> list[tuple[str, Run, float]]:
     """For each file its import, and how its peak compares with that of the file before it, its plain counterpart."""
-    runs = {name: measure(settings, write(folder)) for name, write in contestants(rows).items()}
+    runs: dict[str, Run] = {}
+    for name, write in contestants(rows).items():
+        runs[name] = measure(settings, write(folder))
+        print(f"{name}: {runs[name]}", file=sys.stderr)
     names = list(runs)
     plain = [names[0], names[0], names[2], names[2]]
     return [

@@ -146,7 +146,8 @@ class FeatureIntake:
         categories = set(settings.categorical_features) if features.json and not self._json else set()
         self._categories = [name for name in others if name in categories and name not in self._wide]
         if features.json is None:
-            self._wide = [name for name in self._wide if name in {column.name for column in self._wide_columns}]
+            placed = {column.name for column in self._wide_columns}
+            self._wide = [name for name in self._wide if name in placed]
         if self._json is None and not self._wide:
             raise ImportFileError(_no_column(path, JSON_FEATURES, names))
         self._features = features
@@ -197,7 +198,8 @@ class FeatureIntake:
                 return {self._features.json.name: stored}, violations
             numbers = self._placed(objects, ids)
         else:
-            wide = {MARKET_PREFIX + name: table[name] for name in self._wide if name in table.column_names}
+            there = {*table.column_names}
+            wide = {MARKET_PREFIX + name: table[name] for name in self._wide if name in there}
             numbers, violations = self._numbers(pa.table({ID: ids, **wide})), gathered([])
         if self._features.json is None:
             fitted = {column.name: self._fitted(numbers, ids, column) for column in self._wide_columns}
