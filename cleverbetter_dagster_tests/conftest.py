@@ -22,7 +22,10 @@ from cleverbetter_dagster_tests.support.tracked_database import (
 
 __all__ = ["empty_registry", "first_two_starters", "tracked"]
 
-hypothesis_settings.register_profile("many", max_examples=10_000)  # pytest --hypothesis-profile=many
+# No deadlines: tests share their processors with others.
+hypothesis_settings.register_profile("some", deadline=None)
+hypothesis_settings.register_profile("many", max_examples=10_000, deadline=None)  # pytest --hypothesis-profile=many
+hypothesis_settings.load_profile("some")
 
 _names = (f"test_{PROCESS}_{number}" for number in count())
 
