@@ -49,7 +49,8 @@ class Run:
 def parquet_file(path: Path, rows: int, *, text: bool) -> Path:
     """Market features as Parquet: an id, two numbers, and if wanted a long text that is stored once."""
     random = np.random.default_rng(1)
-    columns = {"backtest_result_id": pa.array(np.arange(rows)).cast(pa.string())}
+    ids = pa.array(np.arange(rows) + (rows if text else 0))
+    columns = {"backtest_result_id": ids.cast(pa.string())}
     columns |= {name: pa.array(random.random(rows)) for name in ("avg_odds", "overround")}
     if text:
         repeated = pa.array(np.zeros(rows, dtype=np.int32))
@@ -64,7 +65,7 @@ def csv_file(path: Path, rows: int, columns: int) -> Path:
     with path.open("w") as file:
         file.write(",".join(["backtest_result_id", *(f"feature_{number}" for number in range(columns))]) + "\n")
         for row in range(rows):
-            file.write(f"r{row}," + ",".join(f"{value:.4f}" for value in random.random(columns)) + "\n")
+            file.write(f"{columns}-{row}," + ",".join(f"{value:.4f}" for value in random.random(columns)) + "\n")
     return path
 
 
