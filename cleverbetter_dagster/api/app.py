@@ -5,7 +5,6 @@ from importlib.metadata import version
 from fastapi import FastAPI
 from fastapi.responses import RedirectResponse
 from fastapi_offline import FastAPIOffline
-from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 
 from cleverbetter_dagster.api.dagster_runs import DagsterRuns
 from cleverbetter_dagster.api.failures import answer_failures
@@ -20,8 +19,7 @@ DESCRIPTION = """Train models, follow training jobs, read the champion and its p
 A job is a Dagster run: Dagster's own web UI shows it as well. Where `CLEVERBETTER_API_TOKEN` is set, every call but
 `/api/v1/health` takes it as `Authorization: Bearer <token>`."""
 
-MOST_BODY_BYTES = 64 * 1024
-DOOR = Door(open_paths=("/api/v1/health",), most_body_bytes=MOST_BODY_BYTES, takes_json_only=True)
+DOOR = Door(open_paths=("/api/v1/health",), most_body_bytes=64 * 1024, takes_json_only=True)
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -37,7 +35,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(models(settings))
     app.include_router(health(settings))
     app.add_api_route("/", lambda: RedirectResponse("/docs"), include_in_schema=False)
-    app.add_middleware(RequestBodyLimitMiddleware, max_body_size=MOST_BODY_BYTES)
     app.add_middleware(Guard, token=settings.api_token, door=DOOR)
     answer_failures(app)
     return app

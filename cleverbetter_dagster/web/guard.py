@@ -8,12 +8,13 @@ another site made a browser send is always refused; following a link from there 
 """
 
 import asyncio
+import re
 from dataclasses import dataclass
 from http import HTTPStatus
 from urllib.parse import quote, urlsplit
 
 from pydantic import SecretStr
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -22,8 +23,15 @@ from cleverbetter_dagster.web.login import LOGIN_PATH, Login, is_right
 
 SAFE = ("GET", "HEAD", "OPTIONS")
 
-OF_A_PROXY = ("forwarded", "via", "x-real-ip")
+OF_A_PROXY = ("forwarded", "via", "x-real-ip", "x-client-ip", "true-client-ip", "cf-connecting-ip")
 PREFIX_OF_A_PROXY = "x-forwarded-"
+
+DECISIVE = ("host", "origin", "authorization", "sec-fetch-site", "sec-fetch-mode", "sec-fetch-dest", "content-length")
+"""Headers that decide who is let in: given twice, two readers could take different ones."""
+
+_HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::\d{1,5})?")
+_ODD_PATH = re.compile(r"//|/\.{1,2}(?:/|$)|\\")
+"""Another reader of such a path may take it for another one."""
 
 BODY_TIMEOUT_SECONDS = 30.0
 """A request whose body is not complete by then is dropped: it would hold a connection, and memory, for ever."""
@@ -38,15 +46,15 @@ class Door:
 
     Attributes:
         open_paths: paths that are answered without a token: whether the server is alive.
-        most_body_bytes: an announced body may not be larger; None: any size.
+        most_body_bytes: no body may be larger.
         takes_json_only: a body must be declared as JSON.
-        read_only_below: paths with these beginnings are not written to.
+        may_be_written: the paths that are written to, as a pattern of the whole path; None: all.
     """
 
     open_paths: tuple[str, ...] = ()
-    most_body_bytes: int | None = None
+    most_body_bytes: int = 16 << 20
     takes_json_only: bool = False
-    read_only_below: tuple[str, ...] = ()
+    may_be_written: re.Pattern[str] | None = None
 
 
 class Guard:
@@ -77,7 +85,11 @@ class Guard:
     def _answer(self, scope: Scope) -> Response | None:
         """The answer to a request that may not pass; None: it may."""
         headers = Headers(scope=scope)
-        refusal = _of_the_sender(scope, headers, has_token=self._token is not None) or self._of_the_body(scope, headers)
+        refusal = (
+            _of_the_form(scope, headers)
+            or _of_the_sender(scope, headers, has_token=self._token is not None)
+            or self._of_the_body(scope, headers)
+        )
         if refusal is not None:
             return refused(*refusal)
         if self._token is None or scope["path"] in (*self.door.open_paths, LOGIN_PATH):
@@ -96,14 +108,14 @@ class Guard:
     def _of_the_body(self, scope: Scope, headers: Headers) -> Refusal | None:
         if scope.get("method", "GET") in SAFE or scope["path"] == LOGIN_PATH:
             return None
-        if scope["path"].startswith(self.door.read_only_below):
-            return HTTPStatus.FORBIDDEN, "Files are not written over HTTP; write to the folder or store itself."
+        if self.door.may_be_written and not self.door.may_be_written.fullmatch(scope["path"]):
+            return HTTPStatus.FORBIDDEN, "This is not written over HTTP. Files go into their folder or store itself."
         length = headers.get("content-length", "0")
         if not length.isascii() or not length.isdigit():
             return HTTPStatus.BAD_REQUEST, "Content-Length is no number."
         most = self.door.most_body_bytes
-        if most is not None and (len(length) > len(str(most)) or int(length) > most):
-            return HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The body is larger than {most} bytes."
+        if len(length) > len(str(most)) or int(length) > most:
+            return _too_large(most)
         has_body = length != "0" or "transfer-encoding" in headers
         kind = headers.get("content-type", "").partition(";")[0].strip().lower()
         if self.door.takes_json_only and has_body and kind != "application/json":
@@ -111,28 +123,35 @@ class Guard:
         return None
 
     async def _within_time(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = _Body(receive)
+        body = _Body(receive, self.door.most_body_bytes)
 
         async def answer(message: Message) -> None:
-            if not body.too_slow:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).setdefault("X-Frame-Options", "SAMEORIGIN")
+            if not body.refusal:
                 await send(message)
 
         try:
             app = self._login if self._login is not None and scope["path"] == LOGIN_PATH else self.app
             await app(scope, body.receive, answer)
         except Exception:
-            if not body.too_slow:  # otherwise the application stumbled over the end that we announced
+            if not body.refusal:  # otherwise the application stumbled over the end that we announced
                 raise
-        if body.too_slow:
-            await refused(HTTPStatus.REQUEST_TIMEOUT, "The body did not arrive in time.")(scope, receive, send)
+        if body.refusal:
+            await refused(*body.refusal)(scope, receive, send)
 
 
 class _Body:
-    """The body of a request; to the application the client leaves if all of it does not arrive in time."""
+    """The body of a request. If it is too large or too slow, the application sees the client leave.
 
-    def __init__(self, receive: Receive) -> None:
-        self._receive, self._complete, self.too_slow = receive, False, False
+    Attributes:
+        refusal: why it was not passed on to its end.
+    """
+
+    def __init__(self, receive: Receive, most_bytes: int) -> None:
+        self._receive, self._most_bytes, self._left, self._complete = receive, most_bytes, most_bytes, False
         self._deadline = asyncio.get_running_loop().time() + BODY_TIMEOUT_SECONDS
+        self.refusal: Refusal | None = None
 
     async def receive(self) -> Message:
         if self._complete:
@@ -141,7 +160,11 @@ class _Body:
             async with asyncio.timeout_at(self._deadline):
                 message = await self._receive()
         except TimeoutError:
-            self.too_slow = True
+            self.refusal = HTTPStatus.REQUEST_TIMEOUT, "The body did not arrive in time."
+            return {"type": "http.disconnect"}
+        self._left -= len(message.get("body", b""))
+        if self._left < 0:
+            self.refusal = _too_large(self._most_bytes)
             return {"type": "http.disconnect"}
         self._complete = not message.get("more_body", False)
         return message
@@ -150,6 +173,22 @@ class _Body:
 def refused(status: HTTPStatus, detail: str, headers: dict[str, str] | None = None) -> JSONResponse:
     """A refusal in the one form that all have."""
     return JSONResponse({"detail": detail}, status, headers)
+
+
+def _too_large(most: int) -> Refusal:
+    return HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The body is larger than {most} bytes."
+
+
+def _of_the_form(scope: Scope, headers: Headers) -> Refusal | None:
+    """Requests that two readers could understand differently."""
+    twice = next((name for name in DECISIVE if len(headers.getlist(name)) > 1), None)
+    if twice:
+        return HTTPStatus.BAD_REQUEST, f"The header {twice} is given twice."
+    if "host" in headers and headers["host"] and not _HOST.fullmatch(headers["host"]):
+        return HTTPStatus.BAD_REQUEST, "The header Host is no name and port."
+    if _ODD_PATH.search(scope["path"]):
+        return HTTPStatus.BAD_REQUEST, "The path has empty parts, dots or backslashes; write it in its plain form."
+    return None
 
 
 def _of_the_sender(scope: Scope, headers: Headers, *, has_token: bool) -> Refusal | None:
@@ -165,7 +204,7 @@ def _of_the_sender(scope: Scope, headers: Headers, *, has_token: bool) -> Refusa
         )
     origin, site = headers.get("origin"), headers.get("sec-fetch-site", "none")
     writes = scope["type"] == "websocket" or scope["method"] not in SAFE
-    if writes and origin is not None and _place_of(origin) != host:
+    if writes and origin is not None and origin not in (f"http://{host}", f"https://{host}"):
         return HTTPStatus.FORBIDDEN, "Writing from pages of another site is refused."
     # A browser says whether a page of another site is behind the request. Following a link is harmless: nothing reads
     # the answer but the person, and no GET changes anything.
@@ -173,18 +212,6 @@ def _of_the_sender(scope: Scope, headers: Headers, *, has_token: bool) -> Refusa
     if site not in ("same-origin", "none") and (writes or not follows_a_link):
         return HTTPStatus.FORBIDDEN, "Requests of pages of another site are refused."
     return None
-
-
-def _place_of(origin: str) -> str | None:
-    """Name and port of an `Origin` header, None where there is none to read.
-
-    >>> _place_of("http://localhost:3000"), _place_of("http://["), _place_of("null")
-    ('localhost:3000', None, None)
-    """
-    try:
-        return urlsplit(origin).netloc or None
-    except ValueError:
-        return None
 
 
 def _name_of(host: str) -> str:

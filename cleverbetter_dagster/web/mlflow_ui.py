@@ -1,5 +1,6 @@
 """MLflow's UI and tracking server behind the guard, as an application of MLflow's plugin group `mlflow.app`."""
 
+import re
 from typing import TYPE_CHECKING
 
 from cleverbetter_dagster.settings import load_settings
@@ -13,9 +14,11 @@ APP_NAME = "cleverbetter"
 
 DOOR = Door(
     open_paths=("/health",),
-    # Models are code when they are loaded: who may write their files may run code here.
-    read_only_below=tuple(
-        f"/{api}/2.0/{path}" for api in ("api", "ajax-api") for path in ("mlflow-artifacts/", "mlflow/upload-artifact")
+    # Runs and models are written, and nothing else of what MLflow can: files (models are code when they are loaded, so
+    # who may write them may run code here), prompts, assistants, gateways, jobs.
+    may_be_written=re.compile(
+        r"/graphql|/(?:ajax-)?api/[23]\.0/mlflow/(?:experiments|metrics|registered-models|model-versions|logged-models|runs)"
+        r"(?:/(?!create-promptlab-run)[\w.:@-]+)*"
     ),
 )
 

@@ -1,6 +1,7 @@
 """Who is let in at every door, asked of an application that answers everything, on a real server."""
 
 import asyncio
+import re
 import socket
 import threading
 import time
@@ -29,7 +30,7 @@ from cleverbetter_dagster.web.login import COOKIE, LOGIN_PATH
 TOKEN = "correct-horse-battery-staple"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 HTML = {"Accept": "text/html,*/*"}
-DOOR = Door(open_paths=("/health",), most_body_bytes=1000, read_only_below=("/files/",))
+DOOR = Door(open_paths=("/health",), most_body_bytes=1000, may_be_written=re.compile(r"/(?!files/).*"))
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 
@@ -76,6 +77,14 @@ def asked(url: str, method: str = "GET", **options: object) -> requests.Response
     return requests.request(method, url, timeout=30, allow_redirects=False, **options)  # type: ignore[arg-type]
 
 
+def sent(url: str, *lines: str) -> bytes:
+    """The beginning of the answer to a request that no client would write."""
+    given = [*lines] if any(line.startswith("Host") for line in lines) else [*lines, "Host: localhost"]
+    with closing(socket.create_connection((LOOPBACK, int(url.rpartition(":")[2])), timeout=30)) as client:
+        client.sendall("\r\n".join([*given, "Connection: close", "", ""]).encode())
+        return client.recv(4096)
+
+
 def assert_refused(response: requests.Response, status: int) -> None:
     assert response.status_code == status
     assert list(response.json()) == ["detail"]
@@ -86,7 +95,7 @@ def test_a_program_on_this_machine_is_let_in(open_door: str, method: str) -> Non
     assert asked(f"{open_door}/runs", method).text == f"{method} /runs 0"
 
 
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:3000", "127.0.0.1.evil.example", "10.0.0.1", "[", ""])
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:3000", "127.0.0.1.evil.example", "10.0.0.1", ""])
 def test_without_a_token_foreign_names_are_refused(open_door: str, host: str) -> None:
     assert_refused(asked(open_door, headers={"Host": host}), 403)
 
@@ -102,7 +111,7 @@ def test_without_a_token_nothing_comes_through_a_proxy(open_door: str, closed_do
     assert asked(closed_door, headers={name: "203.0.113.5"} | BEARER).status_code == 200
 
 
-@pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://localhost:1", "http://[", "\xe9"])
+@pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://localhost:1", "http://[", "//a", "\xe9"])
 @pytest.mark.parametrize("method", METHODS[1:])
 def test_pages_of_other_sites_write_nothing(open_door: str, closed_door: str, method: str, origin: str) -> None:
     assert_refused(asked(open_door, method, headers={"Origin": origin}), 403)
@@ -202,6 +211,30 @@ def test_a_made_up_cookie_opens_nothing(closed_door: str, cookie: str) -> None:
 def test_what_is_read_only_is_not_written(closed_door: str) -> None:
     assert_refused(asked(f"{closed_door}/files/model.pkl", "PUT", data=b"x", headers=BEARER), 403)
     assert asked(f"{closed_door}/files/model.pkl", headers=BEARER).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["//files/x", "/x/../files/x", "/x/%2e%2e/files/x", "/%2ffiles/x", "/./x", "/x\\y"])
+def test_a_path_that_could_be_read_differently_is_refused(closed_door: str, path: str) -> None:
+    assert sent(closed_door, f"PUT {path} HTTP/1.1", f"Authorization: Bearer {TOKEN}").startswith(b"HTTP/1.1 400")
+
+
+@pytest.mark.parametrize("name", ["Host", "Origin", "Authorization", "Sec-Fetch-Site"])
+def test_a_decisive_header_given_twice_is_refused(open_door: str, name: str) -> None:
+    lines = [f"{name}: {open_door}", f"{name}: {open_door}"]
+    assert sent(open_door, "GET / HTTP/1.1", *lines).startswith(b"HTTP/1.1 400")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1/evil", "evil.example@127.0.0.1", "[::1]evil", "127.0.0.1:abc", "a b"])
+def test_a_host_that_is_no_name_and_port_is_refused(closed_door: str, host: str) -> None:
+    assert_refused(asked(closed_door, headers={"Host": host} | BEARER), 400)
+
+
+def test_no_page_is_shown_within_one_of_another_site(open_door: str) -> None:
+    assert asked(open_door).headers["X-Frame-Options"] == "SAMEORIGIN"
+
+
+def test_a_large_body_of_no_announced_size_is_refused(open_door: str) -> None:
+    assert_refused(asked(open_door, "POST", data=iter([b"x" * 600, b"x" * 600])), 413)
 
 
 @pytest.mark.parametrize("length", ["1001", "9" * 4400])

@@ -89,6 +89,20 @@ def test_mlflow_takes_the_token(mlflow: str) -> None:
     assert requests.get(experiments, headers=BEARER, timeout=60).status_code == 200
 
 
+def test_mlflow_takes_runs_with_the_token(mlflow: str) -> None:
+    made = requests.post(f"{mlflow}/api/2.0/mlflow/experiments/create", json={"name": "x"}, headers=BEARER, timeout=60)
+    run = {"experiment_id": made.json()["experiment_id"]}
+    assert (
+        requests.post(f"{mlflow}/api/2.0/mlflow/runs/create", json=run, headers=BEARER, timeout=60).status_code == 200
+    )
+
+
+def test_mlflow_writes_no_files_behind_a_doubled_slash(mlflow: str) -> None:
+    path = "//ajax-api/2.0/mlflow/upload-artifact?run_uuid=x&path=x"
+    answer = requests.post(f"{mlflow}{path}", data=b"x", headers=BEARER, timeout=60)
+    assert (answer.status_code, list(answer.json())) == (400, ["detail"])
+
+
 @pytest.mark.parametrize(
     ("method", "path"),
     [
@@ -97,6 +111,11 @@ def test_mlflow_takes_the_token(mlflow: str) -> None:
         ("DELETE", "api/2.0/mlflow-artifacts/artifacts/x"),
         ("POST", "ajax-api/2.0/mlflow/upload-artifact?run_uuid=x&path=x"),
         ("POST", "api/2.0/mlflow/upload-artifact?run_uuid=x&path=x"),
+        ("POST", "ajax-api/2.0/mlflow/runs/create-promptlab-run"),
+        ("POST", "ajax-api/3.0/mlflow/demo/generate"),
+        ("PUT", "ajax-api/3.0/mlflow/assistant/config"),
+        ("POST", "ajax-api/3.0/mlflow/gateway/secrets/create"),
+        ("POST", "api/3.0/mlflow/scorers/register"),
     ],
 )
 def test_mlflow_writes_no_files(mlflow: str, tracked: Settings, method: str, path: str) -> None:
