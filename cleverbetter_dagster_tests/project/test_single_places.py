@@ -73,10 +73,11 @@ def is_number(node: ast.AST | None) -> bool:
 RULES: dict[str, tuple[Callable[[ast.AST], bool], set[str]]] = {
     "the quality filter": (filters_by_quality, {"dataset/selection.py"}),
     "live rows": (chooses_live_rows, {"dataset/selection.py"}),
-    "months": (counts_in_months, {"dataset/as_of.py", "defs/partitions.py"}),
+    "months": (counts_in_months, {"dataset/as_of.py", "defs/partitions.py", "store/imports/mapping/bets.py"}),
     "defaults": (sets_a_default, {"betting/staking.py", "dataset/spec.py"}),
 }
-"""What a copy looks like, and where it may stand. Dagster's partitions need the format of a month."""
+"""What a copy looks like, and where it may stand. Dagster's partitions need the format of a month, and
+bets are grouped by months or weeks."""
 
 COPIES = {
     "the quality filter": [

@@ -47,9 +47,7 @@ def test_a_bad_element_costs_no_other(tmp_path: Path, element: bytes, reason: st
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.json"])
-def test_a_line_that_is_too_long_is_not_kept_in_memory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
+def test_a_line_too_long_is_not_kept_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setattr(row_file, "BLOCK_BYTES", 1_000)
     monkeypatch.setattr(row_file, "LONGEST_LINE", 5_000)
     rows = [GOOD, b'{"id": "r2", "a": "' + b"x" * 9_000 + b'"}', b'{"id": "r3", "a": "' + b"x" * 3_000 + b'"}']
@@ -60,7 +58,7 @@ def test_a_line_that_is_too_long_is_not_kept_in_memory(
     assert "longer than" in malformed[0][3]
 
 
-def test_an_array_goes_on_behind_an_element_that_does_not_end(tmp_path: Path) -> None:
+def test_an_array_goes_on_behind_an_element_without_end(tmp_path: Path) -> None:
     text = (
         b'[{"id": "r1"},\n{"id": "r2", "a": "open},\n{"id": "r3"},\n{"id": "r4", "a": [1,},\n{"id": "r5"},\n{"id": "r6"'
     )
