@@ -30,7 +30,7 @@ DATABASE_URLS = ("database_url", "dagster_database_url", "optuna_database_url", 
 UNREADABLE_URL = "what cannot be read as a URL"
 
 Port = Annotated[int, Field(ge=1, le=65535)]
-Month = Annotated[str, Field(pattern=r"^\d{4}-(0[1-9]|1[0-2])$")]
+Month = Annotated[str, Field(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$")]
 TableName = Annotated[str, Field(pattern=r"^[^.\x00]{1,63}(\.[^.\x00]{1,63})?$")]
 """A table, or a schema and a table, as PostgreSQL can hold them."""
 CategoryName = Annotated[str, Field(pattern=r"^[^=\x00]+$")]  # `=` comes before the category in names of features

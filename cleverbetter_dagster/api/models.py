@@ -30,7 +30,7 @@ MOST_PREDICTIONS = 10_000
 
 Name = Annotated[str, Path(pattern=r"^[A-Za-z0-9_]+$", max_length=100)]
 Version = Annotated[int, Path(ge=1, le=2**31 - 1)]
-Month = Annotated[str | None, Query(pattern=r"^(19|20|21)\d{2}-(0[1-9]|1[0-2])$", description="YYYY-MM")]
+Month = Annotated[str | None, Query(pattern=r"^(19|20|21)[0-9]{2}-(0[1-9]|1[0-2])$", description="YYYY-MM")]
 
 
 def models(settings: Settings) -> APIRouter:

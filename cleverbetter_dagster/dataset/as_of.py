@@ -10,7 +10,7 @@ import pandas as pd
 
 from cleverbetter_dagster.errors import DataError
 
-_KEY = re.compile(r"^(\d{4})-(0[1-9]|1[0-2])$")
+_KEY = re.compile(r"^([0-9]{4})-(0[1-9]|1[0-2])$")
 
 
 @dataclass(frozen=True, order=True)

@@ -50,7 +50,7 @@ def test_a_moment_falls_into_its_month_in_utc() -> None:
     assert AsOf.of(pd.Timestamp("2024-01-01 10:00", tz="Australia/Sydney")) == AsOf(2023, 12)
 
 
-@pytest.mark.parametrize("key", ["2023-13", "2023-00", "2023-1", "202312", "2023-12-01", "", "2023-12\n"])
+@pytest.mark.parametrize("key", ["2023-13", "2023-00", "2023-1", "202312", "2023-12-01", "", "2023-12\n", "٢٠٢٣-12"])
 def test_a_text_that_is_no_month_is_refused(key: str) -> None:
     with pytest.raises(DataError, match="YYYY-MM"):
         AsOf.parse(key)
