@@ -11,6 +11,7 @@ from psycopg import sql
 from cleverbetter_dagster.dataset.quality.rules import RUN_LEEWAY, WINDOW_LEEWAY
 from cleverbetter_dagster.dataset.schema import CREATED_AT, END_DATE, RUN_DATE, START_DATE
 from cleverbetter_dagster.errors import SchemaError
+from cleverbetter_dagster.redaction import redacted
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.ledger.ledger import champion_line
 from cleverbetter_dagster.store.ledger.table import ledger_exists
@@ -79,7 +80,7 @@ def _rows(settings: Settings, connection: psycopg.Connection) -> tuple[RowsSumma
     try:
         layout = resolve_source(settings)
     except SchemaError as error:
-        return None, str(error)
+        return None, redacted(str(error))
     tables = tuple(_table(connection, relation) for relation in layout.relations)
     return RowsSummary(tables, *_instants(connection, layout)), None
 

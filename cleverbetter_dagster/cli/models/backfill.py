@@ -10,6 +10,7 @@ from rich.text import Text
 
 from cleverbetter_dagster.cli.options import AsJson, Options, Trials
 from cleverbetter_dagster.cli.output import ExitCode, plain_table, print_json, progress_console, result_console
+from cleverbetter_dagster.redaction import redacted
 from cleverbetter_dagster.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def _train_month(
     try:
         run_ids = [run_job(settings, one, quiet=quiet) for one in _launches(settings, month, missing, compare)]
     except RunFailed as error:
-        return MonthResult(month, "failed", families, message=str(error))
+        return MonthResult(month, "failed", families, message=redacted(str(error)))
     return MonthResult(month, "done", families, run_ids[-1])
 
 

@@ -12,6 +12,7 @@ from cleverbetter_dagster.cli.options import AsJson
 from cleverbetter_dagster.cli.output import VisibleConsole
 from cleverbetter_dagster.cli.servers.running import ProcessRecord, UpRecord, read_record, record_path
 from cleverbetter_dagster.errors import DatabaseUnavailable, SettingsError, TrackingUnavailable
+from cleverbetter_dagster.redaction import redacted
 from cleverbetter_dagster.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def collect(settings: Settings) -> Status:
     try:
         database = summarise_database(settings)
     except DatabaseUnavailable as error:
-        trouble = str(error)
+        trouble = redacted(str(error))
     record = read_record(record_path(settings))
     return Status(
         home=settings.home,
@@ -78,7 +79,7 @@ def mlflow_trouble(settings: Settings) -> str | None:
     try:
         require_mlflow(settings)
     except (TrackingUnavailable, SettingsError) as error:
-        return str(error)
+        return redacted(str(error))
     return None
 
 

@@ -78,15 +78,16 @@ def window_end_months(settings: Settings, layout: SourceLayout, ids: Collection[
     """The plausible months, `YYYY-MM`, of the rows of the results table that have these ids."""
     query = sql.SQL(
         "SELECT DISTINCT to_char(date_trunc('month', {utc}), 'YYYY-MM') FROM {table} r "
-        "WHERE r.{key}::text = ANY(%s) AND {has_month}"
+        "WHERE r.{key}::text = ANY({ids}) AND {has_month}"
     ).format(
         utc=window_end_utc(layout),
         has_month=has_month(layout),
         table=layout.results.identifier,
         key=sql.Identifier(layout.columns[ID].name),
+        ids=sql.Literal(list(ids)),  # beside a parameter, a name with a per cent sign would be one more
     )
     with psycopg_connect(settings, "rows", autocommit=True) as connection:
-        return sorted(month for (month,) in connection.execute(query, [list(ids)]))
+        return sorted(month for (month,) in connection.execute(query))
 
 
 def _intake(settings: Settings, layout: SourceLayout, table: str, path: Path, parsed: pa.Table) -> Intake:

@@ -68,12 +68,12 @@ _COMPARED_AS: dict[str, LiteralString] = dict.fromkeys(JSON_KINDS, "jsonb_strip_
 
 _REPLACED = """
 DELETE FROM {table} t USING staged s JOIN known k ON k.line = s.{line} AND k.newer AND NOT k.same
-WHERE t.{key} = s.{key} AND s.{line} BETWEEN %s AND %s
+WHERE t.{key} = s.{key} AND s.{line} BETWEEN {first} AND {last}
   AND NOT EXISTS (SELECT FROM refused r WHERE r.line = s.{line})"""
 
 _INSERTED = """
 INSERT INTO {table} ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM staged s
-WHERE s.{line} BETWEEN %s AND %s
+WHERE s.{line} BETWEEN {first} AND {last}
   AND NOT EXISTS (SELECT FROM known k WHERE k.line = s.{line} AND (k.same OR NOT k.newer))
   AND NOT EXISTS (SELECT FROM refused r WHERE r.line = s.{line})
   AND NOT EXISTS (SELECT FROM repeated d WHERE d.id = s.{key} AND d.first_line < s.{line})"""
@@ -85,9 +85,9 @@ CREATE INDEX ON repeated USING hash (id); CREATE INDEX ON refused (line); ANALYZ
 # Equal rows of one id are refused together.
 _REFUSE = """
 INSERT INTO refused
-SELECT s.{line}, %(column)s, COALESCE(%(value)s, to_jsonb(s) ->> %(column)s::text), %(reason)s
+SELECT s.{line}, {column}, COALESCE({value}, to_jsonb(s) ->> {column}::text), {reason}
 FROM staged s JOIN staged x ON x.{key} = s.{key}
-WHERE x.{line} = %(line)s AND NOT EXISTS (SELECT FROM refused r WHERE r.line = s.{line})"""
+WHERE x.{line} = {refused_line} AND NOT EXISTS (SELECT FROM refused r WHERE r.line = s.{line})"""
 
 _SHOW_REFUSED = """
 SELECT r.line, s.{key}::text AS row_id, r.column_name, r.value, r.reason, (to_jsonb(s) - {line_name})::text AS raw
@@ -95,7 +95,7 @@ FROM refused r JOIN staged s ON s.{line} = r.line ORDER BY r.line"""
 
 _ACCEPTED = """
 SELECT DISTINCT s.{key}::text FROM staged s
-WHERE s.{key}::text = ANY(%s) AND NOT EXISTS (SELECT FROM refused r WHERE r.line = s.{line})"""
+WHERE s.{key}::text = ANY({ids}) AND NOT EXISTS (SELECT FROM refused r WHERE r.line = s.{line})"""
 
 
 @dataclass(frozen=True)
@@ -200,12 +200,12 @@ class Staging:
         """Insert the rows of these lines; in halves, if the target refuses one."""
         try:
             with self._connection.transaction():
-                updated = self._execute(_REPLACED, first, last) if replaces else 0
-                return Merged(self._execute(_INSERTED, first, last) - updated, updated, 0)
+                updated = self._execute(_REPLACED, first=first, last=last) if replaces else 0
+                return Merged(self._execute(_INSERTED, first=first, last=last) - updated, updated, 0)
         except REFUSALS as error:
             if first == last:
                 refusal = of_row(self._connection, error)
-                self._connection.execute(self._sql(_REFUSE), {**refusal._asdict(), "line": first})
+                self._execute(_REFUSE, **refusal._asdict(), refused_line=first)
                 return Merged(0, 0, 1)
             if not self._indexed:
                 self._execute(_INDEXES)
@@ -223,10 +223,10 @@ class Staging:
 
     def accepted(self, row_ids: Sequence[str]) -> list[str]:
         """Those of the ids that have a good row in the file."""
-        return [row_id for (row_id,) in self._connection.execute(self._sql(_ACCEPTED), [list(row_ids)])]
+        return [row_id for (row_id,) in self._connection.execute(self._sql(_ACCEPTED, ids=list(row_ids)))]
 
-    def _execute(self, template: str, *values: int) -> int:
-        return self._connection.execute(self._sql(template), values or None).rowcount
+    def _execute(self, template: str, **values: object) -> int:
+        return self._connection.execute(self._sql(template, **values)).rowcount
 
     def _replaces(self) -> bool:
         if not self._target.newest or not self._target.one_per_key:
@@ -234,7 +234,8 @@ class Staging:
         query = "SELECT EXISTS (SELECT FROM known WHERE newer AND NOT same)"
         return self._connection.execute(query).fetchone() == (True,)
 
-    def _sql(self, template: str) -> sql.Composed:
+    def _sql(self, template: str, **values: object) -> sql.Composed:
+        """A statement. Values are literals in it: beside parameters, a name with a per cent sign would be one more."""
         content = [column for column in self._columns if column.name not in (self._target.key, self._target.newest)]
         newest = self._target.newest if self._target.newest in {column.name for column in self._columns} else None
         return sql.SQL(template).format(
@@ -251,6 +252,7 @@ class Staging:
             older=_later("t", "s", self._target.columns[newest] if newest else None),
             in_file=sql.Literal(IN_FILE),
             in_table=sql.Literal(IN_TABLE),
+            **{name: sql.Literal(value) for name, value in values.items()},
         )
 
 
