@@ -7,6 +7,7 @@ Sources: Bailey and Lopez de Prado (2012), "The Sharpe Ratio Efficient Frontier"
 (2014), "The Deflated Sharpe Ratio", Journal of Portfolio Management 40(5).
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,13 +54,15 @@ class SharpeEstimate:
 def sharpe_estimate(returns: ArrayLike) -> SharpeEstimate | None:
     """The Sharpe ratio of returns, shape (n,), with their sample skewness and kurtosis.
 
-    None if it is not defined: fewer than three returns, or no variation.
+    None if it is not defined: fewer than three returns, or no variation that numbers can show.
     """
     values = finite_vector(returns, "returns")
     ratio = sharpe_ratio(values, periods_per_year=1) if len(values) > 2 else None
     if ratio is None:
         return None
-    return SharpeEstimate(ratio, len(values), float(skew(values)), float(kurtosis(values, fisher=False)))
+    scaled = values / np.abs(values).max()  # powers of very small returns are 0
+    skewness, kurtosis_ = float(skew(scaled)), float(kurtosis(scaled, fisher=False))
+    return SharpeEstimate(ratio, len(values), skewness, kurtosis_) if math.isfinite(skewness + kurtosis_) else None
 
 
 def probabilistic_sharpe_ratio(estimate: SharpeEstimate, benchmark: float = 0.0) -> float:

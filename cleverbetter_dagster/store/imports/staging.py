@@ -229,10 +229,9 @@ class Staging:
         return self._connection.execute(self._sql(template, **values)).rowcount
 
     def _replaces(self) -> bool:
-        if not self._target.newest or not self._target.one_per_key:
-            return False
         query = "SELECT EXISTS (SELECT FROM known WHERE newer AND NOT same)"
-        return self._connection.execute(query).fetchone() == (True,)
+        may = self._target.newest is not None and self._target.one_per_key
+        return may and self._connection.execute(query).fetchone() == (True,)
 
     def _sql(self, template: str, **values: object) -> sql.Composed:
         """A statement. Values are literals in it: beside parameters, a name with a per cent sign would be one more."""
@@ -258,10 +257,8 @@ class Staging:
 
 def _content(alias: str, columns: Sequence[Column]) -> sql.Composed:
     """The columns that decide whether two rows are the same, in types that can be compared."""
-    values = (
-        sql.SQL(_COMPARED_AS.get(column.kind, "{}")).format(sql.Identifier(alias, column.name)) for column in columns
-    )
-    return sql.SQL(", ").join(values)
+    forms = [(sql.SQL(_COMPARED_AS.get(one.kind, "{}")), sql.Identifier(alias, one.name)) for one in columns]
+    return sql.SQL(", ").join(form.format(name) for form, name in forms)
 
 
 def _later(one: str, other: str, newest: Column | None) -> sql.Composable:

@@ -93,6 +93,14 @@ def test_more_trials_never_make_a_ratio_surer(ratio: float, periods: int, fewer:
     assert deflated <= probabilistic_sharpe_ratio(estimate) + 1e-12
 
 
+@pytest.mark.parametrize("size", [1.0, 1e-160])
+def test_an_estimate_does_not_depend_on_the_size_of_returns(size: float) -> None:
+    estimate = sharpe_estimate([size, 0.0, size])
+    assert estimate is not None
+    assert estimate.skewness == pytest.approx(-1 / np.sqrt(2))
+    assert estimate.kurtosis == pytest.approx(1.5)
+
+
 @given(st.lists(st.floats(-1, 1), min_size=3, max_size=30))
 def test_every_estimate_has_a_probability(returns: list[float]) -> None:
     estimate = sharpe_estimate(returns)
