@@ -9,6 +9,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from random import randrange
 
 import pytest
 import requests
@@ -41,7 +42,7 @@ class Api:
 @contextmanager
 def served(settings: Settings) -> Iterator[Api]:
     """The API of `settings`, served by uvicorn as `cleverbetter api` does."""
-    port = free_port(42000)
+    port = free_port(randrange(20_000, 30_000))
     config = uvicorn.Config(create_app(settings), host=LOOPBACK, port=port, log_level="warning", lifespan="off")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
@@ -81,7 +82,7 @@ def deployment(tracked: Settings) -> Iterator[Settings]:
 @pytest.fixture(scope="module")
 def with_dagster(deployment: Settings) -> Iterator[Settings]:
     """The deployment with Dagster's web server; there is no daemon, so runs stay in the queue."""
-    port = free_port(43000)
+    port = free_port(randrange(20_000, 30_000))
     command = [sys.executable, "-m", "dagster_webserver", "-h", LOOPBACK, "-p", str(port), "-m", MODULE]
     environment = {**os.environ, "PWD": str(deployment.home)}
     with subprocess.Popen(
