@@ -17,7 +17,6 @@ from cleverbetter_dagster.dataset.schema import CATEGORY_PREFIX, MARKET_PREFIX, 
 SEPARATOR = "="
 """As in the names of scikit-learn's `DictVectorizer`."""
 
-
 LONGEST_CATEGORY = 100
 """Characters by which categories are told apart."""
 

@@ -54,9 +54,6 @@ MAY_BE_NAN = (*OPTIONAL, *COMPARED)
 """Numbers that a row may lack; pandas writes NaN for them."""
 
 
-_FUTURE = "is in the future: no backtest can know it"
-
-
 def examine(
     table: pa.Table, now: pd.Timestamp, unreadable: pd.DataFrame | None = None
 ) -> tuple[pa.Table, pd.DataFrame]:

@@ -43,8 +43,6 @@ from cleverbetter_dagster.store.source.layout import (
 )
 from cleverbetter_dagster.store.source.tables import Relation
 
-"""Names a file may give its column of JSON objects, best first."""
-
 
 class ResultIntake:
     """Backtest rows.

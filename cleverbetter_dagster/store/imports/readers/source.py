@@ -26,7 +26,6 @@ COMPRESSIONS: dict[str, Callable[[IO[bytes]], Any]] = {
 DAMAGED = (OSError, EOFError, zlib.error, lzma.LZMAError, pa.ArrowException)
 """What reading a damaged file raises."""
 
-
 PIECE_BYTES = 64 << 10
 """Bytes that are unpacked at once."""
 
