@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 
 from cleverbetter_dagster.betting.performance import max_drawdown, profit_factor, sharpe_ratio, win_rate
-from cleverbetter_dagster.dataset.quality.arrow_values import plain_table, texts
+from cleverbetter_dagster.dataset.quality.arrow_values import texts
 from cleverbetter_dagster.dataset.schema import (
     END_DATE,
     FINAL_CAPITAL,
@@ -96,8 +96,7 @@ class BetWindows(RowFile):
         """The bets in the order of time, those without a time, and the lines that are none."""
         named, frames, malformed = self._bets.model_dump(exclude={"window"}), [], []
         for batch in self._export.batches(self._bets.columns):
-            table = plain_table(batch.table)
-            words = {n: texts(table[c]).to_pandas() for n, c in named.items() if c in table.column_names}
+            words = {n: texts(batch.table[c]).to_pandas() for n, c in named.items() if c in batch.table.column_names}
             frames.append(pd.DataFrame({"line": batch.lines, **words}, dtype=object))
             malformed.append(batch.malformed)
         bets = pd.concat(frames, ignore_index=True)

@@ -4,7 +4,6 @@ from collections.abc import Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from cleverbetter_dagster.dataset.quality.arrow_values import plain_table
 from cleverbetter_dagster.store.imports.mapping.bets import BetWindows
 from cleverbetter_dagster.store.imports.mapping.columns import MappedColumns
 from cleverbetter_dagster.store.imports.mapping.documents import open_export
@@ -25,9 +24,9 @@ class MappedRows(RowFile):
         export = open_export(path, mapping.file, mapping.named)
         self._export = BetWindows(export, mapping, mapping.bets) if mapping.bets else export
         self._columns = MappedColumns(mapping, path, self._export.names, features=features)
-        self.names = tuple(self._columns.apply(plain_table(self._export.sample().slice(0, 0))).column_names)
+        self.names = tuple(self._columns.apply(self._export.sample().slice(0, 0)).column_names)
 
     def _batches(self, columns: Collection[str]) -> Iterator[FileBatch]:
         for batch in self._export.batches({*self._columns.read, *columns}):
-            table = self._columns.apply(plain_table(batch.table))
+            table = self._columns.apply(batch.table)
             yield replace(batch, table=table.select([name for name in table.column_names if name in columns]))
