@@ -10,14 +10,13 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urlparse
-from urllib.request import url2pathname
 
 from cleverbetter_dagster.errors import ModelNotFound, ModelTampered, RegistryError
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.tracking.availability import noticing_absence
 from cleverbetter_dagster.store.tracking.client import mlflow_client
 from cleverbetter_dagster.store.tracking.model_hashes import recorded_hash
+from cleverbetter_dagster.store.tracking.moved_home import path_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -150,6 +149,6 @@ def _fetched(client: "MlflowClient", location: str) -> dict[str, bytes]:
     from mlflow.artifacts import download_artifacts
 
     if location.startswith("file:"):
-        return files_below(Path(url2pathname(urlparse(location).path)))
+        return files_below(path_of(location))
     with tempfile.TemporaryDirectory() as scratch, noticing_absence(client.tracking_uri):
         return files_below(Path(download_artifacts(location, dst_path=scratch, tracking_uri=client.tracking_uri)))

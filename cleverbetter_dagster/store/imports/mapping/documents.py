@@ -15,14 +15,14 @@ import pyarrow as pa
 
 from cleverbetter_dagster.errors import ImportFileError
 from cleverbetter_dagster.store.imports.mapping.spec import FileShape
+from cleverbetter_dagster.store.imports.readers.csv_dialect import DELIMITERS
 from cleverbetter_dagster.store.imports.readers.delimited import NULL_TEXTS
 from cleverbetter_dagster.store.imports.readers.opening import KINDS, open_rows
 from cleverbetter_dagster.store.imports.readers.row_file import FileBatch, RowFile
-from cleverbetter_dagster.store.imports.readers.source import COMPRESSIONS, text_source
+from cleverbetter_dagster.store.imports.readers.source import text_source, uncompressed_name
 
 LARGEST = 64 << 20
 _SNIFFED = 64 << 10
-_DELIMITERS = ",;\t|"
 
 Record = dict[str, str | None]
 
@@ -51,9 +51,7 @@ def open_export(path: Path, shape: FileShape, known: Collection[str]) -> RowFile
         ImportFileError: the file cannot be read, or a document is larger than `LARGEST` or of another form.
     """
     if path.is_file():
-        name = path.name.lower()
-        for compression in COMPRESSIONS:
-            name = name.removesuffix(compression)
+        name = uncompressed_name(path)
         if name.endswith(".zip"):
             return Document(path, _json_records(path, _zipped(path, shape), shape, known))
         if name.endswith(".json") and _starts_as_object(path):
@@ -129,7 +127,7 @@ def _statistics_are_lines(path: Path, shape: FileShape, known: Collection[str]) 
     """The delimiter of a CSV file whose lines are statistics; empty if they are backtests."""
     with text_source(path) as source:
         lines = source.read(_SNIFFED).decode(errors="replace").splitlines()
-    for delimiter in _DELIMITERS:
+    for delimiter in DELIMITERS:
         rows = [row for row in csv.reader(lines, delimiter=delimiter) if row]
         if len(rows[:1]) and _lines_are_statistics(shape, known, [row[0] for row in rows], rows[0]):
             return delimiter

@@ -9,7 +9,7 @@ from cleverbetter_dagster.store.imports.readers.delimited import Delimited
 from cleverbetter_dagster.store.imports.readers.json_array import JsonArray
 from cleverbetter_dagster.store.imports.readers.json_rows import JsonLines
 from cleverbetter_dagster.store.imports.readers.row_file import RowFile, readable
-from cleverbetter_dagster.store.imports.readers.source import COMPRESSIONS, PIECE_BYTES, text_source
+from cleverbetter_dagster.store.imports.readers.source import COMPRESSIONS, PIECE_BYTES, text_source, uncompressed_name
 
 KINDS: dict[str, tuple[str, ...]] = {
     "Parquet": (".parquet", ".pq"),
@@ -35,7 +35,7 @@ def open_rows(path: Path) -> RowFile:
 
 def is_json_array(path: Path) -> bool:
     """True if a file is one JSON array, whatever its name says of it."""
-    return path.is_file() and _uncompressed_name(path).endswith(KINDS["JSON"]) and _begins_as_array(path)
+    return path.is_file() and uncompressed_name(path).endswith(KINDS["JSON"]) and _begins_as_array(path)
 
 
 def _open_json(path: Path) -> RowFile:
@@ -58,15 +58,8 @@ _OPEN: dict[str, Callable[[Path], RowFile]] = {
 }
 
 
-def _uncompressed_name(path: Path) -> str:
-    name = path.name.lower()
-    for compression in COMPRESSIONS:
-        name = name.removesuffix(compression)
-    return name
-
-
 def _kind(path: Path) -> str:
-    name = _uncompressed_name(path)
+    name = uncompressed_name(path)
     kind = next((kind for kind, endings in KINDS.items() if name.endswith(endings)), None)
     if kind is None:
         endings = ", ".join(ending for endings in KINDS.values() for ending in endings)

@@ -30,6 +30,18 @@ PIECE_BYTES = 64 << 10
 """Bytes that are unpacked at once."""
 
 
+def uncompressed_name(path: Path) -> str:
+    """The file's name in lower case, without the ending of a compression.
+
+    >>> uncompressed_name(Path("Runs.CSV.gz"))
+    'runs.csv'
+    """
+    name = path.name.lower()
+    for compression in COMPRESSIONS:
+        name = name.removesuffix(compression)
+    return name
+
+
 class Source:
     """The bytes of one file from its beginning, and how much of it has been read. A byte order mark is left out."""
 
