@@ -24,7 +24,7 @@ CleverBetterError
     └── GateRefused
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 
@@ -134,3 +134,13 @@ class ModelOutdated(RegistryError):
 
 class GateRefused(RegistryError):
     """A model may not become champion: the gate refuses it, or another decision was made meanwhile."""
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """The error and what led to it, the first cause last."""
+    seen: set[int] = set()
+    following: BaseException | None = error
+    while following is not None and id(following) not in seen:
+        seen.add(id(following))
+        yield following
+        following = following.__cause__ or following.__context__

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from cleverbetter_dagster.errors import causes
 from cleverbetter_dagster.settings import Settings, may_hold_a_secret, variable_of
 
 HIDDEN = "***"
@@ -39,18 +40,9 @@ def without_secrets() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if all(redacted(str(one)) == str(one) for one in _chain(error)):
+        if all(redacted(str(one)) == str(one) for one in causes(error)):
             raise
         raise _copy(error).with_traceback(error.__traceback__) from None
-
-
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    seen: set[int] = set()
-    following: BaseException | None = error
-    while following is not None and id(following) not in seen:
-        seen.add(id(following))
-        yield following
-        following = following.__cause__ or following.__context__
 
 
 def _copy(error: Exception) -> Exception:

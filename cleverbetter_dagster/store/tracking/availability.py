@@ -15,7 +15,7 @@ import requests
 from sqlalchemy import create_engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from cleverbetter_dagster.errors import SettingsError, TrackingUnavailable
+from cleverbetter_dagster.errors import SettingsError, TrackingUnavailable, causes
 from cleverbetter_dagster.store.postgres.transient import is_transient
 
 if TYPE_CHECKING:
@@ -123,28 +123,20 @@ def _noticing(call: Callable[..., Any], address: str) -> Callable[..., Any]:
     return noticing
 
 
-def _causes(error: BaseException) -> list[BaseException]:
-    """The error and what led to it, the first cause last."""
-    causes = [error]
-    while cause := causes[-1].__cause__ or causes[-1].__context__:
-        causes.append(cause)
-    return causes
-
-
 def _is_away(error: Exception) -> bool:
-    return any(isinstance(cause, AWAY) or is_transient(cause) for cause in _causes(error))
+    return any(isinstance(cause, AWAY) or is_transient(cause) for cause in causes(error))
 
 
 def _reason(error: Exception) -> str:
-    causes = _causes(error)
-    first = causes[-1]
+    chain = list(causes(error))
+    first = chain[-1]
     text = (first.strerror if isinstance(first, OSError) else None) or str(first)
-    through = "through the proxy of the environment: " if _through_proxy(causes) else ""
+    through = "through the proxy of the environment: " if _through_proxy(chain) else ""
     return f"{through}{' '.join(text.split())}"[:REASON_LENGTH]
 
 
-def _through_proxy(causes: list[BaseException]) -> bool:
-    return any(isinstance(cause, requests.exceptions.ProxyError) for cause in causes)
+def _through_proxy(chain: list[BaseException]) -> bool:
+    return any(isinstance(cause, requests.exceptions.ProxyError) for cause in chain)
 
 
 def _unavailable(address: str, reason: str) -> TrackingUnavailable:

@@ -5,6 +5,8 @@ A packed model is code when it is loaded. Its hash is recorded when it is logged
 
 from contextlib import closing
 
+import psycopg
+
 from cleverbetter_dagster.errors import ModelTampered
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.postgres.database import ensure_table, psycopg_connect, table_exists
@@ -31,14 +33,17 @@ def record_hash(settings: Settings, model_id: str, sha256: str) -> None:
         connection.execute(
             "INSERT INTO model_hashes (model_id, sha256) VALUES (%s, %s) ON CONFLICT DO NOTHING", [model_id, sha256]
         )
-    if recorded_hash(settings, model_id) != sha256:
+        recorded = _recorded(connection, model_id)
+    if recorded != sha256:
         raise ModelTampered(f"The model {model_id} has the hash of other files already; train the model again.")
 
 
 def recorded_hash(settings: Settings, model_id: str) -> str | None:
     """The hash that was recorded when the model was logged; None if none was."""
     with closing(psycopg_connect(settings, "state", autocommit=True)) as connection:
-        if not table_exists(connection, "model_hashes"):
-            return None
-        row = connection.execute("SELECT sha256 FROM model_hashes WHERE model_id = %s", [model_id]).fetchone()
+        return _recorded(connection, model_id) if table_exists(connection, "model_hashes") else None
+
+
+def _recorded(connection: psycopg.Connection, model_id: str) -> str | None:
+    row = connection.execute("SELECT sha256 FROM model_hashes WHERE model_id = %s", [model_id]).fetchone()
     return row[0] if row else None
