@@ -74,13 +74,14 @@ class OwnCapital:
         return (self.final < 0) & np.isfinite(self.implied) & ~self.contradicts
 
 
-def contradictions(table: pa.Table) -> Iterator[Rule]:
+def contradictions(table: pa.Table, capital: OwnCapital) -> Iterator[Rule]:
     """The rules, each with the rows that break it.
 
     Args:
         table: canonical rows with typed columns.
+        capital: of these rows.
     """
-    capital, bets = OwnCapital(table), floats(table, TOTAL_BETS)
+    bets = floats(table, TOTAL_BETS)
     yield (
         ROI,
         capital.says_percent,

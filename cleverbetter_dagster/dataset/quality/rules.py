@@ -121,7 +121,8 @@ def find_violations(table: pa.Table, now: pd.Timestamp) -> tuple[pa.Table, pd.Da
     The rules are those of `examine`, except those on ids and on all rows together.
     """
     rows, unreadable = canonical_types(table)
-    rules = chain(_missing(rows), _numbers(rows), contradictions(rows), _dates(rows, now))
+    capital = OwnCapital(rows)
+    rules = chain(_missing(rows), _numbers(rows, capital), contradictions(rows, capital), _dates(rows, now))
     violations = [violations_at(rows, column, mask, f"{column} {reason}") for column, mask, reason in rules]
     return rows, gathered([unreadable, *violations])
 
@@ -144,15 +145,15 @@ def _missing(table: pa.Table) -> Iterator[Rule]:
             yield column, missing, MISSING
 
 
-def _numbers(table: pa.Table) -> Iterator[Rule]:
-    bet, ruined = floats(table, TOTAL_BETS) != 0, OwnCapital(table).confirms_ruin
+def _numbers(table: pa.Table, capital: OwnCapital) -> Iterator[Rule]:
+    bets = floats(table, TOTAL_BETS)
     for column in table.column_names:
         if not pa.types.is_floating(table[column].type) or column in UNDEFINED_AT_TIMES:
             continue
         values = table[column].to_numpy()
         written_nan = pc.is_nan(table[column]).fill_null(False).to_numpy()
         if column in UNDEFINED_WITHOUT_BETS:
-            written_nan &= bet
+            written_nan &= bets != 0
         elif column in MAY_BE_NAN:
             written_nan[:] = False
         yield column, written_nan | np.isinf(values), "is NaN or infinite: write the number that was measured"
@@ -160,11 +161,10 @@ def _numbers(table: pa.Table) -> Iterator[Rule]:
         values = floats(table, column)
         outside = (values < bounds.low) | ((values > bounds.high) & np.isfinite(values))
         if column in (ROI, MAX_DRAWDOWN):
-            outside &= ~ruined
+            outside &= ~capital.confirms_ruin
         if column == PROFIT_FACTOR:
             outside &= np.isfinite(values) & ~np.isin(values, (NO_DENOMINATOR, *MARKET_SENTINELS))
         yield column, outside, f"must be {bounds}: it is {bounds.meaning}"
-    bets = floats(table, TOTAL_BETS)
     yield TOTAL_BETS, (bets != np.floor(bets)) & np.isfinite(bets), "must be a whole number: it is a count of bets"
 
 

@@ -95,14 +95,15 @@ class UnitEvidence:
 
     def add(self, rows: pa.Table) -> None:
         """Count further rows: canonical, typed, with their values as they are."""
-        for sign in _signs(rows):
+        capital = OwnCapital(rows)
+        for sign in _signs(rows, capital):
             count = self._counts.setdefault((sign.column, sign.basis), _Count(sign.unit, sign.share))
             wrong = sign.judged & sign.wrong
             count.judged += int(sign.judged.sum())
             count.wrong += int(wrong.sum())
             if wrong.any() and not count.example:
                 count.example = _example(rows, sign.column, int(np.flatnonzero(wrong)[0]))
-        loss = _loss(rows)
+        loss = _loss(capital)
         # The largest fall from a peak is at least what was lost from the start.
         below = floats(rows, MAX_DRAWDOWN) / 100.0 < loss / 2.0
         self._losses += int((loss > 0).sum())
@@ -133,8 +134,8 @@ class UnitEvidence:
         return [column for column in dict.fromkeys([*known, *falls]) if column not in doubted]
 
 
-def _signs(rows: pa.Table) -> Iterator[_Sign]:
-    capital, rate, fall = OwnCapital(rows), floats(rows, WIN_RATE), floats(rows, MAX_DRAWDOWN)
+def _signs(rows: pa.Table, capital: OwnCapital) -> Iterator[_Sign]:
+    rate, fall = floats(rows, WIN_RATE), floats(rows, MAX_DRAWDOWN)
     known, lonely = np.isfinite(capital.implied) & np.isfinite(capital.roi), np.isnan(capital.implied)
     tells = known & capital.tells_the_unit
     yield _Sign(ROI, "per cent", "contradict their own capital by the factor 100", tells, capital.says_percent, MOST)
@@ -150,9 +151,8 @@ def _signs(rows: pa.Table) -> Iterator[_Sign]:
     yield _Sign(MAX_DRAWDOWN, "negative", "are negative", falls, fall < 0, MOST)
 
 
-def _loss(rows: pa.Table) -> np.ndarray:
+def _loss(capital: OwnCapital) -> np.ndarray:
     """What was lost as a fraction, 0 in a window that gained; if no capital says it, the return may be in per cent."""
-    capital = OwnCapital(rows)
     return np.fmax(-np.where(np.isfinite(capital.implied), capital.implied, capital.roi / 100.0), 0.0)
 
 

@@ -171,7 +171,9 @@ def _open(settings: Settings, layout: SourceLayout, path: Path, kind: type[Intak
     batches, factors = rows.batches(intake.read), {}
     if isinstance(intake, ResultIntake):
         seen = (batch.table for batch in rows.batches(intake.read))
-        factors = form.units.factors(ResultIntake(settings, layout, path, sample), seen, source)
+        # What recognises per cent counts the rows as they are, and they come again once they are converted.
+        counting = ResultIntake(settings, layout, path, sample) if form.units.percent else intake
+        factors = form.units.factors(counting, seen, source)
         batches = (replace(batch, table=scaled(batch.table, factors)) for batch in batches)
     return _File(source, str(intake.target.relation), batches, intake, tuple(factors))
 
