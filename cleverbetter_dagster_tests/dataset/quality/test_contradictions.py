@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cleverbetter_dagster.dataset.quality import rules
+from cleverbetter_dagster.dataset.quality.contradictions import OwnCapital
 from cleverbetter_dagster.dataset.quality.rules import examine
 from cleverbetter_dagster.dataset.quality.unit_evidence import UnitEvidence
 from cleverbetter_dagster.dataset.simulation.rows import SimulationSpec, simulate_rows
@@ -232,8 +233,8 @@ def test_a_rule_that_asks_who_won_would_be_seen(monkeypatch: pytest.MonkeyPatch)
     """The rule of old: a profit factor must be finite."""
     usual = rules.contradictions
 
-    def planted(table: pa.Table) -> Any:
-        yield from usual(table)
+    def planted(table: pa.Table, capital: OwnCapital) -> Any:
+        yield from usual(table, capital)
         yield "profit_factor", ~np.isfinite(table["profit_factor"].to_numpy()), "is NaN or infinite"
 
     monkeypatch.setattr(rules, "contradictions", planted)
