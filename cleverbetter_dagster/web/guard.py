@@ -78,7 +78,7 @@ class Guard:
         elif answer is not None:
             await answer(scope, receive, send)
         elif scope["type"] == "http":
-            await self._within_time(scope, receive, send)
+            await self._with_bounded_body(scope, receive, send)
         else:
             await self.app(scope, receive, send)
 
@@ -122,22 +122,24 @@ class Guard:
             return HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Send JSON, with the header Content-Type: application/json."
         return None
 
-    async def _within_time(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = _Body(receive, self.door.most_body_bytes)
+    async def _with_bounded_body(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body, begun = _Body(receive, self.door.most_body_bytes), False
 
         async def answer(message: Message) -> None:
+            nonlocal begun
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message).setdefault("X-Frame-Options", "SAMEORIGIN")
-            if not body.refusal:
+            if begun or not body.refusal:
+                begun = True
                 await send(message)
 
         try:
             app = self._login if self._login is not None and scope["path"] == LOGIN_PATH else self.app
             await app(scope, body.receive, answer)
         except Exception:
-            if not body.refusal:  # otherwise the application stumbled over the end that we announced
+            if begun or not body.refusal:  # otherwise the application stumbled over the end that we announced
                 raise
-        if body.refusal:
+        if body.refusal and not begun:
             await refused(*body.refusal)(scope, receive, send)
 
 

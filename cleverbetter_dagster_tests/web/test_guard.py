@@ -16,7 +16,8 @@ from pydantic import SecretStr
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
-from starlette.routing import Route, WebSocketRoute
+from starlette.routing import Mount, Route, WebSocketRoute
+from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket
 from websockets.exceptions import InvalidStatus
 
@@ -38,6 +39,13 @@ async def answer(request: Request) -> PlainTextResponse:
     return PlainTextResponse(f"{request.method} {request.url.path} {len(await request.body())}")
 
 
+async def answer_before_reading(scope: Scope, receive: Receive, send: Send) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    while (await receive()).get("more_body"):
+        pass
+    await send({"type": "http.response.body", "body": b"begun"})
+
+
 async def echo(websocket: WebSocket) -> None:
     await websocket.accept()
     await websocket.send_text(await websocket.receive_text())
@@ -46,7 +54,8 @@ async def echo(websocket: WebSocket) -> None:
 
 @contextmanager
 def served(token: str | None) -> Iterator[str]:
-    routes = [WebSocketRoute("/socket", echo), Route("/{path:path}", answer, methods=METHODS)]
+    early = Mount("/early", answer_before_reading)
+    routes = [WebSocketRoute("/socket", echo), early, Route("/{path:path}", answer, methods=METHODS)]
     app = Guard(Starlette(routes=routes), SecretStr(token) if token else None, DOOR)
     port = free_port(45000)
     server = uvicorn.Server(uvicorn.Config(app, host=LOOPBACK, port=port, log_level="error", lifespan="off"))
@@ -243,6 +252,11 @@ def test_an_announced_large_body_is_refused_unread(open_door: str, length: str) 
         client.sendall(f"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n".encode())
         first = client.recv(4096).partition(b"\r\n")[0]
     assert first.split()[1] in (b"413", b"400")
+
+
+def test_an_answer_that_has_begun_is_not_begun_again(open_door: str) -> None:
+    response = asked(f"{open_door}/early/", "POST", data=iter([b"x" * 600, b"x" * 600]))
+    assert (response.status_code, response.text) == (200, "begun")
 
 
 def test_an_unfinished_body_is_dropped_after_a_while(open_door: str, monkeypatch: pytest.MonkeyPatch) -> None:
