@@ -2,7 +2,7 @@
 
 A strategy's next return is continuous and many strategies are staked at once, so a probability is not enough: a stake
 needs the mean and the variance of the return, each stake is capped, and their sum is bounded. Stakes are fractions of
-the bankroll at the decision time.
+the realised bankroll at the decision (see `open_stakes`).
 """
 
 from collections.abc import Callable
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from pydantic import BaseModel, ConfigDict, Field
 
-from cleverbetter_dagster.betting.arrays import FloatArray, IntArray
+from cleverbetter_dagster.betting.arrays import FloatArray
 from cleverbetter_dagster.errors import InvalidInput
 
 # For a normal return around 0, E[R^2] is pi/2 times the square of its mean absolute value.
@@ -43,9 +43,13 @@ class StakingSpec(BaseModel):
         1.0,
         gt=0,
         le=1,
-        description="Most of the bankroll that all strategies of one decision time may get together; above 0, at most "
+        description="Most of the bankroll that may be open at any time, in all strategies together; above 0, at most "
         "1, default 1.",
     )
+
+    def left_over(self, open_fraction: float) -> float:
+        """Share of the bankroll that may still be staked when so much of it is open, >= 0."""
+        return max(self.max_total_fraction - open_fraction, 0.0)
 
 
 def return_moments(probability: ArrayLike, gain: ArrayLike, loss: ArrayLike) -> tuple[FloatArray, FloatArray]:
@@ -95,10 +99,10 @@ def allocate(
     mean: ArrayLike,
     variance: ArrayLike,
     spec: StakingSpec | None = None,
-    group: ArrayLike | None = None,
     share: ArrayLike | None = None,
+    open_fraction: float = 0.0,
 ) -> FloatArray:
-    """Fractional Kelly stakes of many strategies at once: each is capped, and their sum is bounded.
+    """Fractional Kelly stakes of one round, many strategies at once: each is capped, and their sum is bounded.
 
     A stake is `kelly_fraction` times full Kelly, up to the cap. If the sum would exceed its bound, every mean is
     reduced by the same amount, the price of the bankroll, just enough for the sum to meet the bound: the best edges are
@@ -109,10 +113,9 @@ def allocate(
         mean: expected return of each strategy's next window, shape (n,).
         variance: of that return, >= 0, shape (n,).
         spec: the bounds.
-        group: decision time of each strategy, shape (n,). The bound on the sum holds within a group; by default all
-            strategies are one group.
         share: how much of its capped stake each strategy gets, 0..1, shape (n,); by default all of it. Under the bound
             on the sum, the rest goes to the next best edges.
+        open_fraction: share of the bankroll that earlier stakes hold; the bound on the sum is for both together.
 
     Returns:
         Fractions of the bankroll, shape (n,), >= 0; 0 if the mean is <= 0 or either is unknown (NaN).
@@ -130,55 +133,42 @@ def allocate(
     _check_within(whole, "share", 0.0, 1.0)
     known = (m > 0) & np.isfinite(v)
     edge, second_moment = np.where(known, m, 0.0), np.where(known, v + m**2, 1.0).clip(_LEAST_SECOND_MOMENT)
-    index = _group_index(group, len(m))
 
-    def priced(price: FloatArray) -> FloatArray:
-        full = np.maximum(edge - price[index], 0.0) / second_moment
+    def priced(price: float) -> FloatArray:
+        full = np.maximum(edge - price, 0.0) / second_moment
         return whole * np.minimum(spec.kelly_fraction * full, spec.max_stake_fraction)
 
-    return priced(_price_of_bankroll(priced, edge, index, spec.max_total_fraction))
+    return priced(_price_of_bankroll(priced, edge.max(initial=0.0), spec.left_over(open_fraction)))
 
 
-def _price_of_bankroll(
-    priced: Callable[[FloatArray], FloatArray], edge: FloatArray, index: IntArray, bound: float
-) -> FloatArray:
-    """The lowest price per group at which its stakes stay within the bound; near 0 if the bound is not reached.
-
-    By bisection of all groups at once, which keeps the stakes within the bound to the last bit.
-    """
-    low = np.zeros(index.max(initial=-1) + 1)
-    high = np.full(len(low), edge.max(initial=0.0))
+def _price_of_bankroll(priced: Callable[[float], FloatArray], highest: float, bound: float) -> float:
+    """The lowest price at which stakes stay within the bound, to the last bit, by bisection."""
+    low, high = 0.0, highest
+    if priced(low).sum() <= bound:
+        return low
     for _ in range(_BISECTIONS):
         middle = (low + high) / 2.0
-        over = np.bincount(index, priced(middle), len(low)) > bound
-        low, high = np.where(over, middle, low), np.where(over, high, middle)
+        low, high = (middle, high) if priced(middle).sum() > bound else (low, middle)
     return high
 
 
-def equal_stakes(group: ArrayLike, spec: StakingSpec | None = None) -> FloatArray:
-    """The largest allowed stake for every strategy, or an equal share of the bound on the sum if that is less.
+def equal_stakes(strategies: int, spec: StakingSpec | None = None, open_fraction: float = 0.0) -> FloatArray:
+    """The largest allowed stake for every strategy of a round, or an equal share of the bound on the sum if less.
 
     Args:
-        group: decision time of each strategy, shape (n,).
+        strategies: how many there are.
         spec: the bounds.
+        open_fraction: as in `allocate`.
 
     Returns:
-        Fractions of the bankroll, shape (n,).
+        Fractions of the bankroll, shape (strategies,).
 
-    >>> equal_stakes(["may", "may", "june"], StakingSpec(max_stake_fraction=0.8)).tolist()
-    [0.5, 0.5, 0.8]
+    >>> equal_stakes(2, StakingSpec(max_stake_fraction=0.8)).tolist()
+    [0.5, 0.5]
     """
     spec = spec or StakingSpec()
-    _, index, count = np.unique(np.asarray(group), return_inverse=True, return_counts=True)
-    return np.minimum(spec.max_stake_fraction, spec.max_total_fraction / count)[index]
-
-
-def _group_index(group: ArrayLike | None, length: int) -> IntArray:
-    """Number of each strategy's group, 0.., shape (length,)."""
-    members = np.zeros(length) if group is None else np.asarray(group)
-    if members.shape != (length,):
-        raise InvalidInput(f"{length} strategies but groups of shape {members.shape}: give each one group.")
-    return np.unique(members, return_inverse=True)[1]
+    each = min(spec.max_stake_fraction, spec.left_over(open_fraction) / max(strategies, 1))
+    return np.full(strategies, each)
 
 
 def _check_within(values: FloatArray, name: str, low: float, high: float) -> None:

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from cleverbetter_dagster.betting.open_stakes import Windows
 from cleverbetter_dagster.dataset.features import feature_columns
-from cleverbetter_dagster.dataset.labels import DECISION_TIME, LABEL, LABEL_TIME, NEXT_ROI
+from cleverbetter_dagster.dataset.labels import DECISION_TIME, LABEL, LABEL_TIME, NEXT_ROI, windows_of
 from cleverbetter_dagster.dataset.schema import ID
 from cleverbetter_dagster.dataset.spec import GUIDE_MIN_EXAMPLES, DatasetSpec
 from cleverbetter_dagster.errors import DataError, NotEnoughRows
@@ -57,6 +58,11 @@ class Examples:
     def label_time(self) -> pd.Series:
         """When each label was known, UTC; later than the decision time."""
         return self.frame[LABEL_TIME]
+
+    @property
+    def windows(self) -> Windows:
+        """What a stake on each is open for."""
+        return windows_of(self.frame)
 
     @property
     def ids(self) -> pd.Series:

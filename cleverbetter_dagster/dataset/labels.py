@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from cleverbetter_dagster.betting.open_stakes import Windows
 from cleverbetter_dagster.dataset.schema import END_DATE, ID, ROI, START_DATE
 
 DECISION_TIME = "decision_time"
@@ -10,6 +11,7 @@ LABEL = "label"
 LABEL_TIME = "label_time"
 NEXT_ROI = "next_roi"
 NEXT_ID = "next_id"
+NEXT_START = "next_start"
 
 
 def outcomes(panel: pd.DataFrame, sequence: np.ndarray, return_threshold: float) -> pd.DataFrame:
@@ -25,23 +27,31 @@ def outcomes(panel: pd.DataFrame, sequence: np.ndarray, return_threshold: float)
         return_threshold: fraction of capital the next roi must exceed for a label of 1.
 
     Returns:
-        On the panel's index: `label` 1.0 or 0.0, `label_time`, `next_roi`, `next_id`. All are missing (NaN, NaT,
-        None) if no next window is known. They are also missing if the next window was already known at the row's own
-        decision time, which can happen with decisions at run_date: there was nothing left to decide.
+        On the panel's index: `label` 1.0 or 0.0, `label_time`, `next_start` (of the next window), `next_roi`,
+        `next_id`. All are missing (NaN, NaT, None) if no next window is known. They are also missing if the next window
+        was already known at the row's own decision time, which can happen with decisions at run_date: there was nothing
+        left to decide.
     """
     start, end, decided = (panel[date].to_numpy("datetime64[us]") for date in (START_DATE, END_DATE, DECISION_TIME))
     following = next_positions(sequence, start, end)
     is_example = (following >= 0) & (decided[following] > decided)
-    next_rows = panel[[DECISION_TIME, ROI, ID]].take(following).set_axis(panel.index)
+    next_rows = panel[[DECISION_TIME, START_DATE, ROI, ID]].take(following).set_axis(panel.index)
     next_roi = next_rows[ROI].where(is_example)
     return pd.DataFrame(
         {
             LABEL: (next_roi > return_threshold).astype(float).where(next_roi.notna()),
             LABEL_TIME: next_rows[DECISION_TIME].where(is_example),
+            NEXT_START: next_rows[START_DATE].where(is_example),
             NEXT_ROI: next_roi,
             NEXT_ID: next_rows[ID].where(is_example, None),
         }
     )
+
+
+def windows_of(labelled: pd.DataFrame) -> Windows:
+    """What a stake on each labelled row is open for: from its decision to the label time, its next window's end."""
+    times = (labelled[column].to_numpy("datetime64[us]") for column in (DECISION_TIME, NEXT_START, LABEL_TIME))
+    return Windows(*times)
 
 
 def next_positions(sequence: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:

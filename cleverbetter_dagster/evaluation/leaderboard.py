@@ -16,7 +16,7 @@ from cleverbetter_dagster.evaluation.intervals.month_statistics import (
     ratio_statistic,
     sharpe_ratio_of,
 )
-from cleverbetter_dagster.evaluation.metrics.allocation import AllocationResult, allocation_of, monthly_returns
+from cleverbetter_dagster.evaluation.metrics.allocation import AllocationResult, allocation_of
 from cleverbetter_dagster.evaluation.metrics.classification import brier_terms, log_loss_terms
 from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
 
@@ -87,7 +87,7 @@ def _roi(bootstrap: BlockBootstrap, rows: ScoredRows) -> Interval | None:
 def _bankroll_intervals(bootstrap: BlockBootstrap, allocation: AllocationResult) -> dict[str, Interval | None]:
     if not allocation.metrics.n_bets:
         return {"growth": None, "sharpe_ratio": None, "max_drawdown": None}
-    monthly = monthly_returns(allocation.decision_time, allocation.period_return)
+    monthly = allocation.monthly_return
     return {
         "growth": bootstrap.interval_of_sequence(growth_of, monthly),
         "sharpe_ratio": bootstrap.interval_of_sequence(sharpe_ratio_of, monthly),

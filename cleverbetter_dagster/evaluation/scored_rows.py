@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from cleverbetter_dagster.betting.arrays import FloatArray
+from cleverbetter_dagster.betting.open_stakes import Windows
 from cleverbetter_dagster.betting.performance import finite_vector
 from cleverbetter_dagster.errors import InvalidInput
 
@@ -19,7 +20,8 @@ class ScoredRows:
         label: 1 if the next window's return beat the threshold, else 0.
         next_roi: return of the next window, a fraction of the capital given to it.
         probability: calibrated P(label = 1), 0..1.
-        stake: fraction of the bankroll given to the strategy at its decision time, >= 0. By default 0.
+        stake: fraction of the bankroll given to the strategy at its decision, >= 0. By default 0.
+        windows: what the stakes are open for. By default every window lasts until the next decision time.
 
     Raises:
         InvalidInput: a length differs, a value is not finite or out of bounds; the message names it.
@@ -30,6 +32,7 @@ class ScoredRows:
     next_roi: FloatArray
     probability: FloatArray
     stake: FloatArray = field(default_factory=lambda: np.empty(0))
+    windows: Windows = field(default_factory=lambda: Windows.consecutive([]))
 
     def __post_init__(self) -> None:
         times = utc_times(self.decision_time)
@@ -40,6 +43,10 @@ class ScoredRows:
             raise InvalidInput("decision_time has a missing value; give every scored row its decision time.")
         if len(np.asarray(self.stake)) == 0:
             object.__setattr__(self, "stake", np.zeros(len(times)))
+        if len(self.windows) == 0:
+            object.__setattr__(self, "windows", Windows.consecutive(times.tz_localize(None)))
+        if len(self.windows) != len(times):
+            raise InvalidInput(f"{len(times)} decision times but {len(self.windows)} windows: give one per row.")
         for name, low, high in _BOUNDS:
             object.__setattr__(self, name, _checked(getattr(self, name), name, len(times), (low, high)))
         if not np.isin(self.label, (0.0, 1.0)).all():

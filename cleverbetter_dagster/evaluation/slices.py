@@ -63,6 +63,11 @@ def sliced(
 
 def _slice(name: str, rows: ScoredRows, mask: np.ndarray, spec: BootstrapSpec | None) -> Slice:
     part = ScoredRows(
-        rows.decision_time[mask], rows.label[mask], rows.next_roi[mask], rows.probability[mask], rows.stake[mask]
+        rows.decision_time[mask],
+        rows.label[mask],
+        rows.next_roi[mask],
+        rows.probability[mask],
+        rows.stake[mask],
+        rows.windows.take(mask),
     )
     return Slice(name, float(part.label.mean()), float(part.probability.mean()), leaderboard_row(name, part, spec))

@@ -7,18 +7,18 @@ from collections.abc import Mapping
 from typing import Annotated, NamedTuple
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike
 from pydantic import BaseModel, ConfigDict, Field
 
 from cleverbetter_dagster.betting.arrays import FloatArray
-from cleverbetter_dagster.betting.performance import finite_vector
+from cleverbetter_dagster.betting.open_stakes import Size, Windows, replay
 from cleverbetter_dagster.betting.staking import StakingSpec, allocate, equal_stakes, return_moments
 from cleverbetter_dagster.errors import InvalidInput
 from cleverbetter_dagster.evaluation.checks import CheckOutcome
 from cleverbetter_dagster.evaluation.intervals.bootstrap import BlockBootstrap, BootstrapSpec, Interval, Statistic
 from cleverbetter_dagster.evaluation.intervals.month_statistics import growth_of, max_drawdown_of
-from cleverbetter_dagster.evaluation.metrics.allocation import monthly_returns, simulate_allocation
+from cleverbetter_dagster.evaluation.metrics.allocation import simulate_allocation
+from cleverbetter_dagster.evaluation.scored_rows import utc_times
 
 AGENT, SHRUNKEN_KELLY, HALF_KELLY = "agent", "shrunken_kelly", "half_kelly"
 TO_BEAT = (SHRUNKEN_KELLY, HALF_KELLY)
@@ -86,9 +86,9 @@ class StakingComparison(BaseModel):
 
 
 class StakedRows(NamedTuple):
-    """The columns that staking rules need, each of shape (n,)."""
+    """The columns that staking rules need, each of shape (n,), and what the stakes are open for."""
 
-    decision_time: pd.DatetimeIndex
+    windows: Windows
     probability: FloatArray
     gain: FloatArray
     loss: FloatArray
@@ -106,13 +106,17 @@ def rule_stakes(rows: StakedRows, staking: StakingSpec, evidence_windows: float)
     known = np.nan_to_num(mean) != 0
     trust = np.divide(mean**2, mean**2 + variance / evidence_windows, out=np.zeros(len(mean)), where=known)
 
+    def staked(size: Size) -> FloatArray:
+        return replay(rows.windows, rows.next_roi, size).stake
+
     def kelly(share: float, edge: FloatArray) -> FloatArray:
         # Only the mean is shrunk: the second moment stays the same.
         spread = variance + mean**2 - edge**2
-        return allocate(edge, spread, staking.model_copy(update={"kelly_fraction": share}), rows.decision_time)
+        bounds = staking.model_copy(update={"kelly_fraction": share})
+        return staked(lambda now, held: allocate(edge[now], spread[now], bounds, open_fraction=held))
 
     return {
-        "flat": equal_stakes(rows.decision_time, staking),
+        "flat": staked(lambda now, held: equal_stakes(len(now), staking, held)),
         "full_kelly": kelly(1.0, mean),
         HALF_KELLY: kelly(0.5, mean),
         "quarter_kelly": kelly(0.25, mean),
@@ -143,7 +147,7 @@ def compare_staking(
     spec = spec or ComparisonSpec()
     if missing := [name for name in TO_BEAT if name not in rules]:
         raise InvalidInput(f"No {' and no '.join(missing)} among {', '.join(rules)}: take the rules of rule_stakes.")
-    bootstrap = BlockBootstrap(rows.decision_time, spec)
+    bootstrap = BlockBootstrap(utc_times(rows.windows.decided), spec)
     seeds = np.stack([_monthly(rows, stake) for stake in np.atleast_2d(np.asarray(agent_stakes))])
     monthly = {name: _monthly(rows, stake)[None, :] for name, stake in rules.items()}
     return StakingComparison(
@@ -158,8 +162,7 @@ def compare_staking(
 
 
 def _monthly(rows: StakedRows, stake: ArrayLike) -> FloatArray:
-    result = simulate_allocation(rows.decision_time, stake, finite_vector(rows.next_roi, "next_roi"))
-    return monthly_returns(result.decision_time, result.period_return)
+    return simulate_allocation(rows.windows, stake, rows.next_roi).monthly_return
 
 
 def _log(returns: FloatArray) -> FloatArray:

@@ -21,7 +21,7 @@ from cleverbetter_dagster.errors import LearningError
 from cleverbetter_dagster.learning.model import FittedModel, Params
 
 Metric = Literal["auc", "brier", "log_loss", "growth"]
-"""What a study goes by. `growth`: log growth per decision time, of families that stake by themselves."""
+"""What a study goes by. `growth`: log growth per round, of families that stake by themselves."""
 
 PROBABILITY_METRICS: tuple[Metric, ...] = ("auc", "brier", "log_loss")
 """The metrics every family has, since it gives probabilities."""
@@ -129,7 +129,7 @@ class FoldScores:
         train_auc: of the same model on the rows it was fitted on.
         rows: scored rows.
         chosen: hyperparameters chosen while scoring, such as boosting rounds found by stopping early.
-        growth: log growth per decision time of a model's own stakes; empty where it has none.
+        growth: log growth per round of a model's own stakes; empty where it has none.
     """
 
     auc: tuple[float, ...]

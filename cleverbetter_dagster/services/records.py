@@ -186,7 +186,12 @@ class ChampionRecord(Record):
 
 
 class PredictionsRecord(Record):
-    """The predictions written at one as_of: bounds on the stakes, and features of the model that no strategy has."""
+    """The predictions written at one as_of: bounds on the stakes, and features of the model that no strategy has.
+
+    Attributes:
+        total_stake_fraction: of the bankroll, newly staked.
+        open_stake_fraction: of the bankroll, held by stakes of earlier months whose windows have not ended.
+    """
 
     as_of: str
     family: str | None
@@ -194,6 +199,7 @@ class PredictionsRecord(Record):
     strategies: int
     staked: int
     total_stake_fraction: float
+    open_stake_fraction: float = 0.0
     newest_decision: datetime | None = None
     staking: StakingSpec | None = None
     unmeasured_features: list[str] = []

@@ -17,7 +17,7 @@ from cleverbetter_dagster.learning.rl_agent.env import BettingEnv, EnvSpec
 from cleverbetter_dagster.learning.rl_agent.params import RlAgentParams
 from cleverbetter_dagster.learning.rl_agent.policy import AgentPolicy
 from cleverbetter_dagster.learning.rl_agent.training import checkpoints, policy_of, shares_of, worth_of_returns
-from cleverbetter_dagster_tests.learning.rl_agent.plain_env import PlainEnv
+from cleverbetter_dagster_tests.learning.rl_agent.plain_env import PlainEnv, windows
 
 N_ENVS = 64
 
@@ -28,7 +28,7 @@ def history(times: int = 24, rows: int = 50, features: int = 40) -> Decisions:
     n = times * rows
     seen = rng.normal(size=(n, features)).clip(-5, 5).astype(np.float32)
     mean, variance = np.full(n, 0.02), np.full(n, 0.9996)  # a full Kelly stake of 0.02
-    return Decisions(np.arange(n) // rows, seen, mean, variance, 0.03 * seen[:, 0] + rng.normal(0, 0.05, n))
+    return Decisions(*windows(np.arange(n) // rows), seen, mean, variance, 0.03 * seen[:, 0] + rng.normal(0, 0.05, n))
 
 
 def plain_speed(decisions: Decisions, spec: EnvSpec, seconds: float) -> float:
@@ -59,7 +59,7 @@ def vector_speed(decisions: Decisions, spec: EnvSpec, seconds: float) -> float:
 
 
 def growth(policy: AgentPolicy, decisions: Decisions) -> float:
-    """Log growth per decision time of a policy's stakes."""
+    """Log growth per round of a policy's stakes."""
     return worth_of_returns(decisions.returns_of(shares_of(policy, decisions.features), RlAgentParams().staking))
 
 
@@ -102,9 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     slow, slow_worth = defaults(decisions, spec, options.steps)
     fast, fast_worth = ours(decisions, 4 * options.steps)
     console.print(f"training {slow:,.0f} -> {fast:,.0f} steps per CPU second: {fast / slow:.1f} times SB3")
-    console.print(
-        f"growth per decision time {slow_worth:.5f} -> {fast_worth:.5f}, in {4 * slow / fast:.2f} of the CPU time"
-    )
+    console.print(f"growth per round {slow_worth:.5f} -> {fast_worth:.5f}, in {4 * slow / fast:.2f} of the CPU time")
 
 
 if __name__ == "__main__":

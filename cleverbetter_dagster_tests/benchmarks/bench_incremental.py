@@ -23,10 +23,11 @@ from rich.console import Console
 from rich.table import Table
 from sklearn.metrics import roc_auc_score
 
+from cleverbetter_dagster.betting.open_stakes import replay
 from cleverbetter_dagster.betting.staking import StakingSpec
 from cleverbetter_dagster.dataset.as_of import AsOf
 from cleverbetter_dagster.dataset.examples import Examples
-from cleverbetter_dagster.dataset.labels import LABEL, NEXT_ROI
+from cleverbetter_dagster.dataset.labels import LABEL
 from cleverbetter_dagster.dataset.panel import build_panel
 from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.dataset.splits import temporal_folds
@@ -35,7 +36,7 @@ from cleverbetter_dagster.evaluation.intervals.month_statistics import mean_stat
 from cleverbetter_dagster.learning.catalogue import FAMILIES
 from cleverbetter_dagster.learning.family import Family
 from cleverbetter_dagster.learning.model import FittedModel
-from cleverbetter_dagster.services.evaluation.stakes import stakes_of
+from cleverbetter_dagster.services.evaluation.stakes import sizing_of
 from cleverbetter_dagster_tests.benchmarks.bench_tuning import ROWS_VARIABLE, load
 
 MOST_AUC_LOST, LEAST_SPEEDUP = 0.002, 20.0
@@ -178,9 +179,8 @@ def _auc(model: FittedModel, examples: Examples) -> float:
 
 
 def _log_growth(model: FittedModel, examples: Examples) -> float:
-    stake = stakes_of(model.predict_frame(examples.X), examples.frame, StakingSpec(), examples.decision_time)
-    earned = (stake * examples.frame[NEXT_ROI]).groupby(examples.decision_time).sum()
-    return float(np.log1p(earned).sum())
+    sizing = sizing_of(model.predict_frame(examples.X), examples.frame, StakingSpec())
+    return float(np.log(replay(examples.windows, examples.next_roi, sizing.size).bankroll[-1]))
 
 
 def _where(examples: Examples, mask: pd.Series) -> Examples:

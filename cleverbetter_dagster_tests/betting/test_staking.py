@@ -15,7 +15,8 @@ from cleverbetter_dagster.betting.staking import (
 )
 from cleverbetter_dagster.errors import InvalidInput
 
-strategies = st.lists(st.tuples(st.floats(-0.5, 0.5), st.floats(0, 1), st.integers(0, 3)), min_size=1, max_size=40)
+strategies = st.lists(st.tuples(st.floats(-0.5, 0.5), st.floats(0, 1)), min_size=1, max_size=40)
+held = st.floats(0, 1.1)
 specs = st.builds(
     StakingSpec,
     kelly_fraction=st.floats(0.01, 1),
@@ -67,10 +68,12 @@ def test_a_stake_is_quarter_kelly_up_to_the_cap():
 
 def test_equal_stakes_share_the_bound_on_their_sum():
     spec = StakingSpec(kelly_fraction=1, max_stake_fraction=0.5, max_total_fraction=0.6)
-    stakes = equal_stakes(["a", "a", "b", "a"], spec)
 
-    # Three times 0.5 is brought down to 0.6; the single stake of the other time stays.
-    assert stakes.tolist() == pytest.approx([0.2, 0.2, 0.5, 0.2])
+    # Three times 0.5 is brought down to 0.6, or to the 0.3 that open stakes leave; a single stake stays.
+    assert equal_stakes(3, spec).tolist() == pytest.approx([0.2] * 3)
+    assert equal_stakes(3, spec, open_fraction=0.3).tolist() == pytest.approx([0.1] * 3)
+    assert equal_stakes(1, spec).tolist() == [0.5]
+    assert equal_stakes(2, spec, open_fraction=0.7).tolist() == [0, 0]
 
 
 def test_a_scarce_bankroll_goes_to_the_best_edges_first():
@@ -88,19 +91,18 @@ def test_equal_edges_share_a_scarce_bankroll_equally():
     assert allocate([0.2] * 3, [0.1] * 3, spec).tolist() == pytest.approx([0.2] * 3)
 
 
-@given(strategies, specs, st.integers(0, 2**32 - 1))
-def test_no_other_stakes_within_the_bounds_promise_more_growth(rows, spec, seed):
-    mean, variance, group = map(np.array, zip(*rows, strict=True))
+@given(strategies, specs, held, st.integers(0, 2**32 - 1))
+def test_no_other_stakes_within_the_bounds_promise_more_growth(rows, spec, held, seed):
+    mean, variance = map(np.array, zip(*rows, strict=True))
     second_moment = (variance + mean**2).clip(1e-18)
 
     def promised(stakes):
         return (spec.kelly_fraction * mean * stakes - second_moment * stakes**2 / 2).sum()
 
-    best = allocate(mean, variance, spec, group)
+    best = allocate(mean, variance, spec, open_fraction=held)
     rng = np.random.default_rng(seed)
     other = np.minimum(best + rng.normal(0, 0.05, len(mean)).clip(-best), spec.max_stake_fraction)
-    total = np.bincount(group, other)
-    other *= np.minimum(1, spec.max_total_fraction / np.maximum(total, 1e-300))[group]
+    other *= min(1, spec.left_over(held) / max(other.sum(), 1e-300))
 
     assert promised(other) <= promised(best) + 1e-9
 
@@ -113,46 +115,35 @@ def test_a_probability_alone_is_not_a_stake():
     assert stakes[1] == 0
 
 
-@given(strategies, specs)
-def test_no_bound_is_ever_exceeded(rows, spec):
-    mean, variance, group = map(np.array, zip(*rows, strict=True))
+@given(strategies, specs, held)
+def test_no_bound_is_ever_exceeded(rows, spec, held):
+    mean, variance = map(np.array, zip(*rows, strict=True))
 
-    stakes = allocate(mean, variance, spec, group)
+    stakes = allocate(mean, variance, spec, open_fraction=held)
 
     assert (stakes >= 0).all()
     assert (stakes <= spec.max_stake_fraction + 1e-12).all()
     assert (stakes[mean <= 0] == 0).all()
-    assert np.bincount(group, stakes).max() <= spec.max_total_fraction + 1e-9
-
-
-@given(strategies, specs)
-def test_losing_every_stake_leaves_the_rest_of_the_bankroll(rows, spec):
-    mean, variance, group = map(np.array, zip(*rows, strict=True))
-    stakes = allocate(mean, variance, spec, group)
-    unstaked = 1 - np.bincount(group, stakes)
-
-    assert (unstaked >= 1 - spec.max_total_fraction - 1e-9).all()
-    # Losing every stake in full leaves exactly what was unstaked: never less than nothing.
-    assert (1 + np.bincount(group, stakes * -1.0)).tolist() == pytest.approx(unstaked.tolist())
+    assert stakes.sum() <= max(spec.max_total_fraction - held, 0.0)
 
 
 @given(strategies, specs, st.randoms(use_true_random=False))
 def test_the_order_of_the_strategies_does_not_matter(rows, spec, random):
     order = list(range(len(rows)))
     random.shuffle(order)
-    mean, variance, group = map(np.array, zip(*rows, strict=True))
+    mean, variance = map(np.array, zip(*rows, strict=True))
 
-    shuffled = allocate(mean[order], variance[order], spec, group[order])
+    shuffled = allocate(mean[order], variance[order], spec)
 
-    np.testing.assert_allclose(shuffled, allocate(mean, variance, spec, group)[order], atol=1e-12)
+    np.testing.assert_allclose(shuffled, allocate(mean, variance, spec)[order], atol=1e-12)
 
 
 @given(st.floats(0.01, 0.99), st.floats(0.001, 0.5), st.floats(0.001, 0.5))
 def test_a_higher_probability_never_gets_a_lower_stake(probability, gain, loss):
     higher = min(probability + 0.05, 1.0)
-    stakes = allocate(*return_moments([probability, higher], [gain] * 2, [loss] * 2), group=[0, 1])
+    lower, upper = (allocate(*return_moments([p], [gain], [loss])) for p in (probability, higher))
 
-    assert stakes[1] >= stakes[0] - 1e-12
+    assert upper[0] >= lower[0] - 1e-12
 
 
 @pytest.mark.parametrize(
@@ -164,11 +155,9 @@ def test_impossible_moments_are_refused_by_name(probability, gain, loss, named):
         return_moments(probability, gain, loss)
 
 
-def test_a_negative_variance_or_a_missing_group_is_refused():
+def test_a_negative_variance_is_refused():
     with pytest.raises(InvalidInput, match=r"variance is -0\.1"):
         kelly_fraction([0.1], [-0.1])
-    with pytest.raises(InvalidInput, match="give each one group"):
-        allocate([0.1, 0.1], [0.1, 0.1], group=[0])
 
 
 @pytest.mark.parametrize("field", list(StakingSpec.model_fields))

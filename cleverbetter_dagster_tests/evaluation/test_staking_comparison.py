@@ -2,6 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cleverbetter_dagster.betting.open_stakes import Windows
 from cleverbetter_dagster.betting.staking import StakingSpec
 from cleverbetter_dagster.errors import InvalidInput
 from cleverbetter_dagster.evaluation.staking_comparison import (
@@ -12,13 +13,13 @@ from cleverbetter_dagster.evaluation.staking_comparison import (
     rule_stakes,
 )
 
-TIMES = pd.date_range("2023-01-31", periods=12, freq="ME", tz="UTC")
+WINDOWS = Windows.consecutive(pd.date_range("2023-01-31", periods=12, freq="ME"))
 SPEC = ComparisonSpec(resamples=200)
 
 
 def rows(roi: np.ndarray) -> StakedRows:
     half = np.full(len(roi), 0.5)
-    return StakedRows(TIMES[: len(roi)], half, half, half, roi)
+    return StakedRows(WINDOWS.take(np.arange(len(roi))), half, half, half, roi)
 
 
 def judged(agent: np.ndarray, roi: np.ndarray, shrunken: float = 0.1, half: float = 0.1) -> StakingComparison:
@@ -72,7 +73,9 @@ def test_losing_half_is_ruin_in_every_history():
 
 
 def test_shrunken_kelly_trusts_a_large_edge_more():
-    staked = StakedRows(TIMES[:2], np.array([0.9, 0.55]), np.full(2, 0.2), np.full(2, 0.2), np.zeros(2))
+    staked = StakedRows(
+        WINDOWS.take(np.arange(2)), np.array([0.9, 0.55]), np.full(2, 0.2), np.full(2, 0.2), np.zeros(2)
+    )
     rules = rule_stakes(staked, StakingSpec(max_stake_fraction=1.0), 12.0)
     trust = rules["shrunken_kelly"][1] / rules["full_kelly"][1]
     mean, variance = 0.02, np.pi / 2 * 0.04 - 0.02**2

@@ -80,7 +80,7 @@ def test_a_model_that_saw_the_test_rows_is_noticed(dealt):
 
 
 def growth(model: FittedModel, test: Examples) -> Interval:
-    """Log growth per decision time of the model's own stakes, with its interval over months."""
+    """Log growth per round of the model's own stakes, with its interval over months."""
     assert isinstance(model, FittedRlAgent)
     decisions = model.features.decisions(ForwardView(test, model.predict_proba(test.X)[:, 1]))
     share = model.chosen.shares(decisions.features) if model.chosen else np.zeros(len(decisions))

@@ -10,7 +10,7 @@ from cleverbetter_dagster.evaluation.texts import decimal, percent
 
 
 def bankroll_chart(allocations: Mapping[str, AllocationResult]) -> Chart:
-    """Bankroll over decision times, the first as the model."""
+    """Realised bankroll over rounds of decisions, the first as the model."""
     drawing = Drawing("", "bankroll, start = 1")
     drawing.axes.axhline(1.0, **DASHED)
     for position, (name, allocation) in enumerate(allocations.items()):
@@ -22,7 +22,7 @@ def bankroll_chart(allocations: Mapping[str, AllocationResult]) -> Chart:
         ]
         drawing.points(times, curve, notes, 1.6 if position else 2.8, color=colour(position))
     drawing.dates()
-    caption = "Stakes of every decision time settled together, gains reinvested; growth beside each name."
+    caption = "Every stake settled when its window closed, gains reinvested; growth beside each name."
     return drawing.chart("Bankroll", caption)
 
 

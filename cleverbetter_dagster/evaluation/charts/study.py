@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from cleverbetter_dagster.evaluation.charts.chart import DASHED, MODEL, MUTED, Chart, Drawing
 from cleverbetter_dagster.evaluation.charts.features import bar_chart
 
-METRIC_TITLES = {"auc": "AUC", "brier": "Brier score", "log_loss": "log loss", "growth": "log growth per decision time"}
+METRIC_TITLES = {"auc": "AUC", "brier": "Brier score", "log_loss": "log loss", "growth": "log growth per round"}
 
 
 def history_chart(values: Sequence[float | None], default: float, metric: str, *, maximise: bool = True) -> Chart:

@@ -1,4 +1,4 @@
-"""What stakes would have earned: the stakes of each decision time are settled together, and gains reinvested."""
+"""What stakes would have earned: every stake is settled when its window closes, and gains are reinvested."""
 
 from dataclasses import dataclass
 
@@ -7,10 +7,10 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from cleverbetter_dagster.betting.arrays import FloatArray
+from cleverbetter_dagster.betting.open_stakes import Windows, replay
 from cleverbetter_dagster.betting.performance import (
     MONTHS_PER_YEAR,
     BettingMetrics,
-    bankroll_curve,
     betting_metrics,
     finite_vector,
     max_drawdown,
@@ -23,19 +23,25 @@ from cleverbetter_dagster.evaluation.scored_rows import ScoredRows, utc_times
 
 @dataclass(frozen=True, eq=False)
 class AllocationResult:
-    """The replay of an allocation over m decision times.
+    """The replay of an allocation over r rounds of decisions (see `betting.open_stakes`).
 
     Attributes:
-        decision_time: shape (m,), ascending, unique.
-        period_return: return on the whole bankroll of the stakes decided then, shape (m,); -1 is ruin.
-        bankroll: before the first and after every decision time's stakes, shape (m + 1,); it starts at 1.
+        decision_time: of each round, shape (r,), ascending, unique.
+        period_return: what the realised bankroll gained from each round to the next, or from the last to the end of
+            all windows, shape (r,); -1 is ruin, and 0 follows it. If every window ends before the next round, it is the
+            return on the whole bankroll of the stakes decided then.
+        monthly_return: the same compounded over every calendar month of a decision, shape (months,).
+        bankroll: realised at every round and when all windows have closed, shape (r + 1,); it starts at 1.
+        open_fraction: share of the bankroll that is open right after each round, shape (r,).
         metrics: stakes and profits in fractions of the bankroll at their time, so that a later, larger bankroll weighs
             no more; Sharpe ratio of monthly returns, annualised; drawdown of the bankroll.
     """
 
     decision_time: pd.DatetimeIndex
     period_return: FloatArray
+    monthly_return: FloatArray
     bankroll: FloatArray
+    open_fraction: FloatArray
     metrics: BettingMetrics
 
     @property
@@ -48,48 +54,45 @@ class AllocationResult:
         return self.final_bankroll - 1.0
 
 
-def simulate_allocation(
-    decision_time: ArrayLike | pd.DatetimeIndex, stakes: ArrayLike, next_roi: ArrayLike
-) -> AllocationResult:
-    """Replay stakes over their decision times.
-
-    At each decision time the bankroll is multiplied by 1 + sum(stake x next return), with ruin at 0 for good. Windows
-    that are still open at the next decision time are settled early; monthly windows decided monthly never are.
+def simulate_allocation(windows: Windows, stakes: ArrayLike, next_roi: ArrayLike) -> AllocationResult:
+    """Replay given stakes, with ruin at 0 for good.
 
     Args:
-        decision_time: shape (n,), any order.
-        stakes: fractions of the bankroll at that time, >= 0, shape (n,).
+        windows: what is staked on, in any order, n of them.
+        stakes: fractions of the realised bankroll at their rounds, >= 0, shape (n,).
         next_roi: return of the staked window, shape (n,).
 
     Raises:
         InvalidInput: lengths differ, a value is not finite, a stake is negative, or there is no row.
     """
-    times, stake, roi = utc_times(decision_time), finite_vector(stakes, "stakes"), finite_vector(next_roi, "next_roi")
-    if not len(times) == len(stake) == len(roi) or not len(times):
+    stake, roi = finite_vector(stakes, "stakes"), finite_vector(next_roi, "next_roi")
+    if not len(windows) == len(stake) == len(roi) or not len(windows):
         raise InvalidInput(
-            f"{len(times)} decision times, {len(stake)} stakes and {len(roi)} returns: "
+            f"{len(windows)} windows, {len(stake)} stakes and {len(roi)} returns: "
             "give one of each per row, and at least one row."
         )
-    profit = stake * roi
-    unique_times, index = np.unique(times, return_inverse=True)
-    period_return = np.maximum(np.bincount(index, weights=profit), -1.0)
-    decided, curve = pd.DatetimeIndex(unique_times), bankroll_curve(period_return)
-    of_months = sharpe_ratio(monthly_returns(decided, period_return), MONTHS_PER_YEAR)
-    metrics = betting_metrics(stake, profit).model_copy(
-        update={"sharpe_ratio": of_months, "max_drawdown": max_drawdown(curve)}
+    played = replay(windows, roi, lambda rows, _: stake[rows])
+    before, after = played.bankroll[:-1], played.bankroll[1:]
+    period_return = np.divide(after, before, out=np.ones(len(before)), where=before > 0) - 1.0
+    decided = utc_times(windows.instants)
+    monthly = _monthly_returns(utc_times(windows.decided), decided, period_return)
+    metrics = betting_metrics(stake, stake * roi).model_copy(
+        update={
+            "sharpe_ratio": sharpe_ratio(monthly, MONTHS_PER_YEAR),
+            "max_drawdown": max_drawdown(played.bankroll),
+        }
     )
-    return AllocationResult(decided, period_return, curve, metrics)
+    return AllocationResult(decided, period_return, monthly, played.bankroll, played.open_fraction, metrics)
 
 
 def allocation_of(rows: ScoredRows) -> AllocationResult:
     """`simulate_allocation` of a model's own stakes."""
-    return simulate_allocation(rows.decision_time, rows.stake, rows.next_roi)
+    return simulate_allocation(rows.windows, rows.stake, rows.next_roi)
 
 
-def monthly_returns(decision_time: pd.DatetimeIndex, period_return: FloatArray) -> FloatArray:
-    """Compounded return of every calendar month with a decision.
-
-    Both arguments have shape (m,) and ascend in time; -1 is ruin.
-    """
-    _, first = np.unique(months_of(decision_time), return_index=True)
-    return np.multiply.reduceat(1.0 + period_return, first) - 1.0
+def _monthly_returns(decided: pd.DatetimeIndex, rounds: pd.DatetimeIndex, period_return: FloatArray) -> FloatArray:
+    """Compounded return of every calendar month in which a row was decided; 0 if its rows wait for a later round."""
+    months = np.unique(months_of(decided))
+    growth = np.ones(len(months))
+    np.multiply.at(growth, np.searchsorted(months, months_of(rounds)), 1.0 + period_return)
+    return growth - 1.0

@@ -1,7 +1,8 @@
 """The betting environment: many bankrolls played through the same history at once, in numpy alone.
 
-A step is one decision about one strategy. The strategies of a decision time are decided one after the other and
-settled together: until the last of them is decided, nothing an agent sees depends on any of their next returns.
+A step is one decision about one strategy. The strategies of a round are decided one after the other, and their stakes
+opened together, after the last of them; each is settled at the first round after its window has closed. Until then
+nothing an agent sees of its bankroll depends on its next return. What is open bounds what a round may stake.
 `vec_env` makes it Stable-Baselines3's.
 """
 
@@ -15,7 +16,7 @@ from cleverbetter_dagster.betting.arrays import FloatArray, IntArray
 from cleverbetter_dagster.betting.staking import StakingSpec
 from cleverbetter_dagster.errors import LearningError
 from cleverbetter_dagster.learning.rl_agent.decisions import Decisions, bound_scale, fraction_of
-from cleverbetter_dagster.learning.rl_agent.reward import RewardSpec, drawdown, utility
+from cleverbetter_dagster.learning.rl_agent.reward import LEAST_WEALTH, RewardSpec, drawdown, utility
 
 OWN_STATE = ("log_bankroll", "last_return", "mean_return", "sharpe_ratio", "drawdown", "committed")
 """What an agent sees of its own bankroll and stakes, before the row's features."""
@@ -24,7 +25,7 @@ NEUTRAL_STATE = np.zeros(len(OWN_STATE), dtype=np.float32)
 """Own state of an agent that has not begun: nothing won, lost or staked."""
 
 RECENT = 6
-"""Decision times over which the agent sees its mean return and Sharpe ratio."""
+"""Rounds over which the agent sees its mean return and Sharpe ratio."""
 
 OBSERVATION_BOUND = 10.0
 """Magnitude at which everything observed is clipped."""
@@ -40,7 +41,7 @@ class EnvSpec(BaseModel):
 
     reward: RewardSpec = RewardSpec()
     staking: StakingSpec = StakingSpec(kelly_fraction=1.0)
-    episode_times: int = Field(12, ge=1, description="decision times an episode lasts, or to the end of history")
+    episode_times: int = Field(12, ge=1, description="rounds of decisions an episode lasts, or to the end of history")
     reward_scale: float = Field(100.0, gt=0, description="rewards are multiplied by it: 100 pays percents of growth")
 
 
@@ -79,6 +80,10 @@ class BettingEnv:
         self._last_row[self._ends - 1] = True
         self.bankroll, self.peak = np.ones(self.n_envs), np.ones(self.n_envs)
         self._committed, self._profit, self._worth = (np.zeros(self.n_envs) for _ in range(3))
+        # By rounds until a stake is settled, less one: what this round stakes and earns, as fractions of the bankroll;
+        # and what earlier rounds have open and will earn, as the bankroll itself is counted.
+        self._wait = decisions.rounds_open - 1
+        self._round, self._due = (np.zeros((2, self.n_envs, int(self._wait.max()) + 1)) for _ in range(2))
         self._recent = np.zeros((self.n_envs, RECENT))
         self._played = np.zeros(self.n_envs, dtype=np.int64)
         self._row, self._end = np.zeros(self.n_envs, dtype=np.int64), np.zeros(self.n_envs, dtype=np.int64)
@@ -102,6 +107,7 @@ class BettingEnv:
         self.bankroll[chosen] = self.peak[chosen] = 1.0
         for state in (self._committed, self._profit, self._worth, self._recent, self._played, self._own):
             state[chosen] = 0
+        self._round[:, chosen] = self._due[:, chosen] = 0
         return self.observe()
 
     def observe(self) -> np.ndarray:
@@ -119,9 +125,14 @@ class BettingEnv:
         row, rules = self._row, self.spec
         bound = rules.staking.max_total_fraction
         stake = fraction_of(steps) * self._kelly[row]
+        profit = stake * self.decisions.next_roi[row]
         self._committed += stake
-        self._profit += stake * self.decisions.next_roi[row]
-        scale = bound_scale(self._committed, bound)
+        self._profit += profit
+        place = (np.arange(self.n_envs), self._wait[row])
+        self._round[0][place] += stake
+        self._round[1][place] += profit
+        held = self._due[0].sum(axis=1) / np.maximum(self.bankroll, LEAST_WEALTH)
+        scale = bound_scale(self._committed, np.maximum(bound - held, 0.0))
         earned = np.maximum(self._profit * scale, -1.0)
         worth = utility(earned, self.bankroll, self.peak, rules.reward)
         reward = (worth - self._worth) * rules.reward_scale
@@ -129,14 +140,24 @@ class BettingEnv:
         settled = np.flatnonzero(self._last_row[row])
         self._row = row + 1
         if len(settled):
-            self._settle(settled, earned[settled])
-        self._own[:, -1] = np.minimum(self._committed / bound, OBSERVATION_BOUND)
+            self._settle(settled, earned[settled], scale[settled])
+            held[settled] = self._due[0][settled].sum(axis=1) / np.maximum(self.bankroll[settled], LEAST_WEALTH)
+        self._own[:, -1] = np.minimum((held + self._committed) / bound, OBSERVATION_BOUND)
         terminated = self.bankroll <= rules.reward.ruin_level
         return Outcome(reward, terminated, ~terminated & (self._row >= self._end))
 
-    def _settle(self, which: IntArray, earned: FloatArray) -> None:
-        """The bankrolls move by what their decision time's stakes earned; what is seen of them follows."""
-        self.bankroll[which] *= 1.0 + earned
+    def _settle(self, which: IntArray, earned: FloatArray, scale: FloatArray) -> None:
+        """The round's stakes open, the bankrolls move by the windows that close before the next; what is seen follows.
+
+        Args:
+            which: environments whose round is over.
+            earned: return of all its stakes on the bankroll.
+            scale: what brings the stakes within the bound.
+        """
+        self._due[:, which] += self._round[:, which] * (scale * self.bankroll[which])[:, None]
+        self._round[:, which] = 0.0
+        self.bankroll[which] = np.maximum(self.bankroll[which] + self._due[1, which, 0], 0.0)
+        self._due[:, which] = np.append(self._due[:, which, 1:], np.zeros((2, len(which), 1)), axis=2)
         self.peak[which] = np.maximum(self.peak[which], self.bankroll[which])
         self._committed[which] = self._profit[which] = self._worth[which] = 0.0
         self._recent[which] = np.column_stack([self._recent[which, 1:], earned])

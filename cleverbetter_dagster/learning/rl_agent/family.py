@@ -21,7 +21,7 @@ was known:
 
 An agent that is worth no more than doing nothing in step 4 is not used: the model then stakes nothing. To score a row,
 the agent sees it as its first decision, with nothing won, lost or staked yet, so that rows stay independent of each
-other. Its output is `kelly_share`; `betting.staking.allocate` makes stakes of it for the rows of one decision time
+other. Its output is `kelly_share`; `betting.staking.allocate` makes stakes of it for the rows of one round
 together, as in step 4.
 """
 

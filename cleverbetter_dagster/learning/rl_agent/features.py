@@ -43,12 +43,13 @@ class AgentFeatures:
 
     def decisions(self, view: ForwardView) -> Decisions:
         """The rows of a view with an edge, in which there is something to decide."""
-        values, time = feature_matrix(view.examples.X, self.names), view.examples.decision_time.to_numpy()
+        values, windows = feature_matrix(view.examples.X, self.names), view.examples.windows
         mean, variance = self.moments(values, view.probability)
         edge = np.flatnonzero((mean > 0) & np.isfinite(variance))
-        order = edge[np.argsort(time[edge], kind="stable")]
+        order = edge[np.argsort(windows.decided[edge], kind="stable")]
         seen = self.seen(values[order], view.probability[order])
-        return Decisions(time[order], seen, mean[order], variance[order], view.examples.next_roi[order])
+        times = (windows.decided[order], windows.opens[order], windows.closes[order])
+        return Decisions(*times, seen, mean[order], variance[order], view.examples.next_roi[order])
 
     def seen(self, values: FloatArray, probability: FloatArray) -> np.ndarray:
         """Rows as the agent sees them, float32[n, 3 + k], finite: NaN is the median."""

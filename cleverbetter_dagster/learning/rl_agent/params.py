@@ -22,12 +22,12 @@ class RlAgentParams(RewardSpec):
     discount: float = Field(0.5, ge=0, lt=1, description="what a reward one decision later is worth")
     entropy_weight: float = Field(0.0, ge=0, description="reward for staying undecided while training")
     hidden_units: int = Field(32, ge=1, le=1024, description="units in each of the two hidden layers")
-    episode_times: int = Field(12, ge=1, description="decision times an episode lasts")
+    episode_times: int = Field(12, ge=1, description="rounds of decisions an episode lasts")
     max_stake_fraction: float = Field(
         StakingSpec().max_stake_fraction, gt=0, le=1, description="most of the bankroll one strategy may get"
     )
     max_total_fraction: float = Field(
-        StakingSpec().max_total_fraction, gt=0, le=1, description="most of it all strategies of one time may get"
+        StakingSpec().max_total_fraction, gt=0, le=1, description="most of it that may be open together"
     )
     n_folds: int = Field(4, ge=1, le=20, description="forward folds of train, if time allows as many")
     n_estimators: int = Field(100, ge=1, le=5000, description="boosting rounds of the probability")

@@ -1,7 +1,7 @@
-"""What a betting agent is rewarded for: the worth of a decision time's return on the whole bankroll.
+"""What a betting agent is rewarded for: the worth of a round's return on the whole bankroll.
 
 One function of the return so far. A decision is paid the difference it makes to it, so that the rewards of all
-decisions of one time add up to the worth of what they earned together, and each is credited with its own share.
+decisions of one round add up to the worth of what they earned together, and each is credited with its own share.
 """
 
 import numpy as np
@@ -34,7 +34,7 @@ def utility(period_return: FloatArray, bankroll: FloatArray, peak: FloatArray, s
     """Worth of a return on the whole bankroll; 0 for a return of 0 above ruin. Elementwise.
 
     Args:
-        period_return: of all stakes of one decision time together, >= -1.
+        period_return: of all stakes of one round together, >= -1.
         bankroll: before it, as a share of the first bankroll, > 0.
         peak: highest bankroll before it.
         spec: weights.

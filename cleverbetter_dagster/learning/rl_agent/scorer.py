@@ -79,7 +79,7 @@ class AgentScorer:
         return scores
 
     def _growth(self, fold: AgentFold, spec: RlAgentParams) -> float:
-        """Log growth per decision time on the fold's own rows: the mean over agents chosen by the rows before."""
+        """Log growth per round on the fold's own rows: the mean over agents chosen by the rows before."""
         agents = train_agents(fold.played, fold.judged, spec, self.spec.seed)
         if not agents or not len(fold.scored):
             return 0.0

@@ -33,7 +33,7 @@ WIDER = 4
 
 @dataclass(frozen=True, eq=False)
 class Agent:
-    """A candidate and its worth on the rows it was judged on, per decision time in units of log growth."""
+    """A candidate and its worth on the rows it was judged on, per round in units of log growth."""
 
     policy: AgentPolicy
     seed: int
@@ -110,16 +110,16 @@ def shares_of(policy: AgentPolicy, features: np.ndarray) -> FloatArray:
 
 
 def worth_of(policy: AgentPolicy, decisions: Decisions, spec: RlAgentParams) -> float:
-    """`worth_of_returns` of a policy's stakes, those of one time staked jointly."""
+    """`worth_of_returns` of a policy's stakes, those of one round staked jointly."""
     earned = decisions.returns_of(shares_of(policy, decisions.features), spec.staking)
     return worth_of_returns(earned, spec.drawdown_weight)
 
 
 def worth_of_returns(earned: FloatArray, drawdown_weight: float = 0.0) -> float:
-    """Mean log growth per decision time, less the weighted deepest drawdown spread over all of them.
+    """Mean log growth per round, less the weighted deepest drawdown spread over all of them.
 
     Args:
-        earned: return on the bankroll of each decision time, >= -1, in order, float[t >= 1].
+        earned: return on the bankroll of each round, >= -1, in order, float[t >= 1].
         drawdown_weight: log growth that a drawdown of everything weighs.
     """
     wealth = np.cumsum(np.log(np.maximum(1.0 + earned, LEAST_WEALTH)))

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from cleverbetter_dagster.betting.staking import StakingSpec, return_moments
@@ -13,8 +14,9 @@ from cleverbetter_dagster.dataset.panel import build_panel
 from cleverbetter_dagster.dataset.quality.categories import indicators
 from cleverbetter_dagster.dataset.schema import ID, METHOD, STRATEGY, market_columns
 from cleverbetter_dagster.dataset.selection import live_rows, passes_filter
+from cleverbetter_dagster.services.champion.open_predictions import open_stake_fraction
 from cleverbetter_dagster.services.champion.staking_options import staking_of_version
-from cleverbetter_dagster.services.evaluation.stakes import stakes_of
+from cleverbetter_dagster.services.evaluation.stakes import sizing_of
 from cleverbetter_dagster.services.records import PredictionsRecord
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.ledger import ledger
@@ -48,8 +50,10 @@ def predict_and_write(
         return Predictions(empty, pd.DataFrame(columns=COLUMNS))
     model = load_model(settings, f"models:/{champion.family}/{champion.version}")
     staking = staking_of_version(settings, champion.family, champion.version, staking_options)
-    newest = live_panel(rows, as_of, model)
-    frame = predicted(newest, model, staking)
+    panel = build_panel(rows, as_of.end, model.spec)
+    newest = live_rows(panel, as_of)
+    open_fraction = open_stake_fraction(settings, panel, as_of)
+    frame = predicted(newest, model, staking, open_fraction)
     scored_by = ScoredBy(as_of.key, champion.family, champion.version, champion.run_id, staking)
     write_predictions(settings, frame, scored_by)
     stake = frame["recommended_stake"]
@@ -60,6 +64,7 @@ def predict_and_write(
         strategies=len(frame),
         staked=int((stake > 0).sum()),
         total_stake_fraction=float(stake.sum()),
+        open_stake_fraction=open_fraction,
         newest_decision=None if frame.empty else frame["decision_time"].max(),
         staking=staking,
         unmeasured_features=unmeasured_features(newest, model),
@@ -93,11 +98,13 @@ def unmeasured_features(newest: pd.DataFrame, model: StrategyModel) -> list[str]
     return [name for name in names if values[name].isna().all()] if len(newest) else []
 
 
-def predicted(newest: pd.DataFrame, model: StrategyModel, staking: StakingSpec) -> pd.DataFrame:
-    """As `predict`, of the rows of `live_panel`."""
+def predicted(
+    newest: pd.DataFrame, model: StrategyModel, staking: StakingSpec, open_fraction: float = 0.0
+) -> pd.DataFrame:
+    """As `predict`, of the rows of `live_panel`, while earlier stakes hold `open_fraction` of the bankroll."""
     scores = model.fitted.predict_frame(newest)
     mean, _ = return_moments(scores["probability"], newest[SHRUNK_GAIN], newest[SHRUNK_LOSS])
-    eligible = passes_filter(newest, model.spec.min_composite_score)
+    sizing = sizing_of(scores, newest, staking, passes_filter(newest, model.spec.min_composite_score))
     predictions = pd.DataFrame(
         {
             "strategy_id": newest[STRATEGY],
@@ -105,7 +112,7 @@ def predicted(newest: pd.DataFrame, model: StrategyModel, staking: StakingSpec) 
             "backtest_result_id": newest[ID],
             "decision_time": newest[DECISION_TIME],
             **{column: scores[column] for column in ("probability", "score", "confidence")},
-            "recommended_stake": stakes_of(scores, newest, staking, eligible=eligible),
+            "recommended_stake": sizing.size(np.arange(len(newest)), open_fraction),
             "expected_return": mean,
         }
     )

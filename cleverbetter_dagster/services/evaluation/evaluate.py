@@ -27,7 +27,15 @@ from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
 from cleverbetter_dagster.evaluation.staking_comparison import StakingComparison
 from cleverbetter_dagster.learning.baselines import BASELINES
 from cleverbetter_dagster.learning.model import PROBABILITY, SCORE, FittedModel
-from cleverbetter_dagster.services.evaluation.scored_table import scored_by_model, scored_frame, scored_table, signed
+from cleverbetter_dagster.services.evaluation.scored_table import (
+    ScoredPart,
+    scored_by_model,
+    scored_frame,
+    scored_part,
+    scored_table,
+    signed,
+    staked,
+)
 from cleverbetter_dagster.services.evaluation.significance import significance_of
 from cleverbetter_dagster.services.evaluation.stakes import agent_stakes, judge_staking, rows_of
 from cleverbetter_dagster.services.records import EvaluatedModel, ModelRecord, SignificanceRecord
@@ -107,19 +115,17 @@ def score_test_rows(models: dict[str, FittedModel], dataset: Dataset, staking: S
         scores = model.predict_frame(rows)
         agents = agent_stakes(scores, model.agent_shares(rows), rows, staking)
         frames.append(scored_frame(name, rows, scores, staking).assign(**agents))
-    return scored_table(frames + score_baselines(parts.past, rows, staking))
+    return scored_table(frames + [staked([part]) for part in baseline_parts(parts.past, rows, staking)])
 
 
-def score_baselines(
-    past: Examples, rows: pd.DataFrame, staking: StakingSpec, eligible: Any = None
-) -> list[pd.DataFrame]:
-    """The rows as every baseline scores them, each fitted on `past`; `eligible` as in `stakes_of`."""
-    frames = []
+def baseline_parts(past: Examples, rows: pd.DataFrame, staking: StakingSpec, eligible: Any = None) -> list[ScoredPart]:
+    """The rows as every baseline scores them, each fitted on `past`; `eligible` as in `sizing_of`."""
+    parts = []
     for name, baseline in BASELINES.items():
         probability = baseline.fit(past).predict_proba(rows)[:, 1]
         scores = pd.DataFrame({PROBABILITY: probability}, index=rows.index)
-        frames.append(scored_frame(name, rows, scores, staking, eligible))
-    return frames
+        parts.append(scored_part(name, rows, scores, staking, eligible))
+    return parts
 
 
 def score_drift(model: FittedModel, dataset: Dataset) -> CheckOutcome:

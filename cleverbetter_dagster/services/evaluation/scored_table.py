@@ -1,47 +1,92 @@
 """Scored test rows as they are stored: one line per row and model, for a family and every baseline."""
 
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from cleverbetter_dagster.betting.staking import StakingSpec, equal_stakes
+from cleverbetter_dagster.betting.arrays import FloatArray, IntArray
+from cleverbetter_dagster.betting.open_stakes import replay
+from cleverbetter_dagster.betting.staking import StakingSpec
 from cleverbetter_dagster.dataset.estimates import SHRUNK_GAIN, SHRUNK_LOSS
-from cleverbetter_dagster.dataset.labels import DECISION_TIME, LABEL, NEXT_ROI
+from cleverbetter_dagster.dataset.labels import DECISION_TIME, LABEL, LABEL_TIME, NEXT_ROI, NEXT_START, windows_of
 from cleverbetter_dagster.dataset.schema import ID, METHOD, STRATEGY
 from cleverbetter_dagster.errors import DataError
 from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
 from cleverbetter_dagster.learning.model import CONFIDENCE, KELLY_SHARE, PROBABILITY, SCORE
-from cleverbetter_dagster.services.evaluation.stakes import stakes_of
+from cleverbetter_dagster.services.evaluation.stakes import Sizing, sizing_of
 from cleverbetter_dagster.services.records import EvaluatedModel
 
 MODEL = "model"
 MODEL_METADATA = b"cleverbetter.model"
-CARRIED = [ID, STRATEGY, METHOD, DECISION_TIME, LABEL, NEXT_ROI, SHRUNK_GAIN, SHRUNK_LOSS]
+CARRIED = [ID, STRATEGY, METHOD, DECISION_TIME, NEXT_START, LABEL_TIME, LABEL, NEXT_ROI, SHRUNK_GAIN, SHRUNK_LOSS]
 
 
-def scored_frame(
+@dataclass(frozen=True, eq=False)
+class ScoredPart:
+    """Labelled rows as one model scored them, and how it stakes them; `staked` gives several such parts their stakes.
+
+    Attributes:
+        frame: the columns `CARRIED`, `model` and those of the scores.
+        sizing: of its rows, in the same order.
+    """
+
+    frame: pd.DataFrame
+    sizing: Sizing
+
+    def take(self, chosen: np.ndarray) -> Self:
+        """The rows where this mask is true."""
+        return replace(self, frame=self.frame[chosen], sizing=self.sizing.take(chosen))
+
+
+def scored_part(
     name: str, rows: pd.DataFrame, scores: pd.DataFrame, staking: StakingSpec, eligible: Any = None
-) -> pd.DataFrame:
-    """The scores of a model for `rows`, with the stakes that follow.
+) -> ScoredPart:
+    """The scores of a model for `rows`.
 
     Args:
         name: of the model.
         rows: of a panel, labelled.
         scores: `FittedModel.predict_frame` of them: at least `probability`.
-        staking, eligible: as in `stakes_of`.
+        staking, eligible: as in `sizing_of`.
     """
-    if KELLY_SHARE not in scores and len(np.unique(scores[PROBABILITY])) == 1:
-        # One probability for all says nothing about any strategy: equal stakes are its honest allocation.
+    columns: dict[str, Any] = {MODEL: name}
+    columns |= {
+        name: scores[name].to_numpy() for name in (PROBABILITY, SCORE, CONFIDENCE, KELLY_SHARE) if name in scores
+    }
+    sizing = sizing_of(scores, rows, staking, eligible)
+    # One probability for all says nothing about any strategy: equal stakes are its honest allocation.
+    equal = sizing.share is None and len(np.unique(scores[PROBABILITY])) == 1
+    return ScoredPart(rows[CARRIED].assign(**columns), replace(sizing, equal=equal))
+
+
+def staked(parts: Sequence[ScoredPart]) -> pd.DataFrame:
+    """The rows of all parts on their own index, with `stake`: placed by one bankroll, in the order of events.
+
+    Rows of several parts that are decided in one round are staked in the order of the parts.
+    """
+    frame = pd.concat([part.frame for part in parts])
+    part_of = np.repeat(np.arange(len(parts)), [len(part.frame) for part in parts])
+    place = np.concatenate([np.arange(len(part.frame)) for part in parts])
+
+    def size(rows: IntArray, open_fraction: float) -> FloatArray:
         stake = np.zeros(len(rows))
-        chosen = slice(None) if eligible is None else np.asarray(eligible)
-        stake[chosen] = equal_stakes(rows[DECISION_TIME][chosen], staking)
-    else:
-        stake = stakes_of(scores, rows, staking, rows[DECISION_TIME], eligible)
-    columns: dict[str, Any] = {MODEL: name, PROBABILITY: scores[PROBABILITY].to_numpy(), "stake": stake}
-    columns |= {column: scores[column].to_numpy() for column in (SCORE, CONFIDENCE, KELLY_SHARE) if column in scores}
-    return rows[CARRIED].assign(**columns)
+        for number in np.unique(part_of[rows]):
+            own = part_of[rows] == number
+            stake[own] = parts[number].sizing.size(place[rows[own]], open_fraction + stake.sum())
+        return stake
+
+    return frame.assign(stake=replay(windows_of(frame), frame[NEXT_ROI], size).stake)
+
+
+def scored_frame(
+    name: str, rows: pd.DataFrame, scores: pd.DataFrame, staking: StakingSpec, eligible: Any = None
+) -> pd.DataFrame:
+    """The scores of a model for `rows`, with the stakes that follow; arguments as in `scored_part`."""
+    return staked([scored_part(name, rows, scores, staking, eligible)])
 
 
 def scored_table(frames: list[pd.DataFrame]) -> pa.Table:
@@ -83,4 +128,5 @@ def scored_rows(frame: pd.DataFrame) -> ScoredRows:
         next_roi=frame[NEXT_ROI].to_numpy(dtype=np.float64),
         probability=frame[PROBABILITY].to_numpy(dtype=np.float64),
         stake=frame["stake"].to_numpy(dtype=np.float64),
+        windows=windows_of(frame),
     )

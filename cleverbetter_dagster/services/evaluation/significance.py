@@ -8,7 +8,7 @@ from cleverbetter_dagster.betting.arrays import FloatArray
 from cleverbetter_dagster.dataset.as_of import months_of
 from cleverbetter_dagster.dataset.labels import DECISION_TIME, LABEL, NEXT_ROI
 from cleverbetter_dagster.dataset.schema import METHOD, STRATEGY
-from cleverbetter_dagster.evaluation.metrics.allocation import allocation_of, monthly_returns
+from cleverbetter_dagster.evaluation.metrics.allocation import allocation_of
 from cleverbetter_dagster.evaluation.significance.effective_sample import effective_sample_size, independent_strategies
 from cleverbetter_dagster.evaluation.significance.sharpe_ratio import (
     deflated_sharpe_ratio,
@@ -33,7 +33,7 @@ def significance_of(table: pa.Table, model: str, tuning_trials: int) -> Signific
     frame = table.to_pandas()
     rows = frame[frame[MODEL] == model]
     allocation = allocation_of(scored_rows(rows))
-    estimate = sharpe_estimate(monthly_returns(allocation.decision_time, allocation.period_return))
+    estimate = sharpe_estimate(allocation.monthly_return)
     returns = strategy_returns(rows)
     strategies = independent_strategies(returns) if returns.size else 1.0
     trials = max(tuning_trials, 1) + strategies

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from cleverbetter_dagster.dataset.as_of import AsOf
-from cleverbetter_dagster.dataset.labels import DECISION_TIME, LABEL, LABEL_TIME, NEXT_ROI
+from cleverbetter_dagster.dataset.labels import DECISION_TIME, LABEL, LABEL_TIME, NEXT_ROI, NEXT_START
 from cleverbetter_dagster.dataset.schema import METHOD, STRATEGY
 from cleverbetter_dagster.services.records import StrategyDecay
 from cleverbetter_dagster.settings import Settings
@@ -28,14 +28,14 @@ def closed_predictions(settings: Settings, panel: pd.DataFrame, as_of: AsOf) -> 
         panel: everything known at the end of `as_of`.
 
     Returns:
-        Columns of the predictions table, and `label`, `next_roi`, `label_time` and `mean_roi` (the mean return of the
-        strategy's windows by then), by decision time. `stake` is the stake that was recommended.
+        Columns of the predictions table, and `label`, `next_roi`, `next_start`, `label_time` and `mean_roi` (the mean
+        return of the strategy's windows by then), by decision time. `stake` is the stake that was recommended.
     """
     predictions = read_predictions(settings, as_of.plus(-YEAR - 2).key, as_of.key)
     newest = predictions.sort_values("created_at").drop_duplicates(["as_of", STRATEGY, METHOD], keep="last")
     first = newest.sort_values("as_of").drop_duplicates(KEY, keep="first")
     first = first.assign(**{DECISION_TIME: first[DECISION_TIME].dt.as_unit("us"), "stake": first["recommended_stake"]})
-    outcomes = panel.loc[panel[LABEL].notna(), [*KEY, LABEL, LABEL_TIME, NEXT_ROI, BACKTEST_RETURN]]
+    outcomes = panel.loc[panel[LABEL].notna(), [*KEY, LABEL, LABEL_TIME, NEXT_START, NEXT_ROI, BACKTEST_RETURN]]
     joined = first.merge(outcomes, on=KEY)
     recent = joined[LABEL_TIME] >= as_of.plus(1 - YEAR).start
     return joined[recent].sort_values(KEY, ignore_index=True)

@@ -29,7 +29,7 @@ from cleverbetter_dagster.errors import DataError
 from cleverbetter_dagster.evaluation.drift import LARGE_DRIFT, distribution_distance
 from cleverbetter_dagster.learning.catalogue import get_family
 from cleverbetter_dagster.learning.model import PROBABILITY, FittedModel
-from cleverbetter_dagster.services.evaluation.scored_table import scored_frame
+from cleverbetter_dagster.services.evaluation.scored_table import ScoredPart, scored_part, staked
 from cleverbetter_dagster.services.training.update import NewExamples, new_examples
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.source.layout import resolve_source
@@ -80,7 +80,7 @@ class SimulatedWay:
     Attributes:
         fits: full trainings; `updates` incremental ones.
         cpu_seconds: of this process, spent on both.
-        scored: every judged row with probability and stake, as `scored_frame` returns it.
+        scored: every judged row with probability and stake, as `staked` returns it: one bankroll throughout.
     """
 
     way: Way
@@ -121,16 +121,16 @@ def simulate(
     outcomes.require(months)
     results = {way: SimulatedWay(way) for way in spec.ways}
     current: dict[Way, _CurrentModel] = {}
-    frames: dict[Way, list[pd.DataFrame]] = {way: [] for way in spec.ways}
+    parts: dict[Way, list[ScoredPart]] = {way: [] for way in spec.ways}
     for number, month in enumerate(months):
         step, judged = _MonthStep(rows, month, spec, threads), outcomes.decided_in(month.plus(1))
         for way in spec.ways:
             current[way], results[way] = step.retrain(results[way], current.get(way))
             scores = current[way].model.predict_frame(judged.X)
-            frames[way].append(scored_frame(way, judged.frame, scores, spec.staking))
+            parts[way].append(scored_part(way, judged.frame, scores, spec.staking))
         if progress:
             progress((number + 1) / len(months))
-    return [replace(results[way], scored=pd.concat(frames[way], ignore_index=True)) for way in spec.ways]
+    return [replace(results[way], scored=staked(parts[way]).reset_index(drop=True)) for way in spec.ways]
 
 
 class _Outcomes:

@@ -9,7 +9,7 @@ from cleverbetter_dagster.betting.arrays import FloatArray
 from cleverbetter_dagster.evaluation.gate import PromotionPolicy, compare
 from cleverbetter_dagster.evaluation.intervals.bootstrap import BlockBootstrap, BootstrapSpec, Interval
 from cleverbetter_dagster.evaluation.leaderboard import leaderboard_row
-from cleverbetter_dagster.evaluation.metrics.allocation import allocation_of, monthly_returns
+from cleverbetter_dagster.evaluation.metrics.allocation import allocation_of
 from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
 from cleverbetter_dagster.services.evaluation.scored_table import scored_rows
 from cleverbetter_dagster.services.simulation.retraining import SimulatedWay, Way
@@ -76,7 +76,7 @@ def _log_growth(rows: ScoredRows, spec: BootstrapSpec) -> Interval | None:
     allocation = allocation_of(rows)
     if not allocation.metrics.n_bets:
         return None
-    monthly = monthly_returns(allocation.decision_time, allocation.period_return)
+    monthly = allocation.monthly_return
 
     def mean_log(sequences: FloatArray) -> FloatArray:
         with np.errstate(divide="ignore"):  # ruin has no logarithm; such resamples are left out

@@ -25,8 +25,14 @@ from cleverbetter_dagster.evaluation.gate import PromotionPolicy
 from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
 from cleverbetter_dagster.learning.model import FittedModel
 from cleverbetter_dagster.services.evaluation.compare import Candidate
-from cleverbetter_dagster.services.evaluation.evaluate import score_baselines, score_test_rows
-from cleverbetter_dagster.services.evaluation.scored_table import scored_by_model, scored_frame
+from cleverbetter_dagster.services.evaluation.evaluate import baseline_parts, score_test_rows
+from cleverbetter_dagster.services.evaluation.scored_table import (
+    MODEL,
+    ScoredPart,
+    scored_by_model,
+    scored_part,
+    staked,
+)
 from cleverbetter_dagster.services.evaluation.stakes import judge_staking, rows_of
 from cleverbetter_dagster.services.records import ModelRecord, SplitRecord
 from cleverbetter_dagster.services.training.datasets import Dataset
@@ -90,7 +96,7 @@ def walk_forward(
         NothingToJudge: there is no model, or no row decided after the month of one has an outcome yet.
     """
     panel_of = _panels(rows)
-    frames: list[pd.DataFrame] = []
+    parts: list[ScoredPart] = []
     judged: dict[str, SplitRecord] = {}
     policies = {OVERALL_POLICY: tuple(models)}
     if len(models) > 1:
@@ -107,15 +113,15 @@ def walk_forward(
         scores = list(_score_following_rows(month, loaded, replays))
         if scores:
             judged[as_of] = splits[as_of]
-            frames += scores
-    if not frames:
+            parts += scores
+    if not parts:
         raise NothingToJudge(
             f"There is nothing to walk forward over: {len(splits)} as_of months with a split, "
             f"{sum(map(len, models.values()))} models, and no row decided after one of them has its outcome yet. "
             "Materialise temporal_split and a family's model for earlier months (a backfill over a range)."
         )
     decisions = {replay.name: tuple(replay.decisions) for replay in replays}
-    return Walk(pd.concat(frames, ignore_index=True), decisions, judged)
+    return Walk(_staked(parts), decisions, judged)
 
 
 def alone(family: str) -> str:
@@ -184,21 +190,35 @@ def _score_test_rows(
 
 def _score_following_rows(
     month: _Month, loaded: Mapping[str, LoadedModel], replays: Iterable[PromotionReplay]
-) -> Iterator[pd.DataFrame]:
-    """Parts of `Walk.scores`: families on all following rows, baselines and policies on those of the next month."""
+) -> Iterator[ScoredPart]:
+    """Parts of `Walk.scores`, not yet staked: families on all following rows, others on those of the next month."""
     parts, rows = month.known.parts, month.following
     next_rows = rows[rows[AGE] == 1]
     if next_rows.empty:
         return
 
-    def scored(name: str, model: LoadedModel, rows: pd.DataFrame) -> pd.DataFrame:
-        return scored_frame(name, rows, model.fitted.predict_frame(rows), model.staking, rows[JUDGED])
+    def scored(name: str, model: LoadedModel, rows: pd.DataFrame) -> ScoredPart:
+        return scored_part(name, rows, model.fitted.predict_frame(rows), model.staking, rows[JUDGED])
 
-    frames = {FAMILY: [scored(family, model, rows) for family, model in loaded.items()]}
+    scores = {FAMILY: [scored(family, model, rows) for family, model in loaded.items()]}
     # As in a comparison of families, baselines stake within the bounds of the first.
     staking = next(iter(loaded.values())).staking
-    frames[BASELINE] = score_baselines(parts.past, next_rows, staking, next_rows[JUDGED])
-    frames[POLICY] = [scored(replay.name, replay.champion, next_rows) for replay in replays if replay.champion]
+    scores[BASELINE] = baseline_parts(parts.past, next_rows, staking, next_rows[JUDGED])
+    scores[POLICY] = [scored(replay.name, replay.champion, next_rows) for replay in replays if replay.champion]
     flags = rows[[MONTH, AGE, UNSEEN, PASSES, JUDGED]].assign(**{AS_OF: month.as_of.key})
-    for kind, scores in frames.items():
-        yield from (frame.join(flags).assign(**{KIND: kind}) for frame in scores)
+    for kind, named in scores.items():
+        yield from (replace(part, frame=part.frame.join(flags).assign(**{KIND: kind})) for part in named)
+
+
+def _staked(parts: Sequence[ScoredPart]) -> pd.DataFrame:
+    """`Walk.scores`. Fresh rows of a family, baseline or policy share one bankroll over all months, since each month
+    stakes what the months before have left. The older rows of one model share a bankroll of their own.
+    """
+    fresh: dict[tuple[str, str], list[ScoredPart]] = {}
+    frames = []
+    for part in parts:
+        is_fresh = (part.frame[AGE] == 1).to_numpy()
+        frames.append(staked([part])[~is_fresh])
+        first = part.frame.iloc[0]
+        fresh.setdefault((first[KIND], first[MODEL]), []).append(part.take(is_fresh))
+    return pd.concat([*map(staked, fresh.values()), *frames], ignore_index=True)

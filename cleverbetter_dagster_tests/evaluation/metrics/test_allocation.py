@@ -4,11 +4,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cleverbetter_dagster.betting.open_stakes import Windows
 from cleverbetter_dagster.errors import InvalidInput
-from cleverbetter_dagster.evaluation.metrics.allocation import allocation_of, monthly_returns, simulate_allocation
+from cleverbetter_dagster.evaluation.metrics.allocation import allocation_of, simulate_allocation
 from cleverbetter_dagster_tests.evaluation.scored import decision_months, scored_rows
 
-TIMES = decision_months(2, 2)
+
+def months(n_months: int, per_month: int) -> Windows:
+    """Monthly windows that begin when they are decided."""
+    return monthly(decision_months(n_months, per_month))
+
+
+def monthly(decided: pd.DatetimeIndex) -> Windows:
+    times = decided.tz_localize(None)
+    return Windows(times, times, times + pd.offsets.MonthEnd(1))
+
+
+TIMES = months(2, 2)
 
 allocations = st.lists(st.tuples(st.integers(0, 5), st.floats(0, 0.2), st.floats(-1, 1)), min_size=1, max_size=40)
 
@@ -33,15 +45,15 @@ def test_two_months_worked_by_hand():
 
 
 def test_gains_are_reinvested():
-    result = simulate_allocation(decision_months(2, 1), [0.5, 0.5], [0.2, 0.2])
+    result = simulate_allocation(months(2, 1), [0.5, 0.5], [0.2, 0.2])
 
     assert result.final_bankroll == pytest.approx(1.1**2)
 
 
 def test_ruin_ends_the_bankroll_for_good():
-    result = simulate_allocation(decision_months(3, 1), [0.1, 2.0, 0.5], [1.0, -1.0, 1.0])
+    result = simulate_allocation(months(3, 1), [0.1, 2.0, 0.5], [1.0, -1.0, 1.0])
 
-    assert result.period_return.tolist() == pytest.approx([0.1, -1, 0.5])
+    assert result.period_return.tolist() == pytest.approx([0.1, -1, 0])
     assert result.bankroll.tolist() == pytest.approx([1, 1.1, 0, 0])
     assert result.growth == -1
     assert result.metrics.max_drawdown == 1
@@ -55,26 +67,45 @@ def test_an_allocation_without_a_stake_keeps_the_bankroll():
 
 
 def test_decision_times_of_a_month_compound():
-    times = pd.DatetimeIndex(["2022-01-07", "2022-01-14", "2022-02-07"], tz="UTC")
+    decided = np.array(["2022-01-07", "2022-01-14", "2022-02-07"], dtype="datetime64[D]")
+    result = simulate_allocation(Windows(decided, decided, decided + 7), [0.5, 0.5, 1.0], [0.2, 0.2, -1.0])
 
-    assert monthly_returns(times, np.array([0.1, 0.1, -1.0])).tolist() == pytest.approx([0.21, -1])
+    assert result.monthly_return.tolist() == pytest.approx([0.21, -1])
+
+
+def test_windows_of_three_months_rolled_monthly_worked_by_hand():
+    decided = np.datetime64("2022-01") + np.arange(5)
+    result = simulate_allocation(
+        Windows(decided, decided, decided + 3), [0.4, 0.2, 0.0, 0.0, 0.5], [0.5, -0.5, 0, 0, 0.2]
+    )
+
+    # +20% of the first window is realised in April, -10% of the first bankroll in May, when half of 1.1 is staked.
+    assert result.bankroll.tolist() == pytest.approx([1, 1, 1, 1.2, 1.1, 1.1 + 0.55 * 0.2])
+    assert result.growth == pytest.approx(0.21)
+    assert result.open_fraction.tolist() == pytest.approx([0.4, 0.6, 0.6, 0.2 / 1.2, 0.5])
+    assert np.prod(1 + result.monthly_return) == pytest.approx(1.21)
+
+
+def test_a_month_whose_rows_wait_for_a_later_round_returns_nothing():
+    windows = Windows(["2022-01-30", "2022-02-02"], ["2022-02-03", "2022-02-03"], ["2022-03-01", "2022-03-01"])
+
+    assert simulate_allocation(windows, [0.5, 0.5], [0.1, 0.1]).monthly_return.tolist() == pytest.approx([0, 0.1])
 
 
 def test_unusable_rows_are_named():
-    with pytest.raises(InvalidInput, match="2 decision times, 1 stakes"):
-        simulate_allocation(decision_months(1, 2), [0.1], [0.1, 0.1])
+    with pytest.raises(InvalidInput, match="2 windows, 1 stakes"):
+        simulate_allocation(months(1, 2), [0.1], [0.1, 0.1])
     with pytest.raises(InvalidInput, match="at least one row"):
-        simulate_allocation(decision_months(0, 0), [], [])
+        simulate_allocation(Windows([], [], []), [], [])
     with pytest.raises(InvalidInput, match=r"A stake is -0\.1"):
-        simulate_allocation(decision_months(1, 1), [-0.1], [0.1])
+        simulate_allocation(months(1, 1), [-0.1], [0.1])
 
 
 @given(allocations)
 def test_money_is_conserved_at_every_decision_time(rows):
     month, stake, roi = map(np.array, zip(*rows, strict=True))
-    times = decision_months(6, 1)[month]
 
-    result = simulate_allocation(times, stake, roi)
+    result = simulate_allocation(monthly(decision_months(6, 1)[month]), stake, roi)
     slow = 1.0
     for now in sorted(set(month)):
         here = month == now
@@ -89,8 +120,8 @@ def test_money_is_conserved_at_every_decision_time(rows):
 @given(allocations)
 def test_the_order_of_the_rows_does_not_matter(rows):
     month, stake, roi = map(np.array, zip(*rows, strict=True))
-    times = decision_months(6, 1)
-    forward = simulate_allocation(times[month], stake, roi)
-    backward = simulate_allocation(times[month[::-1]], stake[::-1], roi[::-1])
+    windows = monthly(decision_months(6, 1)[month])
+    forward = simulate_allocation(windows, stake, roi)
+    backward = simulate_allocation(windows.take(np.arange(len(month))[::-1]), stake[::-1], roi[::-1])
 
     np.testing.assert_allclose(forward.bankroll, backward.bankroll, atol=1e-12)

@@ -12,24 +12,32 @@ from cleverbetter_dagster.learning.rl_agent.env import OWN_STATE, BettingEnv, En
 from cleverbetter_dagster.learning.rl_agent.reward import RewardSpec, utility
 from cleverbetter_dagster.learning.rl_agent.vec_env import BettingVecEnv
 from cleverbetter_dagster_tests.learning.rl_agent.gym_env import GymBettingEnv
-from cleverbetter_dagster_tests.learning.rl_agent.plain_env import PlainEnv
+from cleverbetter_dagster_tests.learning.rl_agent.plain_env import PlainEnv, windows
+
+
+def months_since(times: np.ndarray) -> list[int]:
+    return (times.astype("datetime64[M]") - np.datetime64("2022-01")).astype(int).tolist()
+
 
 GROWTH_ONLY = RewardSpec(drawdown_weight=0.0, ruin_cost=0.0)
 UNCAPPED = StakingSpec(kelly_fraction=1.0, max_stake_fraction=1.0)
 
 
-def decided(kelly: np.ndarray, next_roi: np.ndarray, time: np.ndarray, features: np.ndarray | None = None) -> Decisions:
-    """Rows whose second moment is 1, so that the full Kelly stake is the mean."""
+def decided(
+    kelly: np.ndarray, next_roi: np.ndarray, time: np.ndarray, features: np.ndarray | None = None, months: int = 1
+) -> Decisions:
+    """Rows whose second moment is 1, so that the full Kelly stake is the mean; windows last some months from `time`."""
     kelly = np.asarray(kelly, dtype=np.float64)
     seen = np.zeros((len(kelly), 1), np.float32) if features is None else features
-    return Decisions(np.asarray(time), seen, kelly, 1.0 - kelly**2, np.asarray(next_roi, dtype=np.float64))
+    roi = np.asarray(next_roi, dtype=np.float64)
+    return Decisions(*windows(np.asarray(time), months), seen, kelly, 1.0 - kelly**2, roi)
 
 
-def history(times: int = 8, rows: int = 5, seed: int = 0, scale: float = 0.3) -> Decisions:
+def history(times: int = 8, rows: int = 5, seed: int = 0, scale: float = 0.3, months: int = 1) -> Decisions:
     rng = np.random.default_rng(seed)
     n = times * rows
     features = rng.normal(size=(n, 3)).clip(-5, 5).astype(np.float32)
-    return decided(rng.uniform(0, 0.5, n), rng.normal(0.02, scale, n), np.arange(n) // rows, features)
+    return decided(rng.uniform(0, 0.5, n), rng.normal(0.02, scale, n), np.arange(n) // rows, features, months)
 
 
 def test_the_terms_of_the_reward_worked_by_hand():
@@ -68,9 +76,22 @@ def test_stakes_of_one_time_are_scaled_to_the_bound_together():
     assert env.bankroll[0] == pytest.approx(1 + 0.25 * 0.2 + 0.25 * 0.1)
 
 
-@pytest.mark.parametrize("scale", [0.1, 1.5])
-def test_the_world_and_plain_python_agree_step_by_step(scale):
-    decisions, rng = history(scale=scale), np.random.default_rng(1)
+def test_a_stake_that_is_open_leaves_only_the_rest():
+    # Windows of two months decided monthly: the first takes all, the second finds nothing, the third 1 + 0.1 again.
+    env = BettingEnv(decided(np.ones(3), [0.1, -1.0, 0.2], [0, 1, 2], months=2), EnvSpec(staking=UNCAPPED), [0])
+    env.reset()
+    bankrolls, committed = [], []
+    for _ in range(3):
+        env.step(np.array([10]))
+        bankrolls.append(env.bankroll[0])
+        committed.append(env.observe()[0, len(OWN_STATE) - 1])
+    assert bankrolls == pytest.approx([1.0, 1.1, 1.1 * 1.2])
+    assert committed == pytest.approx([1.0, 0.0, 0.0])
+
+
+@pytest.mark.parametrize(("scale", "months"), [(0.1, 1), (1.5, 1), (0.1, 3), (0.4, 2)])
+def test_the_world_and_plain_python_agree_step_by_step(scale, months):
+    decisions, rng = history(scale=scale, months=months), np.random.default_rng(1)
     spec = EnvSpec(reward=RewardSpec(drawdown_weight=0.3, risk_weight=2.0), episode_times=8, staking=UNCAPPED)
     env, plain = BettingEnv(decisions, spec, [0]), PlainEnv(decisions, spec)
     np.testing.assert_allclose(env.reset()[0], plain.reset(), rtol=1e-5, atol=1e-6)
@@ -180,18 +201,18 @@ def test_decisions_name_what_is_wrong_with_them():
 def test_decisions_are_joined_and_cut_by_time():
     early, late = decided([0.1, 0.2], [0, 0], [1, 3]), decided([0.3, 0.4], [0, 0], [2, 3])
     both = early.joined(late)
-    assert both.time.tolist() == [1, 2, 3, 3]
+    assert months_since(both.time) == [1, 2, 3, 3]
     assert both.mean.tolist() == [0.1, 0.3, 0.2, 0.4]
     assert (both.first.tolist(), both.ends.tolist()) == ([0, 1, 2], [1, 2, 4])
     before, newest = both.cut(1)
-    assert (before.time.tolist(), newest.time.tolist()) == ([1, 2], [3, 3])
+    assert (months_since(before.time), months_since(newest.time)) == ([1, 2], [3, 3])
     assert [len(part) for part in both.cut(9)] == [0, 4]
     assert [len(part) for part in both.cut(0)] == [4, 0]
 
 
 def test_joint_returns_worked_by_hand():
     decisions = Decisions(
-        np.array([0, 0, 1]),
+        *windows(np.array([0, 0, 1])),
         np.zeros((3, 1), np.float32),
         np.array([0.2, 0.1, 0.1]),
         np.array([0.16, 0.19, 0.19]),

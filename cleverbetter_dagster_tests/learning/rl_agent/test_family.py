@@ -18,6 +18,7 @@ from cleverbetter_dagster.learning.rl_agent.training import (
     worth_of_returns,
 )
 from cleverbetter_dagster_tests.learning.conftest import SMALL
+from cleverbetter_dagster_tests.learning.rl_agent.plain_env import windows
 
 QUICK = RlAgentParams(
     agents=1,
@@ -40,7 +41,7 @@ def toy(win_rate: float, kelly: float = 0.8, times: int = 200) -> Decisions:
     wins = np.arange(times) < win_rate * times
     roi = np.where(np.random.default_rng(5).permutation(wins), 1.0, -1.0)
     mean = np.full(times, kelly)
-    return Decisions(np.arange(times), np.ones((times, 1), np.float32), mean, 1.0 - mean**2, roi)
+    return Decisions(*windows(np.arange(times)), np.ones((times, 1), np.float32), mean, 1.0 - mean**2, roi)
 
 
 def small(win_rate: float) -> Decisions:

@@ -26,7 +26,7 @@ from cleverbetter_dagster.services.evaluation.scored_table import (
     scored_table,
     signed,
 )
-from cleverbetter_dagster.services.evaluation.stakes import AGENT_STAKE, agent_stakes, judge_staking, rows_of, stakes_of
+from cleverbetter_dagster.services.evaluation.stakes import AGENT_STAKE, agent_stakes, judge_staking, rows_of, sizing_of
 from cleverbetter_dagster.services.records import EvaluatedModel
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.tracking.package import StrategyModel
@@ -61,16 +61,16 @@ def panel(n: int = 2) -> pd.DataFrame:
 def test_only_an_agent_chooses_its_fraction_of_kelly() -> None:
     # p 0.55: mean 0.02, second moment pi/2 x 0.04; full Kelly is 1/pi.
     scores = pd.DataFrame({"probability": [0.55, 0.55]})
-    assert stakes_of(scores, panel(), WIDE) == pytest.approx(np.full(2, 0.25 / np.pi))
+    assert sizing_of(scores, panel(), WIDE).size(np.arange(2)) == pytest.approx(np.full(2, 0.25 / np.pi))
     agent = scores.assign(kelly_share=[0.5, 1.0])
     for spec in (WIDE, StakingSpec(kelly_fraction=0.9, max_stake_fraction=1.0)):
-        assert stakes_of(agent, panel(), spec) == pytest.approx([0.5 / np.pi, 1.0 / np.pi])
+        assert sizing_of(agent, panel(), spec).size(np.arange(2)) == pytest.approx([0.5 / np.pi, 1.0 / np.pi])
 
 
 def test_an_agents_stakes_keep_the_cap_and_the_bound() -> None:
     agent = pd.DataFrame({"probability": np.full(40, 0.6), "kelly_share": np.linspace(0, 1, 40)})
-    stake = stakes_of(agent, panel(40), StakingSpec(max_total_fraction=0.5), np.repeat([0, 1], 20))
-    assert (np.bincount(np.repeat([0, 1], 20), stake) <= 0.5 + 1e-9).all()
+    stake = sizing_of(agent, panel(40), StakingSpec(max_total_fraction=0.5)).size(np.arange(40), 0.1)
+    assert stake.sum() == pytest.approx(0.4)
     assert (stake <= 0.05 * agent["kelly_share"] + 1e-12).all()
     assert stake[0] == 0.0
 
@@ -124,7 +124,8 @@ def test_filtered_rows_get_no_part_of_the_bound(rows: pd.DataFrame) -> None:
 def test_a_probability_is_staked_as_betting_stakes_it() -> None:
     probability = np.array([0.52, 0.6, 0.7])
     expected = allocate(*return_moments(probability, np.full(3, 0.2), np.full(3, 0.2)), WIDE)
-    np.testing.assert_array_equal(stakes_of(pd.DataFrame({"probability": probability}), panel(3), WIDE), expected)
+    sizing = sizing_of(pd.DataFrame({"probability": probability}), panel(3), WIDE)
+    np.testing.assert_array_equal(sizing.size(np.arange(3)), expected)
 
 
 # A world of 12 months, 20 strategies each, of which the first ten gain.
@@ -143,6 +144,8 @@ class World:
                 "strategy_id": np.tile([f"s{i}" for i in range(20)], 12),
                 "method": "replay",
                 "decision_time": self.time,
+                "next_start": self.time,
+                "label_time": self.time + pd.offsets.MonthEnd(1),
                 "label": self.gains.astype(float),
                 "next_roi": np.where(self.gains, 0.05, -0.05) + rng.normal(0, 0.005, 240),
                 "shrunk_gain": 0.05,
