@@ -25,7 +25,7 @@ def test_a_label_is_one_only_above_the_threshold() -> None:
     assert panel.loc[["a", "b"], "label"].tolist() == [0.0, 1.0]
     assert panel.loc[["a", "b"], "next_roi"].tolist() == [0.05, 0.06]
     assert panel.loc[["a", "b"], "next_id"].tolist() == ["b", "c"]
-    assert panel.loc["a", "label_time"] == rows[1]["end_date"]
+    assert panel.loc["a", ["next_start", "label_time"]].tolist() == [rows[1]["start_date"], rows[1]["end_date"]]
 
 
 def test_a_row_without_a_next_window_is_unlabelled_not_zero() -> None:

@@ -30,7 +30,7 @@ def available(panel: pd.DataFrame, moment: pd.Timestamp) -> tuple[pd.DataFrame, 
     decided = panel[panel["decision_time"] <= moment].set_index("id")
     features = decided[feature_columns(decided)].dropna(axis="columns", how="all")
     known = decided[decided["label_time"] <= moment]
-    return features, known[["label", "label_time", "next_roi", "next_id"]]
+    return features, known[["label", "label_time", "next_start", "next_roi", "next_id"]]
 
 
 def parts_of(panel: pd.DataFrame) -> Partition | None:

@@ -13,7 +13,7 @@ MONTHS = pd.date_range("2022-01-31", periods=12, freq="ME", tz="UTC")
 
 def frame(strategies: int = 30, stake: float = 0.01, seed: int = 0) -> pd.DataFrame:
     rng = np.random.default_rng(seed)
-    times = np.repeat(MONTHS, strategies)
+    times = pd.DatetimeIndex(np.repeat(MONTHS, strategies))
     roi = rng.normal(0.02, 0.1, len(times))
     return pd.DataFrame(
         {
@@ -22,6 +22,8 @@ def frame(strategies: int = 30, stake: float = 0.01, seed: int = 0) -> pd.DataFr
             "strategy_id": np.tile([f"s{n}" for n in range(strategies)], len(MONTHS)),
             "method": "",
             "decision_time": times,
+            "next_start": times,
+            "label_time": times + pd.offsets.MonthEnd(1),
             "label": (roi > 0).astype(float),
             "next_roi": roi,
             "probability": 0.5,
