@@ -197,21 +197,23 @@ def test_a_family_whose_agents_only_lose_stakes_nothing(partition, monkeypatch):
 
 
 def test_agents_play_train_and_are_judged_by_validation(fitted, partition):
-    assert set(fitted.judged.time) <= set(partition.validation.decision_time.to_numpy())
-    assert set(fitted.played.time) <= set(partition.train.decision_time.to_numpy())
+    assert set(fitted.judged.time) <= set(partition.validation.decision_time.to_numpy("datetime64[us]"))
+    assert set(fitted.played.time) <= set(partition.train.decision_time.to_numpy("datetime64[us]"))
     assert (fitted.played.mean > 0).all()
 
 
 def test_an_update_judges_by_the_newest_rows(fitted, partition):
     updated = RlAgent().update(fitted, partition.test, partition.train, 1, 1)
-    both = np.union1d(fitted.judged.time, partition.test.decision_time.to_numpy())
+    both = np.union1d(fitted.judged.time, partition.test.decision_time.to_numpy("datetime64[us]"))
     times = len(fitted.judged.first)
     assert set(updated.judged.time) <= set(both[-times:])
     assert len(updated.judged.first) <= times
     assert updated.played.time.max() < updated.judged.time.min()
     assert len(updated.played) >= len(fitted.played)
     np.testing.assert_array_equal(updated.played.next_roi[: len(fitted.played)], fitted.played.next_roi)
-    ahead = partition.test.take(np.flatnonzero(partition.test.decision_time.to_numpy() == updated.judged.time[-1]))
+    ahead = partition.test.take(
+        np.flatnonzero(partition.test.decision_time.to_numpy("datetime64[us]") == updated.judged.time[-1])
+    )
     forecast = fitted.predict_frame(ahead.X)["probability"].to_numpy()
     seen = fitted.features.moments(ahead.X[list(fitted.feature_names)].to_numpy(), forecast)[0]
     np.testing.assert_array_equal(updated.judged.mean[-(seen > 0).sum() :], seen[seen > 0])
