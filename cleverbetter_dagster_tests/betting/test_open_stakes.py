@@ -40,7 +40,7 @@ def test_a_decision_after_a_window_began_is_another_round() -> None:
     assert rows.round.tolist() == [0, 1]
 
 
-def test_decisions_of_one_run_are_one_round_after_the_windows_began() -> None:
+def test_decisions_of_one_run_are_one_round() -> None:
     # Rows written some hours into the windows they are to decide on, as with decisions at run_date.
     rows = windows(
         ("2023-02-01T01:39", "2023-02-01", "2023-03-01T01:20"),

@@ -86,7 +86,7 @@ def test_windows_of_three_months_rolled_monthly_worked_by_hand():
     assert np.prod(1 + result.monthly_return) == pytest.approx(1.21)
 
 
-def test_a_month_whose_rows_wait_for_a_later_round_returns_nothing():
+def test_a_month_whose_rows_wait_returns_nothing():
     windows = Windows(["2022-01-30", "2022-02-02"], ["2022-02-03", "2022-02-03"], ["2022-03-01", "2022-03-01"])
 
     assert simulate_allocation(windows, [0.5, 0.5], [0.1, 0.1]).monthly_return.tolist() == pytest.approx([0, 0.1])
