@@ -186,12 +186,7 @@ class ChampionRecord(Record):
 
 
 class PredictionsRecord(Record):
-    """The predictions written at one as_of: bounds on the stakes, and features of the model that no strategy has.
-
-    Attributes:
-        total_stake_fraction: of the bankroll, newly staked.
-        open_stake_fraction: of the bankroll, held by stakes of earlier months whose windows have not ended.
-    """
+    """The predictions of one as_of, features of the model that no strategy has, and what earlier stakes still hold."""
 
     as_of: str
     family: str | None
