@@ -5,7 +5,7 @@ import re
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from zoneinfo import available_timezones
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
@@ -14,7 +14,6 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from cleverbetter_dagster.errors import SettingsError
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-OWNER_ONLY = 0o700
 STATE_FOLDER = ".cleverbetter"
 
 PREFIX = "CLEVERBETTER_"
@@ -111,6 +110,17 @@ class Settings(BaseSettings):
     )
     results_table: TableName = Field("backtest_results", description="Table of backtests: `table` or `schema.table`")
     features_table: TableName = Field("ml_features", description="Table of market features: `table` or `schema.table`")
+    strategies_table: TableName = Field("strategies", description="Table of strategies' names, which may be missing")
+    left_out_methods: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("ml_estimate",),
+        description="Methods, separated by commas, whose rows are no backtests and are left out; `none`: all are read",
+        json_schema_extra={DEFAULT: "`ml_estimate`"},
+    )
+    dropped_history: Literal["keep", "forget"] = Field(
+        "keep",
+        description="Loaded rows that vanish from the old end of the table, as by a retention policy: `keep` them, or "
+        "`forget` them like other deleted rows",
+    )
     categorical_features: Annotated[tuple[CategoryName, ...], NoDecode] = Field(
         (),
         description="Market features that are categories, separated by commas, such as `country,track`",
@@ -185,10 +195,10 @@ class Settings(BaseSettings):
             raise ValueError("no header can carry it; write ASCII letters, digits and signs, no blank at an end")
         return token
 
-    @field_validator("categorical_features", mode="before")
+    @field_validator("categorical_features", "left_out_methods", mode="before")
     @classmethod
     def _split_at_commas(cls, names: object) -> object:
-        return tuple(sorted({*map(str.strip, names.split(","))} - {""})) if isinstance(names, str) else names
+        return tuple(sorted({*map(str.strip, names.split(","))} - {"", "none"})) if isinstance(names, str) else names
 
     @field_validator("timezone")
     @classmethod
@@ -201,18 +211,6 @@ class Settings(BaseSettings):
     def state_folder(self) -> Path:
         """Folder of everything stored on this machine: embedded database, artefacts, logs."""
         return self.home / STATE_FOLDER
-
-    def prepare_state_folder(self) -> Path:
-        """Create the state folder, or close one that others may enter: it holds rows, models and logs.
-
-        Raises:
-            OSError: it cannot be created.
-        """
-        self.state_folder.mkdir(mode=OWNER_ONLY, parents=True, exist_ok=True)
-        status = self.state_folder.stat()
-        if status.st_mode & 0o077 and status.st_uid == os.geteuid():
-            self.state_folder.chmod(OWNER_ONLY)
-        return self.state_folder
 
     @cached_property
     def artefacts_base(self) -> str:

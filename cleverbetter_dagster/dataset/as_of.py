@@ -1,4 +1,9 @@
-"""Months: `AsOf`, the month a model stands at, and the months of a column. Only this module calculates with months."""
+"""Months: `AsOf`, the month a model stands at, and the months of a column. Only this module calculates with months.
+
+A month closes when it is over in every time zone: at 13:00 UTC of the next 1st, an hour after it ended in the last of
+them. So a window that ends at midnight of the 1st, of whichever zone, belongs to the month it covers. Rows do not say
+their zone, and a model has one instant up to which it knows everything; so the instant is the same for all rows.
+"""
 
 import re
 from dataclasses import dataclass
@@ -10,16 +15,19 @@ import pandas as pd
 
 from cleverbetter_dagster.errors import DataError
 
+MONTH_CLOSES = pd.Timedelta(hours=13)
+"""How long after its last midnight in UTC a month closes. It ends last in UTC-12, at 12:00 UTC."""
+
 _KEY = re.compile(r"^([0-9]{4})-(0[1-9]|1[0-2])$")
 
 
 @dataclass(frozen=True, order=True)
 class AsOf:
-    """One calendar month in UTC, ordered in time. A model of it may use only what was known before its end.
+    """One calendar month, ordered in time. A model of it may use only what was known before its end.
 
     >>> december = AsOf.parse("2023-12")
     >>> december.end
-    Timestamp('2024-01-01 00:00:00+0000', tz='UTC')
+    Timestamp('2024-01-01 13:00:00+0000', tz='UTC')
     >>> december.plus(2).key, december.plus(2) - december
     ('2024-02', 2)
     """
@@ -48,15 +56,15 @@ class AsOf:
 
     @classmethod
     def of(cls, moment: datetime) -> Self:
-        """The month, in UTC, in which `moment` (timezone-aware) falls.
+        """The month that is open at `moment` (timezone-aware).
 
-        >>> AsOf.of(pd.Timestamp("2024-01-01 10:00", tz="Australia/Sydney")).key
+        >>> AsOf.of(pd.Timestamp("2024-01-01", tz="America/New_York")).key
         '2023-12'
         """
         if moment.tzinfo is None:
             raise DataError(f"{moment} has no timezone: give an aware timestamp, for example with tz='UTC'.")
-        utc = pd.Timestamp(moment).tz_convert("UTC")
-        return cls(utc.year, utc.month)
+        day = pd.Timestamp(moment).tz_convert("UTC") - MONTH_CLOSES
+        return cls(day.year, day.month)
 
     @property
     def key(self) -> str:
@@ -64,9 +72,14 @@ class AsOf:
         return f"{self.year:04d}-{self.month:02d}"
 
     @property
-    def start(self) -> pd.Timestamp:
-        """First instant of the month."""
+    def first_day(self) -> pd.Timestamp:
+        """Midnight, in UTC, at which the calendar month begins."""
         return pd.Timestamp(year=self.year, month=self.month, day=1, tz="UTC")
+
+    @property
+    def start(self) -> pd.Timestamp:
+        """First instant that belongs to the month: when the month before closes."""
+        return self.first_day + MONTH_CLOSES
 
     @property
     def end(self) -> pd.Timestamp:
@@ -108,12 +121,12 @@ def month_keys(first: str, last: str) -> list[str]:
 
 
 def months_of(times: pd.Series | pd.DatetimeIndex) -> np.ndarray:
-    """Month, in UTC, of each time (timezone-aware), datetime64[M], shape (n,).
+    """Month, as `AsOf.of`, of each time (timezone-aware), datetime64[M], shape (n,).
 
     Differences count months, `.astype(str)` gives the keys.
 
-    >>> months = months_of(pd.DatetimeIndex(["2023-12-31 23:00", "2024-02-01"], tz="UTC"))
+    >>> months = months_of(pd.DatetimeIndex(["2024-01-01", "2024-02-29 23:00"], tz="UTC"))
     >>> months.astype(str).tolist(), int((months[1] - months[0]).astype(int))
     (['2023-12', '2024-02'], 2)
     """
-    return pd.DatetimeIndex(times).tz_convert(None).to_numpy().astype("datetime64[M]")
+    return (pd.DatetimeIndex(times).tz_convert(None) - MONTH_CLOSES).to_numpy().astype("datetime64[M]")

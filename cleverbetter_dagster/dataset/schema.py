@@ -109,6 +109,12 @@ because no bet lost or no return differed."""
 MARKET_SENTINELS = (-999.0, -9999.0, -99999.0, -999999.0)
 """Exact values that mean "not measured" in a market feature. Positive nines may be real, such as a volume of 999."""
 
+NO_DENOMINATOR = -100.0
+"""freqtrade writes exactly this number for a ratio without a denominator, as where no bet lost."""
+
+RATIOS = (PROFIT_FACTOR, "sharpe", "sortino", "calmar")
+"""Words in the names of ratios whose denominator depends on how the bets ended."""
+
 
 def market_columns(columns: Iterable[str]) -> list[str]:
     """The market features among `columns`, sorted by name.
@@ -131,8 +137,12 @@ def sentinel_mask(column: str, values: np.ndarray | pd.Series) -> np.ndarray:
 
     >>> sentinel_mask("profit_factor", np.array([1.2, 999.0, np.nan])).tolist()
     [False, True, False]
+    >>> sentinel_mask("ml_sortino_ratio", np.array([-100.0, 1.2])).tolist()
+    [True, False]
     """
     numbers = np.asarray(values, dtype=float)
+    if column.startswith(MARKET_PREFIX) and any(word in column for word in RATIOS):
+        numbers = np.where(numbers == NO_DENOMINATOR, MARKET_SENTINELS[0], numbers)
     for metric, magnitude in SENTINELS.items():
         if column.endswith(metric):
             return np.abs(numbers) >= magnitude

@@ -10,6 +10,7 @@ from cleverbetter_dagster.defs.failures import own_errors_are_final
 from cleverbetter_dagster.services.records import Record
 from cleverbetter_dagster.settings import load_settings
 from cleverbetter_dagster.store.artefacts import ArtefactStore
+from cleverbetter_dagster.store.home import prepare_state_folder
 
 
 class ArtefactIOManager(dg.ConfigurableIOManager):
@@ -32,7 +33,7 @@ class ArtefactIOManager(dg.ConfigurableIOManager):
         if self.base_url:
             return ArtefactStore(self.base_url)
         settings = load_settings()
-        settings.prepare_state_folder()
+        prepare_state_folder(settings)
         return ArtefactStore(settings.artefacts_base)
 
     @own_errors_are_final()

@@ -10,6 +10,7 @@ from cleverbetter_dagster.errors import SettingsError
 from cleverbetter_dagster.settings import Settings
 
 INSTANCE_FILE = "dagster.yaml"
+OWNER_ONLY = 0o700
 
 COPIED = "# Copied by cleverbetter, which renews it; edit it, and it is yours and stays as it is: sha256 "
 """First line of a copy, before the hash of the rest. The hash shows whether a copy was edited or is only old.
@@ -37,10 +38,23 @@ def prepare_home(settings: Settings) -> Path:
             logger.warning(
                 f"{home / INSTANCE_FILE} is not what this release comes with. `cleverbetter doctor` says more."
             )
-        settings.prepare_state_folder()
+        prepare_state_folder(settings)
     except OSError as error:
         raise SettingsError(f"Cannot use {home} (DAGSTER_HOME): {error}. Set it to a folder of yours.") from error
     return home
+
+
+def prepare_state_folder(settings: Settings) -> None:
+    """Create the state folder, or close one that others may enter: it holds rows, models and logs.
+
+    Raises:
+        OSError: it cannot be created.
+    """
+    folder = settings.state_folder
+    folder.mkdir(mode=OWNER_ONLY, parents=True, exist_ok=True)
+    status = folder.stat()
+    if status.st_mode & 0o077 and status.st_uid == os.geteuid():
+        folder.chmod(OWNER_ONLY)
 
 
 def is_ours(settings: Settings) -> bool:

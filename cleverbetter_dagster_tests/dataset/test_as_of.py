@@ -1,5 +1,7 @@
 """The month a model stands at."""
 
+from zoneinfo import ZoneInfo, available_timezones
+
 import pandas as pd
 import pytest
 
@@ -9,8 +11,8 @@ from cleverbetter_dagster.errors import DataError
 
 def test_a_month_ends_where_the_next_one_starts() -> None:
     december = AsOf.parse("2023-12")
-    assert december.start == pd.Timestamp("2023-12-01", tz="UTC")
-    assert december.end == pd.Timestamp("2024-01-01", tz="UTC")
+    assert december.start == pd.Timestamp("2023-12-01 13:00", tz="UTC") == december.plus(-1).end
+    assert december.end == pd.Timestamp("2024-01-01 13:00", tz="UTC")
 
 
 def test_key_and_parse_are_inverse() -> None:
@@ -46,8 +48,20 @@ def test_months_are_ordered_in_time() -> None:
     assert sorted(map(AsOf.parse, ["2024-01", "2023-02", "2023-11"])) == [AsOf(2023, 2), AsOf(2023, 11), AsOf(2024, 1)]
 
 
-def test_a_moment_falls_into_its_month_in_utc() -> None:
-    assert AsOf.of(pd.Timestamp("2024-01-01 10:00", tz="Australia/Sydney")) == AsOf(2023, 12)
+def test_a_window_up_to_midnight_belongs_to_the_month_it_covers() -> None:
+    covered = month_keys("1990-01", "2030-12")
+    midnights = [AsOf.parse(month).end.replace(tzinfo=None, hour=0).to_pydatetime() for month in covered]
+    for zone in sorted(available_timezones()):
+        ends = pd.to_datetime([midnight.replace(tzinfo=ZoneInfo(zone)) for midnight in midnights], utc=True)
+        assert months_of(ends).astype(str).tolist() == covered, zone
+        assert months_of(ends - pd.Timedelta(seconds=1)).astype(str).tolist() == covered, zone
+
+
+def test_a_month_holds_what_ends_between_its_bounds() -> None:
+    december, instant = AsOf(2023, 12), pd.Timedelta(microseconds=1)
+    moments = [december.start - instant, december.start, december.end - instant, december.end]
+    assert [AsOf.of(moment).key for moment in moments] == ["2023-11", "2023-12", "2023-12", "2024-01"]
+    assert months_of(pd.DatetimeIndex(moments)).astype(str).tolist() == [AsOf.of(moment).key for moment in moments]
 
 
 @pytest.mark.parametrize("key", ["2023-13", "2023-00", "2023-1", "202312", "2023-12-01", "", "2023-12\n", "٢٠٢٣-12"])

@@ -71,23 +71,23 @@ def test_the_quality_filter_chooses_examples_and_is_counted() -> None:
 
 
 def test_a_rolling_window_limits_examples_but_not_histories() -> None:
-    rows = months(
-        120
-    )  # decided on days 1 to 120 of 2021: 31 - 1 in January, 28 in February, ...; the last has no label
+    rows = months(120)  # decided at midnights from 2 January to 1 May; that of the 1st belongs to the month before
     panel = panel_of(rows)
     parts = split_examples(panel, spec(max_history_months=3))
     used = pd.concat([parts.train.decision_time, parts.validation.decision_time, parts.test.decision_time])
     assert panel["decision_time"].max() == pd.Timestamp("2021-05-01", tz="UTC")
-    assert parts.split.examples_from == pd.Timestamp("2021-03-01", tz="UTC") == used.min()
-    assert parts.split.usable_rows == 31 + 30 and parts.split.filtered_rows == 30 + 28
-    assert parts.train.X["windows_seen"].min() == 30 + 28 + 1
+    assert parts.split.examples_from == pd.Timestamp("2021-02-01 13:00", tz="UTC")
+    assert used.min() == pd.Timestamp("2021-02-02", tz="UTC")
+    # In January 31; in February, March and April 28, 31 and 30, of which the last has no label.
+    assert parts.split.usable_rows == 28 + 31 + 29 and parts.split.filtered_rows == 31
+    assert parts.train.X["windows_seen"].min() == 31 + 1
 
 
 def test_a_stored_rolling_split_stays_where_it_was_cut() -> None:
     split = split_examples(panel_of(months(120)), spec(max_history_months=3)).split
     again = TemporalSplit.model_validate_json(split.model_dump_json())
     later = apply_split(panel_of(months(150)), again)
-    assert later.train.decision_time.min() == split.examples_from
+    assert later.train.decision_time.min() == split.train.first_decision
     assert later.split.train == split.train and later.split.validation == split.validation
 
 

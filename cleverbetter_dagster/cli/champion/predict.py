@@ -28,6 +28,7 @@ def predict(
     from cleverbetter_dagster.errors import NotStored
     from cleverbetter_dagster.store.ledger import ledger
     from cleverbetter_dagster.store.predictions import made_by, read_predictions
+    from cleverbetter_dagster.store.strategies import strategy_names
 
     settings, month = load_settings(), AsOf.parse(as_of).key if as_of is not None else None
     if options:
@@ -39,7 +40,10 @@ def predict(
             f"There are no predictions of {champion or 'a champion'} {f'as of {month}' if month else 'yet'}. "
             "Materialise strategy_predictions of the month."
         )
-    rows: list[dict[Any, Any]] = predictions.head(limit).to_dict("records")
+    shown = predictions.head(limit)
+    names = shown["strategy_id"].map(strategy_names(settings, set(shown["strategy_id"])))
+    shown = shown.assign(strategy_name=names.fillna(shown["strategy_id"]))
+    rows: list[dict[Any, Any]] = shown.to_dict("records")
     if as_json:
         print_json(rows)
         return
@@ -47,7 +51,7 @@ def predict(
     table = plain_table(title, ("strategy", "method"), ("probability", "confidence", "return", "stake"))
     for row in rows:
         numbers = (f"{row['probability']:.3f}", f"{row['confidence']:.3f}", f"{row['expected_return']:+.2%}")
-        table.add_row(*map(Text, (row["strategy_id"], row["method"], *numbers, f"{row['recommended_stake']:.2%}")))
+        table.add_row(*map(Text, (row["strategy_name"], row["method"], *numbers, f"{row['recommended_stake']:.2%}")))
     result_console().print(table)
 
 

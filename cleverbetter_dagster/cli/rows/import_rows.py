@@ -142,6 +142,9 @@ def show_import(report: "ImportReport", console: Console) -> None:
         if file.left_out:
             text = f"Market features of {Path(file.source).name} that are no numbers, so not used: "
             console.print(text + file.left_out.non_numeric_listed, markup=False, highlight=False, soft_wrap=True)
+    if estimates := report.total("left_out_rows"):
+        text = f"{estimates:,} rows are of methods that are no backtests, so not used (CLEVERBETTER_LEFT_OUT_METHODS)."
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
     if report.total("quarantined"):
         _show_reasons(report, console)
 

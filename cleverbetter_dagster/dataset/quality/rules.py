@@ -4,7 +4,7 @@ The store applies them once, when rows come in, and quarantines the others. All 
 returns.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from itertools import chain
 
@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from cleverbetter_dagster.dataset.quality.contradictions import OwnCapital, Rule, contradictions
 from cleverbetter_dagster.dataset.quality.conversion import canonical_types, gathered, violations_at
-from cleverbetter_dagster.dataset.quality.special_values import NO_DENOMINATOR, floats, with_canonical_values
+from cleverbetter_dagster.dataset.quality.special_values import floats, with_canonical_values
 from cleverbetter_dagster.dataset.quality.unit_evidence import UnitEvidence
 from cleverbetter_dagster.dataset.schema import (
     BOUNDS,
@@ -28,6 +28,7 @@ from cleverbetter_dagster.dataset.schema import (
     MARKET_SENTINELS,
     MAX_DRAWDOWN,
     METHOD,
+    NO_DENOMINATOR,
     OPTIONAL,
     PROFIT_FACTOR,
     REQUIRED,
@@ -115,16 +116,26 @@ def first_due(violations: pd.DataFrame) -> datetime | None:
     return right_at.groupby(waiting["position"]).max().min()
 
 
-def find_violations(table: pa.Table, now: pd.Timestamp) -> tuple[pa.Table, pd.DataFrame]:
+def find_violations(
+    table: pa.Table, now: pd.Timestamp, left_out_methods: Sequence[str] = ()
+) -> tuple[pa.Table, pd.DataFrame]:
     """All rows in canonical types with their values as they are, and their violations.
 
-    The rules are those of `examine`, except those on ids and on all rows together.
+    The rules are those of `examine`, except those on ids and on all rows together. Of rows of the methods left out,
+    which are no backtests, only the dates are judged.
     """
     rows, unreadable = canonical_types(table)
-    capital = OwnCapital(rows)
-    rules = chain(_missing(rows), _numbers(rows, capital), contradictions(rows, capital), _dates(rows, now))
+    capital, judged = OwnCapital(rows), ~of_methods(rows, left_out_methods)
+    metrics = chain(_missing(rows), _numbers(rows, capital), contradictions(rows, capital))
+    rules = chain(((column, mask & judged, reason) for column, mask, reason in metrics), _dates(rows, now))
     violations = [violations_at(rows, column, mask, f"{column} {reason}") for column, mask, reason in rules]
     return rows, gathered([unreadable, *violations])
+
+
+def of_methods(rows: pa.Table, methods: Sequence[str]) -> np.ndarray:
+    """Which canonical rows have one of the methods, bool[n]."""
+    found = pc.is_in(rows[METHOD], pa.array(methods, pa.string()))
+    return found.to_numpy()
 
 
 def implausible_instants(table: pa.Table, column: str, now: pd.Timestamp) -> pd.DataFrame:

@@ -21,6 +21,7 @@ from cleverbetter_dagster.dataset.schema import (
     MARKET_SENTINELS,
     MAX_DRAWDOWN,
     METRICS,
+    NO_DENOMINATOR,
     PROFIT_FACTOR,
     ROI,
     SENTINELS,
@@ -31,9 +32,6 @@ from cleverbetter_dagster.dataset.schema import (
 
 NO_LOSING_BET = SENTINELS[PROFIT_FACTOR]
 NO_VARIATION = SENTINELS[SHARPE_RATIO]
-
-NO_DENOMINATOR = -100.0
-"""freqtrade writes exactly this number for a ratio without a denominator."""
 
 
 def canonical_values(rows: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -13,7 +13,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
 from cleverbetter_dagster.betting.arrays import FloatArray
-from cleverbetter_dagster.dataset.as_of import AsOf, months_of
+from cleverbetter_dagster.dataset.as_of import AsOf
 from cleverbetter_dagster.dataset.simulation.market import CELL_SHAPE, mispricing, race_month
 from cleverbetter_dagster.dataset.simulation.metrics import place_bets, row_features, row_metrics
 from cleverbetter_dagster.dataset.simulation.strategies import Strategies, draw_strategies
@@ -85,14 +85,14 @@ def _cell_share(rng: np.random.Generator, mispriced: FloatArray) -> FloatArray:
 def _rows_of_month(
     rng: np.random.Generator, strategies: Strategies, mispriced: FloatArray, number: int, month: AsOf
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    days = month.start.days_in_month
+    days = month.first_day.days_in_month
     runners = race_month(rng, mispriced, days)
     bets = place_bets(strategies, runners, number)
     results, features = row_metrics(bets, days), row_features(bets, runners, days)
-    end = month.end - pd.Timedelta(seconds=1)
+    start, end = month.first_day, month.plus(1).first_day
     minutes = rng.integers(60, 48 * 60, len(results))
-    results["start_date"], results["end_date"], results["method"] = month.start, end, METHOD
-    results["run_date"] = month.end + pd.to_timedelta(minutes, unit="min")
+    results["start_date"], results["end_date"], results["method"] = start, end - pd.Timedelta(seconds=1), METHOD
+    results["run_date"] = end + pd.to_timedelta(minutes, unit="min")
     results["created_at"] = results["run_date"] + pd.Timedelta(seconds=5)
     results["recommendation"] = _recommendation(results, features["consistency_score"])
     return results, features
@@ -110,7 +110,7 @@ def _ids(spec: SimulationSpec, strategy: pd.Series, start: pd.Series) -> tuple[n
     """Ids of strategies and rows. They depend on the spec except for its number of months."""
     world = uuid5(NAMESPACE_URL, f"sample-rows/{spec.seed}/{spec.n_strategies}/{spec.first_month}")
     names = np.array([str(uuid5(world, f"strategy/{number}")) for number in range(spec.n_strategies)], dtype=object)
-    windows = zip(strategy.tolist(), months_of(start).astype(str).tolist(), strict=True)
+    windows = zip(strategy.tolist(), start.dt.strftime("%Y-%m"), strict=True)
     return names[strategy], [str(uuid5(world, f"row/{number}/{month}")) for number, month in windows]
 
 

@@ -118,6 +118,8 @@ def _load_metadata(load: MonthLoad) -> Metadata:
     counts: Metadata = {"dagster/row_count": load.table.num_rows, "quarantined": load.quarantined}
     if load.left_out:
         counts["market_features_left_out"] = str(load.left_out)
+    if load.left_out_methods:
+        counts["methods_left_out"] = ", ".join(f"{name}: {rows:,} rows" for name, rows in load.left_out_methods.items())
     if load.window_ends is None:
         return counts
     first, last = load.window_ends

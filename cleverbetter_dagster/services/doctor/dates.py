@@ -1,6 +1,7 @@
-"""The doctor's check of the rows' dates: which rows no month has, and which market features count as undated."""
+"""The doctor's checks of what is not loaded: rows that no month has, rows of methods left out, undated features."""
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from typing import Any
 
@@ -9,16 +10,16 @@ from psycopg import sql
 
 from cleverbetter_dagster.dataset.as_of import AsOf
 from cleverbetter_dagster.services.doctor.lines import DoctorLine
-from cleverbetter_dagster.settings import Settings
+from cleverbetter_dagster.settings import Settings, variable_of
 from cleverbetter_dagster.store.postgres.database import psycopg_connect
-from cleverbetter_dagster.store.source.instants import count_undated_features, counts_without_month
+from cleverbetter_dagster.store.source.instants import count_undated_features, counts_without_month, left_out_rows
 from cleverbetter_dagster.store.source.layout import SourceLayout
 
 TIMEOUT_MILLISECONDS = 10_000
 
 
 def dates(settings: Settings, layout: SourceLayout) -> Iterator[DoctorLine]:
-    """Rows that are in no month, rows before the first partition, and market features with an impossible time."""
+    """Rows that are not loaded because of their date or method, and market features with an impossible time."""
     first = AsOf.parse(settings.first_month)
     undated_query, undated = count_undated_features(layout), 0
     try:
@@ -27,6 +28,7 @@ def dates(settings: Settings, layout: SourceLayout) -> Iterator[DoctorLine]:
             without_month, early = _row(connection, counts_without_month(layout, first.start))
             if undated_query is not None:
                 (undated,) = _row(connection, undated_query)
+            left_out = connection.execute(left_out_rows(layout)).fetchall() if layout.left_out_methods else []
     except psycopg.errors.QueryCanceled:
         remedy = f"An index on {layout.window_end.name} of {layout.results} makes it quick."
         yield DoctorLine("dates", "warn", "counting the rows without a month took too long", remedy)
@@ -46,6 +48,18 @@ def dates(settings: Settings, layout: SourceLayout) -> Iterator[DoctorLine]:
         yield DoctorLine("dates", "warn", message, "Correct it; until then they count as older than all others.")
     if not (without_month or early or undated):
         yield DoctorLine("dates", "ok", "every row is in a month")
+    yield from _methods(left_out)
+
+
+def _methods(left_out: Iterable[tuple[str, str, int]]) -> Iterator[DoctorLine]:
+    """What is left out by its method; nothing where no row is."""
+    counts: Counter[str] = Counter()
+    for _, method, rows in left_out:
+        counts[method] += rows
+    if counts:
+        listed = ", ".join(f"{method}: {rows:,}" for method, rows in counts.most_common())
+        message = f"rows left out because their method is no backtest ({variable_of('left_out_methods')}): {listed}"
+        yield DoctorLine("methods", "ok", message)
 
 
 def _row(connection: psycopg.Connection, query: sql.Composed) -> tuple[Any, ...]:

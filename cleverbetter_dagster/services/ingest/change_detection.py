@@ -16,6 +16,7 @@ import pandas as pd
 
 from cleverbetter_dagster.dataset.as_of import AsOf
 from cleverbetter_dagster.dataset.schema import END_DATE
+from cleverbetter_dagster.services.ingest.dropped_history import ROWS_ARTEFACT, DroppedHistory, dropped_history
 from cleverbetter_dagster.services.ingest.rows_without_month import quarantine_rows_without_month
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.artefacts import ArtefactStore
@@ -30,8 +31,6 @@ from cleverbetter_dagster.store.source.changes import (
 from cleverbetter_dagster.store.source.layout import SourceLayout, resolve_source
 from cleverbetter_dagster.store.source.load_log import EMPTY, LoadedMonth, confirm_loads, read_load_log
 
-ROWS_ARTEFACT = "training_rows/{month}.parquet"
-
 
 @dataclass(frozen=True)
 class DetectedChanges:
@@ -45,6 +44,7 @@ class DetectedChanges:
         months: what each month holds now (if not `complete`: what was loaded of it), and which run loaded it last.
         ignored: changed months that are never loaded: before the first partition, too far back, or in the future.
         without_month: rows whose window ends in no plausible month, which are in quarantine; 0 unless `complete`.
+        kept: loaded months that count as unchanged although the table has dropped rows of them.
     """
 
     changed: Mapping[str, int]
@@ -53,12 +53,15 @@ class DetectedChanges:
     months: Mapping[str, LoadedMonth]
     ignored: Mapping[str, int]
     without_month: int = 0
+    kept: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         text = f"Compared the {self.compared}."
         if self.ignored:
             months = ", ".join(sorted(self.ignored))
             text += f" Ignored months (see CLEVERBETTER_MONTHS_BACK and CLEVERBETTER_FIRST_MONTH): {months}."
+        if self.kept:
+            text += f" Kept although the table has dropped rows of them: {', '.join(self.kept)}."
         if self.without_month:
             text += f" Rows in quarantine because their {END_DATE} is in no plausible month: {self.without_month:,}."
         return text
@@ -141,15 +144,18 @@ def snapshot_months(
 
 
 def changed_months(
-    settings: Settings, seen: Mapping[str, LoadedMonth], loaded: Mapping[str, LoadedMonth]
+    settings: Settings, seen: Mapping[str, LoadedMonth], loaded: Mapping[str, LoadedMonth], dropped: DroppedHistory
 ) -> dict[str, int]:
     """Months to load.
 
     Their content or the setting of categories changed, a row of theirs is due, or the artefact store has lost them.
+    Rows that the table has dropped are no change.
     """
     store, now = ArtefactStore(settings.artefacts_base), utc_now()
-    changed = {}
+    changed, kept = {}, dropped.months(loaded)
     for month, current in seen.items():
+        if month in kept:
+            continue
         before = loaded.get(month)
         if before is None or before.digest != current.digest:
             changed[month] = _difference(current.digest.rows, before)
@@ -186,7 +192,8 @@ def _digests(
 def _compare_all(settings: Settings, layout: SourceLayout, snapshot: TableSnapshot, compared: str) -> DetectedChanges:
     loaded = read_load_log(settings)
     seen = snapshot_months(snapshot, settings.recent_days, loaded)
-    changed = changed_months(settings, seen, loaded)
+    dropped = dropped_history(settings, snapshot, seen, loaded)
+    changed = changed_months(settings, seen, loaded, dropped)
     altered = [month for month in changed if month in loaded and loaded[month].digest != seen[month].digest]
     watermarks = {month: loaded[month].xmin_watermark for month in altered if loaded[month].is_comparable(snapshot.id)}
     for month, rows in snapshot.written_since(watermarks).items():
@@ -194,7 +201,8 @@ def _compare_all(settings: Settings, layout: SourceLayout, snapshot: TableSnapsh
     confirm_loads(settings, {month: now for month, now in seen.items() if month in loaded and month not in changed})
     seen = {month: replace(now, run_id=loaded[month].run_id) if month in loaded else now for month, now in seen.items()}
     detected = _detected(settings, changed, compared, seen, complete=True)
-    return replace(detected, without_month=quarantine_rows_without_month(settings, layout, snapshot))
+    without_month, kept = quarantine_rows_without_month(settings, layout, snapshot), dropped.months(loaded)
+    return replace(detected, without_month=without_month, kept=tuple(sorted(kept)))
 
 
 def _detected(

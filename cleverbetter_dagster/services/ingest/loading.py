@@ -4,7 +4,7 @@ All months of one load are read from one snapshot of the database: the one their
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import pandas as pd
@@ -22,6 +22,7 @@ from cleverbetter_dagster.services.ingest.change_detection import (
     snapshot_months,
     utc_now,
 )
+from cleverbetter_dagster.services.ingest.dropped_history import DroppedHistory, dropped_history
 from cleverbetter_dagster.services.ingest.rows_without_month import quarantine_rows_without_month
 from cleverbetter_dagster.services.training.datasets import rows_until
 from cleverbetter_dagster.settings import Settings
@@ -39,11 +40,13 @@ class MonthLoad:
 
     Attributes:
         due: when the first quarantined row that only lies in the future can be loaded; None without such rows.
+        left_out_methods: method -> rows of it that are no backtests, so that they are neither here nor in quarantine.
     """
 
     table: pa.Table
     quarantined: int
     due: datetime | None = None
+    left_out_methods: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def left_out(self) -> LeftOut:
@@ -122,25 +125,39 @@ def load_months(settings: Settings, months: Sequence[str], *, catch_up: bool = F
     with open_snapshot(settings, layout) as snapshot:
         if catch_up:
             seen = snapshot_months(snapshot, settings.recent_days, log)
-            months = sorted({*months, *_outdated(settings, seen, log, max(months))})
+            dropped = dropped_history(settings, snapshot, seen, log)
+            months = sorted({*months, *_outdated(settings, seen, log, max(months), dropped)})
         else:
             seen = snapshot_months(snapshot, settings.recent_days, log, months)
+            dropped = dropped_history(settings, snapshot, seen, log)
         empty, exported = LoadedMonth.at(snapshot.id, EMPTY, InFlightRows()), snapshot.export()
         loads = {month: _load(settings, layout, AsOf.parse(month), now, exported) for month in months}
         without_month = quarantine_rows_without_month(settings, layout, snapshot)
-    categories = settings.categorical_features
-    log = {month: replace(seen.get(month, empty), due=load.due, categories=categories) for month, load in loads.items()}
+        left_out = snapshot.left_out_rows(months)
+    loads = {
+        month: replace(load, table=dropped.added(settings, month, load.table), left_out_methods=left_out.get(month, {}))
+        for month, load in loads.items()
+    }
+    kept, categories = dropped.months(log), settings.categorical_features
+    log = {
+        month: log[month] if month in kept else replace(seen.get(month, empty), due=load.due, categories=categories)
+        for month, load in loads.items()
+    }
     return Load(loads, log, without_month)
 
 
 def _outdated(
-    settings: Settings, seen: Mapping[str, LoadedMonth], log: Mapping[str, LoadedMonth], as_of: str
+    settings: Settings,
+    seen: Mapping[str, LoadedMonth],
+    log: Mapping[str, LoadedMonth],
+    as_of: str,
+    dropped: DroppedHistory,
 ) -> set[str]:
     """Months up to `as_of` that must be loaded before a model can be trained at it."""
     first, _ = loadable_range(settings, as_of)
     with_rows = [month for month, current in seen.items() if current.digest.rows and month >= first]
     between = month_keys(min([*with_rows, as_of]), as_of)
-    outdated = {*changed_months(settings, seen, log), *(set(between) - log.keys())}
+    outdated = {*changed_months(settings, seen, log, dropped), *(set(between) - log.keys())}
     return {month for month in outdated if first <= month <= as_of}
 
 

@@ -53,6 +53,7 @@ class FileReport:
         ignored_columns: columns of the file that the table has no place for.
         converted_columns: columns of the file that were in other units, and were converted.
         left_out: values of market features that are no numbers. Their rows are loaded.
+        left_out_rows: rows of methods that are no backtests. They are loaded, and left out of training.
     """
 
     source: str
@@ -67,6 +68,7 @@ class FileReport:
     left_out: LeftOut
     seconds: float
     converted_columns: tuple[str, ...] = ()
+    left_out_rows: int = 0
 
     @property
     def refused(self) -> bool:
@@ -208,6 +210,7 @@ def _import(settings: Settings, file: _File, progress: Progress) -> FileReport:
         ignored_columns=file.intake.ignored,
         converted_columns=file.converted,
         left_out=file.intake.left_out,
+        left_out_rows=file.intake.left_out_rows,
         seconds=perf_counter() - started,
     )
 

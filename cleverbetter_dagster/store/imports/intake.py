@@ -10,7 +10,7 @@ import pyarrow as pa
 from cleverbetter_dagster.dataset.quality.arrow_values import texts
 from cleverbetter_dagster.dataset.quality.conversion import canonical_types, gathered, violations_at
 from cleverbetter_dagster.dataset.quality.left_out import NOTHING, LeftOut, non_numeric_of, total, without_infinite
-from cleverbetter_dagster.dataset.quality.rules import find_violations, implausible_instants
+from cleverbetter_dagster.dataset.quality.rules import find_violations, implausible_instants, of_methods
 from cleverbetter_dagster.dataset.quality.unit_evidence import UnitEvidence
 from cleverbetter_dagster.dataset.schema import (
     ALIASES,
@@ -54,6 +54,7 @@ class ResultIntake:
         file_names: canonical name -> the file's name of a column.
         evidence: what the prepared rows say of the units of their columns.
         left_out: values so far of embedded market features that are no numbers. They are stored as they are.
+        left_out_rows: rows so far of methods that are left out. They are stored as they are.
     """
 
     def __init__(self, settings: Settings, layout: SourceLayout, path: Path, sample: pa.Table) -> None:
@@ -80,6 +81,8 @@ class ResultIntake:
         self.ignored = tuple(name for name in names if name not in {*stored, *self._extras})
         self._known_categories = settings.categorical_features
         self.left_out = NOTHING
+        self._left_out_methods = settings.left_out_methods
+        self.left_out_rows = 0
         self._now = pd.Timestamp.now(tz="UTC")
 
     def prepare(self, table: pa.Table) -> tuple[pa.Table, pd.DataFrame]:
@@ -88,8 +91,10 @@ class ResultIntake:
         canonical = pa.table({name: table[file_name] for name, file_name in self.file_names.items()})
         if METHOD not in canonical.column_names:
             canonical = canonical.append_column(METHOD, pa.repeat(DEFAULT_METHOD, len(canonical)))
-        rows, violations = find_violations(canonical, self._now)
-        self.evidence.add(rows)
+        rows, violations = find_violations(canonical, self._now, self._left_out_methods)
+        left_out = of_methods(rows, self._left_out_methods)
+        self.left_out_rows += int(left_out.sum())
+        self.evidence.add(rows.filter(pa.array(~left_out)))
         violations = violations[~violations["column"].isin(COMPARED)]
         fitted = {
             column.name: fit_canonical(rows, name, self.target.columns[column.name])
@@ -157,7 +162,7 @@ class FeatureIntake:
         self._ignored = tuple(name for name in others if name not in used)
         self._unplaced: dict[str, None] = {}
         self._known_categories = settings.categorical_features
-        self.left_out = NOTHING
+        self.left_out, self.left_out_rows = NOTHING, 0
 
     @property
     def ignored(self) -> tuple[str, ...]:
@@ -193,7 +198,7 @@ class FeatureIntake:
             objects, violations = json_columns.market_objects(stored, ids, self._json)
             if self._features.json:
                 self._leave_out(json_columns.non_numeric_values(objects, self._known_categories))
-                return {self._features.json.name: stored}, violations
+                return {self._features.json.name: stored.fill_null("{}")}, violations
             numbers = self._placed(objects, ids)
         else:
             there = {*table.column_names}

@@ -32,15 +32,14 @@ def market_objects(
         ids: of the rows, for the violations.
 
     Returns:
-        The object of each row, with its values as they are; empty where there is none. And violations for what is no
-        object, for NaN and for infinity, which PostgreSQL refuses in JSON.
+        The object of each row, with its values as they are; empty where there is none, or null. And violations for
+        what is no object, for NaN and for infinity, which PostgreSQL refuses in JSON.
     """
     table = pa.table({ID: ids, name: texts})
     objects: list[dict[str, Any]] = [{} for _ in range(len(texts))]
     faults: dict[tuple[str, str], list[int]] = {}
     for position, text in enumerate(texts.to_pylist()):
-        if text is None:
-            faults.setdefault((name, f"{name} is missing: write {{}} for none"), []).append(position)
+        if text is None or text.strip() == "null":
             continue
         try:
             objects[position] = parse_object(text.encode())

@@ -18,7 +18,7 @@ from cleverbetter_dagster.store.imports.intake import FeatureIntake, Intake, Res
 from cleverbetter_dagster.store.imports.json_objects import flat, table_of
 from cleverbetter_dagster.store.imports.staging import LINE, Staging
 from cleverbetter_dagster.store.postgres.database import psycopg_connect
-from cleverbetter_dagster.store.source.instants import has_month, window_end_utc
+from cleverbetter_dagster.store.source.instants import has_month, month_instant
 from cleverbetter_dagster.store.source.layout import SourceLayout
 
 
@@ -77,10 +77,10 @@ def load_objects(
 def window_end_months(settings: Settings, layout: SourceLayout, ids: Collection[str]) -> list[str]:
     """The plausible months, `YYYY-MM`, of the rows of the results table that have these ids."""
     query = sql.SQL(
-        "SELECT DISTINCT to_char(date_trunc('month', {utc}), 'YYYY-MM') FROM {table} r "
+        "SELECT DISTINCT to_char(date_trunc('month', {instant}), 'YYYY-MM') FROM {table} r "
         "WHERE r.{key}::text = ANY({ids}) AND {has_month}"
     ).format(
-        utc=window_end_utc(layout),
+        instant=month_instant(layout),
         has_month=has_month(layout),
         table=layout.results.identifier,
         key=sql.Identifier(layout.columns[ID].name),

@@ -13,7 +13,7 @@ from psycopg import sql
 
 from cleverbetter_dagster.dataset.as_of import AsOf
 from cleverbetter_dagster.dataset.schema import CREATED_AT, ID
-from cleverbetter_dagster.store.source.instants import has_month, window_end_utc
+from cleverbetter_dagster.store.source.instants import has_month, month_instant
 from cleverbetter_dagster.store.source.layout import INSTANTS, NUMBERS, WORDS, Column, SourceLayout
 from cleverbetter_dagster.store.source.row_query import joined_on
 
@@ -59,7 +59,7 @@ def digests(layout: SourceLayout, months: Collection[str] | None) -> sql.Compose
     """Month, rows, and sum of hashes of everything that is loaded of a row and its features; of `months`, or of all."""
     content = [_hashable("r", column) for column in (*layout.columns.values(), layout.embedded) if column]
     common = {
-        "instant": window_end_utc(layout),
+        "instant": month_instant(layout),
         "has_month": has_month(layout),
         "results": layout.results.identifier,
         "within": _within(layout, months),
@@ -77,7 +77,7 @@ def digests(layout: SourceLayout, months: Collection[str] | None) -> sql.Compose
 def versions(layout: SourceLayout, months: Collection[str] | None) -> sql.Composed:
     """Month, and sum of hashes of the transactions that wrote its rows and features, and of their partitions."""
     return sql.SQL(_VERSIONS).format(
-        instant=window_end_utc(layout),
+        instant=month_instant(layout),
         xmins=sql.SQL("r.tableoid, r.xmin, f.tableoid, f.xmin" if layout.features else "r.tableoid, r.xmin"),
         results=layout.results.identifier,
         join=_features_joined(layout),
@@ -100,7 +100,7 @@ def recent(
     if layout.features:
         ages, xmins = sql.SQL("least({}, {})").format(ages, _age("f")), sql.SQL("r.xmin::text, f.xmin::text")
     return sql.SQL(_RECENT).format(
-        instant=window_end_utc(layout),
+        instant=month_instant(layout),
         id=_name(layout.columns[ID]),
         results=layout.results.identifier,
         has_month=has_month(layout),
@@ -118,7 +118,7 @@ def recent(
 def recent_months(layout: SourceLayout, days: int) -> sql.Composed:
     """The months of the rows that arrived in the last `days`."""
     return sql.SQL(_RECENT_MONTHS).format(
-        instant=window_end_utc(layout),
+        instant=month_instant(layout),
         has_month=has_month(layout),
         results=layout.results.identifier,
         recent=_recently_created(layout, days),

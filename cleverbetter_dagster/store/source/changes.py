@@ -16,9 +16,11 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import pandas as pd
 import psycopg
 from psycopg import sql
 
+from cleverbetter_dagster.dataset.as_of import AsOf
 from cleverbetter_dagster.errors import DatabaseError
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.postgres.database import psycopg_connect
@@ -148,6 +150,23 @@ class TableSnapshot:
     def rows_without_month(self) -> list[tuple[str | None, str | None, str]]:
         """Id, end of the window and reason of each row that belongs to no month: it ends in no plausible one."""
         return self._rows(instants.without_month(self._layout))
+
+    def first_month(self) -> str | None:
+        """The first month that has rows; None without any."""
+        (end,) = self._rows(instants.first_window_end(self._layout))[0]
+        return None if end is None else AsOf.of(pd.to_datetime(end, utc=True)).key
+
+    def ids(self, month: str) -> list[str]:
+        """The ids of the rows of a month."""
+        return [row_id for (row_id,) in self._rows(instants.ids_of_month(self._layout, AsOf.parse(month)))]
+
+    def left_out_rows(self, months: Collection[str]) -> dict[str, dict[str, int]]:
+        """Number of rows of each method that is left out, by month; from the first of `months` to the last."""
+        counts: dict[str, dict[str, int]] = {}
+        if self._layout.left_out_methods and months:
+            for month, method, rows in self._rows(instants.left_out_rows(self._layout, months)):
+                counts.setdefault(month, {})[method] = rows
+        return counts
 
     def export(self) -> str:
         """The name under which the loader can read exactly the rows of this snapshot."""

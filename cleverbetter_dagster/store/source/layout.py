@@ -84,6 +84,7 @@ class SourceLayout:
         embedded: the results table's own JSON column of market features, if it has one.
         features: the features table, if there is one. It wins over `embedded` if both have a key.
         any_bytes: the database's encoding is SQL_ASCII, so that a text may be no UTF-8.
+        left_out_methods: rows of these methods are no backtests; they count as if they were not there.
     """
 
     results: Relation
@@ -91,6 +92,7 @@ class SourceLayout:
     embedded: Column | None
     features: FeatureTable | None
     any_bytes: bool = False
+    left_out_methods: tuple[str, ...] = ()
 
     @property
     def window_end(self) -> Column:
@@ -121,13 +123,13 @@ def resolve_source(settings: Settings) -> SourceLayout:
         features = _feature_table(connection, settings.features_table)
         if features is None and embedded is None:
             raise SchemaError(_no_table(connection, settings.features_table, FEATURES_VARIABLE))
-        read = [*columns.values(), *([embedded] if embedded else [])]
-        _check_readable(connection, results, read)
+        _check_readable(connection, results, [*columns.values(), embedded])
         if features:
-            times = [features.computed_at] if features.computed_at else []
-            json = [features.json] if features.json else []
-            _check_readable(connection, features.relation, [features.key, *times, *json, *features.wide])
-        return SourceLayout(results, columns, embedded, features, server_encoding(connection) == "SQL_ASCII")
+            read = [features.key, features.computed_at, features.json, *features.wide]
+            _check_readable(connection, features.relation, read)
+        any_bytes = server_encoding(connection) == "SQL_ASCII"
+        left_out = settings.left_out_methods if METHOD in columns else ()
+        return SourceLayout(results, columns, embedded, features, any_bytes, left_out)
 
 
 def relation_columns(connection: psycopg.Connection, relation: Relation) -> dict[str, Column]:
@@ -145,15 +147,15 @@ def relation_columns(connection: psycopg.Connection, relation: Relation) -> dict
 
 def unique_alone(connection: psycopg.Connection, relation: Relation, column: str) -> bool:
     """True if a unique index forbids two rows with one value of `column`."""
-    row = connection.execute(
+    found = connection.execute(
         """
         SELECT 1 FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
         WHERE i.indrelid = %s::regclass AND i.indisunique AND i.indisvalid AND i.indnkeyatts = 1
           AND i.indpred IS NULL AND a.attname = %s
         """,
         [relation.identifier.as_string(connection), column],
-    ).fetchone()
-    return row is not None
+    )
+    return found.fetchone() is not None
 
 
 def _canonical_columns(results: Relation, available: Mapping[str, Column]) -> dict[str, Column]:
@@ -162,8 +164,7 @@ def _canonical_columns(results: Relation, available: Mapping[str, Column]) -> di
         column = next((available[name] for name in ALIASES.get(canonical, (canonical,)) if name in available), None)
         if column is not None:
             columns[canonical] = column
-    missing = [canonical for canonical in REQUIRED if canonical not in columns and canonical != METHOD]
-    if missing:
+    if missing := [name for name in REQUIRED if name not in columns and name != METHOD]:
         raise SchemaError(
             f"The table {results} lacks columns that backtest rows need:{missing_columns(missing, list(available))}\n"
             f"It has: {_listed(available)}. Create a view that calls them so, and name the view in {RESULTS_VARIABLE}."
@@ -233,8 +234,8 @@ def _find_usable(connection: psycopg.Connection, name: str) -> Relation | None:
     return relation
 
 
-def _check_readable(connection: psycopg.Connection, relation: Relation, columns: Iterable[Column]) -> None:
-    needed = list(columns)
+def _check_readable(connection: psycopg.Connection, relation: Relation, columns: Iterable[Column | None]) -> None:
+    needed = [column for column in columns if column]
     readable = _readable(connection, relation, needed)
     if denied := [column.name for column in needed if column not in readable]:
         raise SchemaError(_no_right(connection, relation, ", ".join(denied)))

@@ -13,7 +13,7 @@ from psycopg import sql
 
 from cleverbetter_dagster.dataset.quality.categories import LONGEST_CATEGORY
 from cleverbetter_dagster.dataset.schema import CATEGORY_PREFIX, ID, MARKET_PREFIX, TEXTS, TIMESTAMP, column_type
-from cleverbetter_dagster.store.source.instants import has_month, instant, plausible_or_null, window_end_utc
+from cleverbetter_dagster.store.source.instants import has_month, instant, is_backtest, month_instant, plausible_or_null
 from cleverbetter_dagster.store.source.layout import WORDS, Column, FeatureTable, SourceLayout
 
 UNKNOWN_KEYS = "unknown_keys"
@@ -115,7 +115,7 @@ class RowQuery:
     def counts(self) -> sql.Composed:
         """Each plausible month in which a window ended, as 2023-11, and its number of rows, whatever the range."""
         results, month = self.layout.results.identifier, has_month(self.layout)
-        return sql.SQL(_COUNTS).format(instant=window_end_utc(self.layout), results=results, has_month=month)
+        return sql.SQL(_COUNTS).format(instant=month_instant(self.layout), results=results, has_month=month)
 
     @property
     def reads_json(self) -> bool:
@@ -195,6 +195,8 @@ class RowQuery:
             for sign, at in ((">=", self.start), ("<", self.end))
             if at is not None
         ]
+        if self.layout.left_out_methods:
+            conditions.append(is_backtest(self.layout))
         return sql.SQL("WHERE {}").format(sql.SQL(" AND ").join(conditions)) if conditions else sql.SQL("")
 
 

@@ -16,7 +16,7 @@ from cleverbetter_dagster.defs.resources import Deployment, mlflow_run
 from cleverbetter_dagster.defs.runs import DATA_VERSION, past_runs
 from cleverbetter_dagster.errors import DatabaseUnavailable
 from cleverbetter_dagster.services.ingest import change_detection, loading
-from cleverbetter_dagster.services.ingest.change_detection import ROWS_ARTEFACT
+from cleverbetter_dagster.services.ingest.dropped_history import ROWS_ARTEFACT
 from cleverbetter_dagster.services.ingest.loading import load_months
 from cleverbetter_dagster.services.ingest.training_plan import TrainingPlan
 from cleverbetter_dagster.settings import Settings, load_settings
@@ -165,7 +165,7 @@ def test_rows_written_again_unchanged_request_nothing(watched: Watched, connecti
 @pytest.mark.parametrize(
     "change",
     [
-        "DELETE FROM backtest_results WHERE id LIKE 'r-2023-04-%'",
+        "DELETE FROM backtest_results WHERE id LIKE 'r-2023-04-1%'",
         "UPDATE backtest_results SET total_return = 0.9 WHERE id LIKE 'r-2023-04-%'",
         "INSERT INTO ml_features SELECT id, now(), '{\"a\": 1}' FROM backtest_results WHERE id LIKE 'r-2023-04-%'",
     ],

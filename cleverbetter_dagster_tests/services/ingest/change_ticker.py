@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from cleverbetter_dagster.services.ingest.change_detection import ROWS_ARTEFACT, newest_with_rows
+from cleverbetter_dagster.services.ingest.change_detection import newest_with_rows
+from cleverbetter_dagster.services.ingest.dropped_history import ROWS_ARTEFACT
 from cleverbetter_dagster.services.ingest.loading import load_months
 from cleverbetter_dagster.services.ingest.sensor_state import Cursor, poll
 from cleverbetter_dagster.settings import Settings, load_settings

