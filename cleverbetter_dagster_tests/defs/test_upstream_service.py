@@ -6,6 +6,7 @@ import pytest
 
 from cleverbetter_dagster.dataset.as_of import AsOf
 from cleverbetter_dagster.dataset.simulation.rows import SimulationSpec
+from cleverbetter_dagster.services.champion.manual_promotion import promote_by_hand
 from cleverbetter_dagster.services.doctor.dates import dates
 from cleverbetter_dagster.services.stored_assets import stored_evaluation, stored_rows
 from cleverbetter_dagster.settings import Settings
@@ -14,20 +15,15 @@ from cleverbetter_dagster.store.predictions import read_predictions
 from cleverbetter_dagster.store.quarantine import Filter, open_quarantine, select_entries
 from cleverbetter_dagster.store.source.layout import resolve_source
 from cleverbetter_dagster.store.strategies import strategy_names
-from cleverbetter_dagster_tests.defs.test_pipeline import EASY_GATE, ONE_FOLD, run
+from cleverbetter_dagster_tests.defs.test_pipeline import ONE_FOLD, run
 from cleverbetter_dagster_tests.support.upstream_service import service_rows, write_service_rows
 
 SIMULATION = SimulationSpec(n_strategies=60, first_month="2021-01", months=18)
 FIRST, AS_OF = "2021-01", "2022-06"
-SELECTION = [
-    "temporal_split",
-    *(f"classifier_{part}" for part in ("study", "model", "evaluation")),
-    *("model_comparison", "champion", "strategy_predictions"),
-]
+BRANCH = ["temporal_split", *(f"classifier_{part}" for part in ("study", "model", "evaluation"))]
 CONFIG = {
     "temporal_split": {"min_composite_score": None, "min_examples": 100},
     "classifier_study": ONE_FOLD["classifier_study"],
-    **EASY_GATE,
 }
 
 
@@ -72,8 +68,10 @@ def test_rows_of_the_service_become_a_champion_and_stakes(tracked: Settings, wri
     (line,) = [line for line in dates(tracked, resolve_source(tracked)) if line.name == "methods"]
     assert f"ml_estimate: {estimates.sum():,}" in line.message
 
-    assert run(SELECTION, (AS_OF, AS_OF), CONFIG).success
+    assert run(BRANCH, (AS_OF, AS_OF), CONFIG).success
     assert stored_evaluation(tracked, "classifier", AsOf.parse(AS_OF)).num_rows > 0
+    promote_by_hand(tracked, ("classifier", 1), "the test", "the test", override=True)
+    assert run(["strategy_predictions"], (AS_OF, AS_OF)).success
     predictions = read_predictions(tracked, AS_OF)
     newest = backtests[backtests["start_date"] >= "2022-05-01"]
     assert set(predictions["strategy_id"]) == set(newest["strategy_id"])

@@ -10,6 +10,7 @@ from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.artefacts import ArtefactStore
 from cleverbetter_dagster.store.ledger import ledger
 from cleverbetter_dagster.store.ledger.ledger import Decision
+from cleverbetter_dagster.store.postgres.database import psycopg_connect
 from cleverbetter_dagster.store.predictions import ScoredBy, write_predictions
 from cleverbetter_dagster_tests.cli.conftest import Command, command_in
 from cleverbetter_dagster_tests.store.ledger.test_ledger import Mirror
@@ -68,3 +69,6 @@ def test_predictions_of_the_champion_alone_are_shown(database: Settings, command
         assert "4.00%" in shown
         assert "old" not in shown
     assert [row["model_version"] for row in json.loads(command("predict", "--json").stdout)] == [2]
+    with psycopg_connect(database, "rows", autocommit=True) as connection:
+        connection.execute("CREATE TABLE strategies AS SELECT %s::text AS id, 'Lay the draw' AS name", ["new [/] 'x'"])
+    assert "Lay the draw" in command("predict").stdout
