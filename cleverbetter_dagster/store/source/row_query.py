@@ -190,7 +190,7 @@ class RowQuery:
     def _where(self) -> sql.Composable:
         window_end = self.layout.window_end
         column = _of("r", window_end.name)
-        conditions = [
+        conditions: list[sql.Composable] = [
             sql.SQL("{} {} {}").format(column, sql.SQL(sign), instant(at, window_end))
             for sign, at in ((">=", self.start), ("<", self.end))
             if at is not None
