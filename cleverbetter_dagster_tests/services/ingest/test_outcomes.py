@@ -31,14 +31,15 @@ RATIOS = ["profit_factor", "sharpe_ratio", "composite_score"]
 MONTH = "2023-01"
 
 
+def named(outcome: str, written: str) -> str:
+    return f"{outcome}: {written or 'NULL'}"
+
+
 def every_outcome() -> pd.DataFrame:
     """Each outcome with each way of writing all three ratios."""
     plain = upstream_results(1).iloc[0].to_dict() | {"initial_capital": None, "final_capital": None}
     rows = [
-        plain
-        | values
-        | dict.fromkeys(RATIOS, written)
-        | {"id": f"{name} {written}", "strategy_id": f"{name} {written}"}
+        plain | values | dict.fromkeys(RATIOS, written) | dict.fromkeys(["id", "strategy_id"], named(name, written))
         for (name, values), written in product(OUTCOMES.items(), WRITTEN)
     ]
     return pd.DataFrame(rows)
@@ -56,7 +57,7 @@ def test_every_outcome_is_a_row_whatever_its_ratios(database: Settings, tmp_path
     assert import_files(database, tmp_path / "results.csv", None).total("inserted") == len(results)
     rows = loaded(database).to_pandas().set_index("id")
     assert len(rows) == len(results)
-    lossless = [f"every bet won {written}" for written in WRITTEN]
+    lossless = [named("every bet won", written) for written in WRITTEN]
     assert rows.loc[lossless, "profit_factor"].tolist() == [999.0] * len(WRITTEN)
     assert rows.filter(like="no bet", axis="index")[["profit_factor", "sharpe_ratio", "win_rate"]].isna().all(axis=None)
     assert (rows.filter(like="no bet", axis="index")[["roi", "max_drawdown"]] == 0).all(axis=None)
