@@ -48,7 +48,7 @@ def test_months_are_ordered_in_time() -> None:
     assert sorted(map(AsOf.parse, ["2024-01", "2023-02", "2023-11"])) == [AsOf(2023, 2), AsOf(2023, 11), AsOf(2024, 1)]
 
 
-def test_a_window_up_to_midnight_belongs_to_the_month_it_covers() -> None:
+def test_a_window_until_midnight_is_in_the_month_it_covers() -> None:
     covered = month_keys("1990-01", "2030-12")
     midnights = [AsOf.parse(month).end.replace(tzinfo=None, hour=0).to_pydatetime() for month in covered]
     for zone in sorted(available_timezones()):

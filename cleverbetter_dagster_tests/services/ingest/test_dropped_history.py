@@ -94,9 +94,7 @@ def test_rows_that_vanish_elsewhere_were_deleted(
     assert rows(database) == left
 
 
-def test_a_late_row_of_a_cut_month_is_loaded_beside_what_was_cut(
-    database: Settings, connection: psycopg.Connection
-) -> None:
+def test_a_late_row_joins_what_was_cut_from_its_month(database: Settings, connection: psycopg.Connection) -> None:
     connection.execute(DROP_MARCH_AND_HALF_OF_APRIL)
     insert_rows(connection, "2023-04", 2, "late")
     assert all_changes(database).changed.keys() == {"2023-04"}
