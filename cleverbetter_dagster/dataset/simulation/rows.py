@@ -72,7 +72,7 @@ def simulate_rows(spec: SimulationSpec | None = None) -> tuple[pd.DataFrame, pd.
     ]
     results = pd.concat([part for part, _ in parts], ignore_index=True)
     features = pd.concat([part for _, part in parts], ignore_index=True)
-    results["strategy_id"], results["id"] = _ids(spec, results["strategy"], results["start_date"])
+    results["strategy_id"], results["id"] = _ids(spec, results["strategy"], results["month"])
     return results[list(RESULT_COLUMNS)], _feature_table(results, features)
 
 
@@ -91,6 +91,7 @@ def _rows_of_month(
     results, features = row_metrics(bets, days), row_features(bets, runners, days)
     start, end = month.first_day, month.plus(1).first_day
     minutes = rng.integers(60, 48 * 60, len(results))
+    results["month"] = month.key
     results["start_date"], results["end_date"], results["method"] = start, end - pd.Timedelta(seconds=1), METHOD
     results["run_date"] = end + pd.to_timedelta(minutes, unit="min")
     results["created_at"] = results["run_date"] + pd.Timedelta(seconds=5)
@@ -106,11 +107,11 @@ def _recommendation(results: pd.DataFrame, consistency: pd.Series) -> np.ndarray
     return np.select([accept, reject], ["ACCEPT", "REJECT"], "NEEDS_REVIEW")
 
 
-def _ids(spec: SimulationSpec, strategy: pd.Series, start: pd.Series) -> tuple[np.ndarray, list[str]]:
+def _ids(spec: SimulationSpec, strategy: pd.Series, month: pd.Series) -> tuple[np.ndarray, list[str]]:
     """Ids of strategies and rows. They depend on the spec except for its number of months."""
     world = uuid5(NAMESPACE_URL, f"sample-rows/{spec.seed}/{spec.n_strategies}/{spec.first_month}")
     names = np.array([str(uuid5(world, f"strategy/{number}")) for number in range(spec.n_strategies)], dtype=object)
-    windows = zip(strategy.tolist(), start.dt.strftime("%Y-%m"), strict=True)
+    windows = zip(strategy.tolist(), month.tolist(), strict=True)
     return names[strategy], [str(uuid5(world, f"row/{number}/{month}")) for number, month in windows]
 
 
