@@ -20,7 +20,7 @@ SHARED: dict[str, Any] = {
 
 
 def monthly(first_month: str) -> dg.MonthlyPartitionsDefinition:
-    """Months from `first_month` up to and including the current, unfinished one, in UTC."""
+    """Months from `first_month` up to and including the current, unfinished one; the newest begins in UTC."""
     return dg.MonthlyPartitionsDefinition(start_date=first_month, fmt="%Y-%m", end_offset=1, timezone="UTC")
 
 

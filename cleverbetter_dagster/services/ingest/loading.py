@@ -76,7 +76,7 @@ class Load:
 
 
 def this_month() -> str:
-    """The current month, in UTC."""
+    """The month that is open now."""
     return AsOf.of(utc_now()).key
 
 
