@@ -8,14 +8,15 @@ from pydantic import BaseModel, ConfigDict
 
 from cleverbetter_dagster.betting.arrays import FloatArray
 from cleverbetter_dagster.errors import InvalidInput
-from cleverbetter_dagster.evaluation.intervals.bootstrap import BlockBootstrap, BootstrapSpec, Interval
+from cleverbetter_dagster.evaluation.intervals.estimate import Estimate, IntervalSpec
 from cleverbetter_dagster.evaluation.intervals.month_statistics import auc_statistic, ratio_statistic
+from cleverbetter_dagster.evaluation.intervals.months import Months
 from cleverbetter_dagster.evaluation.metrics.classification import brier_terms
 from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
 
 
 class FilterEffect(BaseModel):
-    """The figures of all rows, and how they change if only the rows that pass are used. None where undefined.
+    """The figures of all rows, and how they change if only the rows that pass are used. An AUC is None where undefined.
 
     Attributes:
         rows, removed: all rows, and those the filter removes.
@@ -30,19 +31,19 @@ class FilterEffect(BaseModel):
     removed: int
     strategies_removed: int
     base_rate: float
-    base_rate_change: Interval | None
+    base_rate_change: Estimate
     mean_return: float
-    mean_return_change: Interval | None
+    mean_return_change: Estimate
     roc_auc: float | None
-    roc_auc_change: Interval | None
+    roc_auc_change: Estimate
     brier: float
-    brier_change: Interval | None
+    brier_change: Estimate
 
 
 def filter_effect(
-    rows: ScoredRows, passes: ArrayLike, strategy: Sequence[object], spec: BootstrapSpec | None = None
+    rows: ScoredRows, passes: ArrayLike, strategy: Sequence[object], spec: IntervalSpec | None = None
 ) -> FilterEffect:
-    """Compare the rows that pass a filter with all rows, on the same resampled months.
+    """Compare the rows that pass a filter with all rows, on the same months.
 
     Args:
         rows: all rows, also those the filter removes, as one model scored them.
@@ -52,28 +53,28 @@ def filter_effect(
     passed, who = np.asarray(passes, dtype=bool), np.asarray(strategy)
     if not passed.shape == who.shape == (len(rows),):
         raise InvalidInput(f"{len(rows)} rows, {passed.shape} flags, {who.shape} strategies: give one of each per row.")
-    bootstrap = BlockBootstrap(rows.decision_time, spec)
+    months = Months(rows.decision_time, spec)
     brier = brier_terms(rows.label, rows.probability)
     label, probability = rows.label, rows.probability
-    auc = auc_statistic(bootstrap, label, probability)
-    passed_auc = auc_statistic(bootstrap, label, probability, among=passed)
-    roc_auc = float(auc(np.ones((1, bootstrap.n_months)))[0])
+    auc = auc_statistic(months, label, probability)
+    passed_auc = auc_statistic(months, label, probability, among=passed)
+    roc_auc = months.point(auc)
     return FilterEffect(
         rows=len(rows),
         removed=int((~passed).sum()),
         strategies_removed=len(set(who.tolist()) - set(who[passed].tolist())),
         base_rate=float(label.mean()),
-        base_rate_change=_mean_change(bootstrap, label, passed),
+        base_rate_change=_mean_change(months, label, passed),
         mean_return=float(rows.next_roi.mean()),
-        mean_return_change=_mean_change(bootstrap, rows.next_roi, passed),
+        mean_return_change=_mean_change(months, rows.next_roi, passed),
         roc_auc=roc_auc if np.isfinite(roc_auc) else None,
-        roc_auc_change=bootstrap.interval(lambda weights: passed_auc(weights) - auc(weights)),
+        roc_auc_change=months.mean_interval(lambda weights: passed_auc(weights) - auc(weights)),
         brier=float(brier.mean()),
-        brier_change=_mean_change(bootstrap, brier, passed),
+        brier_change=_mean_change(months, brier, passed),
     )
 
 
-def _mean_change(bootstrap: BlockBootstrap, values: FloatArray, passed: np.ndarray) -> Interval | None:
-    part = ratio_statistic(bootstrap, np.where(passed, values, 0.0), passed.astype(np.float64))
-    whole = ratio_statistic(bootstrap, values, np.ones(len(values)))
-    return bootstrap.interval(lambda weights: part(weights) - whole(weights))
+def _mean_change(months: Months, values: FloatArray, passed: np.ndarray) -> Estimate:
+    part = ratio_statistic(months, np.where(passed, values, 0.0), passed.astype(np.float64))
+    whole = ratio_statistic(months, values, np.ones(len(values)))
+    return months.mean_interval(lambda weights: part(weights) - whole(weights))

@@ -2,27 +2,26 @@
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from cleverbetter_dagster.dataset.as_of import months_of
-from cleverbetter_dagster.evaluation.intervals.bootstrap import BlockBootstrap, BootstrapSpec, Interval
+from cleverbetter_dagster.evaluation.intervals.bootstrap import BlockBootstrap, BootstrapSpec
+from cleverbetter_dagster.evaluation.intervals.estimate import Estimate
 from cleverbetter_dagster.evaluation.intervals.month_statistics import (
     auc_statistic,
     calibration_statistic,
-    growth_of,
     max_drawdown_of,
     mean_statistic,
     ratio_statistic,
     sharpe_ratio_of,
 )
+from cleverbetter_dagster.evaluation.intervals.months import Months, growth_interval
 from cleverbetter_dagster.evaluation.metrics.allocation import AllocationResult, allocation_of
 from cleverbetter_dagster.evaluation.metrics.classification import brier_terms, log_loss_terms
 from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
 
 
 class LeaderboardRow(BaseModel):
-    """One model. A figure is `None` where it is undefined: no bet, one class, a single month."""
+    """One model, every figure with its interval or the reason why there is none: too few months, no bet, one class."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -30,27 +29,30 @@ class LeaderboardRow(BaseModel):
     n_rows: int
     n_months: int
     n_bets: int
-    roc_auc: Interval | None
-    brier: Interval | None
-    log_loss: Interval | None
-    calibration_error: Interval | None
-    roi: Interval | None
-    growth: Interval | None
-    sharpe_ratio: Interval | None
-    max_drawdown: Interval | None
+    roc_auc: Estimate
+    brier: Estimate
+    log_loss: Estimate
+    calibration_error: Estimate
+    roi: Estimate
+    growth: Estimate
+    sharpe_ratio: Estimate
+    max_drawdown: Estimate
 
 
-METRICS = tuple(name for name, field in LeaderboardRow.model_fields.items() if field.annotation == Interval | None)
+NO_STAKES = "no stakes"
+
+METRICS = tuple(name for name, field in LeaderboardRow.model_fields.items() if field.annotation is Estimate)
 
 
 def rank_models(scored: Mapping[str, ScoredRows], spec: BootstrapSpec | None = None) -> list[LeaderboardRow]:
     """One row per model, lowest Brier score first.
 
     Models scored on the same rows get the same resamples. `roi` is profit over stake, `growth` that of the bankroll
-    over the test part, `sharpe_ratio` that of its monthly returns, annualised.
+    over the test part (its interval is that of as many months at the mean log growth), `sharpe_ratio` that of its
+    monthly returns, annualised.
     """
     rows = [leaderboard_row(name, rows, spec) for name, rows in scored.items()]
-    return sorted(rows, key=lambda row: (row.brier is None, row.brier.point if row.brier else 0.0, row.name))
+    return sorted(rows, key=lambda row: (row.brier.point or 0.0, row.name))
 
 
 def leaderboard_row(name: str, rows: ScoredRows, spec: BootstrapSpec | None = None) -> LeaderboardRow:
@@ -64,10 +66,10 @@ def leaderboard_row(name: str, rows: ScoredRows, spec: BootstrapSpec | None = No
         n_months=bootstrap.n_months,
         n_bets=allocation.metrics.n_bets,
         roc_auc=bootstrap.interval(auc_statistic(bootstrap, label, probability)),
-        brier=bootstrap.interval(mean_statistic(bootstrap, brier_terms(label, probability))),
-        log_loss=bootstrap.interval(mean_statistic(bootstrap, log_loss_terms(label, probability))),
+        brier=bootstrap.mean_interval(mean_statistic(bootstrap, brier_terms(label, probability))),
+        log_loss=bootstrap.mean_interval(mean_statistic(bootstrap, log_loss_terms(label, probability))),
         calibration_error=bootstrap.interval(calibration_statistic(bootstrap, label, probability)),
-        roi=_roi(bootstrap, rows),
+        roi=_roi(rows, spec),
         **_bankroll_intervals(bootstrap, allocation),
     )
 
@@ -77,19 +79,21 @@ def with_first(rows: Sequence[LeaderboardRow], name: str) -> list[LeaderboardRow
     return sorted(rows, key=lambda row: row.name != name)
 
 
-def _roi(bootstrap: BlockBootstrap, rows: ScoredRows) -> Interval | None:
-    """Profit over stake; None if all stakes fall into one month: every resample would give the same figure."""
-    if len(np.unique(months_of(rows.decision_time[rows.stake > 0]))) < 2:
-        return None
-    return bootstrap.interval(ratio_statistic(bootstrap, rows.stake * rows.next_roi, rows.stake))
+def _roi(rows: ScoredRows, spec: BootstrapSpec | None) -> Estimate:
+    """Profit over stake, by the months with a stake."""
+    staked, level = rows.stake > 0, (spec or BootstrapSpec()).level
+    if not staked.any():
+        return Estimate.without(NO_STAKES, level)
+    months, stake = Months(rows.decision_time[staked], spec), rows.stake[staked]
+    return months.mean_interval(ratio_statistic(months, stake * rows.next_roi[staked], stake))
 
 
-def _bankroll_intervals(bootstrap: BlockBootstrap, allocation: AllocationResult) -> dict[str, Interval | None]:
+def _bankroll_intervals(bootstrap: BlockBootstrap, allocation: AllocationResult) -> dict[str, Estimate]:
     if not allocation.metrics.n_bets:
-        return {"growth": None, "sharpe_ratio": None, "max_drawdown": None}
+        return dict.fromkeys(("growth", "sharpe_ratio", "max_drawdown"), Estimate.without(NO_STAKES, bootstrap.level))
     monthly = allocation.monthly_return
     return {
-        "growth": bootstrap.interval_of_sequence(growth_of, monthly),
+        "growth": growth_interval(monthly, bootstrap.level),
         "sharpe_ratio": bootstrap.interval_of_sequence(sharpe_ratio_of, monthly),
         "max_drawdown": bootstrap.interval_of_sequence(max_drawdown_of, monthly),
     }

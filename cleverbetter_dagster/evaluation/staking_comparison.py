@@ -1,6 +1,7 @@
 """Does an agent's staking earn its place? Its stakes are compared with rules of thumb on the same rows.
 
-Intervals come from resampled months, or blocks of months. For the agent each resample also draws one of its seeds.
+Growth is judged by the mean log growth of a month. For the agent, the variance between its seeds is added to that of
+the months. Drawdown and ruin come from resampled months, each with one of the seeds.
 """
 
 from collections.abc import Mapping
@@ -15,8 +16,10 @@ from cleverbetter_dagster.betting.open_stakes import Size, Windows, replay
 from cleverbetter_dagster.betting.staking import StakingSpec, allocate, equal_stakes, return_moments
 from cleverbetter_dagster.errors import InvalidInput
 from cleverbetter_dagster.evaluation.checks import CheckOutcome
-from cleverbetter_dagster.evaluation.intervals.bootstrap import BlockBootstrap, BootstrapSpec, Interval, Statistic
-from cleverbetter_dagster.evaluation.intervals.month_statistics import growth_of, max_drawdown_of
+from cleverbetter_dagster.evaluation.intervals.bootstrap import BlockBootstrap, BootstrapSpec
+from cleverbetter_dagster.evaluation.intervals.estimate import Estimate
+from cleverbetter_dagster.evaluation.intervals.month_statistics import max_drawdown_of
+from cleverbetter_dagster.evaluation.intervals.months import growth_interval, mean_interval
 from cleverbetter_dagster.evaluation.metrics.allocation import simulate_allocation
 from cleverbetter_dagster.evaluation.scored_rows import utc_times
 
@@ -38,14 +41,14 @@ class ComparisonSpec(BootstrapSpec):
 
 
 class StakingRow(BaseModel):
-    """The figures of one way of staking: fractions of the first bankroll, with intervals from two months on."""
+    """The figures of one way of staking: fractions of the first bankroll."""
 
     model_config = ConfigDict(frozen=True)
 
     name: str
     final_bankroll: float
-    growth: Interval | None
-    max_drawdown: Interval | None
+    growth: Estimate
+    max_drawdown: Estimate
     risk_of_ruin: float = Field(ge=0, le=1, description="share of resampled histories that fall to the ruin level")
 
 
@@ -58,7 +61,7 @@ class StakingComparison(BaseModel):
     """The model whose probability the rules use."""
     seeds: int
     rows: tuple[StakingRow, ...]
-    advantages: dict[str, Interval | None]
+    advantages: dict[str, Estimate]
     """By rule: mean monthly log growth of the agent, over its seeds, less the rule's; paired by month."""
 
     @property
@@ -73,8 +76,8 @@ class StakingComparison(BaseModel):
     def _outcome(self, rule: str) -> CheckOutcome:
         advantage = self.advantages[rule]
         against = f"{rule.replace('_', ' ')} on the probability of {self.probability_of}"
-        if advantage is None:
-            message = f"The agent's stakes cannot be compared with {against}: the test rows span a single month."
+        if advantage.low is None:
+            message = f"The agent's stakes cannot be compared with {against}: {advantage.reason}."
             return CheckOutcome(passed=False, message=message)
         passed = advantage.low > 0
         result = f"beats {against}" if passed else f"not shown to beat {against}"
@@ -154,10 +157,7 @@ def compare_staking(
         probability_of=probability_of,
         seeds=len(seeds),
         rows=tuple(_row(name, values, bootstrap, spec) for name, values in ({AGENT: seeds} | monthly).items()),
-        advantages={
-            name: _interval(bootstrap, _log(seeds) - _log(values), lambda months: months.mean(axis=1))
-            for name, values in monthly.items()
-        },
+        advantages={name: _mean(_log(seeds) - _log(values), spec.level) for name, values in monthly.items()},
     )
 
 
@@ -170,13 +170,14 @@ def _log(returns: FloatArray) -> FloatArray:
 
 
 def _row(name: str, seeds: FloatArray, bootstrap: BlockBootstrap, spec: ComparisonSpec) -> StakingRow:
-    lowest = np.cumprod(1.0 + _resampled(bootstrap, seeds), axis=1).min(axis=1)
+    resampled = _resampled(bootstrap, seeds)
+    deepest = float(max_drawdown_of(seeds).mean())
     return StakingRow(
         name=name,
         final_bankroll=float(np.mean(np.prod(1.0 + seeds, axis=1))),
-        growth=_interval(bootstrap, seeds, growth_of),
-        max_drawdown=_interval(bootstrap, seeds, max_drawdown_of),
-        risk_of_ruin=float(np.mean(lowest <= spec.ruin_level)),
+        growth=_growth(seeds, spec.level),
+        max_drawdown=bootstrap.expanded_percentiles(max_drawdown_of(resampled), deepest),
+        risk_of_ruin=float(np.mean(np.cumprod(1.0 + resampled, axis=1).min(axis=1) <= spec.ruin_level)),
     )
 
 
@@ -186,7 +187,17 @@ def _resampled(bootstrap: BlockBootstrap, seeds: FloatArray) -> FloatArray:
     return seeds[drawn[:, None], bootstrap.draws]
 
 
-def _interval(bootstrap: BlockBootstrap, seeds: FloatArray, statistic: Statistic) -> Interval | None:
-    """Interval over months and seeds; the point is the mean over the seeds."""
-    samples = statistic(_resampled(bootstrap, seeds))
-    return bootstrap.expanded_percentiles(samples, float(statistic(seeds).mean()))
+def _mean(seeds: FloatArray, level: float) -> Estimate:
+    """Mean of monthly values, float[seeds, months], of one seed to come: months and seeds are both drawn."""
+    return mean_interval(seeds.mean(axis=0), level, _between(seeds))
+
+
+def _growth(seeds: FloatArray, level: float) -> Estimate:
+    """Growth of the bankroll at the mean log growth over the seeds."""
+    logs = _log(seeds)
+    return growth_interval(np.expm1(logs.mean(axis=0)), level, _between(logs))
+
+
+def _between(seeds: FloatArray) -> float:
+    """Variance between the seeds of their means; 0 for a single seed."""
+    return float(np.var(seeds.mean(axis=1), ddof=1)) if len(seeds) > 1 else 0.0

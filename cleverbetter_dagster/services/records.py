@@ -12,7 +12,7 @@ from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.dataset.splits import TemporalSplit
 from cleverbetter_dagster.errors import DataError
 from cleverbetter_dagster.evaluation.drift import Drift
-from cleverbetter_dagster.evaluation.intervals.bootstrap import Interval
+from cleverbetter_dagster.evaluation.intervals.estimate import Estimate
 from cleverbetter_dagster.evaluation.leaderboard import LeaderboardRow
 from cleverbetter_dagster.evaluation.staking_comparison import StakingComparison
 
@@ -294,7 +294,7 @@ class MonitoringRecord(Record):
     moved_importance: float | None = None
     closed: LeaderboardRow | None = None
     own: LeaderboardRow | None = None
-    lead: Interval | None = None
-    promoted_lead: float | None = None
-    decay: Interval | None = None
+    lead: Estimate | None = None
+    promoted_lead: Estimate | None = None
+    decay: Estimate | None = None
     decayed: tuple[StrategyDecay, ...] = ()

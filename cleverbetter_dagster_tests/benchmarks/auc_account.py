@@ -19,7 +19,8 @@ from sklearn.metrics import roc_auc_score
 from cleverbetter_dagster.dataset.examples import Examples, pooled
 from cleverbetter_dagster.dataset.schema import METHOD, STRATEGY
 from cleverbetter_dagster.dataset.splits import Partition
-from cleverbetter_dagster.evaluation.intervals.bootstrap import BlockBootstrap, Interval
+from cleverbetter_dagster.evaluation.intervals.bootstrap import BlockBootstrap
+from cleverbetter_dagster.evaluation.intervals.estimate import Estimate
 from cleverbetter_dagster.evaluation.intervals.month_statistics import auc_statistic
 from cleverbetter_dagster.learning.ensemble.base_learners import LogisticLearner, fit_base_learners, learner_seeds
 from cleverbetter_dagster.learning.ensemble.family import FittedEnsemble
@@ -37,7 +38,7 @@ class Forecast:
 
     forecaster: str
     shown: str
-    auc: Interval | None
+    auc: Estimate
 
 
 def account(parts: Partition, model: FittedEnsemble, params: EnsembleParams) -> list[Forecast]:
@@ -78,7 +79,7 @@ def _line(test: Examples, params: EnsembleParams) -> np.ndarray:
     return learner.probability(values)
 
 
-def ceiling(test: Examples) -> Interval:
+def ceiling(test: Examples) -> Estimate:
     """Mean and 95% range, over drawn worlds, of the AUC of the true chances.
 
     A strategy's chance is the same in every month: its profitable windows are binomial. Chances are spread as a beta
@@ -94,7 +95,7 @@ def ceiling(test: Examples) -> Interval:
     outcomes = rng.random(chances.shape) < chances
     aucs = [roc_auc_score(outcome, chance) for outcome, chance in zip(outcomes, chances, strict=True)]
     low, high = np.quantile(aucs, [0.025, 0.975])
-    return Interval(point=float(np.mean(aucs)), low=float(low), high=float(high), level=0.95)
+    return Estimate(point=float(np.mean(aucs)), low=float(low), high=float(high), level=0.95)
 
 
 def shown(forecasts: list[Forecast], test: Examples) -> Table:
@@ -105,13 +106,13 @@ def shown(forecasts: list[Forecast], test: Examples) -> Table:
     for head in ("forecaster", "was shown the outcomes of", "AUC", f"{TARGET} is"):
         table.add_column(head)
     for one in forecasts:
-        table.add_row(one.forecaster, one.shown, str(one.auc or "-"), _where(one.auc) if one.auc else "-")
+        table.add_row(one.forecaster, one.shown, str(one.auc), _where(one.auc))
     return table
 
 
 def verdict(forecasts: list[Forecast]) -> str:
     """Whether the target was reached, and by which of those that know too much."""
-    reached = [one.forecaster for one in forecasts if one.auc is not None and one.auc.point >= TARGET]
+    reached = [one.forecaster for one in forecasts if (one.auc.point or 0.0) >= TARGET]
     tuned, *others = forecasts
     if tuned.forecaster in reached:
         return f"AUC {TARGET} is reached by the tuned ensemble."
@@ -119,7 +120,10 @@ def verdict(forecasts: list[Forecast]) -> str:
     return f"AUC {TARGET} is not reached by the tuned ensemble; of the {len(others)} that know what it may not, {by}."
 
 
-def _where(auc: Interval) -> str:
-    if auc.low <= TARGET <= auc.high:
+def _where(auc: Estimate) -> str:
+    if auc.ends is None:
+        return "-"
+    low, high = auc.ends
+    if low <= TARGET <= high:
         return "within the interval"
-    return "passed" if auc.low > TARGET else "out of reach"
+    return "passed" if low > TARGET else "out of reach"

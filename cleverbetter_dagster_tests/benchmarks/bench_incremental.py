@@ -6,7 +6,7 @@ FOLDER is as for bench_tuning, as is the variable CLEVERBETTER_BENCH_ROWS. At th
 stand side by side: one fitted on all that was known a month before, the same after an update with what was labelled in
 M (about 2% of the rows), and one fitted anew on everything. All are judged on the rows decided in M + 1. Growth is the
 logarithm of what the bankroll grows by in a month under the model's own stakes. CPU seconds are of this process, on one
-thread; intervals draw months.
+thread; intervals are over months.
 """
 
 import argparse
@@ -31,8 +31,8 @@ from cleverbetter_dagster.dataset.labels import LABEL
 from cleverbetter_dagster.dataset.panel import build_panel
 from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.dataset.splits import temporal_folds
-from cleverbetter_dagster.evaluation.intervals.bootstrap import BlockBootstrap, Interval
-from cleverbetter_dagster.evaluation.intervals.month_statistics import mean_statistic
+from cleverbetter_dagster.evaluation.intervals.estimate import Estimate
+from cleverbetter_dagster.evaluation.intervals.months import mean_interval
 from cleverbetter_dagster.learning.catalogue import FAMILIES
 from cleverbetter_dagster.learning.family import Family
 from cleverbetter_dagster.learning.model import FittedModel
@@ -67,9 +67,9 @@ class Summary:
     new_share: float
     full_seconds: float
     update_seconds: float
-    lost_by_update: Interval | None
-    lost_by_nothing: Interval | None
-    growth_lost: Interval | None
+    lost_by_update: Estimate
+    lost_by_nothing: Estimate
+    growth_lost: Estimate
 
     @property
     def speedup(self) -> float:
@@ -105,9 +105,8 @@ def months_of(family: Family, rows: pd.DataFrame, n_months: int, seed: int = 0) 
 def summary_of(family: str, months: Sequence[Month]) -> Summary:
     """Mean costs, and mean losses of AUC with their intervals."""
     frame = pd.DataFrame([asdict(month) for month in months])
-    bootstrap = BlockBootstrap(pd.DatetimeIndex([AsOf.parse(month.month).start for month in months]))
     updated, parent, growth = (
-        bootstrap.interval(mean_statistic(bootstrap, frame[full] - frame[other]))
+        mean_interval(frame[full] - frame[other], 0.95)
         for full, other in (
             ("full_auc", "updated_auc"),
             ("full_auc", "parent_auc"),

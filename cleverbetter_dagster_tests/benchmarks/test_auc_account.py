@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from cleverbetter_dagster.dataset.examples import Examples
-from cleverbetter_dagster.evaluation.intervals.bootstrap import Interval
+from cleverbetter_dagster.evaluation.intervals.estimate import Estimate
 from cleverbetter_dagster.learning.ensemble.family import Ensemble
 from cleverbetter_dagster.learning.ensemble.params import EnsembleParams
 from cleverbetter_dagster_tests.benchmarks.auc_account import Forecast, account, ceiling, shown, verdict
@@ -41,7 +41,7 @@ def test_the_ceiling_is_the_auc_of_the_true_chances():
 )
 def test_the_verdict_says_who_reaches_the_target(tuned, other, words):
     forecasts = [
-        Forecast(name, "", Interval(point=auc, low=auc - 0.1, high=auc + 0.1, level=0.95))
+        Forecast(name, "", Estimate(point=auc, low=auc - 0.1, high=auc + 0.1, level=0.95))
         for name, auc in (("tuned ensemble", tuned), ("other months", other))
     ]
     assert words in verdict(forecasts)

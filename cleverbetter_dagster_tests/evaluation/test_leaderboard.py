@@ -30,30 +30,36 @@ def test_every_interval_holds_its_point():
     for row in rank_models(MODELS):
         for metric in METRICS:
             interval = getattr(row, metric)
-            assert interval is None or interval.low <= interval.point <= interval.high, (row.name, metric)
+            assert interval.ends is None or interval.low <= interval.point <= interval.high, (row.name, metric)
 
 
 def test_a_model_that_bets_nothing_has_no_betting_figures():
     row = leaderboard_row("blind", MODELS["blind"])
 
-    assert (row.n_bets, row.roi, row.growth, row.sharpe_ratio, row.max_drawdown) == (0, None, None, None, None)
+    assert row.n_bets == 0
+    assert {getattr(row, name).reason for name in ("roi", "growth", "sharpe_ratio", "max_drawdown")} == {"no stakes"}
     assert row.roc_auc.point == 0.5
 
 
-def test_stakes_in_a_single_month_have_no_return():
-    months = decision_months(6, 2)
-    label = np.tile([0, 1], 6)
-    once, twice = (np.where(np.arange(12) < upto, 0.1, 0.0) for upto in (2, 4))
+def test_only_months_with_a_stake_count_for_the_return():
+    months = decision_months(12, 2)
+    label = np.tile([0, 1], 12)
+    five, six = (np.where(np.arange(24) < upto, 0.1, 0.0) for upto in (10, 12))
 
-    assert leaderboard_row("once", scored_rows(label * 0.5, label, stake=once, months=months)).roi is None
-    assert leaderboard_row("twice", scored_rows(label * 0.5, label, stake=twice, months=months)).roi is not None
+    few = leaderboard_row("five", scored_rows(label * 0.5, label, stake=five, months=months)).roi
+    assert (few.ends, few.reason) == (None, "5 months; 95% needs 6")
+    assert leaderboard_row("six", scored_rows(label * 0.5, label, stake=six, months=months)).roi.ends is not None
 
 
-def test_a_single_month_has_no_interval_and_no_crash():
-    row = leaderboard_row("small", scored_rows([0.2, 0.7], [0, 1], stake=[0.1, 0.1]))
+@pytest.mark.parametrize("n_months", [1, 2, 5])
+def test_few_months_show_figures_without_intervals_and_why(n_months):
+    row = leaderboard_row("few", simulated_models(n_months=n_months)["good"])
 
-    assert row.n_months == 1
-    assert row.brier is None
+    for metric in METRICS:
+        estimate = getattr(row, metric)
+        assert (estimate.low, estimate.high) == (None, None), metric
+        assert "95% needs" in estimate.reason or "not defined" in estimate.reason, metric
+    assert row.brier.point is not None
 
 
 def test_the_level_of_the_spec_reaches_the_intervals():

@@ -65,7 +65,7 @@ def test_one_lucky_seed_of_five_is_not_enough():
 def test_a_single_month_proves_nothing():
     comparison = judged(np.full((5, 1), 0.5), np.full(1, 0.02))
     assert not comparison.earns_its_place
-    assert "single month" in comparison.outcomes()[0].message
+    assert "1 month; 95% needs 6" in comparison.outcomes()[0].message
 
 
 def test_losing_half_is_ruin_in_every_history():

@@ -13,7 +13,8 @@ from sklearn.metrics import roc_auc_score
 
 from cleverbetter_dagster.dataset.examples import Examples, pooled
 from cleverbetter_dagster.dataset.splits import Partition
-from cleverbetter_dagster.evaluation.intervals.bootstrap import BlockBootstrap, Interval
+from cleverbetter_dagster.evaluation.intervals.bootstrap import BlockBootstrap
+from cleverbetter_dagster.evaluation.intervals.estimate import Estimate
 from cleverbetter_dagster.evaluation.intervals.month_statistics import auc_statistic, mean_statistic
 from cleverbetter_dagster.learning.catalogue import FAMILIES
 from cleverbetter_dagster.learning.model import FittedModel
@@ -60,7 +61,7 @@ def deviation(test: Examples) -> float:
 def holds_a_half(model: FittedModel, test: Examples) -> bool:
     bootstrap = BlockBootstrap(pd.DatetimeIndex(test.decision_time))
     interval = bootstrap.interval(auc_statistic(bootstrap, test.y, model.predict_proba(test.X)[:, 1]))
-    return interval is not None and interval.low <= 0.5 <= interval.high
+    return interval.ends is not None and interval.low <= 0.5 <= interval.high
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -79,15 +80,15 @@ def test_a_model_that_saw_the_test_rows_is_noticed(dealt):
     assert not holds_a_half(model, dealt.test)
 
 
-def growth(model: FittedModel, test: Examples) -> Interval:
+def growth(model: FittedModel, test: Examples) -> Estimate:
     """Log growth per round of the model's own stakes, with its interval over months."""
     assert isinstance(model, FittedRlAgent)
     decisions = model.features.decisions(ForwardView(test, model.predict_proba(test.X)[:, 1]))
     share = model.chosen.shares(decisions.features) if model.chosen else np.zeros(len(decisions))
     bootstrap = BlockBootstrap(pd.DatetimeIndex(decisions.time[decisions.first]))
     earned = np.log1p(decisions.returns_of(share, model.params.staking))
-    growth_rate = bootstrap.interval(mean_statistic(bootstrap, earned))
-    assert growth_rate is not None
+    growth_rate = bootstrap.mean_interval(mean_statistic(bootstrap, earned))
+    assert growth_rate.ends is not None
     return growth_rate
 
 

@@ -11,6 +11,7 @@ from cleverbetter_dagster.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from cleverbetter_dagster.dataset.as_of import AsOf
+    from cleverbetter_dagster.evaluation.intervals.estimate import Estimate
     from cleverbetter_dagster.evaluation.leaderboard import LeaderboardRow
 
 FIGURES = ("roc_auc", "brier", "roi", "growth")
@@ -82,8 +83,16 @@ def _evaluate_if_missing(settings: Settings, family: str, as_of: "AsOf", *, quie
 
 def _leaderboard_table(title: str, rows: list["LeaderboardRow"], families: set[str]) -> Table:
     table = plain_table(title, ("model",), ("rows", "bets", *FIGURES))
+    reasons = dict.fromkeys(getattr(row, name).reason for row in rows for name in FIGURES)
+    table.caption = "\n".join(f"no interval: {reason}" for reason in reasons if reason) or None
     for row in rows:
         values = (getattr(row, name) for name in FIGURES)
-        cells = (row.name, f"{row.n_rows:,}", f"{row.n_bets:,}", *("–" if v is None else str(v) for v in values))
+        cells = (row.name, f"{row.n_rows:,}", f"{row.n_bets:,}", *map(_cell, values))
         table.add_row(*map(Text, cells), style="bold" if row.name in families else "")
     return table
+
+
+def _cell(estimate: "Estimate") -> str:
+    if estimate.point is None:
+        return "–"
+    return str(estimate) if estimate.ends else f"{estimate.point:.4f}"

@@ -12,7 +12,7 @@ from cleverbetter_dagster.cli.output import VisibleConsole, print_json, progress
 from cleverbetter_dagster.dataset.spec import GUIDE_MIN_COMPOSITE_SCORE
 
 if TYPE_CHECKING:
-    from cleverbetter_dagster.evaluation.intervals.bootstrap import Interval
+    from cleverbetter_dagster.evaluation.intervals.estimate import Estimate
     from cleverbetter_dagster.services.simulation.retraining import RetrainingSpec
     from cleverbetter_dagster.services.simulation.table import WayRow
 
@@ -86,10 +86,18 @@ def show_ways(rows: list["WayRow"], spec: "RetrainingSpec", console: Console) ->
     lines = [f"  {row.way:12} {WAYS[row.way]}" for row in rows]
     lost = f"lost: worse than {REFERENCE} by, on the same rows; an interval that reaches 0 shows no difference"
     growth = "growth: mean logarithm of the bankroll's growth in a month"
-    console.print("\n".join([*lines, lost, growth]), highlight=False)
+    console.print("\n".join([*lines, lost, growth, *_reasons(rows)]), highlight=False)
 
 
-def _cell(interval: "Interval | None") -> str:
-    if interval is None:
+def _cell(estimate: "Estimate | None") -> str:
+    if estimate is None or estimate.point is None:
         return "–"
-    return f"{interval.point:.4f}\n[dim]{interval.low:.4f}, {interval.high:.4f}[/]"
+    if estimate.ends is None:
+        return f"{estimate.point:.4f}"
+    return f"{estimate.point:.4f}\n[dim]{estimate.low:.4f}, {estimate.high:.4f}[/]"
+
+
+def _reasons(rows: list["WayRow"]) -> list[str]:
+    """Why figures of the table have no interval, a line for each reason."""
+    estimates = [estimate for row in rows for estimate in (row.roc_auc, row.brier, row.auc_lost, row.log_growth)]
+    return list(dict.fromkeys(f"no interval: {one.reason}" for one in estimates if one is not None and one.reason))

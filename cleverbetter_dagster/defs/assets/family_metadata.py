@@ -62,7 +62,7 @@ def evaluation_metadata(evaluation: Evaluation) -> Metadata:
         {
             "report": markdown(leaderboard_table(evaluation.leaderboard), *pictures),
             **staking,
-            **{name: estimate.point for name, estimate in estimates.items() if estimate is not None},
+            **{name: estimate.point for name, estimate in estimates.items() if estimate.point is not None},
             **{f"{name}_95%": interval(estimate) for name, estimate in estimates.items()},
             **{name: value for name, value in evaluation.significance.model_dump().items() if value is not None},
             "dagster/row_count": row.n_rows,

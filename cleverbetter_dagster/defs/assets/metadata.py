@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 
 from cleverbetter_dagster.escaping import markdown_text
-from cleverbetter_dagster.evaluation.intervals.bootstrap import Interval
+from cleverbetter_dagster.evaluation.intervals.estimate import Estimate
 from cleverbetter_dagster.evaluation.report.view import Number, Table
 from cleverbetter_dagster.evaluation.staking_comparison import StakingComparison
 from cleverbetter_dagster.services.records import ReportRecord
@@ -45,10 +45,12 @@ def number(value: float | None, digits: int = 4) -> str:
     return f"{value:.{digits}f}"
 
 
-def interval(value: Interval | None, digits: int = 4) -> str:
-    """An estimate with its interval for people; a dash if there is none."""
+def interval(value: Estimate | None, digits: int = 4) -> str:
+    """An estimate with its interval, or why there is none, for people; a dash if there is nothing to estimate."""
     if value is None:
         return "–"
+    if value.ends is None:
+        return f"{number(value.point, digits)} (no interval: {value.reason})"
     return f"{number(value.point, digits)} [{number(value.low, digits)}, {number(value.high, digits)}]"
 
 

@@ -90,6 +90,6 @@ def _metadata(monitoring: Monitoring) -> Metadata:
         "closed_predictions": record.closed.n_rows if record.closed else 0,
         "live_less_backtest_return": interval(record.decay),
         "lead_over_base_rate": interval(record.lead),
-        "lead_when_promoted": number(record.promoted_lead),
+        "lead_when_promoted": interval(record.promoted_lead),
         **{name: value for name, value in figures.items() if value is not None},
     }

@@ -7,15 +7,15 @@ import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
 from cleverbetter_dagster.evaluation.charts.chart import DASHED, MODEL, MUTED, Chart, Drawing, Format, colour
-from cleverbetter_dagster.evaluation.intervals.bootstrap import Interval
+from cleverbetter_dagster.evaluation.intervals.estimate import Estimate
 from cleverbetter_dagster.evaluation.texts import decimal
 
 BANDED_MODELS = 2
 """Intervals are drawn for so many models; more bands would hide each other."""
 
 
-def forest_chart(title: str, caption: str, rows: Sequence[tuple[str, Interval | None]], shown: Format) -> Chart:
-    """Estimates below each other, each with its interval; the first stands out.
+def forest_chart(title: str, caption: str, rows: Sequence[tuple[str, Estimate]], shown: Format) -> Chart:
+    """Estimates below each other, each with its interval if it has one; the first stands out.
 
     Args:
         title, caption: of the chart.
@@ -23,12 +23,13 @@ def forest_chart(title: str, caption: str, rows: Sequence[tuple[str, Interval | 
         shown: writes a value.
     """
     drawing = Drawing(height=22 * len(rows) + 22)
-    for position, (name, interval) in enumerate(rows):
+    for position, (name, estimate) in enumerate(rows):
         height, own = len(rows) - 1 - position, MUTED if position else MODEL
-        if interval is not None:
-            drawing.axes.hlines(height, interval.low, interval.high, color=own, linewidth=1.6)
-            note = f"{name}: {shown(interval.point)} ({shown(interval.low)} to {shown(interval.high)})"
-            drawing.points([interval.point], [height], [note], 4.0, color=own)
+        if estimate.ends is not None:
+            drawing.axes.hlines(height, *estimate.ends, color=own, linewidth=1.6)
+        if estimate.point is not None:
+            note = f"{name}: {shown(estimate.point)} ({_interval(estimate, shown)})"
+            drawing.points([estimate.point], [height], [note], 4.0, color=own)
     drawing.axes.margins(x=0.06)
     drawing.rows([name for name, _ in rows])
     drawing.axes.get_yticklabels()[-1].set_fontweight("bold")
@@ -72,16 +73,18 @@ def monthly_chart(
     return drawing.chart(title, f"{better} Of models a month old; bands: 95% intervals by resampling strategies.")
 
 
-def decay_chart(changes: Mapping[str, Sequence[tuple[int, Interval | None]]]) -> Chart:
+def decay_chart(changes: Mapping[str, Sequence[tuple[int, Estimate | None]]]) -> Chart:
     """Change of the AUC with the model's age, in months, with intervals, by name."""
     drawing = Drawing("age of the model in months", "change of AUC")
     drawing.axes.axhline(0.0, **DASHED)
     for position, (name, steps) in enumerate(changes.items()):
-        known = [(age, change) for age, change in steps if change is not None]
+        known = [(age, change) for age, change in steps if change is not None and change.point is not None]
         if not known:
             continue
         ages = np.array([age + 0.12 * position for age, _ in known])
-        point, low, high = (np.array([getattr(one, end) for _, one in known]) for end in ("point", "low", "high"))
+        point, low, high = (
+            np.array([getattr(one, end) for _, one in known], dtype=float) for end in ("point", "low", "high")
+        )
         drawing.line(ages, point, position, name)
         drawing.axes.vlines(ages, low, high, color=colour(position), linewidth=1)
         notes = [f"{name}, {age} months: {change}" for age, change in known]
@@ -89,3 +92,9 @@ def decay_chart(changes: Mapping[str, Sequence[tuple[int, Interval | None]]]) ->
     drawing.axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     caption = "AUC of models so many months old minus that of models one month old on the same rows; 95% intervals."
     return drawing.chart("Decay with age", caption)
+
+
+def _interval(estimate: Estimate, shown: Format) -> str:
+    if estimate.ends is None:
+        return f"no interval: {estimate.reason}"
+    return " to ".join(map(shown, estimate.ends))

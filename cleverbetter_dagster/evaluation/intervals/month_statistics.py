@@ -1,4 +1,4 @@
-"""Metrics as functions of month weights: what `BlockBootstrap` resamples.
+"""Metrics as functions of month weights: what `Months` linearises and `BlockBootstrap` resamples.
 
 Each function sums the rows by month once; a thousand resamples then cost a few matrix products. A weight is how often a
 month was drawn; weights of 1 give the metric of the rows themselves.
@@ -9,16 +9,16 @@ from numpy.typing import ArrayLike
 
 from cleverbetter_dagster.betting.arrays import FloatArray
 from cleverbetter_dagster.betting.performance import MONTHS_PER_YEAR
-from cleverbetter_dagster.evaluation.intervals.bootstrap import BlockBootstrap, Statistic
+from cleverbetter_dagster.evaluation.intervals.months import Months, Statistic
 from cleverbetter_dagster.evaluation.metrics.calibration_error import equal_mass_bins
 
 
-def mean_statistic(bootstrap: BlockBootstrap, values: ArrayLike) -> Statistic:
+def mean_statistic(bootstrap: Months, values: ArrayLike) -> Statistic:
     """The mean of `values` (n,) as a function of month weights."""
     return ratio_statistic(bootstrap, values, np.ones(len(bootstrap.month)))
 
 
-def ratio_statistic(bootstrap: BlockBootstrap, numerator: ArrayLike, denominator: ArrayLike) -> Statistic:
+def ratio_statistic(bootstrap: Months, numerator: ArrayLike, denominator: ArrayLike) -> Statistic:
     """sum(numerator) / sum(denominator) as a function of month weights; NaN if the denominator is 0."""
     top, bottom = bootstrap.by_month(numerator), bootstrap.by_month(denominator)
 
@@ -28,9 +28,7 @@ def ratio_statistic(bootstrap: BlockBootstrap, numerator: ArrayLike, denominator
     return statistic
 
 
-def auc_statistic(
-    bootstrap: BlockBootstrap, label: ArrayLike, score: ArrayLike, among: ArrayLike | None = None
-) -> Statistic:
+def auc_statistic(bootstrap: Months, label: ArrayLike, score: ArrayLike, among: ArrayLike | None = None) -> Statistic:
     """ROC AUC as a function of month weights; NaN if a resample has one class only.
 
     Rows not `among` (bool, shape (n,); by default all are) are left out.
@@ -56,7 +54,7 @@ def auc_statistic(
     return statistic
 
 
-def calibration_statistic(bootstrap: BlockBootstrap, label: ArrayLike, probability: ArrayLike) -> Statistic:
+def calibration_statistic(bootstrap: Months, label: ArrayLike, probability: ArrayLike) -> Statistic:
     """Expected calibration error as a function of month weights, with the bins of all rows."""
     p = np.asarray(probability, dtype=np.float64)
     gap, index = np.asarray(label, dtype=np.float64) - p, equal_mass_bins(p)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from cleverbetter_dagster.evaluation.charts.chart import Chart
-from cleverbetter_dagster.evaluation.intervals.bootstrap import Interval
+from cleverbetter_dagster.evaluation.intervals.estimate import Estimate
 from cleverbetter_dagster.evaluation.texts import DASH, decimal, percent
 
 Tone = Literal["good", "bad", "plain"]
@@ -66,10 +66,10 @@ class Report:
     command: str = ""
 
 
-def with_interval(label: str, interval: Interval | None, digits: int = 3, *, as_percent: bool = False) -> Number:
-    """An estimate, with its interval below."""
-    if interval is None:
-        return Number(label, DASH, "not defined")
-    ends = [interval.point, interval.low, interval.high]
-    shown = [percent(end, 1) if as_percent else decimal(end, digits) for end in ends]
-    return Number(label, shown[0], f"{shown[1]} to {shown[2]}")
+def with_interval(label: str, estimate: Estimate | None, digits: int = 3, *, as_percent: bool = False) -> Number:
+    """An estimate, with its interval below, or the reason why there is none. None: there is nothing to estimate."""
+    if estimate is None:
+        return Number(label, DASH, "not judged")
+    values = (estimate.point, *(estimate.ends or ()))
+    point, *ends = [percent(value, 1) if as_percent else decimal(value, digits) for value in values]
+    return Number(label, point, " to ".join(ends) if ends else f"no interval: {estimate.reason}")

@@ -8,7 +8,7 @@ import pandas as pd
 from cleverbetter_dagster.evaluation.charts.chart import Chart
 from cleverbetter_dagster.evaluation.charts.estimates import decay_chart, monthly_chart
 from cleverbetter_dagster.evaluation.charts.money import bankroll_chart, drawdown_chart
-from cleverbetter_dagster.evaluation.intervals.bootstrap import Interval
+from cleverbetter_dagster.evaluation.intervals.estimate import Estimate
 from cleverbetter_dagster.evaluation.metrics.allocation import AllocationResult
 from cleverbetter_dagster.evaluation.report.view import Number, Report, Section, Table
 from cleverbetter_dagster.evaluation.texts import DASH, decimal, percent
@@ -48,7 +48,7 @@ class WalkForwardView:
     models: Mapping[str, WalkedModel]
     monthly: pd.DataFrame
     by_month: tuple[str, ...] = ()
-    decay: Mapping[str, Sequence[tuple[int, Interval | None]]] = field(default_factory=dict)
+    decay: Mapping[str, Sequence[tuple[int, Estimate | None]]] = field(default_factory=dict)
     numbers: tuple[Number, ...] = ()
     tables: tuple[Table, ...] = ()
     provenance: tuple[tuple[str, str], ...] = ()

@@ -33,9 +33,9 @@ def _calibrated(evaluation: Evaluation) -> CheckOutcome:
 def _beats_baselines(evaluation: Evaluation) -> CheckOutcome:
     scored, family = evaluation.scored, evaluation.model.family
     leads = {name: compare(scored[family], rows, name).difference for name, rows in scored.items() if name != family}
-    unbeaten = [name for name, lead in leads.items() if lead is None or lead.high >= 0]
+    unbeaten = [name for name, lead in leads.items() if lead.high is None or lead.high >= 0]
     result = f"is not shown to beat {', '.join(unbeaten)}" if unbeaten else f"beats all {len(leads)} baselines"
-    facts = {f"Brier score minus that of {name}": str(lead or "unknown") for name, lead in leads.items()}
+    facts = {f"Brier score minus that of {name}": str(lead) for name, lead in leads.items()}
     message = f"By the paired 95% intervals of its Brier score, {family} {result}."
     return CheckOutcome(passed=not unbeaten, message=message, facts=facts)
 

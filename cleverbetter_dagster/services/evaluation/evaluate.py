@@ -19,7 +19,8 @@ from cleverbetter_dagster.evaluation.charts.probabilities import (
 )
 from cleverbetter_dagster.evaluation.checks import CheckOutcome
 from cleverbetter_dagster.evaluation.drift import values_stay
-from cleverbetter_dagster.evaluation.intervals.bootstrap import BootstrapSpec, Interval
+from cleverbetter_dagster.evaluation.intervals.bootstrap import BootstrapSpec
+from cleverbetter_dagster.evaluation.intervals.estimate import Estimate
 from cleverbetter_dagster.evaluation.leaderboard import METRICS, LeaderboardRow, rank_models
 from cleverbetter_dagster.evaluation.metrics.allocation import allocation_of
 from cleverbetter_dagster.evaluation.metrics.classification import classification_metrics
@@ -144,10 +145,10 @@ def metrics_of(rows: ScoredRows, board_row: LeaderboardRow) -> dict[str, float |
     return metrics
 
 
-def _ends(name: str, interval: Interval | None) -> dict[str, float | None]:
-    if interval is None:
-        return {}
-    return {name: interval.point, f"{name}_low": interval.low, f"{name}_high": interval.high}
+def _ends(name: str, estimate: Estimate) -> dict[str, float | None]:
+    if estimate.ends is None:
+        return {name: estimate.point}
+    return {name: estimate.point, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
 
 
 def staking_metrics(comparison: StakingComparison) -> dict[str, float | None]:

@@ -6,8 +6,8 @@ from cleverbetter_dagster.evaluation.gate import PromotionPolicy
 from cleverbetter_dagster.evaluation.leaderboard import LeaderboardRow
 from cleverbetter_dagster.services.records import MonitoringRecord
 
-FEWEST_PREDICTIONS, FEWEST_MONTHS = 500, 3
-"""Fewest closed predictions, and months they were decided in, to judge the champion by."""
+FEWEST_PREDICTIONS, FEWEST_MONTHS = 500, PromotionPolicy().fewest_months
+"""Fewest closed predictions, and months they were decided in, to judge the champion by: fewer give no interval."""
 
 MOST_MOVED_IMPORTANCE = 0.5
 """Share of the champion's decisions that may rest on features that moved far."""
@@ -34,11 +34,11 @@ def _score_has_not_drifted(record: MonitoringRecord) -> CheckOutcome:
 
 def _calibrated(record: MonitoringRecord) -> CheckOutcome:
     own = record.own
-    if own is None or own.calibration_error is None or not _is_enough(own):
+    if own is None or own.calibration_error.point is None or not _is_enough(own):
         return _not_judged(record, _too_few(record))
     error = own.calibration_error
     return CheckOutcome(
-        passed=error.point <= MOST_CALIBRATION_ERROR,
+        passed=own.calibration_error.point <= MOST_CALIBRATION_ERROR,
         message=f"The calibration error is {error} on {own.n_rows} closed predictions of {own.n_months} months; at "
         f"most {MOST_CALIBRATION_ERROR:g} passes.",
         facts=_champion(record) | {"calibration_error": error.point, "bound": MOST_CALIBRATION_ERROR},
@@ -55,12 +55,16 @@ def _as_good_as_when_promoted(record: MonitoringRecord) -> CheckOutcome:
     if own is None or not _is_enough(own):
         return _not_judged(record, _too_few(record))
     if record.lead is None or record.promoted_lead is None:
-        return _not_judged(record, "The champion's lead is not defined: the labels of its predictions are all alike.")
+        return _not_judged(record, "The champion has no closed prediction of its own.")
+    lost = record.lead.minus(record.promoted_lead)
+    if lost.low is None:
+        return _not_judged(record, f"How much of its lead the champion lost is not known: {lost.reason}.")
     return CheckOutcome(
-        passed=record.lead.low <= record.promoted_lead + TOLERANCE,
-        message=f"Its loss minus the base rate's is {record.lead} on {own.n_rows} closed predictions and was "
-        f"{record.promoted_lead:.4f} when it was promoted; the lower end may be at most {TOLERANCE:g} above that.",
-        facts=_champion(record) | {"lead": record.lead.point, "lead_when_promoted": record.promoted_lead},
+        passed=lost.low <= TOLERANCE,
+        message=f"Its loss minus the base rate's is {record.lead} on {own.n_rows} closed predictions of {own.n_months} "
+        f"months and was {record.promoted_lead} when it was promoted. It lost {lost}; the lower end may be at most "
+        f"{TOLERANCE:g}.",
+        facts=_champion(record) | {"lead": str(record.lead), "lead_when_promoted": str(record.promoted_lead)},
     )
 
 

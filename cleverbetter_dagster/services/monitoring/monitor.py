@@ -19,8 +19,9 @@ from cleverbetter_dagster.evaluation.charts.probabilities import probability_cha
 from cleverbetter_dagster.evaluation.charts.rows import composite_chart
 from cleverbetter_dagster.evaluation.drift import drift_of, drift_of_columns
 from cleverbetter_dagster.evaluation.gate import PairedComparison, PromotionPolicy, compare
-from cleverbetter_dagster.evaluation.intervals.bootstrap import BlockBootstrap, Interval
+from cleverbetter_dagster.evaluation.intervals.estimate import Estimate
 from cleverbetter_dagster.evaluation.intervals.month_statistics import mean_statistic
+from cleverbetter_dagster.evaluation.intervals.months import Months
 from cleverbetter_dagster.evaluation.leaderboard import LeaderboardRow, leaderboard_row
 from cleverbetter_dagster.learning.baselines import BASELINES
 from cleverbetter_dagster.services.champion.manual_promotion import recorded_verdict
@@ -132,19 +133,19 @@ def _leaderboard_row(name: str, closed: pd.DataFrame) -> LeaderboardRow | None:
     return leaderboard_row(name, scored_rows(closed)) if len(closed) else None
 
 
-def _mean_decay(closed: pd.DataFrame) -> Interval | None:
+def _mean_decay(closed: pd.DataFrame) -> Estimate | None:
     if closed.empty:
         return None
-    bootstrap = BlockBootstrap(pd.DatetimeIndex(closed[DECISION_TIME]))
-    return bootstrap.interval(mean_statistic(bootstrap, closed[NEXT_ROI] - closed[BACKTEST_RETURN]))
+    months = Months(pd.DatetimeIndex(closed[DECISION_TIME]))
+    return months.mean_interval(mean_statistic(months, closed[NEXT_ROI] - closed[BACKTEST_RETURN]))
 
 
 def _lead(own: pd.DataFrame, parts: Partition, evidence: Mapping[str, object]) -> dict[str, object]:
     """The champion's loss minus the base rate's: on its closed predictions, and when it was promoted."""
     then = _promoted_comparison(evidence)
-    if then is None or then.difference is None:
+    if then is None:
         return {}
-    lead: dict[str, object] = {"promoted_lead": then.difference.point}
+    lead: dict[str, object] = {"promoted_lead": then.difference}
     if len(own):
         rate = BASELINES[BASE_RATE].fit(parts.past).predict_proba(parts.test.X[:1])[0, 1]
         ours, theirs = scored_rows(own), scored_rows(own.assign(probability=np.full(len(own), rate)))

@@ -88,7 +88,8 @@ def _figures(row: LeaderboardRow) -> Section:
     return Section(
         "The figures",
         f"On {row.n_rows:,} test rows of {row.n_months} months, which the model never saw. Below each figure is its "
-        "95% interval, from resampling whole months, because strategies bet on the same races.",
+        "95% interval, from whole months, because strategies bet on the same races, and allowing for months "
+        "that depend on the months before.",
         numbers=(
             with_interval("ROC AUC", row.roc_auc),
             with_interval("Brier score", row.brier, 4),
@@ -166,7 +167,7 @@ def _slices(results: FamilyResults, bootstrap: BootstrapSpec) -> Section:
         tables.append(Table(title, ("", "rows", "profitable", "stated", "AUC", "return on stakes"), lines))
     text = (
         f"The test rows, grouped by facts known when they were decided. Groups of fewer than {FEWEST_ROWS} rows are "
-        "left out. A group of a single month has no interval, and so no figure."
+        "left out. A group of few months has no interval."
     )
     return Section("Strong and weak groups", text, tables=tuple(tables))
 

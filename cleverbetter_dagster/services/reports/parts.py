@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from cleverbetter_dagster.evaluation.charts.chart import Format
 from cleverbetter_dagster.evaluation.charts.estimates import forest_chart
-from cleverbetter_dagster.evaluation.intervals.bootstrap import Interval
+from cleverbetter_dagster.evaluation.intervals.estimate import Estimate
 from cleverbetter_dagster.evaluation.leaderboard import LeaderboardRow, with_first
 from cleverbetter_dagster.evaluation.report.view import Section, Table, Tone, with_interval
 from cleverbetter_dagster.evaluation.texts import decimal, percent, sentence_list
@@ -140,24 +140,26 @@ def reproduction(models: Sequence[EvaluatedModel], split: SplitRecord) -> str:
 
 
 def _ranking(row: LeaderboardRow) -> str:
-    auc = f"{decimal(row.roc_auc.point)} ({_ends(row.roc_auc, decimal)})" if row.roc_auc else "not defined"
-    return f"On {row.n_rows:,} test rows of {row.n_months} months its AUC is {auc}."
+    return f"On {row.n_rows:,} test rows of {row.n_months} months its AUC is {_with_ends(row.roc_auc, decimal)}."
 
 
 def _beside_others(own: LeaderboardRow, leaderboard: Sequence[LeaderboardRow]) -> str:
-    if own.brier is None:
-        return ""
-    better = [row.name for row in leaderboard if row.brier and row.brier.point < own.brier.point]
+    mine = own.brier.point
+    better = [row.name for row in leaderboard if mine is not None and (row.brier.point or 0.0) < mine]
     rank = f"above that of {sentence_list(better)}" if better else "the lowest of all"
-    return f"Its Brier score of {decimal(own.brier.point, 4)} is {rank}."
+    return f"Its Brier score of {decimal(mine, 4)} is {rank}."
 
 
 def _earnings(row: LeaderboardRow) -> str:
-    if row.roi is None:
+    if row.roi.point is None:
         return "It would have staked nothing."
-    clear = "" if row.roi.low > 0 or row.roi.high < 0 else ", which is compatible with no profit at all"
-    return f"Its stakes would have returned {percent(row.roi.point)} ({_ends(row.roi, percent)}){clear}."
+    unclear = row.roi.low is not None and row.roi.high is not None and row.roi.low <= 0 <= row.roi.high
+    clear = ", which is compatible with no profit at all" if unclear else ""
+    return f"Its stakes would have returned {_with_ends(row.roi, percent)}{clear}."
 
 
-def _ends(interval: Interval, shown: Format) -> str:
-    return f"{shown(interval.low)} to {shown(interval.high)}"
+def _with_ends(estimate: Estimate, shown: Format) -> str:
+    if estimate.point is None:
+        return "not defined"
+    ends = " to ".join(map(shown, estimate.ends)) if estimate.ends else f"no interval: {estimate.reason}"
+    return f"{shown(estimate.point)} ({ends})"

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from cleverbetter_dagster.betting.arrays import FloatArray
 from cleverbetter_dagster.evaluation.gate import PromotionPolicy, compare
-from cleverbetter_dagster.evaluation.intervals.bootstrap import BlockBootstrap, BootstrapSpec, Interval
-from cleverbetter_dagster.evaluation.leaderboard import leaderboard_row
+from cleverbetter_dagster.evaluation.intervals.bootstrap import BootstrapSpec
+from cleverbetter_dagster.evaluation.intervals.estimate import Estimate
+from cleverbetter_dagster.evaluation.intervals.months import mean_interval
+from cleverbetter_dagster.evaluation.leaderboard import NO_STAKES, leaderboard_row
 from cleverbetter_dagster.evaluation.metrics.allocation import allocation_of
 from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
 from cleverbetter_dagster.services.evaluation.scored_table import scored_rows
@@ -19,7 +20,7 @@ REFERENCE: Way = "monthly"
 
 
 class WayRow(BaseModel):
-    """One way of retraining. An interval is None where it is not defined: a single month, or nothing staked.
+    """One way of retraining.
 
     Attributes:
         log_growth: mean logarithm of the bankroll's growth in a month.
@@ -36,11 +37,11 @@ class WayRow(BaseModel):
     cpu_seconds: float
     rows: int
     months: int
-    roc_auc: Interval | None
-    brier: Interval | None
-    log_growth: Interval | None
-    auc_lost: Interval | None
-    brier_lost: Interval | None
+    roc_auc: Estimate
+    brier: Estimate
+    log_growth: Estimate
+    auc_lost: Estimate | None
+    brier_lost: Estimate | None
 
 
 def way_rows(results: Sequence[SimulatedWay], spec: BootstrapSpec | None = None) -> list[WayRow]:
@@ -54,7 +55,7 @@ def _row(result: SimulatedWay, scored: dict[Way, ScoredRows], spec: BootstrapSpe
     row = leaderboard_row(result.way, rows, spec)
     auc_lost = brier_lost = None
     if reference is not None and result.way != REFERENCE:
-        auc, brier = (PromotionPolicy(**spec.model_dump(), metric=metric) for metric in ("roc_auc", "brier"))
+        auc, brier = (PromotionPolicy(level=spec.level, metric=metric) for metric in ("roc_auc", "brier"))
         auc_lost = compare(rows, reference, REFERENCE, auc).difference
         brier_lost = compare(rows, reference, REFERENCE, brier).difference
     return WayRow(
@@ -72,14 +73,9 @@ def _row(result: SimulatedWay, scored: dict[Way, ScoredRows], spec: BootstrapSpe
     )
 
 
-def _log_growth(rows: ScoredRows, spec: BootstrapSpec) -> Interval | None:
+def _log_growth(rows: ScoredRows, spec: BootstrapSpec) -> Estimate:
     allocation = allocation_of(rows)
     if not allocation.metrics.n_bets:
-        return None
-    monthly = allocation.monthly_return
-
-    def mean_log(sequences: FloatArray) -> FloatArray:
-        with np.errstate(divide="ignore"):  # ruin has no logarithm; such resamples are left out
-            return np.log1p(sequences).mean(axis=1)
-
-    return BlockBootstrap(rows.decision_time, spec).interval_of_sequence(mean_log, monthly)
+        return Estimate.without(NO_STAKES, spec.level)
+    with np.errstate(divide="ignore"):  # ruin has no logarithm
+        return mean_interval(np.log1p(allocation.monthly_return), spec.level)

@@ -8,7 +8,8 @@ import pandas as pd
 from cleverbetter_dagster.dataset.schema import ID, METHOD, STRATEGY
 from cleverbetter_dagster.evaluation.filter_effect import FilterEffect, filter_effect
 from cleverbetter_dagster.evaluation.gate import PromotionPolicy, compare
-from cleverbetter_dagster.evaluation.intervals.bootstrap import BlockBootstrap, BootstrapSpec, Interval
+from cleverbetter_dagster.evaluation.intervals.bootstrap import BlockBootstrap, BootstrapSpec
+from cleverbetter_dagster.evaluation.intervals.estimate import Estimate
 from cleverbetter_dagster.evaluation.intervals.month_statistics import auc_statistic, mean_statistic, ratio_statistic
 from cleverbetter_dagster.evaluation.leaderboard import leaderboard_row, rank_models
 from cleverbetter_dagster.evaluation.metrics.allocation import allocation_of
@@ -124,7 +125,8 @@ def _month(rows: pd.DataFrame, spec: BootstrapSpec | None) -> dict[str, float]:
     }
     for name, interval in intervals.items():
         for suffix, end in (("", "point"), ("_low", "low"), ("_high", "high")):
-            figures[name + suffix] = getattr(interval, end, float("nan"))
+            value = getattr(interval, end)
+            figures[name + suffix] = float("nan") if value is None else value
     return figures
 
 
@@ -154,7 +156,7 @@ def _decay_step(family: str, age: int, old: pd.DataFrame, fresh: pd.DataFrame) -
         aged, same = scored_rows(both), scored_rows(both.assign(probability=both["probability_fresh"]))
         brier = compare(aged, same, "age 1").difference
         loss = compare(aged, same, "age 1", PromotionPolicy(metric="roc_auc")).difference
-        auc = loss and Interval(point=-loss.point, low=-loss.high, high=-loss.low, level=loss.level)
+        auc = -loss
     return DecayStep(
         family=family,
         age=age,
@@ -233,7 +235,7 @@ def _overfitting(returns: np.ndarray) -> float | None:
     return overfitting_probability(rank_logits(returns, blocks)) if blocks and returns.shape[1] > 1 else None
 
 
-def _lead(ranked: Sequence[str], families: Sequence[str], scored: Mapping[str, ScoredRows]) -> Interval | None:
+def _lead(ranked: Sequence[str], families: Sequence[str], scored: Mapping[str, ScoredRows]) -> Estimate | None:
     """Brier score of the best family minus that of the best baseline; `ranked` has the best first."""
     ours = next(scored[name] for name in ranked if name in families)
     baseline = next(name for name in ranked if name not in families)

@@ -1,7 +1,7 @@
 """What the walk-forward report is made of: records of its parts, and the one that holds them."""
 
 from cleverbetter_dagster.evaluation.filter_effect import FilterEffect
-from cleverbetter_dagster.evaluation.intervals.bootstrap import Interval
+from cleverbetter_dagster.evaluation.intervals.estimate import Estimate
 from cleverbetter_dagster.evaluation.leaderboard import LeaderboardRow
 from cleverbetter_dagster.services.records import Action, Record, SignificanceRecord
 
@@ -31,9 +31,9 @@ class DecayStep(Record):
     age: int
     months: int
     rows: int
-    roc_auc: Interval | None
-    brier_change: Interval | None
-    auc_change: Interval | None
+    roc_auc: Estimate
+    brier_change: Estimate | None
+    auc_change: Estimate | None
 
 
 class Stability(Record):
@@ -105,7 +105,7 @@ class WalkForwardRecord(Record):
     filter_effects: dict[str, FilterEffect]
     overfitting_of_models: float | None
     overfitting_of_strategies: float | None
-    lead: Interval | None = None
+    lead: Estimate | None = None
 
     @property
     def families(self) -> list[str]:

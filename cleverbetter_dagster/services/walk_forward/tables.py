@@ -1,6 +1,6 @@
 """The tables of a walk-forward, shown on its page and in the UI."""
 
-from cleverbetter_dagster.evaluation.intervals.bootstrap import Interval
+from cleverbetter_dagster.evaluation.intervals.estimate import Estimate
 from cleverbetter_dagster.evaluation.report.view import Number, Table, with_interval
 from cleverbetter_dagster.evaluation.texts import DASH, decimal, percent
 from cleverbetter_dagster.services.walk_forward.records import WalkForwardRecord
@@ -142,9 +142,9 @@ def _decisions(record: WalkForwardRecord) -> Table:
     return Table("Its decisions", ("as_of", "challenger", "decision", "champion afterwards"), tuple(lines))
 
 
-def _change(interval: Interval | None) -> str | Number:
-    return DASH if interval is None else with_interval("", interval, 4)
+def _change(change: Estimate | None) -> str | Number:
+    return DASH if change is None else with_interval("", change, 4)
 
 
-def _changed(value: float | None, change: Interval | None) -> Number:
-    return Number("", decimal(value), str(change or "not defined"))
+def _changed(value: float | None, change: Estimate) -> Number:
+    return Number("", decimal(value), str(change))

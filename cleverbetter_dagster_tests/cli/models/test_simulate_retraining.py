@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 from cleverbetter_dagster.cli.models.simulate_retraining import show_ways, simulate_retraining
 from cleverbetter_dagster.dataset.simulation.rows import SimulationSpec, simulate_rows
 from cleverbetter_dagster.errors import DataError
-from cleverbetter_dagster.evaluation.intervals.bootstrap import Interval
+from cleverbetter_dagster.evaluation.intervals.estimate import Estimate
 from cleverbetter_dagster.services.simulation import retraining
 from cleverbetter_dagster.services.simulation.retraining import WAYS, RetrainingSpec
 from cleverbetter_dagster.services.simulation.table import WayRow
@@ -69,7 +69,7 @@ def test_table_and_json_agree_and_nothing_is_written(imported: Settings, monkeyp
 
 
 def test_four_ways_with_intervals_fit_into_80_columns() -> None:
-    interval = Interval(point=-0.0039, low=-0.0081, high=-0.0012, level=0.95)
+    interval = Estimate(point=-0.0039, low=-0.0081, high=-0.0012, level=0.95)
     rows = [
         WayRow(
             way=way,

@@ -5,7 +5,7 @@ import pandas as pd
 
 from cleverbetter_dagster.evaluation.charts import estimates, features, money, probabilities, rows, study
 from cleverbetter_dagster.evaluation.charts.chart import Chart
-from cleverbetter_dagster.evaluation.intervals.bootstrap import Interval
+from cleverbetter_dagster.evaluation.intervals.estimate import Estimate
 from cleverbetter_dagster.evaluation.metrics.allocation import allocation_of
 from cleverbetter_dagster_tests.evaluation.scored import scored_rows, simulated_models
 
@@ -14,7 +14,8 @@ ONE_ROW = {"alone": scored_rows([0.4], [1])}
 GOOD = MODELS["good"].label, MODELS["good"].probability
 ALLOCATIONS = {name: allocation_of(rows) for name, rows in MODELS.items()}
 EVIL = '<script>alert("x")</script>& $\\frac$'
-BETWEEN = Interval(point=0.7, low=0.6, high=0.8, level=0.95)
+FEW, NONE = Estimate.without("3 months", 0.95, 0.7), Estimate.without("no stakes", 0.95)
+BETWEEN = Estimate(point=0.7, low=0.6, high=0.8, level=0.95)
 VALUES = pd.DataFrame(np.random.default_rng(0).normal(0, 0.05, (60, 3)), columns=["odds", EVIL, "age"])
 MONTHS = ["2023-01", "2023-02"]
 
@@ -47,9 +48,9 @@ NOTED: dict[str, Chart] = {
     "bankroll": money.bankroll_chart(ALLOCATIONS),
     "drawdown": money.drawdown_chart("good", ALLOCATIONS["good"]),
     "impact": features.impact_chart(VALUES, VALUES),
-    "forest": estimates.forest_chart("AUC", "c", [(EVIL, BETWEEN), ("none", None)], str),
+    "forest": estimates.forest_chart("AUC", "c", [(EVIL, BETWEEN), ("few months", FEW), ("none", NONE)], str),
     "monthly": estimates.monthly_chart(monthly(EVIL, "fair"), "brier", "Brier", [EVIL, "absent", "fair"]),
-    "decay": estimates.decay_chart({EVIL: [(1, BETWEEN), (2, None)], "none": [(1, None)]}),
+    "decay": estimates.decay_chart({EVIL: [(1, BETWEEN), (2, FEW), (3, None)], "none": [(1, None)]}),
 }
 """Charts whose points have notes."""
 
@@ -65,7 +66,7 @@ CHARTS: dict[str, Chart] = NOTED | {
     "importance of nothing": features.importance_chart(pd.Series([0.0], index=["a"])),
     "months without a metric": estimates.monthly_chart(monthly("good"), "roc_auc", "AUC", ["good"], 0.5),
     "no model in any month": estimates.monthly_chart(monthly("good"), "brier", "Brier", []),
-    "forest without an interval": estimates.forest_chart("AUC", "c", [("none", None)], str),
+    "forest without an interval": estimates.forest_chart("AUC", "c", [("few months", FEW), ("none", NONE)], str),
     "decay of nothing": estimates.decay_chart({}),
     "split": rows.split_chart(examples_by_month(30)),
     "split of one month": rows.split_chart(examples_by_month(1)),

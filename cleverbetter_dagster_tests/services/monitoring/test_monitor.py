@@ -147,7 +147,7 @@ def test_moved_features_or_a_moved_score_fail_alone(
     assert set(failed(record.model_copy(update={"score_drift": score, "moved_importance": importance}))) == failures
 
 
-@pytest.mark.parametrize("few", [{"n_rows": 499}, {"n_months": 2}])
+@pytest.mark.parametrize("few", [{"n_rows": 499}, {"n_months": 5}])
 def test_few_predictions_or_months_judge_no_champion(world: World, few: dict[str, int]) -> None:
     world.predict(lambda made: made.assign(probability=0.9))
     record = world.monitor()
@@ -171,7 +171,7 @@ def test_too_little_to_judge_by_passes_and_says_so(world: World) -> None:
     record = world.monitor()  # nothing was predicted
     assert record.own is None and failed(record) == {}
     assert (
-        "0 closed predictions of 0 months are too few to judge by; 500 of 3 are needed"
+        "0 closed predictions of 0 months are too few to judge by; 500 of 6 are needed"
         in messages(record)["champion_is_calibrated"]
     )
 

@@ -97,7 +97,7 @@ def test_the_table_compares_ways_with_monthly_retraining(simulated: dict[str, Si
     assert (row.rows, row.months, row.fits) == (200, 5, 1)
     assert row.auc_lost.point == pytest.approx(best.roc_auc.point - row.roc_auc.point)
     assert row.brier_lost.point == pytest.approx(row.brier.point - best.brier.point)
-    assert row.log_growth is not None
+    assert row.log_growth.reason == "5 months; 95% needs 6"
     alone = way_rows([simulated["never"]], BootstrapSpec(resamples=200))
     assert alone[0].auc_lost is None
 

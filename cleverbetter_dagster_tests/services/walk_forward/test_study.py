@@ -39,7 +39,7 @@ from cleverbetter_dagster_tests.services.ingest.followers import Follower
 
 SPEC = DatasetSpec(min_composite_score=None, min_examples=1)
 MONTHS = [f"2022-{month:02d}" for month in range(6, 13)]
-EASY = PromotionPolicy(min_months=2, level=0.6, resamples=200)
+EASY = PromotionPolicy(min_months=2, level=0.6)
 
 
 def record(family: str, month: str) -> ModelRecord:
