@@ -67,6 +67,8 @@ class ScoredRows:
 
 def utc_times(values: object) -> pd.DatetimeIndex:
     """Times as an index in UTC; a time without a zone counts as UTC. Accepts a Series, index, array or list."""
+    if isinstance(values, pd.DatetimeIndex) and values.tz is not None:
+        return values.tz_convert("UTC")  # `to_datetime` looks at every value
     return pd.DatetimeIndex(pd.to_datetime(values, utc=True))  # type: ignore[call-overload]
 
 

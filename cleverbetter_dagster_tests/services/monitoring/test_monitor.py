@@ -13,7 +13,7 @@ from cleverbetter_dagster.dataset.as_of import AsOf
 from cleverbetter_dagster.dataset.panel import build_panel
 from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.errors import DataError
-from cleverbetter_dagster.evaluation.gate import judge
+from cleverbetter_dagster.evaluation.gate import PromotionPolicy, judge
 from cleverbetter_dagster.learning.baselines import BASELINES
 from cleverbetter_dagster.services.champion.predict import predict
 from cleverbetter_dagster.services.evaluation.evaluate import score_test_rows
@@ -70,7 +70,8 @@ def world(database: Settings, rows: pd.DataFrame, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("cleverbetter_dagster.services.monitoring.monitor.load_model", lambda settings, uri: MODEL)
     dataset = plan_split(rows[rows["end_date"] < CHAMPION_AS_OF.end], CHAMPION_AS_OF, SPEC)
     scored = scored_by_model([score_test_rows({"follower": MODEL.fitted}, dataset, StakingSpec())])
-    verdict = judge(scored["follower"], None, {name: scored[name] for name in BASELINES})
+    policy = PromotionPolicy(level=0.8)  # it has few months of test rows
+    verdict = judge(scored["follower"], None, {name: scored[name] for name in BASELINES}, policy)
     evidence = verdict.model_dump(mode="json")
     ledger.promote(
         database, NoMirror(), Decision("follower", 1, "run", CHAMPION_AS_OF.key, "it is good", "a test", evidence), None
