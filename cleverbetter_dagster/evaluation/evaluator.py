@@ -23,7 +23,8 @@ class ModelEvaluator:
             y_pred_proba: probability of 1, shape (n,), or of 0 and 1, shape (n, 2) as scikit-learn gives it.
 
         Returns:
-            Values by name; `roc_auc` and `average_precision` are NaN if all labels are equal.
+            Values by name; `roc_auc` and `average_precision` are NaN if all labels are equal. `roc_auc` compares all
+            rows with each other; the calibration error takes them as independent.
 
         Raises:
             InvalidInput: lengths differ, a value is missing, a label is not 0 or 1, or a probability is outside 0..1.

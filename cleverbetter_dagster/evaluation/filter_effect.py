@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from cleverbetter_dagster.betting.arrays import FloatArray
 from cleverbetter_dagster.errors import InvalidInput
 from cleverbetter_dagster.evaluation.intervals.estimate import Estimate, IntervalSpec
-from cleverbetter_dagster.evaluation.intervals.month_statistics import auc_statistic, ratio_statistic
+from cleverbetter_dagster.evaluation.intervals.month_statistics import auc_within_months_statistic, ratio_statistic
 from cleverbetter_dagster.evaluation.intervals.months import Months
 from cleverbetter_dagster.evaluation.metrics.classification import brier_terms
 from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
@@ -21,7 +21,7 @@ class FilterEffect(BaseModel):
     Attributes:
         rows, removed: all rows, and those the filter removes.
         strategies_removed: strategies that lose all their rows.
-        base_rate, mean_return, roc_auc, brier: of all rows; the return is that of the next window.
+        base_rate, mean_return, auc_within_months, brier: of all rows; the return is that of the next window.
         ..._change: of the rows that pass minus of all rows. A filter without effect has intervals around 0.
     """
 
@@ -34,8 +34,8 @@ class FilterEffect(BaseModel):
     base_rate_change: Estimate
     mean_return: float
     mean_return_change: Estimate
-    roc_auc: float | None
-    roc_auc_change: Estimate
+    auc_within_months: float | None
+    auc_within_months_change: Estimate
     brier: float
     brier_change: Estimate
 
@@ -56,9 +56,9 @@ def filter_effect(
     months = Months(rows.decision_time, spec)
     brier = brier_terms(rows.label, rows.probability)
     label, probability = rows.label, rows.probability
-    auc = auc_statistic(months, label, probability)
-    passed_auc = auc_statistic(months, label, probability, among=passed)
-    roc_auc = months.point(auc)
+    auc = auc_within_months_statistic(months, label, probability)
+    passed_auc = auc_within_months_statistic(months, label, probability, among=passed)
+    of_all = months.point(auc)
     return FilterEffect(
         rows=len(rows),
         removed=int((~passed).sum()),
@@ -67,8 +67,8 @@ def filter_effect(
         base_rate_change=_mean_change(months, label, passed),
         mean_return=float(rows.next_roi.mean()),
         mean_return_change=_mean_change(months, rows.next_roi, passed),
-        roc_auc=roc_auc if np.isfinite(roc_auc) else None,
-        roc_auc_change=months.mean_interval(lambda weights: passed_auc(weights) - auc(weights)),
+        auc_within_months=of_all if np.isfinite(of_all) else None,
+        auc_within_months_change=months.mean_interval(lambda weights: passed_auc(weights) - auc(weights)),
         brier=float(brier.mean()),
         brier_change=_mean_change(months, brier, passed),
     )

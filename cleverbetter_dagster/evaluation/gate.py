@@ -3,13 +3,19 @@
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from cleverbetter_dagster.betting.arrays import FloatArray
 from cleverbetter_dagster.errors import InvalidInput
 from cleverbetter_dagster.evaluation.checks import CheckOutcome
 from cleverbetter_dagster.evaluation.intervals.estimate import Estimate, IntervalSpec, fewest_months
-from cleverbetter_dagster.evaluation.intervals.month_statistics import auc_statistic, mean_statistic
+from cleverbetter_dagster.evaluation.intervals.month_statistics import (
+    auc_within_months_statistic,
+    have_pairs,
+    mean_statistic,
+)
 from cleverbetter_dagster.evaluation.intervals.months import Dependence, Months, Statistic
 from cleverbetter_dagster.evaluation.metrics.classification import brier_terms, log_loss_terms
 from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
@@ -20,7 +26,7 @@ GateMetric = Literal["brier", "log_loss", "roc_auc"]
 METRIC_TITLES: dict[GateMetric, str] = {
     "brier": "Brier score",
     "log_loss": "log loss",
-    "roc_auc": "1 - ROC AUC",
+    "roc_auc": "1 - AUC within months",
 }
 
 
@@ -28,7 +34,9 @@ class PromotionPolicy(IntervalSpec):
     """What a challenger has to show."""
 
     metric: GateMetric = Field(
-        "brier", description="Loss to compare: brier (default), log_loss, or roc_auc, which is compared as 1 - AUC."
+        "brier",
+        description="Loss to compare: brier (default), log_loss, or roc_auc, which is compared as 1 - AUC within "
+        "months: over pairs of rows of one month.",
     )
     tolerance: float = Field(
         0.002,
@@ -136,8 +144,11 @@ def compare(
             f"The challenger was scored on {len(challenger)} rows and {against} on {len(other)} others: "
             "score both on the same rows, in the same order."
         )
-    months = Months(challenger.decision_time, policy)
-    ours, theirs = (_loss(months, rows, policy.metric) for rows in (challenger, other))
+    counted = _counted(challenger, policy.metric)
+    months = Months(challenger.decision_time[counted], policy)
+    ours, theirs = (
+        _loss(months, rows.label[counted], rows.probability[counted], policy.metric) for rows in (challenger, other)
+    )
 
     def difference(weights: FloatArray) -> FloatArray:
         return ours(weights) - theirs(weights)
@@ -153,12 +164,17 @@ def compare(
     )
 
 
-def _loss(months: Months, rows: ScoredRows, metric: GateMetric) -> Statistic:
+def _counted(rows: ScoredRows, metric: GateMetric) -> NDArray[np.bool_]:
+    """Which rows the loss is made of, shape (n,)."""
+    return have_pairs(rows.decision_time, rows.label) if metric == "roc_auc" else np.ones(len(rows), dtype=bool)
+
+
+def _loss(months: Months, label: FloatArray, probability: FloatArray, metric: GateMetric) -> Statistic:
     if metric == "brier":
-        return mean_statistic(months, brier_terms(rows.label, rows.probability))
+        return mean_statistic(months, brier_terms(label, probability))
     if metric == "log_loss":
-        return mean_statistic(months, log_loss_terms(rows.label, rows.probability))
-    auc = auc_statistic(months, rows.label, rows.probability)
+        return mean_statistic(months, log_loss_terms(label, probability))
+    auc = auc_within_months_statistic(months, label, probability)
     return lambda weights: 1.0 - auc(weights)
 
 

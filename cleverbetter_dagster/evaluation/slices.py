@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from cleverbetter_dagster.evaluation.intervals.bootstrap import BootstrapSpec
+from cleverbetter_dagster.evaluation.intervals.estimate import IntervalSpec
 from cleverbetter_dagster.evaluation.leaderboard import LeaderboardRow, leaderboard_row
 from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
 
@@ -46,7 +46,7 @@ def quartile_names(values: pd.Series, digits: int = 0) -> pd.Series:
 
 
 def sliced(
-    rows: ScoredRows, names: Sequence[str], order: Sequence[str], spec: BootstrapSpec | None = None
+    rows: ScoredRows, names: Sequence[str], order: Sequence[str], spec: IntervalSpec | None = None
 ) -> list[Slice]:
     """The rows cut by name, in `order`; names of fewer than `FEWEST_ROWS` rows are left out.
 
@@ -61,7 +61,7 @@ def sliced(
     return [_slice(name, rows, mask, spec) for name, mask in masks.items() if mask.sum() >= FEWEST_ROWS]
 
 
-def _slice(name: str, rows: ScoredRows, mask: np.ndarray, spec: BootstrapSpec | None) -> Slice:
+def _slice(name: str, rows: ScoredRows, mask: np.ndarray, spec: IntervalSpec | None) -> Slice:
     part = ScoredRows(
         rows.decision_time[mask],
         rows.label[mask],

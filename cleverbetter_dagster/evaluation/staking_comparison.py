@@ -1,7 +1,7 @@
 """Does an agent's staking earn its place? Its stakes are compared with rules of thumb on the same rows.
 
 Growth is judged by the mean log growth of a month. For the agent, the variance between its seeds is added to that of
-the months. Drawdown and ruin come from resampled months, each with one of the seeds.
+the months. The risk of ruin comes from resampled months, each with one of the seeds.
 """
 
 from collections.abc import Mapping
@@ -48,7 +48,7 @@ class StakingRow(BaseModel):
     name: str
     final_bankroll: float
     growth: Estimate
-    max_drawdown: Estimate
+    max_drawdown: float = Field(ge=0, le=1, description="mean over the seeds; one history has one deepest fall")
     risk_of_ruin: float = Field(ge=0, le=1, description="share of resampled histories that fall to the ruin level")
 
 
@@ -171,12 +171,11 @@ def _log(returns: FloatArray) -> FloatArray:
 
 def _row(name: str, seeds: FloatArray, bootstrap: BlockBootstrap, spec: ComparisonSpec) -> StakingRow:
     resampled = _resampled(bootstrap, seeds)
-    deepest = float(max_drawdown_of(seeds).mean())
     return StakingRow(
         name=name,
         final_bankroll=float(np.mean(np.prod(1.0 + seeds, axis=1))),
         growth=_growth(seeds, spec.level),
-        max_drawdown=bootstrap.expanded_percentiles(max_drawdown_of(resampled), deepest),
+        max_drawdown=float(max_drawdown_of(seeds).mean()),
         risk_of_ruin=float(np.mean(np.cumprod(1.0 + resampled, axis=1).min(axis=1) <= spec.ruin_level)),
     )
 

@@ -173,7 +173,7 @@ def test_the_lineage_page_shows_rows_families_and_comparison(trained: Dagster, p
 
 def test_an_evaluation_shows_its_leaderboard_and_pictures(trained: Dagster, page: Any) -> None:
     page.goto(f"{trained.address}/assets/ensemble_evaluation?view=partitions&partition={AS_OF}")
-    page.get_by_text("roc_auc_95%").first.wait_for(timeout=30_000)
+    page.get_by_text("auc_within_months_95%").first.wait_for(timeout=30_000)
     keep(page, "evaluation")
     page.get_by_text("[Show Markdown]").first.click()
     page.get_by_role("dialog").get_by_text("shrunk_return").first.wait_for(timeout=10_000)

@@ -17,9 +17,9 @@ def test_two_months_worked_by_hand() -> None:
     assert (effect.base_rate, effect.mean_return) == (0.5, pytest.approx(0.05))
     assert effect.base_rate_change.point == pytest.approx(2 / 3 - 1 / 2)
     assert effect.mean_return_change.point == pytest.approx(0.4 / 3 - 0.05)
-    # All: 0.9 beats both losers, 0.4 beats one of two: 3 of 4. Kept: both beat 0.2.
-    assert effect.roc_auc == pytest.approx(0.75)
-    assert effect.roc_auc_change.point == pytest.approx(0.25)
+    # All: 0.9 beats 0.2 in the first month, 0.4 does not beat 0.6 in the second. Kept: the first pair.
+    assert effect.auc_within_months == pytest.approx(0.5)
+    assert effect.auc_within_months_change.point == pytest.approx(0.5)
     assert effect.brier == pytest.approx((0.01 + 0.04 + 0.36 + 0.36) / 4)
 
 
@@ -28,7 +28,12 @@ def test_a_random_filter_shows_no_change() -> None:
     covered = []
     for _ in range(40):
         effect = filter_effect(rows, rng.random(len(rows)) < 0.5, ["s"] * len(rows))
-        changes = (effect.base_rate_change, effect.mean_return_change, effect.roc_auc_change, effect.brier_change)
+        changes = (
+            effect.base_rate_change,
+            effect.mean_return_change,
+            effect.auc_within_months_change,
+            effect.brier_change,
+        )
         covered += [change.low <= 0 <= change.high for change in changes]
     assert np.mean(covered) > 0.88  # 95% stated, of 160
 

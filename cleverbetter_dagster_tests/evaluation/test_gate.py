@@ -2,8 +2,10 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from cleverbetter_dagster.dataset.as_of import months_of
 from cleverbetter_dagster.errors import InvalidInput
 from cleverbetter_dagster.evaluation.gate import PromotionPolicy, compare, judge
+from cleverbetter_dagster.evaluation.leaderboard import leaderboard_row
 from cleverbetter_dagster_tests.evaluation.scored import decision_months, scored_rows, simulated_models
 
 MODELS = simulated_models()
@@ -129,6 +131,24 @@ def test_the_difference_is_paired_row_by_row():
     # What both models share cancels: the paired interval is far narrower than either loss is uncertain.
     assert comparison.difference.high - comparison.difference.low < 0.03
     assert alone.difference.point < comparison.difference.point
+
+
+def test_the_auc_is_compared_within_months():
+    good = MODELS["good"]
+    level = 0.5 * (months_of(good.decision_time).astype(int) % 2)
+    moved = scored_rows(0.5 * good.probability + level, good.label, good.next_roi, months=good.decision_time)
+    comparison = compare(moved, good, "champion", PromotionPolicy(metric="roc_auc"))
+
+    assert comparison.difference.ends == pytest.approx((0.0, 0.0), abs=1e-12)
+    assert comparison.challenger == pytest.approx(1 - leaderboard_row("good", good).auc_within_months.point)
+
+
+def test_months_of_one_class_are_no_months_of_an_auc():
+    months = decision_months(8, 2)
+    rows = scored_rows(np.tile([0.4, 0.6], 8), np.append(np.tile([0, 1], 5), np.ones(6)), months=months)
+    comparison = compare(rows, rows, "itself", PromotionPolicy(metric="roc_auc"))
+
+    assert comparison.difference.reason == "5 months; 95% needs 6"
 
 
 def test_equal_labels_are_refused():

@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
 
-from cleverbetter_dagster.evaluation.intervals.bootstrap import BootstrapSpec
+from cleverbetter_dagster.dataset.as_of import months_of
+from cleverbetter_dagster.evaluation.intervals.estimate import IntervalSpec
 from cleverbetter_dagster.evaluation.leaderboard import METRICS, leaderboard_row, rank_models
 from cleverbetter_dagster.evaluation.metrics.allocation import allocation_of
+from cleverbetter_dagster.evaluation.metrics.calibration_error import calibration_error
 from cleverbetter_dagster.evaluation.metrics.classification import classification_metrics
 from cleverbetter_dagster_tests.evaluation.scored import decision_months, scored_rows, simulated_models
 
@@ -18,7 +20,9 @@ def test_points_are_the_metrics_of_the_rows():
     row, rows = leaderboard_row("good", MODELS["good"]), MODELS["good"]
     alone, bets = classification_metrics(rows.label, rows.probability), allocation_of(rows)
 
-    for name in ("roc_auc", "brier", "log_loss", "calibration_error"):
+    months = months_of(rows.decision_time)
+    assert row.calibration_error.point == calibration_error(rows.label, rows.probability, months)
+    for name in ("roc_auc", "brier", "log_loss"):
         assert getattr(row, name).point == pytest.approx(getattr(alone, name)), name
     for name in ("roi", "sharpe_ratio", "max_drawdown"):
         assert getattr(row, name).point == pytest.approx(getattr(bets.metrics, name)), name
@@ -38,7 +42,7 @@ def test_a_model_that_bets_nothing_has_no_betting_figures():
 
     assert row.n_bets == 0
     assert {getattr(row, name).reason for name in ("roi", "growth", "sharpe_ratio", "max_drawdown")} == {"no stakes"}
-    assert row.roc_auc.point == 0.5
+    assert (row.roc_auc.point, row.auc_within_months.point) == (0.5, 0.5)
 
 
 def test_only_months_with_a_stake_count_for_the_return():
@@ -58,9 +62,10 @@ def test_few_months_show_figures_without_intervals_and_why(n_months):
     for metric in METRICS:
         estimate = getattr(row, metric)
         assert (estimate.low, estimate.high) == (None, None), metric
-        assert "95% needs" in estimate.reason or "not defined" in estimate.reason, metric
+        assert estimate.reason, metric
+    assert row.brier.reason.endswith("95% needs 6")
     assert row.brier.point is not None
 
 
 def test_the_level_of_the_spec_reaches_the_intervals():
-    assert leaderboard_row("good", MODELS["good"], BootstrapSpec(level=0.8)).brier.level == 0.8
+    assert leaderboard_row("good", MODELS["good"], IntervalSpec(level=0.8)).brier.level == 0.8

@@ -33,7 +33,7 @@ def test_figures_worked_by_hand():
     agent, _, _, nothing = comparison.rows
     assert agent.final_bankroll == pytest.approx(1.01**12)
     assert agent.growth.point == pytest.approx(1.01**12 - 1)
-    assert (nothing.final_bankroll, nothing.risk_of_ruin, nothing.max_drawdown.point) == (1.0, 0.0, 0.0)
+    assert (nothing.final_bankroll, nothing.risk_of_ruin, nothing.max_drawdown) == (1.0, 0.0, 0.0)
     assert comparison.advantages["shrunken_kelly"].point == pytest.approx(np.log(1.01 / 1.002))
     assert comparison.seeds == 5
     assert comparison.earns_its_place

@@ -3,7 +3,7 @@
 from cleverbetter_dagster.betting.staking import StakingSpec
 from cleverbetter_dagster.definitions import defs
 from cleverbetter_dagster.defs.requests import TrainingRequest
-from cleverbetter_dagster.evaluation.intervals.bootstrap import BootstrapSpec
+from cleverbetter_dagster.evaluation.intervals.estimate import IntervalSpec
 from cleverbetter_dagster.learning.scoring import StudySpec
 from cleverbetter_dagster.services.evaluation.compare import compare_families
 from cleverbetter_dagster.services.evaluation.evaluate import Evaluation, evaluate
@@ -34,7 +34,7 @@ def test_it_is_tuned_trained_evaluated_compared_and_updated(tracked, dataset) ->
     study = tune(tracked, FAMILY, dataset, StudySpec(n_trials=3, n_folds=2)).record
     assert (study.trials, study.metric) == (3, "auc")
     record, _ = train(tracked, dataset, study)
-    evaluation = evaluate(tracked, record, dataset, StakingSpec(), BootstrapSpec(resamples=200))
+    evaluation = evaluate(tracked, record, dataset, StakingSpec(), IntervalSpec())
     assert isinstance(evaluation, Evaluation) and evaluation.model.headline["roc_auc"] > 0.6
     assert compare_families({FAMILY: evaluation.table}).record.challenger == FAMILY
     assert [version.as_of for version in Registry(tracked).list_versions(FAMILY)] == [AS_OF.key]

@@ -11,10 +11,10 @@ from cleverbetter_dagster.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from cleverbetter_dagster.dataset.as_of import AsOf
-    from cleverbetter_dagster.evaluation.intervals.estimate import Estimate
+    from cleverbetter_dagster.evaluation.intervals.estimate import Estimate, IntervalSpec
     from cleverbetter_dagster.evaluation.leaderboard import LeaderboardRow
 
-FIGURES = ("roc_auc", "brier", "roi", "growth")
+FIGURES = ("auc_within_months", "brier", "roi", "growth")
 
 
 def evaluate(family: Family, as_of: AsOfMonth = None, as_json: AsJson = False) -> None:
@@ -24,7 +24,6 @@ def evaluate(family: Family, as_of: AsOfMonth = None, as_json: AsJson = False) -
     """
     from cleverbetter_dagster.dataset.as_of import AsOf
     from cleverbetter_dagster.errors import NotStored
-    from cleverbetter_dagster.evaluation.intervals.bootstrap import BootstrapSpec
     from cleverbetter_dagster.evaluation.leaderboard import rank_models
     from cleverbetter_dagster.learning.catalogue import get_family
     from cleverbetter_dagster.services.evaluation.scored_table import evaluated_model, scored_by_model
@@ -39,7 +38,7 @@ def evaluate(family: Family, as_of: AsOfMonth = None, as_json: AsJson = False) -
     month = AsOf.parse(str(wanted))
     _evaluate_if_missing(settings, family, month, quiet=as_json)
     table = stored_evaluation(settings, family, month)
-    model, leaderboard = evaluated_model(table), rank_models(scored_by_model([table]), BootstrapSpec())
+    model, leaderboard = evaluated_model(table), rank_models(scored_by_model([table]), IntervalSpec())
     if as_json:
         rows = [row.model_dump(mode="json") for row in leaderboard]
         print_json({**model.model_dump(mode="json"), "leaderboard": rows})

@@ -77,7 +77,7 @@ def show_ways(rows: list["WayRow"], spec: "RetrainingSpec", console: Console) ->
     table.add_row("fits", *(str(row.fits) for row in rows))
     table.add_row("updates", *(str(row.updates) for row in rows))
     table.add_row("CPU s", *(f"{row.cpu_seconds:.1f}" for row in rows))
-    table.add_row("AUC", *(_cell(row.roc_auc) for row in rows))
+    table.add_row("AUC", *(_cell(row.auc_within_months) for row in rows))
     table.add_row("  lost", *(_cell(row.auc_lost) for row in rows))
     table.add_row("Brier", *(_cell(row.brier) for row in rows))
     table.add_row("  lost", *(_cell(row.brier_lost) for row in rows))
@@ -85,8 +85,9 @@ def show_ways(rows: list["WayRow"], spec: "RetrainingSpec", console: Console) ->
     console.print(table)
     lines = [f"  {row.way:12} {WAYS[row.way]}" for row in rows]
     lost = f"lost: worse than {REFERENCE} by, on the same rows; an interval that reaches 0 shows no difference"
+    auc = "AUC: over pairs of rows of one month"
     growth = "growth: mean logarithm of the bankroll's growth in a month"
-    console.print("\n".join([*lines, lost, growth, *_reasons(rows)]), highlight=False)
+    console.print("\n".join([*lines, auc, lost, growth, *_reasons(rows)]), highlight=False)
 
 
 def _cell(estimate: "Estimate | None") -> str:
@@ -99,5 +100,7 @@ def _cell(estimate: "Estimate | None") -> str:
 
 def _reasons(rows: list["WayRow"]) -> list[str]:
     """Why figures of the table have no interval, a line for each reason."""
-    estimates = [estimate for row in rows for estimate in (row.roc_auc, row.brier, row.auc_lost, row.log_growth)]
+    estimates = [
+        estimate for row in rows for estimate in (row.auc_within_months, row.brier, row.auc_lost, row.log_growth)
+    ]
     return list(dict.fromkeys(f"no interval: {one.reason}" for one in estimates if one is not None and one.reason))

@@ -13,7 +13,7 @@ from cleverbetter_dagster.defs.failures import each_month
 from cleverbetter_dagster.defs.partitions import MAY_LACK_PARTITIONS, by_month, history_input
 from cleverbetter_dagster.defs.resources import Deployment, ask_mlflow_first
 from cleverbetter_dagster.errors import DataError
-from cleverbetter_dagster.evaluation.intervals.bootstrap import BootstrapSpec
+from cleverbetter_dagster.evaluation.intervals.estimate import IntervalSpec
 from cleverbetter_dagster.learning.family import Family
 from cleverbetter_dagster.learning.scoring import StudySpec
 from cleverbetter_dagster.services.champion.staking_options import staking_of_training
@@ -141,7 +141,7 @@ def _evaluation(family: Family, partitions: dg.MonthlyPartitionsDefinition) -> d
         def evaluated() -> Iterator[tuple[str, Any]]:
             for month, dataset in rebuild_each(rows, temporal_split):
                 staking = staking_of_training(settings, month, config.options())
-                yield month, evaluate(settings, models[month], dataset, staking, BootstrapSpec())
+                yield month, evaluate(settings, models[month], dataset, staking, IntervalSpec())
 
         evaluations = each_month(context, evaluated(), evaluation_metadata)
         scored = {month: evaluation.scored[family.name] for month, evaluation in evaluations.items()}

@@ -4,8 +4,10 @@ from collections.abc import Sequence
 
 from cleverbetter_dagster.defs.assets.metadata import (
     Metadata,
+    bullets,
     interval,
     markdown,
+    number,
     picture,
     rounded,
     staking_tables,
@@ -17,7 +19,7 @@ from cleverbetter_dagster.services.records import ModelRecord
 from cleverbetter_dagster.services.training.tune import TunedParams
 
 SHOWN_OF_MODEL = ("fitted_rows", "training", "rows_added", "rows_lost", "data_hash", "model_uri", "sha256")
-HEADLINE = ("roc_auc", "brier", "roi", "growth")
+HEADLINE = ("auc_within_months", "brier", "roi", "growth")
 
 
 def study_metadata(tuned: TunedParams) -> Metadata:
@@ -74,6 +76,12 @@ def evaluation_metadata(evaluation: Evaluation) -> Metadata:
 
 
 def leaderboard_table(rows: Sequence[LeaderboardRow]) -> str:
-    """The leaderboard with its intervals, as a Markdown table."""
-    estimates = [{name: interval(getattr(row, name), 3) for name in METRICS} for row in rows]
-    return table([{"model": row.name, "bets": row.n_bets, **shown} for row, shown in zip(rows, estimates, strict=True)])
+    """The leaderboard as a Markdown table. Why a column has no interval is said below it, once."""
+    reasons = {name: dict.fromkeys(getattr(row, name).reason for row in rows) for name in METRICS}
+    bare = {name: "; ".join(why) for name, why in reasons.items() if all(why)}
+    lines = []
+    for row in rows:
+        figures = {name: getattr(row, name) for name in METRICS}
+        cells = {name: number(one.point, 3) if name in bare else interval(one, 3) for name, one in figures.items()}
+        lines.append({"model": row.name, "bets": row.n_bets, **cells})
+    return "\n\n".join([table(lines), bullets(f"{name} has no interval: {why}" for name, why in bare.items())])

@@ -96,7 +96,7 @@ def staking_tables(comparisons: Sequence[StakingComparison]) -> dg.MetadataValue
                 "stakes": row.name,
                 "final bankroll": number(row.final_bankroll),
                 "growth": interval(row.growth),
-                "max drawdown": interval(row.max_drawdown),
+                "max drawdown": number(row.max_drawdown),
                 "risk of ruin": number(row.risk_of_ruin),
                 "agent's monthly log growth above": interval(comparison.advantages.get(row.name)),
             }

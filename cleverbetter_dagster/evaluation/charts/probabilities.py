@@ -4,10 +4,14 @@ from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import binomtest
 
-from cleverbetter_dagster.evaluation.charts.chart import DASHED, MODEL, PALE, Chart, Drawing
-from cleverbetter_dagster.evaluation.metrics.calibration_error import reliability_curve
+from cleverbetter_dagster.dataset.as_of import months_of
+from cleverbetter_dagster.evaluation.charts.chart import DASHED, MODEL, MUTED, PALE, Chart, Drawing
+from cleverbetter_dagster.evaluation.metrics.calibration_error import (
+    calibrated_deviation,
+    calibration_error,
+    reliability_curve,
+)
 from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
 from cleverbetter_dagster.evaluation.texts import decimal, percent, whole_percent
 
@@ -15,32 +19,42 @@ HISTOGRAM_BINS = 25
 NOTED = np.linspace(0, 1, 16)
 """Where a curve has notes: shares along its horizontal axis."""
 
+TWO_SIDED = 1.96
+"""Standard deviations on either side that hold 95% of a normal distribution."""
+
 LEAST_RECALL = 0.03
 """Below, a few rows make the precision jump between 0 and 1."""
 
 
-def reliability_chart(label: ArrayLike, probability: ArrayLike) -> Chart:
-    """Observed against stated frequency by bins of equal mass, with 95% Wilson intervals."""
-    curve = reliability_curve(label, probability)
+def reliability_chart(rows: ScoredRows) -> Chart:
+    """Observed against stated frequency by bins of equal mass, with the band of a calibrated model around the diagonal.
+
+    The band shows how far chance alone takes a bin of so many rows. Source: Broecker and Smith (2007), "Increasing the
+    Reliability of Reliability Diagrams", Weather and Forecasting 22; here with luck that rows of a month share.
+    """
+    months = months_of(rows.decision_time)
+    curve = reliability_curve(rows.label, rows.probability)
     stated, seen = curve.mean_probability, curve.observed
-    won = np.rint(seen * curve.count).astype(int)
-    intervals = [
-        binomtest(int(k), int(n)).proportion_ci(method="wilson") for k, n in zip(won, curve.count, strict=True)
-    ]
-    low, high = np.transpose(intervals)
-    top = min(1.0, 1.08 * float(max(high.max(), stated.max(), 0.1)))
+    reach = calibrated_deviation(rows.label, rows.probability, months) * TWO_SIDED
+    low, high = np.maximum(stated - reach, 0.0), np.minimum(stated + reach, 1.0)
+    error = calibration_error(rows.label, rows.probability, months)
+    top = min(1.0, 1.08 * float(max(high.max(), seen.max(), 0.1)))
     drawing = Drawing("stated probability", "profitable next windows")
     drawing.axes.plot([0, top], [0, top], **DASHED)
+    drawing.axes.fill_between(stated, low, high, color=MUTED, alpha=0.16, linewidth=0)
+    drawing.axes.vlines(stated, low, high, color=PALE, linewidth=1.6)
     drawing.line(stated, seen)
-    drawing.axes.vlines(stated, low, high, color=MODEL, linewidth=1.6)
     notes = [
-        f"stated {percent(p)}, profitable {percent(share)} ({percent(one.low)} to {percent(one.high)}), {n:,} rows"
-        for p, share, one, n in zip(stated, seen, intervals, curve.count, strict=True)
+        f"stated {percent(p)}, profitable {percent(share)}, {n:,} rows; calibrated: {percent(least)} to {percent(most)}"
+        for p, share, n, least, most in zip(stated, seen, curve.count, low, high, strict=True)
     ]
     drawing.points(stated, seen, notes, 3.5, color=MODEL)
     drawing.axes.set(xlim=(0, top), ylim=(0, top))
     drawing.ticks(whole_percent, "xy")
-    caption = f"Calibration error {decimal(curve.calibration_error)}. On the dashed line, 30% means 30%. 95% intervals."
+    caption = (
+        f"Calibration error {decimal(error)} without chance. On the dashed line, 30% means 30%; of a calibrated model "
+        "19 of 20 points lie in the band."
+    )
     return drawing.chart("Reliability", caption)
 
 
@@ -82,8 +96,8 @@ def roc_chart(scored: Mapping[str, ScoredRows]) -> Chart:
     drawing.axes.set(xlim=(0, 1), ylim=(0, 1.01))
     drawing.ticks(whole_percent, "xy")
     caption = (
-        "Share of the profitable windows that are selected against share of the others that are selected too. "
-        "Beside each name the area under its curve; the dashed line is chance."
+        "Share of the profitable windows that are selected against share of the others that are selected too, over all "
+        "months together. Beside each name the area under its curve; the dashed line is chance."
     )
     return drawing.chart("ROC", caption)
 

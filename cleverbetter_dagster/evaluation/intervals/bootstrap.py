@@ -66,11 +66,6 @@ class BlockBootstrap(Months):
         """
         return self.expanded_percentiles(statistic(self.weights), self.point(statistic))
 
-    def interval_of_sequence(self, statistic: Statistic, monthly: FloatArray) -> Estimate:
-        """Like `interval`, of a statistic of resampled sequences of monthly values, shape (k, n_months)."""
-        point = float(statistic(monthly[None, :])[0])
-        return self.expanded_percentiles(statistic(monthly[self.draws]), point)
-
     def expanded_percentiles(self, samples: FloatArray, point: float) -> Estimate:
         """Percentiles further out than the level, by the ratio of Student's t to the normal quantile.
 

@@ -5,12 +5,13 @@ month was drawn; weights of 1 give the metric of the rows themselves.
 """
 
 import numpy as np
-from numpy.typing import ArrayLike
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
 
 from cleverbetter_dagster.betting.arrays import FloatArray
 from cleverbetter_dagster.betting.performance import MONTHS_PER_YEAR
+from cleverbetter_dagster.dataset.as_of import months_of
 from cleverbetter_dagster.evaluation.intervals.months import Months, Statistic
-from cleverbetter_dagster.evaluation.metrics.calibration_error import equal_mass_bins
 
 
 def mean_statistic(bootstrap: Months, values: ArrayLike) -> Statistic:
@@ -54,28 +55,57 @@ def auc_statistic(bootstrap: Months, label: ArrayLike, score: ArrayLike, among: 
     return statistic
 
 
-def calibration_statistic(bootstrap: Months, label: ArrayLike, probability: ArrayLike) -> Statistic:
-    """Expected calibration error as a function of month weights, with the bins of all rows."""
-    p = np.asarray(probability, dtype=np.float64)
-    gap, index = np.asarray(label, dtype=np.float64) - p, equal_mass_bins(p)
-    gaps = np.stack([bootstrap.by_month(np.where(index == b, gap, 0.0)) for b in range(index.max() + 1)], axis=1)
-    rows = bootstrap.by_month(np.ones(len(p)))
+def have_pairs(decision_time: pd.DatetimeIndex, label: ArrayLike) -> NDArray[np.bool_]:
+    """Which rows lie in a month with both classes, shape (n,): the others are in no pair of an AUC within months."""
+    y = np.asarray(label) == 1
+    _, month = np.unique(months_of(decision_time), return_inverse=True)
+    positives, rows = np.bincount(month, y), np.bincount(month)
+    return ((positives > 0) & (positives < rows))[month]
+
+
+def auc_within_months_statistic(
+    months: Months, label: ArrayLike, score: ArrayLike, among: ArrayLike | None = None
+) -> Statistic:
+    """AUC within months as a function of month weights; NaN if no month with weight has both classes.
+
+    It is the share of pairs of a positive and a negative row of one month in the right order; ties count half. Months
+    count by their pairs, so it is a ratio of sums. Strategies are chosen among those of one month, so this is the order
+    that matters. The AUC of all rows also compares rows of different months: where the level of the score moves, it is
+    higher on few months than on many, because they hold fewer such pairs, and interval and truth would miss each other.
+
+    Rows not `among` (bool, shape (n,); by default all are) are left out.
+    """
+    y, s = np.asarray(label) == 1, np.asarray(score, dtype=np.float64)
+    counts = np.ones(len(y), dtype=bool) if among is None else np.asarray(among, dtype=bool)
+    ordered, pairs = np.zeros(months.n_months), np.zeros(months.n_months)
+    for month in range(months.n_months):
+        rows = counts & (months.month == month)
+        positive, negative = s[rows & y], np.sort(s[rows & ~y])
+        below = np.searchsorted(negative, positive, "left") + np.searchsorted(negative, positive, "right")
+        ordered[month], pairs[month] = below.sum() / 2.0, len(positive) * len(negative)
 
     def statistic(weights: FloatArray) -> FloatArray:
-        return _divide(np.abs(weights @ gaps).sum(axis=1), weights @ rows)
+        return _divide(weights @ ordered, weights @ pairs)
 
     return statistic
 
 
-def growth_of(monthly: FloatArray) -> FloatArray:
-    """Final over initial bankroll, minus 1, of sequences of monthly returns, shape (k, months)."""
-    return np.prod(1.0 + monthly, axis=1) - 1.0
+def sharpe_statistic(returns: ArrayLike) -> Statistic:
+    """Annualised Sharpe ratio of monthly returns, shape (n_months,), as a function of month weights.
 
+    Standard deviation with n - 1. NaN without variation.
+    """
+    values = np.asarray(returns, dtype=np.float64)
+    largest = float(np.abs(values).max())
+    scaled, correction = values / (largest or 1.0), len(values) / max(len(values) - 1, 1)
 
-def sharpe_ratio_of(monthly: FloatArray) -> FloatArray:
-    """Annualised Sharpe ratio of sequences of monthly returns, shape (k, months); NaN without variation."""
-    deviation = monthly.std(axis=1, ddof=1) if monthly.shape[1] > 1 else np.zeros(len(monthly))
-    return _divide(monthly.mean(axis=1), np.where(deviation > 1e-12, deviation, 0.0)) * np.sqrt(MONTHS_PER_YEAR)
+    def statistic(weights: FloatArray) -> FloatArray:
+        total = weights.sum(axis=1)
+        mean = weights @ scaled / total
+        variance = correction * np.maximum(weights @ scaled**2 / total - mean**2, 0.0)
+        return _divide(mean, np.where(variance > 1e-24, np.sqrt(variance), 0.0)) * np.sqrt(MONTHS_PER_YEAR)
+
+    return statistic
 
 
 def max_drawdown_of(monthly: FloatArray) -> FloatArray:

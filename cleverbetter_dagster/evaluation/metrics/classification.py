@@ -4,13 +4,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 from pydantic import BaseModel, ConfigDict, Field
 
-from cleverbetter_dagster.evaluation.metrics.calibration_error import expected_calibration_error
+from cleverbetter_dagster.evaluation.metrics.calibration_error import calibration_error
 
 DECISION_THRESHOLD = 0.5
 
 
 class ClassificationMetrics(BaseModel):
-    """Metrics of one set of probabilities. Ranking metrics are `None` if all labels are equal."""
+    """Metrics of one set of probabilities; `None` where not defined: ranking metrics if all labels are equal."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -24,7 +24,7 @@ class ClassificationMetrics(BaseModel):
     average_precision: float | None
     brier: float = Field(description="mean squared error of the probability; lower is better")
     log_loss: float = Field(description="in nats; lower is better")
-    calibration_error: float = Field(description="expected calibration error, equal-mass bins; lower is better")
+    calibration_error: float | None = Field(description="root mean square without chance; None if no bin has two rows")
 
 
 def classification_metrics(
@@ -58,7 +58,7 @@ def classification_metrics(
         average_precision=float(metrics.average_precision_score(y, p)) if both_classes else None,
         brier=float(brier_terms(y, p).mean()),
         log_loss=float(log_loss_terms(y, p).mean()),
-        calibration_error=expected_calibration_error(y, p),
+        calibration_error=calibration_error(y, p),
     )
 
 

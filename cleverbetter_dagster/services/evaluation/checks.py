@@ -1,9 +1,10 @@
 """Checks of an evaluated model, of the champion, and of its predictions."""
 
-from cleverbetter_dagster.dataset.as_of import AsOf
+from cleverbetter_dagster.dataset.as_of import AsOf, months_of
 from cleverbetter_dagster.evaluation.checks import Check, CheckOutcome
 from cleverbetter_dagster.evaluation.gate import compare
 from cleverbetter_dagster.evaluation.leaks import HIGHEST_MODEL_AUC, believable_auc
+from cleverbetter_dagster.evaluation.metrics.calibration_error import calibration_error
 from cleverbetter_dagster.evaluation.metrics.classification import classification_metrics
 from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
 from cleverbetter_dagster.services.evaluation.evaluate import Evaluation
@@ -20,7 +21,9 @@ def _believable(rows: ScoredRows) -> CheckOutcome:
 
 def _calibrated(evaluation: Evaluation) -> CheckOutcome:
     rows = evaluation.scored[evaluation.model.family]
-    error = classification_metrics(rows.label, rows.probability).calibration_error
+    error = calibration_error(rows.label, rows.probability, months_of(rows.decision_time))
+    if error is None:
+        return CheckOutcome(passed=False, message="The test rows span a single month: too few to judge calibration by.")
     gap = float(rows.probability.mean() - rows.label.mean())
     message = (
         f"The calibration error on {len(rows)} test rows is {error:.3f}; at most {LARGEST_CALIBRATION_ERROR} passes. "

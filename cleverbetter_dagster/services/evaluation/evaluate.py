@@ -19,8 +19,7 @@ from cleverbetter_dagster.evaluation.charts.probabilities import (
 )
 from cleverbetter_dagster.evaluation.checks import CheckOutcome
 from cleverbetter_dagster.evaluation.drift import values_stay
-from cleverbetter_dagster.evaluation.intervals.bootstrap import BootstrapSpec
-from cleverbetter_dagster.evaluation.intervals.estimate import Estimate
+from cleverbetter_dagster.evaluation.intervals.estimate import Estimate, IntervalSpec
 from cleverbetter_dagster.evaluation.leaderboard import METRICS, LeaderboardRow, rank_models
 from cleverbetter_dagster.evaluation.metrics.allocation import allocation_of
 from cleverbetter_dagster.evaluation.metrics.classification import classification_metrics
@@ -72,7 +71,7 @@ class Evaluation:
 
 
 def evaluate(
-    settings: Settings, record: ModelRecord, dataset: Dataset, staking: StakingSpec, bootstrap: BootstrapSpec
+    settings: Settings, record: ModelRecord, dataset: Dataset, staking: StakingSpec, spec: IntervalSpec
 ) -> Evaluation:
     """Score the test rows with the stored model, log the results to the model's run, and register the model.
 
@@ -82,7 +81,7 @@ def evaluate(
     model = load_model(settings, record.model_uri).fitted
     table = score_test_rows({record.family: model}, dataset, staking)
     scored = scored_by_model([table])
-    leaderboard = rank_models(scored, bootstrap)
+    leaderboard = rank_models(scored, spec)
     pictures = draw(model, scored, record.family)
     significance = significance_of(table, record.family, record.trials)
     metrics = metrics_of(scored[record.family], next(row for row in leaderboard if row.name == record.family))
@@ -136,12 +135,14 @@ def score_drift(model: FittedModel, dataset: Dataset) -> CheckOutcome:
 
 
 def metrics_of(rows: ScoredRows, board_row: LeaderboardRow) -> dict[str, float | None]:
-    """Every figure of one model under its name in MLflow, with `_low` and `_high` for its interval."""
+    """Every figure of one model under its name in MLflow, with `_low` and `_high` for its interval.
+
+    What the leaderboard has is written as it stands there: its calibration error knows the months.
+    """
     metrics: dict[str, float | None] = dict(classification_metrics(rows.label, rows.probability).model_dump())
     metrics |= {f"betting_{name}": value for name, value in allocation_of(rows).metrics.model_dump().items()}
     for name in METRICS:
-        ends = _ends(name, getattr(board_row, name))
-        metrics |= {key: value for key, value in ends.items() if key != name}
+        metrics |= _ends(name, getattr(board_row, name))
     return metrics
 
 
@@ -158,7 +159,7 @@ def staking_metrics(comparison: StakingComparison) -> dict[str, float | None]:
         metrics[f"staking_{row.name}_final_bankroll"] = row.final_bankroll
         metrics[f"staking_{row.name}_risk_of_ruin"] = row.risk_of_ruin
         metrics |= _ends(f"staking_{row.name}_growth", row.growth)
-        metrics |= _ends(f"staking_{row.name}_max_drawdown", row.max_drawdown)
+        metrics[f"staking_{row.name}_max_drawdown"] = row.max_drawdown
     for rule, advantage in comparison.advantages.items():
         metrics |= _ends(f"staking_monthly_log_growth_over_{rule}", advantage)
     return metrics
@@ -168,7 +169,7 @@ def draw(model: FittedModel, scored: dict[str, ScoredRows], family: str) -> dict
     """The pictures of one evaluation as PNG, by name."""
     rows = scored[family]
     charts = {
-        "reliability": reliability_chart(rows.label, rows.probability),
+        "reliability": reliability_chart(rows),
         "probabilities": probability_chart(rows.label, rows.probability),
         "roc": roc_chart(scored),
         "precision_recall": precision_recall_chart(scored),

@@ -34,14 +34,14 @@ def _score_has_not_drifted(record: MonitoringRecord) -> CheckOutcome:
 
 def _calibrated(record: MonitoringRecord) -> CheckOutcome:
     own = record.own
-    if own is None or own.calibration_error.point is None or not _is_enough(own):
+    error = own.calibration_error.point if own is not None else None
+    if own is None or error is None or not _is_enough(own):
         return _not_judged(record, _too_few(record))
-    error = own.calibration_error
     return CheckOutcome(
-        passed=own.calibration_error.point <= MOST_CALIBRATION_ERROR,
-        message=f"The calibration error is {error} on {own.n_rows} closed predictions of {own.n_months} months; at "
+        passed=error <= MOST_CALIBRATION_ERROR,
+        message=f"The calibration error is {error:.3f} on {own.n_rows} closed predictions of {own.n_months} months; at "
         f"most {MOST_CALIBRATION_ERROR:g} passes.",
-        facts=_champion(record) | {"calibration_error": error.point, "bound": MOST_CALIBRATION_ERROR},
+        facts=_champion(record) | {"calibration_error": error, "bound": MOST_CALIBRATION_ERROR},
     )
 
 

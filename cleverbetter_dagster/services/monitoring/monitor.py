@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from cleverbetter_dagster.dataset.as_of import AsOf, months_of
-from cleverbetter_dagster.dataset.labels import DECISION_TIME, LABEL, NEXT_ROI
+from cleverbetter_dagster.dataset.labels import DECISION_TIME, NEXT_ROI
 from cleverbetter_dagster.dataset.panel import build_panel
 from cleverbetter_dagster.dataset.schema import COMPOSITE_SCORE
 from cleverbetter_dagster.dataset.selection import passes_filter
@@ -86,9 +86,9 @@ def monitor(settings: Settings, rows: pd.DataFrame, splits: Mapping[str, SplitRe
     )
     pictures = _scores_picture(panel)
     if len(closed):
-        past = closed[LABEL], closed["probability"]
-        pictures["reliability of past predictions"] = png(reliability_chart(*past))
-        pictures["past predictions"] = png(probability_chart(*past))
+        past = scored_rows(closed)
+        pictures["reliability of past predictions"] = png(reliability_chart(past))
+        pictures["past predictions"] = png(probability_chart(past.label, past.probability))
     return Monitoring(record, pictures)
 
 

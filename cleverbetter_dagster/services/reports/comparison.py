@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from cleverbetter_dagster.evaluation.charts.money import bankroll_chart
 from cleverbetter_dagster.evaluation.charts.probabilities import precision_recall_chart, roc_chart
-from cleverbetter_dagster.evaluation.intervals.bootstrap import BootstrapSpec
+from cleverbetter_dagster.evaluation.intervals.estimate import IntervalSpec
 from cleverbetter_dagster.evaluation.leaderboard import rank_models, with_first
 from cleverbetter_dagster.evaluation.metrics.allocation import allocation_of
 from cleverbetter_dagster.evaluation.report.view import Report, Section
@@ -18,7 +18,7 @@ def comparison_report(
     scored: Mapping[str, ScoredRows],
     decision: ChampionRecord | None,
     split: SplitRecord,
-    bootstrap: BootstrapSpec,
+    spec: IntervalSpec,
 ) -> Report:
     """The report on all families of one as_of.
 
@@ -26,7 +26,7 @@ def comparison_report(
         scored: the test rows as every family and baseline scored them, by name.
     """
     challenger = comparison.models[comparison.challenger]
-    leaderboard = rank_models(scored, bootstrap)
+    leaderboard = rank_models(scored, spec)
     drawn = {row.name: scored[row.name] for row in with_first(leaderboard, challenger.family)}
     broken = [f"{family}: {message}" for family, messages in comparison.broken_guards.items() for message in messages]
     summary = decision_summary(decision, challenger, leaderboard, broken)

@@ -16,7 +16,7 @@ from cleverbetter_dagster.evaluation.charts.probabilities import (
     roc_chart,
 )
 from cleverbetter_dagster.evaluation.checks import broken_guards
-from cleverbetter_dagster.evaluation.intervals.bootstrap import BootstrapSpec
+from cleverbetter_dagster.evaluation.intervals.estimate import IntervalSpec
 from cleverbetter_dagster.evaluation.leaderboard import LeaderboardRow, rank_models
 from cleverbetter_dagster.evaluation.metrics.allocation import allocation_of
 from cleverbetter_dagster.evaluation.metrics.shapley import shapley_values
@@ -30,7 +30,6 @@ from cleverbetter_dagster.services.records import ChampionRecord, EvaluatedModel
 from cleverbetter_dagster.services.reports.parts import decision_summary, leaderboard_section, provenance, reproduction
 from cleverbetter_dagster.services.training.datasets import Dataset
 
-SLICE_RESAMPLES = 400
 SHOWN_STRATEGIES = 10
 STAKE = "recommended_stake"
 
@@ -58,10 +57,10 @@ class FamilyResults:
         return self.scored[self.model.family]
 
 
-def family_report(results: FamilyResults, bootstrap: BootstrapSpec) -> Report:
+def family_report(results: FamilyResults, spec: IntervalSpec) -> Report:
     """The report on an evaluated model."""
     model = results.model
-    leaderboard = rank_models(results.scored, bootstrap)
+    leaderboard = rank_models(results.scored, spec)
     summary = decision_summary(results.decision, model, leaderboard, broken_guards(MODEL_CHECKS, results.own))
     return Report(
         title=f"{model.family} v{model.version}",
@@ -76,7 +75,7 @@ def family_report(results: FamilyResults, bootstrap: BootstrapSpec) -> Report:
             _probabilities(results),
             _money(results),
             _importance(results),
-            _slices(results, bootstrap),
+            _slices(results, spec),
             _strategies(results),
         ),
         provenance=provenance(model, results.dataset.record),
@@ -89,28 +88,28 @@ def _figures(row: LeaderboardRow) -> Section:
         "The figures",
         f"On {row.n_rows:,} test rows of {row.n_months} months, which the model never saw. Below each figure is its "
         "95% interval, from whole months, because strategies bet on the same races, and allowing for months "
-        "that depend on the months before.",
+        "that depend on the months before; or the reason why there is none.",
         numbers=(
-            with_interval("ROC AUC", row.roc_auc),
+            with_interval("AUC within months", row.auc_within_months),
             with_interval("Brier score", row.brier, 4),
             with_interval("Log loss", row.log_loss, 4),
-            with_interval("Calibration error", row.calibration_error),
             with_interval("Return on stakes", row.roi, as_percent=True),
             with_interval("Growth of the bankroll", row.growth, as_percent=True),
             with_interval("Sharpe ratio, a year", row.sharpe_ratio, 2),
             with_interval("Deepest drawdown", row.max_drawdown, as_percent=True),
+            with_interval("AUC of all months", row.roc_auc),
+            with_interval("Calibration error", row.calibration_error),
         ),
     )
 
 
 def _probabilities(results: FamilyResults) -> Section:
-    label, probability = results.own.label, results.own.probability
     return Section(
         "Probabilities",
         "Whether the stated probabilities come true, and how well they separate profitable windows from the others.",
         charts=(
-            reliability_chart(label, probability),
-            probability_chart(label, probability),
+            reliability_chart(results.own),
+            probability_chart(results.own.label, results.own.probability),
             roc_chart(results.scored),
             precision_recall_chart(results.scored),
         ),
@@ -148,8 +147,7 @@ def _importance(results: FamilyResults) -> Section:
     return Section("Which features count", text, charts=(impact_chart(values, explained),))
 
 
-def _slices(results: FamilyResults, bootstrap: BootstrapSpec) -> Section:
-    spec = bootstrap.model_copy(update={"resamples": min(SLICE_RESAMPLES, bootstrap.resamples)})
+def _slices(results: FamilyResults, spec: IntervalSpec) -> Section:
     tables = []
     for title, names, by in _cuts(results.dataset.parts.test):
         in_order = list(dict.fromkeys(names.loc[by.sort_values(kind="stable").index]))
@@ -159,12 +157,14 @@ def _slices(results: FamilyResults, bootstrap: BootstrapSpec) -> Section:
                 f"{part.row.n_rows:,}",
                 percent(part.profitable),
                 percent(part.stated),
-                with_interval("", part.row.roc_auc, 2),
+                with_interval("", part.row.auc_within_months, 2),
                 with_interval("", part.row.roi, as_percent=True),
             )
             for part in sliced(results.own, names.tolist(), in_order, spec)
         )
-        tables.append(Table(title, ("", "rows", "profitable", "stated", "AUC", "return on stakes"), lines))
+        tables.append(
+            Table(title, ("", "rows", "profitable", "stated", "AUC within months", "return on stakes"), lines)
+        )
     text = (
         f"The test rows, grouped by facts known when they were decided. Groups of fewer than {FEWEST_ROWS} rows are "
         "left out. A group of few months has no interval."

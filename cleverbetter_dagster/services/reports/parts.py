@@ -14,7 +14,7 @@ from cleverbetter_dagster.evaluation.texts import decimal, percent, sentence_lis
 from cleverbetter_dagster.services.records import ChampionRecord, EvaluatedModel, SplitRecord
 
 FORESTS = (
-    ("roc_auc", "ROC AUC", "Higher is better", decimal),
+    ("auc_within_months", "AUC within months", "Higher is better", decimal),
     ("brier", "Brier score", "Lower is better", decimal),
     ("roi", "Return on stakes", "Profit over stake", percent),
     ("growth", "Growth of the bankroll", "Over the test rows", percent),
@@ -78,7 +78,7 @@ def leaderboard_section(leaderboard: Sequence[LeaderboardRow], first: str) -> Se
     lines = tuple(
         (
             row.name,
-            with_interval("", row.roc_auc),
+            with_interval("", row.auc_within_months),
             with_interval("", row.brier, 4),
             with_interval("", row.roi, as_percent=True),
             with_interval("", row.growth, as_percent=True),
@@ -86,7 +86,9 @@ def leaderboard_section(leaderboard: Sequence[LeaderboardRow], first: str) -> Se
         )
         for row in leaderboard
     )
-    table = Table("All figures", ("model", "AUC", "Brier score", "return on stakes", "growth", "stakes"), lines)
+    table = Table(
+        "All figures", ("model", "AUC within months", "Brier score", "return on stakes", "growth", "stakes"), lines
+    )
     text = "Every model scored the same test rows. A model that does not beat the baselines has learned nothing."
     return Section("Beside the baselines", text, charts=drawn, tables=(table,))
 
@@ -140,7 +142,8 @@ def reproduction(models: Sequence[EvaluatedModel], split: SplitRecord) -> str:
 
 
 def _ranking(row: LeaderboardRow) -> str:
-    return f"On {row.n_rows:,} test rows of {row.n_months} months its AUC is {_with_ends(row.roc_auc, decimal)}."
+    auc = _with_ends(row.auc_within_months, decimal)
+    return f"On {row.n_rows:,} test rows of {row.n_months} months its AUC within months is {auc}."
 
 
 def _beside_others(own: LeaderboardRow, leaderboard: Sequence[LeaderboardRow]) -> str:

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from cleverbetter_dagster.dataset.as_of import AsOf
 from cleverbetter_dagster.errors import DataError
-from cleverbetter_dagster.evaluation.intervals.bootstrap import BootstrapSpec
+from cleverbetter_dagster.evaluation.intervals.estimate import IntervalSpec
 from cleverbetter_dagster.evaluation.report import Report, render
 from cleverbetter_dagster.services.champion.predict import predict
 from cleverbetter_dagster.services.evaluation.scored_table import evaluated_model, scored_by_model
@@ -41,7 +41,7 @@ def report_on_family(
     package = load_model(settings, model.model_uri)
     predictions = predict(rows, AsOf.parse(model.as_of), package, model.staking)
     results = FamilyResults(model, package.fitted, dataset, scored_by_model([table]), predictions, decision)
-    return save_report(settings, model.family, model.as_of, family_report(results, BootstrapSpec()), model.run_id)
+    return save_report(settings, model.family, model.as_of, family_report(results, IntervalSpec()), model.run_id)
 
 
 def report_on_comparison(
@@ -53,7 +53,7 @@ def report_on_comparison(
 ) -> ReportRecord:
     """Make and store the report on all families of one as_of. In MLflow it is in the challenger's run."""
     scored = scored_by_model(list(evaluations.values()))
-    report = comparison_report(comparison, scored, decision, split, BootstrapSpec())
+    report = comparison_report(comparison, scored, decision, split, IntervalSpec())
     run_id = comparison.models[comparison.challenger].run_id
     return save_report(settings, COMPARISON, comparison.as_of, report, run_id)
 

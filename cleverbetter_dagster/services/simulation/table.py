@@ -6,8 +6,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from cleverbetter_dagster.evaluation.gate import PromotionPolicy, compare
-from cleverbetter_dagster.evaluation.intervals.bootstrap import BootstrapSpec
-from cleverbetter_dagster.evaluation.intervals.estimate import Estimate
+from cleverbetter_dagster.evaluation.intervals.estimate import Estimate, IntervalSpec
 from cleverbetter_dagster.evaluation.intervals.months import mean_interval
 from cleverbetter_dagster.evaluation.leaderboard import NO_STAKES, leaderboard_row
 from cleverbetter_dagster.evaluation.metrics.allocation import allocation_of
@@ -24,8 +23,8 @@ class WayRow(BaseModel):
 
     Attributes:
         log_growth: mean logarithm of the bankroll's growth in a month.
-        auc_lost: AUC of `REFERENCE` minus that of this way on the same rows; None for `REFERENCE` itself, and if it
-            was not simulated.
+        auc_lost: AUC within months of `REFERENCE` minus that of this way on the same rows; None for `REFERENCE` itself,
+            and if it was not simulated.
         brier_lost: Brier score of this way minus that of `REFERENCE`; None likewise.
     """
 
@@ -37,20 +36,20 @@ class WayRow(BaseModel):
     cpu_seconds: float
     rows: int
     months: int
-    roc_auc: Estimate
+    auc_within_months: Estimate
     brier: Estimate
     log_growth: Estimate
     auc_lost: Estimate | None
     brier_lost: Estimate | None
 
 
-def way_rows(results: Sequence[SimulatedWay], spec: BootstrapSpec | None = None) -> list[WayRow]:
-    """A line for each way, in the same order; all share the same resamples."""
+def way_rows(results: Sequence[SimulatedWay], spec: IntervalSpec | None = None) -> list[WayRow]:
+    """A line for each way, in the same order."""
     scored = {result.way: scored_rows(result.scored) for result in results}
-    return [_row(result, scored, spec or BootstrapSpec()) for result in results]
+    return [_row(result, scored, spec or IntervalSpec()) for result in results]
 
 
-def _row(result: SimulatedWay, scored: dict[Way, ScoredRows], spec: BootstrapSpec) -> WayRow:
+def _row(result: SimulatedWay, scored: dict[Way, ScoredRows], spec: IntervalSpec) -> WayRow:
     rows, reference = scored[result.way], scored.get(REFERENCE)
     row = leaderboard_row(result.way, rows, spec)
     auc_lost = brier_lost = None
@@ -65,7 +64,7 @@ def _row(result: SimulatedWay, scored: dict[Way, ScoredRows], spec: BootstrapSpe
         cpu_seconds=result.cpu_seconds,
         rows=row.n_rows,
         months=row.n_months,
-        roc_auc=row.roc_auc,
+        auc_within_months=row.auc_within_months,
         brier=row.brier,
         log_growth=_log_growth(rows, spec),
         auc_lost=auc_lost,
@@ -73,7 +72,7 @@ def _row(result: SimulatedWay, scored: dict[Way, ScoredRows], spec: BootstrapSpe
     )
 
 
-def _log_growth(rows: ScoredRows, spec: BootstrapSpec) -> Estimate:
+def _log_growth(rows: ScoredRows, spec: IntervalSpec) -> Estimate:
     allocation = allocation_of(rows)
     if not allocation.metrics.n_bets:
         return Estimate.without(NO_STAKES, spec.level)

@@ -162,7 +162,7 @@ def _decay_step(family: str, age: int, old: pd.DataFrame, fresh: pd.DataFrame) -
         age=age,
         months=row.n_months,
         rows=row.n_rows,
-        roc_auc=row.roc_auc,
+        auc_within_months=row.auc_within_months,
         brier_change=brier,
         auc_change=auc,
     )

@@ -22,7 +22,7 @@ class DecayStep(Record):
 
     Attributes:
         months: months judged; older ages lack the first of them.
-        roc_auc: on all rows at that age.
+        auc_within_months: on all rows at that age.
         brier_change: Brier score at that age minus that of the models of age 1 on the same rows; above 0 is worse.
         auc_change: likewise of the AUC; below 0 is worse.
     """
@@ -31,7 +31,7 @@ class DecayStep(Record):
     age: int
     months: int
     rows: int
-    roc_auc: Estimate
+    auc_within_months: Estimate
     brier_change: Estimate | None
     auc_change: Estimate | None
 

@@ -143,7 +143,7 @@ def summary_of(record: WalkForwardRecord) -> str:
     return (
         f"Over {family.n_months} months after {record.as_ofs[0]} to {record.as_ofs[-1]} the best family, "
         f"{family.name}, had a Brier score of {family.brier} against {baseline.brier} of the best baseline, "
-        f"{baseline.name}{lead}, and an AUC of {family.roc_auc}{decay}. "
+        f"{baseline.name}{lead}, and an AUC within months of {family.auc_within_months}{decay}. "
         f"Its stakes grew the bankroll by {family.growth} where equal stakes gave {equal.growth}; the probability that "
         f"its Sharpe ratio is above zero is {_number(skill.probabilistic_sharpe)}, above the luckiest of all trials "
         f"{_number(skill.deflated_sharpe)}. "
@@ -186,7 +186,7 @@ def _numbers(record: WalkForwardRecord, family: str) -> tuple[Number, ...]:
     own, skill, equal = by_name[family], record.significance[family], by_name[EQUAL_STAKES]
     policy = record.replays[0]
     return (
-        with_interval(f"AUC of {family}", own.roc_auc),
+        with_interval(f"AUC within months of {family}", own.auc_within_months),
         with_interval("Brier score", own.brier, 4),
         with_interval("Return on stakes", own.roi, as_percent=True),
         with_interval("Growth of the bankroll", own.growth, as_percent=True),

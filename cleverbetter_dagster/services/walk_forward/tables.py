@@ -30,14 +30,21 @@ def _decay(record: WalkForwardRecord) -> Table:
             f"{step.family}, {step.age}",
             f"{step.months}",
             f"{step.rows:,}",
-            with_interval("", step.roc_auc),
+            with_interval("", step.auc_within_months),
             _change(step.auc_change),
             _change(step.brier_change),
         )
         for step in record.decay
         if step.age in SHOWN_AGES
     ]
-    headings = ("family, age in months", "months", "rows", "AUC", "change of AUC", "change of Brier score")
+    headings = (
+        "family, age in months",
+        "months",
+        "rows",
+        "AUC within months",
+        "change of AUC",
+        "change of Brier score",
+    )
     note = (
         "Changes are against models one month old on the same rows. "
         "A lower AUC is worse, and so is a higher Brier score."
@@ -51,13 +58,13 @@ def _unseen_strategies(record: WalkForwardRecord) -> Table:
             f"{part.family}, {'never seen' if part.unseen else 'learned from'}",
             f"{part.strategies:,}",
             f"{part.row.n_rows if part.row else 0:,}",
-            with_interval("", part.row.roc_auc) if part.row else DASH,
+            with_interval("", part.row.auc_within_months) if part.row else DASH,
             with_interval("", part.row.brier, 4) if part.row else DASH,
             with_interval("", part.row.roi, as_percent=True) if part.row else DASH,
         )
         for part in record.familiarity
     ]
-    headings = ("strategies", "number", "rows", "AUC", "Brier score", "return on stakes")
+    headings = ("strategies", "number", "rows", "AUC within months", "Brier score", "return on stakes")
     return Table("Known and unseen strategies", headings, tuple(lines))
 
 
@@ -105,11 +112,11 @@ def _filters(record: WalkForwardRecord) -> Table:
             Number("", f"{one.removed:,}", f"of {one.rows:,}"),
             _changed(one.base_rate, one.base_rate_change),
             _changed(one.mean_return, one.mean_return_change),
-            _changed(one.roc_auc, one.roc_auc_change),
+            _changed(one.auc_within_months, one.auc_within_months_change),
         )
         for family, one in record.filter_effects.items()
     ]
-    headings = ("family", "rows removed", "profitable windows", "mean return", "AUC")
+    headings = ("family", "rows removed", "profitable windows", "mean return", "AUC within months")
     note = "Figures of all rows, and how they change if only rows that pass the filter are kept."
     return Table("What the quality filter changes", headings, tuple(lines), note)
 

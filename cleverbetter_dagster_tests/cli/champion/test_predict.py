@@ -6,6 +6,8 @@ import pandas as pd
 import pytest
 
 from cleverbetter_dagster.betting.staking import StakingSpec
+from cleverbetter_dagster.evaluation.intervals.estimate import Estimate
+from cleverbetter_dagster.evaluation.leaderboard import METRICS
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.artefacts import ArtefactStore
 from cleverbetter_dagster.store.ledger import ledger
@@ -18,7 +20,7 @@ from cleverbetter_dagster_tests.store.ledger.test_ledger import Mirror
 FAMILY = {"family": "ensemble", "as_of": "2023-06", "run_id": "r", "model_uri": "m", "sha256": "0", "params": {}}
 MODEL = {**FAMILY, "trials": 0, "seed": 0, "data_hash": "h", "fitted_rows": 9, "version": 3, "headline": {}}
 ROW = {"name": "ensemble", "n_rows": 1234, "n_months": 7, "n_bets": 56} | dict.fromkeys(
-    ("roc_auc", "brier", "log_loss", "calibration_error", "roi", "growth", "sharpe_ratio", "max_drawdown")
+    METRICS, Estimate.without("too few", 0.95).model_dump()
 )
 
 

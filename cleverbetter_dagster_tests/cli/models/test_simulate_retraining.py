@@ -62,7 +62,7 @@ def test_table_and_json_agree_and_nothing_is_written(imported: Settings, monkeyp
     assert [row["way"] for row in facts] == ["never", "monthly", "incremental", "drift"]
     assert [row["fits"] for row in facts[:3]] == [1, 2, 1]
     for row in facts:
-        assert f"{row['roc_auc']['point']:.4f}" in shown.stdout
+        assert f"{row['auc_within_months']['point']:.4f}" in shown.stdout
         assert row["way"] in shown.stdout
     assert f"judged on {facts[0]['rows']} rows of the 2 months" in " ".join(shown.stdout.split())
     assert written(imported) == before
@@ -78,7 +78,7 @@ def test_four_ways_with_intervals_fit_into_80_columns() -> None:
             cpu_seconds=1234.5,
             rows=5764,
             months=18,
-            roc_auc=interval,
+            auc_within_months=interval,
             brier=interval,
             log_growth=interval,
             auc_lost=interval,

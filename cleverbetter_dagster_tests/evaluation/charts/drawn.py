@@ -41,7 +41,7 @@ def composite(months: int) -> pd.DataFrame:
 
 
 NOTED: dict[str, Chart] = {
-    "reliability": probabilities.reliability_chart(*GOOD),
+    "reliability": probabilities.reliability_chart(MODELS["good"]),
     "probabilities": probabilities.probability_chart(*GOOD),
     "roc": probabilities.roc_chart(MODELS),
     "precision and recall": probabilities.precision_recall_chart(MODELS),
@@ -55,8 +55,8 @@ NOTED: dict[str, Chart] = {
 """Charts whose points have notes."""
 
 CHARTS: dict[str, Chart] = NOTED | {
-    "reliability of one row": probabilities.reliability_chart([1], [0.4]),
-    "reliability of a constant": probabilities.reliability_chart([1, 0, 0], [0.0] * 3),
+    "reliability of one row": probabilities.reliability_chart(ONE_ROW["alone"]),
+    "reliability of a constant": probabilities.reliability_chart(scored_rows([0.0] * 3, [1, 0, 0])),
     "probabilities of one row": probabilities.probability_chart([1], [0.0]),
     "roc of one class": probabilities.roc_chart(ONE_ROW),
     "precision and recall of one row": probabilities.precision_recall_chart(ONE_ROW),

@@ -9,14 +9,10 @@ from cleverbetter_dagster.evaluation.intervals.bootstrap import BlockBootstrap, 
 from cleverbetter_dagster.evaluation.intervals.estimate import Estimate
 from cleverbetter_dagster.evaluation.intervals.month_statistics import (
     auc_statistic,
-    calibration_statistic,
-    growth_of,
     max_drawdown_of,
     mean_statistic,
     ratio_statistic,
-    sharpe_ratio_of,
 )
-from cleverbetter_dagster.evaluation.metrics.calibration_error import expected_calibration_error
 from cleverbetter_dagster_tests.evaluation.scored import decision_months
 
 rows = st.lists(
@@ -128,32 +124,10 @@ def test_fast_statistics_agree_with_resampling_row_by_row(drawn):
             assert np.isnan(auc[k])
 
 
-@given(rows)
-def test_the_calibration_error_with_equal_weights_is_the_metric(drawn):
-    month, label, probability = (np.array(values) for values in zip(*drawn, strict=True))
-    bootstrap = BlockBootstrap(decision_months(5, 1)[month], BootstrapSpec(resamples=100))
-    statistic = calibration_statistic(bootstrap, label, probability)
+def test_the_largest_fall_of_each_sequence_worked_by_hand():
+    monthly = np.array([[0.1, -0.5, 0.2], [0.02, 0.02, 0.02], [0.1, -1.0, 0.5]])
 
-    assert statistic(np.ones((1, bootstrap.n_months)))[0] == pytest.approx(
-        expected_calibration_error(label, probability)
-    )
-
-
-def test_statistics_of_a_sequence_of_months_worked_by_hand():
-    monthly = np.array([[0.1, -0.5, 0.2], [0.02, 0.02, 0.02]])
-
-    assert growth_of(monthly).tolist() == pytest.approx([1.1 * 0.5 * 1.2 - 1, 1.02**3 - 1])
-    assert max_drawdown_of(monthly).tolist() == pytest.approx([0.5, 0])
-    sharpe = sharpe_ratio_of(monthly)
-    assert sharpe[0] == pytest.approx(monthly[0].mean() / monthly[0].std(ddof=1) * np.sqrt(12))
-    assert np.isnan(sharpe[1])
-
-
-def test_ruin_in_a_sequence_is_a_drawdown_of_one():
-    monthly = np.array([[0.1, -1.0, 0.5]])
-
-    assert growth_of(monthly)[0] == -1
-    assert max_drawdown_of(monthly)[0] == 1
+    assert max_drawdown_of(monthly).tolist() == pytest.approx([0.5, 0, 1])
 
 
 def test_a_fall_from_the_very_start_is_a_drawdown():

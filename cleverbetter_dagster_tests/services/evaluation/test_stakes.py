@@ -270,4 +270,4 @@ def test_logged_figures_have_the_ends_of_their_intervals(world: World) -> None:
     assert figures["staking_nothing_final_bankroll"] == 1.0
     name = "staking_monthly_log_growth_over_half_kelly"
     assert figures[f"{name}_low"] <= figures[name] <= figures[f"{name}_high"]
-    assert {"staking_agent_risk_of_ruin", "staking_agent_max_drawdown_high"} <= set(figures)
+    assert {"staking_agent_risk_of_ruin", "staking_agent_max_drawdown", "staking_agent_growth_high"} <= set(figures)

@@ -13,7 +13,7 @@ from cleverbetter_dagster.dataset.as_of import AsOf
 from cleverbetter_dagster.dataset.examples import pooled
 from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.errors import LearningError, ModelNotFound, ModelTampered
-from cleverbetter_dagster.evaluation.intervals.bootstrap import BootstrapSpec
+from cleverbetter_dagster.evaluation.intervals.estimate import IntervalSpec
 from cleverbetter_dagster.learning.catalogue import get_family
 from cleverbetter_dagster.services.evaluation.evaluate import evaluate
 from cleverbetter_dagster.services.records import ModelRecord, StudyRecord
@@ -158,7 +158,7 @@ def test_without_new_rows_the_parent_stays_untouched(
     assert record.reuses_parent
     assert (record.run_id, record.sha256, record.as_of) == (alone.run_id, alone.sha256, NEXT)
     before = mlflow_client(settings).get_run(alone.run_id).data
-    judged = evaluate(settings, record, later, StakingSpec(), BootstrapSpec(resamples=100))
+    judged = evaluate(settings, record, later, StakingSpec(), IntervalSpec())
     after = mlflow_client(settings).get_run(alone.run_id).data
     assert (judged.model.version, judged.model.as_of) == (1, NEXT)
     assert after.metrics == before.metrics
