@@ -51,7 +51,7 @@ log = logging.getLogger(__name__)
 
 
 def answer_failures(app: FastAPI) -> None:
-    """Let `app` answer every error as JSON."""
+    """Let `app` answer every error that is known as JSON; the guard before it answers the others."""
 
     @app.exception_handler(RequestValidationError)
     def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
@@ -81,17 +81,12 @@ def answer_failures(app: FastAPI) -> None:
 
     for kind in PASSING:
         app.add_exception_handler(kind, _away)
-    app.add_exception_handler(Exception, _unexpected)
 
 
 def _away(request: Request, error: Exception) -> JSONResponse:
     log.warning("%s %s: %s", request.method, request.url.path, type(error).__name__)
     message = "The database, or MLflow, does not answer. Try again later; `cleverbetter status` says what is up."
     return JSONResponse({"detail": message}, 503, {"Retry-After": RETRY_SECONDS})
-
-
-def _unexpected(_: Request, __: Exception) -> JSONResponse:
-    return JSONResponse({"detail": "Something went wrong here; the API's log says what."}, 500)
 
 
 def _problems(problems: tuple[Problem, ...] | list[Problem]) -> JSONResponse:

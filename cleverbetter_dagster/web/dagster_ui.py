@@ -19,7 +19,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cleverbetter_dagster.settings import load_settings
 from cleverbetter_dagster.web.address import check_host
-from cleverbetter_dagster.web.guard import Door, Guard, refused
+from cleverbetter_dagster.web.connections import PROTOCOL
+from cleverbetter_dagster.web.guard import Door, Guard
+from cleverbetter_dagster.web.refusals import refused
 
 DOOR = Door(open_paths=("/server_info",))
 POLL_MILLISECONDS = 2000
@@ -59,7 +61,15 @@ def serve(
             app = create_app_from_workspace_process_context(context, live_data_poll_rate=POLL_MILLISECONDS)
             guarded = Guard(NoMutationByGet(app), settings.api_token, DOOR)
             # Who came through a proxy is for the guard to see.
-            uvicorn.run(guarded, host=host, port=port, log_level="warning", proxy_headers=False, server_header=False)
+            uvicorn.run(
+                guarded,
+                host=host,
+                port=port,
+                http=PROTOCOL,
+                log_level="warning",
+                proxy_headers=False,
+                server_header=False,
+            )
 
 
 if __name__ == "__main__":

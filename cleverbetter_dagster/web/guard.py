@@ -15,11 +15,12 @@ from urllib.parse import quote, urlsplit
 
 from pydantic import SecretStr
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cleverbetter_dagster.web.address import TOKEN_VARIABLE, is_loopback
 from cleverbetter_dagster.web.login import LOGIN_PATH, Login, is_right
+from cleverbetter_dagster.web.refusals import PlainFailures, refused
 
 SAFE = ("GET", "HEAD", "OPTIONS")
 
@@ -60,13 +61,15 @@ class Door:
 class Guard:
     """ASGI middleware: refuses requests and websockets before the application sees them.
 
-    Every refusal is `{"detail": "..."}` with a status. A person's browser without a token is led to the login page.
+    Every refusal is `{"detail": "..."}` with a status, and so is what fails behind it. A person's browser without a
+    token is led to the login page.
     """
 
     def __init__(self, app: ASGIApp, token: SecretStr | None, door: Door) -> None:
         self.app, self.door = app, door
         self._token = token.get_secret_value() if token is not None else None
         self._login = Login(self._token) if self._token is not None else None
+        self._inside = PlainFailures(self._with_bounded_body)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -77,10 +80,8 @@ class Guard:
             await send({"type": "websocket.close", "code": 1008})
         elif answer is not None:
             await answer(scope, receive, send)
-        elif scope["type"] == "http":
-            await self._with_bounded_body(scope, receive, send)
         else:
-            await self.app(scope, receive, send)
+            await self._inside(scope, receive, send)
 
     def _answer(self, scope: Scope) -> Response | None:
         """The answer to a request that may not pass; None: it may."""
@@ -123,6 +124,9 @@ class Guard:
         return None
 
     async def _with_bounded_body(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
         body, begun = _Body(receive, self.door.most_body_bytes), False
 
         async def answer(message: Message) -> None:
@@ -172,11 +176,6 @@ class _Body:
         return message
 
 
-def refused(status: HTTPStatus, detail: str, headers: dict[str, str] | None = None) -> JSONResponse:
-    """A refusal in the one form that all have."""
-    return JSONResponse({"detail": detail}, status, headers)
-
-
 def _too_large(most: int) -> Refusal:
     return HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The body is larger than {most} bytes."
 
@@ -188,8 +187,11 @@ def _of_the_form(scope: Scope, headers: Headers) -> Refusal | None:
         return HTTPStatus.BAD_REQUEST, f"The header {twice} is given twice."
     if "host" in headers and headers["host"] and not _HOST.fullmatch(headers["host"]):
         return HTTPStatus.BAD_REQUEST, "The header Host is no name and port."
-    if _ODD_PATH.search(scope["path"]):
-        return HTTPStatus.BAD_REQUEST, "The path has empty parts, dots or backslashes; write it in its plain form."
+    if not scope["path"].startswith("/") or _ODD_PATH.search(scope["path"]):  # "http://other.example/" names a host
+        return (
+            HTTPStatus.BAD_REQUEST,
+            "The path has a host, empty parts, dots or backslashes; write it in its plain form.",
+        )
     return None
 
 

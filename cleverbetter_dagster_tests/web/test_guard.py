@@ -1,102 +1,22 @@
 """Who is let in at every door, asked of an application that answers everything, on a real server."""
 
 import asyncio
-import re
 import socket
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 
 import pytest
 import requests
-import uvicorn
 import websockets
 from pydantic import SecretStr
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import PlainTextResponse
-from starlette.routing import Mount, Route, WebSocketRoute
-from starlette.types import Receive, Scope, Send
-from starlette.websockets import WebSocket
 from websockets.exceptions import InvalidStatus
 
 from cleverbetter_dagster.errors import SettingsError
 from cleverbetter_dagster.settings import load_settings
 from cleverbetter_dagster.web import guard, login
-from cleverbetter_dagster.web.address import LOOPBACK, Address, check_host, free_port
-from cleverbetter_dagster.web.guard import Door, Guard
+from cleverbetter_dagster.web.address import LOOPBACK, Address, check_host
 from cleverbetter_dagster.web.login import COOKIE, LOGIN_PATH
-
-TOKEN = "correct-horse-battery-staple"
-BEARER = {"Authorization": f"Bearer {TOKEN}"}
-HTML = {"Accept": "text/html,*/*"}
-DOOR = Door(open_paths=("/health",), most_body_bytes=1000, may_be_written=re.compile(r"/(?!files/).*"))
-METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
-
-
-async def answer(request: Request) -> PlainTextResponse:
-    return PlainTextResponse(f"{request.method} {request.url.path} {len(await request.body())}")
-
-
-async def answer_before_reading(scope: Scope, receive: Receive, send: Send) -> None:
-    await send({"type": "http.response.start", "status": 200, "headers": []})
-    while (await receive()).get("more_body"):
-        pass
-    await send({"type": "http.response.body", "body": b"begun"})
-
-
-async def echo(websocket: WebSocket) -> None:
-    await websocket.accept()
-    await websocket.send_text(await websocket.receive_text())
-    await websocket.close()
-
-
-@contextmanager
-def served(token: str | None) -> Iterator[str]:
-    early = Mount("/early", answer_before_reading)
-    routes = [WebSocketRoute("/socket", echo), early, Route("/{path:path}", answer, methods=METHODS)]
-    app = Guard(Starlette(routes=routes), SecretStr(token) if token else None, DOOR)
-    port = free_port(45000)
-    server = uvicorn.Server(uvicorn.Config(app, host=LOOPBACK, port=port, log_level="error", lifespan="off"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    deadline = time.monotonic() + 30
-    while not server.started:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    yield Address(LOOPBACK, port).url
-    server.should_exit = True
-    thread.join()
-
-
-@pytest.fixture(scope="module")
-def open_door() -> Iterator[str]:
-    with served(None) as url:
-        yield url
-
-
-@pytest.fixture(scope="module")
-def closed_door() -> Iterator[str]:
-    with served(TOKEN) as url:
-        yield url
-
-
-def asked(url: str, method: str = "GET", **options: object) -> requests.Response:
-    return requests.request(method, url, timeout=30, allow_redirects=False, **options)  # type: ignore[arg-type]
-
-
-def sent(url: str, *lines: str) -> bytes:
-    """The beginning of the answer to a request that no client would write."""
-    given = [*lines] if any(line.startswith("Host") for line in lines) else [*lines, "Host: localhost"]
-    with closing(socket.create_connection((LOOPBACK, int(url.rpartition(":")[2])), timeout=30)) as client:
-        client.sendall("\r\n".join([*given, "Connection: close", "", ""]).encode())
-        return client.recv(4096)
-
-
-def assert_refused(response: requests.Response, status: int) -> None:
-    assert response.status_code == status
-    assert list(response.json()) == ["detail"]
+from cleverbetter_dagster_tests.web.doors import BEARER, HTML, METHODS, TOKEN, asked, assert_refused, sent
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -104,12 +24,30 @@ def test_a_program_on_this_machine_is_let_in(open_door: str, method: str) -> Non
     assert asked(f"{open_door}/runs", method).text == f"{method} /runs 0"
 
 
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:3000", "127.0.0.1.evil.example", "10.0.0.1", ""])
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("evil.example", "evil.example:3000", "127.0.0.1.evil.example", "10.0.0.1", "", "localhost.evil.example"),
+        *(
+            "[::2]",
+            "[::ffff:10.0.0.1]",
+            "[::ffff:7f00:1]:80",
+            "0.0.0.0",
+            "[::]",
+            "2130706433",
+            "127.1",
+            "localhost.",
+            "127.0.0.1.",
+        ),
+    ],
+)
 def test_without_a_token_foreign_names_are_refused(open_door: str, host: str) -> None:
     assert_refused(asked(open_door, headers={"Host": host}), 403)
 
 
-@pytest.mark.parametrize("host", ["localhost", "127.0.0.1:80", "[::1]:8000"])
+@pytest.mark.parametrize(
+    "host", ["localhost", "127.0.0.1:80", "[::1]:8000", "[::1]", "LocalHost:80", "[0:0:0:0:0:0:0:1]"]
+)
 def test_this_machines_names_are_served(open_door: str, host: str) -> None:
     assert asked(open_door, headers={"Host": host}).status_code == 200
 
@@ -233,9 +171,40 @@ def test_a_decisive_header_given_twice_is_refused(open_door: str, name: str) -> 
     assert sent(open_door, "GET / HTTP/1.1", *lines).startswith(b"HTTP/1.1 400")
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1/evil", "evil.example@127.0.0.1", "[::1]evil", "127.0.0.1:abc", "a b"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        *(
+            "127.0.0.1/evil",
+            "evil.example@127.0.0.1",
+            "[::1]evil",
+            "127.0.0.1:abc",
+            "a b",
+            "::1",
+            "[::1",
+            "[]",
+            "[::1]:",
+        ),
+        *("[::1%25lo]", "127.0.0.1:", "127.0.0.1:123456", "127.0.0.1#", "localhost,evil.example"),
+    ],
+)
 def test_a_host_that_is_no_name_and_port_is_refused(closed_door: str, host: str) -> None:
     assert_refused(asked(closed_door, headers={"Host": host} | BEARER), 400)
+
+
+@pytest.mark.parametrize(
+    "target", ["http://evil.example/runs", "http://localhost/runs", "http:/runs", "localhost:80", "*", "runs"]
+)
+@pytest.mark.parametrize("method", ["GET", "CONNECT"])
+def test_a_target_that_is_no_path_is_refused(open_door: str, target: str, method: str) -> None:
+    received = sent(open_door, f"{method} {target} HTTP/1.1")
+    assert received.startswith(b"HTTP/1.1 400") and b'{"detail":' in received
+
+
+def test_a_request_without_host_is_refused(open_door: str) -> None:
+    with closing(socket.create_connection((LOOPBACK, int(open_door.rpartition(":")[2])), timeout=30)) as client:
+        client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        assert client.recv(4096).startswith(b"HTTP/1.1 403")
 
 
 def test_no_page_is_shown_within_one_of_another_site(open_door: str) -> None:

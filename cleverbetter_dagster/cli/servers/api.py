@@ -8,6 +8,7 @@ import typer
 from cleverbetter_dagster.cli.output import VisibleConsole
 from cleverbetter_dagster.settings import load_settings
 from cleverbetter_dagster.web.address import check_host
+from cleverbetter_dagster.web.connections import PROTOCOL
 
 APP = "cleverbetter_dagster.api.app:create_app"
 
@@ -29,4 +30,13 @@ def api(
     if settings.api_token is None:
         console.print(f"CLEVERBETTER_API_TOKEN is not set: only this machine is served, at {host}.", style="yellow")
     console.print(f"API at http://{host}:{port}, described at http://{host}:{port}/docs")
-    uvicorn.run(APP, factory=True, host=host, port=port, proxy_headers=False, server_header=False, log_level="warning")
+    uvicorn.run(
+        APP,
+        factory=True,
+        host=host,
+        port=port,
+        http=PROTOCOL,
+        proxy_headers=False,
+        server_header=False,
+        log_level="warning",
+    )

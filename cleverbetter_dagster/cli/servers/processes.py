@@ -59,11 +59,13 @@ def mlflow_service(settings: Settings, backend_url: str, artefacts: Path, addres
 
     It serves no files: who may write a model's files may run code here. Clients on this machine use the folder itself.
     """
+    from cleverbetter_dagster.web.connections import PROTOCOL
     from cleverbetter_dagster.web.mlflow_ui import APP_NAME
 
     command = (
         *(sys.executable, "-m", "mlflow", "server", *address.options, "--workers", "1", "--app-name", APP_NAME),
         *("--no-serve-artifacts", "--default-artifact-root", artefacts.as_uri()),
+        *("--uvicorn-opts", f"--http {PROTOCOL} --no-proxy-headers --no-server-header"),
     )
     environment = {
         "MLFLOW_BACKEND_STORE_URI": backend_url,  # not an argument: everybody can read those
