@@ -63,6 +63,10 @@ class Calibrator:
         return 0.5 * (smooth + self.isotonic.predict(score))
 
 
+CALIBRATOR_TYPES: tuple[type, ...] = (Calibrator, ShrunkLogistic, IsotonicRegression)
+"""The classes a calibrator consists of; see `Family.stored_types`."""
+
+
 def calibration_facts(calibrator: Calibrator, updated_rows: int) -> Report:
     """What every calibrated model reports of its calibrator, and of how many rows it was updated with."""
     return {

@@ -31,3 +31,8 @@ def get_family(name: str) -> Family:
         return FAMILIES[name]
     except KeyError:
         raise UnknownFamily(f"No model family is called {name!r}; there are: {', '.join(FAMILIES)}.") from None
+
+
+def stored_types() -> tuple[type, ...]:
+    """Every class that a stored model of some family may consist of; no other is made when a model is loaded."""
+    return tuple(dict.fromkeys(each for family in FAMILIES.values() for each in family.stored_types))

@@ -23,13 +23,15 @@ Fitted = TypeVar("Fitted", bound=FittedModel)
 class Family(abc.ABC):
     """A way of learning from examples. Stateless: everything a fit needs is an argument.
 
-    A subclass sets the first four attributes and implements `suggest`, `fit` and `update`.
+    A subclass sets the first five attributes and implements `suggest`, `fit` and `update`.
 
     Attributes:
         name: key in the catalogue, prefix of the assets and name in the registry; an identifier.
         title: name a person reads.
         description: one or two sentences on how the family learns.
         params_model: the hyperparameters, each with its default and its bounds.
+        stored_types: every class that a fitted model of this family consists of, beside numbers, texts, arrays, lists,
+            mappings and LightGBM's boosters. No other class is made when a stored model is loaded.
         study_defaults: fields of `StudySpec` whose default is another for this family.
         study_metrics: what a study of this family can go by.
         demo_study: fields of `StudySpec` for a demonstration, where a real study of many trials would take too long.
@@ -39,6 +41,7 @@ class Family(abc.ABC):
     title: ClassVar[str]
     description: ClassVar[str]
     params_model: ClassVar[type[BaseModel]]
+    stored_types: ClassVar[tuple[type, ...]]
     study_defaults: ClassVar[Params] = MappingProxyType({})
     study_metrics: ClassVar[tuple[Metric, ...]] = PROBABILITY_METRICS
     demo_study: ClassVar[Params] = MappingProxyType({"n_trials": 0, "n_folds": 1})

@@ -30,7 +30,7 @@ class FittedModel(abc.ABC):
     """A model that estimates P(the strategy's next window beats the return threshold), row by row.
 
     A subclass sets the attributes and implements `_predict_frame`, `feature_importance` and `report`. A prediction
-    depends on its row alone, never on the rows beside it, and pickling changes no bit of it.
+    depends on its row alone, never on the rows beside it, and storing the model changes no bit of it.
 
     Attributes:
         family: name of its family.

@@ -9,7 +9,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
 from cleverbetter_dagster.dataset.examples import Examples, pooled
-from cleverbetter_dagster.learning.calibration import Calibrator, calibration_facts, fit_calibrator
+from cleverbetter_dagster.learning.calibration import CALIBRATOR_TYPES, Calibrator, calibration_facts, fit_calibrator
 from cleverbetter_dagster.learning.ensemble.base_learners import (
     LightGBMLearner,
     base_probabilities,
@@ -18,6 +18,7 @@ from cleverbetter_dagster.learning.ensemble.base_learners import (
     weigh_base_learners,
 )
 from cleverbetter_dagster.learning.ensemble.params import BaseParams
+from cleverbetter_dagster.learning.ensemble.stored_types import LEARNER_TYPES
 from cleverbetter_dagster.learning.family import (
     Family,
     checked_params,
@@ -66,6 +67,7 @@ class Boosting(Family):
     title = "Boosted trees"
     description = "LightGBM alone, calibrated on later rows."
     params_model = BoostingParams
+    stored_types = (FittedBoosting, *LEARNER_TYPES, *CALIBRATOR_TYPES)
 
     def suggest(self, trial: optuna.trial.BaseTrial) -> dict[str, Any]:
         return {

@@ -12,6 +12,9 @@ import pytest
 from cleverbetter_dagster.dataset.panel import build_panel
 from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.dataset.splits import Partition, split_examples
+from cleverbetter_dagster.learning.catalogue import FAMILIES
+from cleverbetter_dagster.learning.model import FittedModel
+from cleverbetter_dagster.store.tracking.plain_files import model_of, plain_files
 
 SPEC = DatasetSpec(min_composite_score=None, min_examples=1)
 
@@ -46,6 +49,11 @@ SMALL = {
 
 def small(name: str) -> dict[str, Any]:
     return SMALL.get(name, {})
+
+
+def stored_and_loaded(model: FittedModel) -> FittedModel:
+    types = FAMILIES[model.family].stored_types
+    return model_of(plain_files(model, types), types)
 
 
 def backtest_rows(strategies: int = 40, months: int = 24, seed: int = 7) -> pd.DataFrame:

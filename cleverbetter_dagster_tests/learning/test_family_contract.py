@@ -1,9 +1,5 @@
 """What every family in the catalogue promises. A new family passes this suite before anything else."""
 
-import io
-
-import cloudpickle
-import joblib
 import numpy as np
 import optuna
 import pandas as pd
@@ -16,7 +12,8 @@ from cleverbetter_dagster.errors import LearningError
 from cleverbetter_dagster.learning.catalogue import FAMILIES
 from cleverbetter_dagster.learning.family import Family
 from cleverbetter_dagster.learning.model import FittedModel
-from cleverbetter_dagster_tests.learning.conftest import small
+from cleverbetter_dagster.store.tracking.plain_files import plain_files
+from cleverbetter_dagster_tests.learning.conftest import small, stored_and_loaded
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
@@ -51,16 +48,16 @@ def test_the_number_of_threads_changes_no_bit(family, model, partition):
     same(fitted(family, partition, threads=2).predict_frame(partition.test.X), model.predict_frame(partition.test.X))
 
 
-def test_joblib_saves_and_loads_a_model_without_loss(model, partition):
-    buffer = io.BytesIO()
-    joblib.dump(model, buffer)
-    buffer.seek(0)
-    same(joblib.load(buffer).predict_frame(partition.test.X), model.predict_frame(partition.test.X))
-
-
-def test_cloudpickle_saves_and_loads_a_model_without_loss(model, partition):
-    loaded = cloudpickle.loads(cloudpickle.dumps(model))
+def test_storing_and_loading_a_model_changes_no_bit(family, model, partition):
+    loaded = stored_and_loaded(model)
     same(loaded.predict_frame(partition.test.X), model.predict_frame(partition.test.X))
+    assert loaded.report() == model.report()
+    assert plain_files(loaded, family.stored_types) == plain_files(model, family.stored_types)
+
+
+def test_a_family_names_each_class_once(family):
+    names = [each.__name__ for each in family.stored_types]
+    assert len(set(names)) == len(names)
 
 
 def test_a_row_gets_the_same_answer_in_any_company(model, partition):

@@ -1,6 +1,5 @@
 """What every family promises of an update. Each law that guards honesty is also shown to notice its fault."""
 
-import pickle
 import sys
 from dataclasses import dataclass
 
@@ -18,7 +17,8 @@ from cleverbetter_dagster.errors import LearningError
 from cleverbetter_dagster.learning.catalogue import FAMILIES
 from cleverbetter_dagster.learning.family import Family
 from cleverbetter_dagster.learning.model import FittedModel
-from cleverbetter_dagster_tests.learning.conftest import SPEC, partition_of, small
+from cleverbetter_dagster.store.tracking.plain_files import plain_files
+from cleverbetter_dagster_tests.learning.conftest import SPEC, partition_of, small, stored_and_loaded
 
 FITTED_AT = pd.Timestamp("2021-07-01", tz="UTC")
 CALIBRATED = [name for name in FAMILIES if name != "rl_agent"]
@@ -79,9 +79,10 @@ def test_a_model_knows_until_when_it_knows(case, updated):
 
 
 def test_the_model_given_stays_as_it_was(case):
-    before, answer = pickle.dumps(case.model), case.model.predict_frame(case.later.X)
+    types = case.family.stored_types
+    before, answer = plain_files(case.model, types), case.model.predict_frame(case.later.X)
     case.updated()
-    assert pickle.dumps(case.model) == before
+    assert plain_files(case.model, types) == before
     same(case.model.predict_frame(case.later.X), answer)
 
 
@@ -96,8 +97,8 @@ def test_equal_arguments_give_equal_models_whatever_the_threads(case, updated):
     same(case.updated(threads=2).predict_frame(case.later.X), updated.predict_frame(case.later.X))
 
 
-def test_an_updated_model_survives_pickling_and_can_be_updated_again(case, updated):
-    loaded = pickle.loads(pickle.dumps(updated))
+def test_an_updated_model_survives_storing_and_can_be_updated_again(case, updated):
+    loaded = stored_and_loaded(updated)
     same(loaded.predict_frame(case.later.X), updated.predict_frame(case.later.X))
     half = case.later.take(np.arange(len(case.later) // 2))
     past = pooled(case.past, case.new)
@@ -106,8 +107,8 @@ def test_an_updated_model_survives_pickling_and_can_be_updated_again(case, updat
     assert again[0].report()["updated_rows"] == len(case.new) + len(half)
 
 
-def test_a_pickled_parent_gives_the_same_update(case, updated):
-    parent = pickle.loads(pickle.dumps(case.model))
+def test_a_stored_parent_gives_the_same_update(case, updated):
+    parent = stored_and_loaded(case.model)
     again = case.family.update(parent, case.new, case.past, 5, 1)
     same(again.predict_frame(case.later.X), updated.predict_frame(case.later.X))
 

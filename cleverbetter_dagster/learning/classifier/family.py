@@ -31,7 +31,7 @@ from threadpoolctl import threadpool_limits
 
 from cleverbetter_dagster.dataset.examples import Examples
 from cleverbetter_dagster.dataset.splits import temporal_folds
-from cleverbetter_dagster.learning.calibration import Calibrator, calibration_facts, fit_calibrator
+from cleverbetter_dagster.learning.calibration import CALIBRATOR_TYPES, Calibrator, calibration_facts, fit_calibrator
 from cleverbetter_dagster.learning.classifier.network import InputEncoder, Network, Rows
 from cleverbetter_dagster.learning.classifier.params import NetworkParams
 from cleverbetter_dagster.learning.classifier.training import (
@@ -113,6 +113,7 @@ class Classifier(Family):
     )
 
     params_model = NetworkParams
+    stored_types = (FittedClassifier, NetworkParams, InputEncoder, Network, Rows, *CALIBRATOR_TYPES)
 
     def suggest(self, trial: "BaseTrial") -> dict[str, Any]:
         """What the guide tunes: learning rate, dropout, weight decay; and the network's width and depth."""

@@ -19,7 +19,7 @@ from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifie
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import FunctionTransformer, RobustScaler
+from sklearn.preprocessing import RobustScaler
 from threadpoolctl import threadpool_limits
 
 from cleverbetter_dagster.learning.ensemble.leaf_evidence import (
@@ -94,6 +94,7 @@ class HistogramLearner:
         # scikit-learn 1.9 cannot bin a column without a single value; early folds have some.
         self.measured = ~np.isnan(X).all(axis=0)
         self.model.fit(X[:, self.measured], y)
+        del self.model._feature_subsample_rng  # only a fit draws from it
 
     def weigh(self, X: np.ndarray, y: np.ndarray) -> None:  # noqa: ARG002 - weights do not depend on labels
         self.leaves = histogram_leaves(self.model, X[:, self.measured])
@@ -117,6 +118,7 @@ class LightGBMLearner:
     def __init__(self, params: BaseParams, seed: int, threads: int) -> None:
         from lightgbm import LGBMClassifier
 
+        self.learning_rate, self.l2 = params.learning_rate, params.l2
         self.model = LGBMClassifier(
             n_estimators=params.n_estimators,
             learning_rate=params.learning_rate,
@@ -137,13 +139,14 @@ class LightGBMLearner:
 
     def fit(self, X: np.ndarray, y: np.ndarray) -> None:
         self.booster = self.model.fit(X, y).booster_
+        del self.model  # it holds the booster once more
 
     def weigh(self, X: np.ndarray, y: np.ndarray) -> None:
         self.leaves = lightgbm_leaves(self.booster, X, y)
 
     def updated(self, X: np.ndarray, y: np.ndarray) -> Self:
         fresh, index = copy.copy(self), lightgbm_index(self.booster, X)
-        fresh.leaves = self.leaves.updated(index, y, self.model.learning_rate, self.model.reg_lambda)
+        fresh.leaves = self.leaves.updated(index, y, self.learning_rate, self.l2)
         fresh.booster = lightgbm_with(self.booster, fresh.leaves)
         return fresh
 
@@ -159,33 +162,35 @@ class LogisticLearner:
 
     def __init__(self, params: BaseParams, seed: int, threads: int) -> None:  # noqa: ARG002 - nothing random here
         self.scaler: Pipeline = make_pipeline(
-            SimpleImputer(strategy="median", keep_empty_features=True),
-            RobustScaler(),
-            FunctionTransformer(np.clip, kw_args={"a_min": -OUTLIER_CLIP, "a_max": OUTLIER_CLIP}),
+            SimpleImputer(strategy="median", keep_empty_features=True), RobustScaler()
         )
         self.model = LogisticRegression(C=params.logistic_c, max_iter=1000)
 
     def fit(self, X: np.ndarray, y: np.ndarray) -> None:
-        self.model.fit(self.scaler.fit_transform(X), y)
+        self.scaler.fit(X)
+        self.model.fit(self._scaled(X), y)
 
     def weigh(self, X: np.ndarray, y: np.ndarray) -> None:  # noqa: ARG002 - curvature does not depend on labels
         self.theta = np.append(self.model.coef_[0], self.model.intercept_)
         penalty = np.diag([*np.full(len(self.theta) - 1, 1.0 / self.model.C), 0.0])
-        self.precision = penalty + curvature(self.theta, self.scaler.transform(X))
+        self.precision = penalty + curvature(self.theta, self._scaled(X))
 
     def updated(self, X: np.ndarray, y: np.ndarray) -> Self:
         fresh = copy.copy(self)
-        fresh.theta, fresh.precision = take_in(self.theta, self.precision, self.scaler.transform(X), y)
+        fresh.theta, fresh.precision = take_in(self.theta, self.precision, self._scaled(X), y)
         fresh.model = copy.copy(self.model)
         fresh.model.coef_, fresh.model.intercept_ = fresh.theta[None, :-1], fresh.theta[-1:]
         return fresh
 
     def probability(self, X: np.ndarray) -> np.ndarray:
-        terms = np.ascontiguousarray(self.scaler.transform(X) * self.model.coef_[0])
+        terms = np.ascontiguousarray(self._scaled(X) * self.model.coef_[0])
         return expit(terms.sum(axis=1) + self.model.intercept_[0])
 
     def importance(self) -> np.ndarray | None:
         return np.abs(self.model.coef_[0])
+
+    def _scaled(self, X: np.ndarray) -> np.ndarray:
+        return np.clip(self.scaler.transform(X), -OUTLIER_CLIP, OUTLIER_CLIP)
 
 
 BaseLearner = ForestLearner | HistogramLearner | LightGBMLearner | LogisticLearner

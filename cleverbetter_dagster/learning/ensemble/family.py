@@ -31,7 +31,7 @@ import pandas as pd
 
 from cleverbetter_dagster.dataset.examples import Examples
 from cleverbetter_dagster.dataset.splits import temporal_folds
-from cleverbetter_dagster.learning.calibration import Calibrator, calibration_facts, fit_calibrator
+from cleverbetter_dagster.learning.calibration import CALIBRATOR_TYPES, Calibrator, calibration_facts, fit_calibrator
 from cleverbetter_dagster.learning.ensemble.base_learners import (
     BASE_LEARNERS,
     BaseLearner,
@@ -44,6 +44,7 @@ from cleverbetter_dagster.learning.ensemble.base_learners import (
 )
 from cleverbetter_dagster.learning.ensemble.params import EnsembleParams
 from cleverbetter_dagster.learning.ensemble.scorer import StackScorer
+from cleverbetter_dagster.learning.ensemble.stored_types import LEARNER_TYPES
 from cleverbetter_dagster.learning.family import (
     Family,
     checked_params,
@@ -104,6 +105,7 @@ class Ensemble(Family):
     )
 
     params_model = EnsembleParams
+    stored_types = (FittedEnsemble, *LEARNER_TYPES, *CALIBRATOR_TYPES)
     demo_study = MappingProxyType({"n_trials": 5})
 
     def scorer(self, examples: Examples, spec: StudySpec) -> StackScorer:

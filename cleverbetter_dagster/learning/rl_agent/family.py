@@ -34,9 +34,11 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from cleverbetter_dagster.betting.arrays import FloatArray
+from cleverbetter_dagster.betting.staking import StakingSpec
 from cleverbetter_dagster.dataset.examples import Examples
-from cleverbetter_dagster.learning.calibration import calibration_facts
+from cleverbetter_dagster.learning.calibration import CALIBRATOR_TYPES, calibration_facts
 from cleverbetter_dagster.learning.ensemble.base_learners import shares_of_features
+from cleverbetter_dagster.learning.ensemble.stored_types import LEARNER_TYPES
 from cleverbetter_dagster.learning.family import (
     Family,
     checked_params,
@@ -57,6 +59,7 @@ from cleverbetter_dagster.learning.model import (
 from cleverbetter_dagster.learning.rl_agent.decisions import Decisions
 from cleverbetter_dagster.learning.rl_agent.features import AgentFeatures
 from cleverbetter_dagster.learning.rl_agent.params import RlAgentParams
+from cleverbetter_dagster.learning.rl_agent.policy import AgentPolicy
 from cleverbetter_dagster.learning.rl_agent.probability import (
     ForwardProbability,
     ForwardView,
@@ -79,7 +82,6 @@ class FittedRlAgent(FittedModel):
         played: what the agents' environments were made of.
         judged: the later rows they were chosen by.
         agents: of every seed what is worth most; none where no row had an edge.
-        chosen: the one that stakes; None stakes nothing.
     """
 
     family = "rl_agent"
@@ -91,9 +93,13 @@ class FittedRlAgent(FittedModel):
     played: Decisions
     judged: Decisions
     agents: tuple[Agent, ...]
-    chosen: Agent | None
     known_until: pd.Timestamp
     updated_rows: int = 0
+
+    @property
+    def chosen(self) -> Agent | None:
+        """The agent that stakes; None stakes nothing."""
+        return best_agent(self.agents)
 
     def _predict_frame(self, values: np.ndarray) -> dict[str, np.ndarray]:
         opinions = self.forecast.opinions(values)
@@ -145,6 +151,18 @@ class RlAgent(Family):
     )
 
     params_model = RlAgentParams
+    stored_types = (
+        FittedRlAgent,
+        RlAgentParams,
+        ForwardProbability,
+        AgentFeatures,
+        StakingSpec,
+        Decisions,
+        Agent,
+        AgentPolicy,
+        *LEARNER_TYPES,
+        *CALIBRATOR_TYPES,
+    )
     study_metrics = (*PROBABILITY_METRICS, "growth")
     study_defaults = MappingProxyType({"metric": "growth", "n_trials": 20, "timeout_seconds": 300})
     demo_study = MappingProxyType({"n_trials": 0, "n_folds": 1, "params": {"total_steps": 16_384}})
@@ -171,7 +189,7 @@ class RlAgent(Family):
         features = AgentFeatures.fit(feature_matrix(earlier.examples.X, names), names, chosen.staking)
         played, judged = features.decisions(earlier), features.decisions(later)
         agents, known_until = train_agents(played, judged, chosen, seed), latest_label(train, validation)
-        return FittedRlAgent(names, chosen, forecast, features, played, judged, agents, best_agent(agents), known_until)
+        return FittedRlAgent(names, chosen, forecast, features, played, judged, agents, known_until)
 
     def update(self, model: FittedModel, new: Examples, past: Examples, seed: int, threads: int) -> FittedRlAgent:  # noqa: ARG002 - one thread suffices
         """Take the last three steps of the module's table; what the agents rehearse is in the model, not in `past`."""
@@ -195,7 +213,6 @@ class RlAgent(Family):
             played=played,
             judged=judged,
             agents=agents,
-            chosen=best_agent(agents),
             known_until=max(before.known_until, latest_label(new)),
             updated_rows=before.updated_rows + len(new),
         )

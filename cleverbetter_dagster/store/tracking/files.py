@@ -1,8 +1,9 @@
-"""The files of packed models: only ours, only in their place, and only unchanged. Does not execute them.
+"""The files of packed models: only ours, only in their place, and only unchanged.
 
-A packed model is code when it is loaded. So it is opened only if its files have the hash that `model_hashes` recorded
-when it was logged, if they are in the folder of its experiment, and, if it is a registered version, if we registered
-it. MLflow's tags may be written by others, so they are not asked. MLflow is imported inside functions.
+A changed model could say anything, and `MLmodel` beside it names code to MLflow. So a model is opened only if its
+files have the hash that `model_hashes` recorded when it was logged, if they are in the folder of its experiment, and,
+if it is a registered version, if we registered it. MLflow's tags may be written by others, so they are not asked.
+MLflow is imported inside functions.
 """
 
 import hashlib
@@ -117,7 +118,7 @@ def _logged_model(client: "MlflowClient", model_uri: str) -> Any:
     if client.get_registered_model(version.name).tags.get(OWNER_TAG) != OWNER:
         raise RegistryError(
             f"{model_uri!r} is a registered model of somebody else (it has no tag {OWNER_TAG}={OWNER}) and is not "
-            "opened: loading a model runs it. Train a family of this package instead."
+            "opened. Train a family of this package instead."
         )
     return _logged_as(client, version, model_uri)
 
@@ -129,8 +130,8 @@ def _logged_as(client: "MlflowClient", version: Any, model_uri: str) -> Any:
     source = next((model for model in logged if model.artifact_location == version.source), None)
     if source is None:
         raise RegistryError(
-            f"{model_uri!r} was registered from {version.source!r}, which no run of ours logged, and is not opened: "
-            "loading a model runs it. Only versions that this package registered are opened."
+            f"{model_uri!r} was registered from {version.source!r}, which no run of ours logged, and is not opened. "
+            "Only versions that this package registered are opened."
         )
     return source
 

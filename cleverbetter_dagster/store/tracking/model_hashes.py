@@ -1,6 +1,6 @@
 """The hash of every model's files, in PostgreSQL: who may write MLflow's store may not write it.
 
-A packed model is code when it is loaded. Its hash is recorded when it is logged and never changed.
+A model's hash is recorded when it is logged and never changed; `files` compares with it before a model is read.
 """
 
 from contextlib import closing

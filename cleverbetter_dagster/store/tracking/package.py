@@ -1,10 +1,10 @@
 """A fitted model packed with all it needs to score raw rows, as an MLflow `pyfunc` model.
 
-A packed model is a pickle, which is code when it is loaded. So its files are hashed when it is logged, and `files`
-compares them with that hash before it is loaded. MLflow is imported inside functions.
+Its own files hold no code (`plain_files`), but `MLmodel` beside them names the module that `mlflow.pyfunc` imports. So
+all of them are hashed when the model is logged, and `files` compares them with that hash before any is read.
+`load_model` takes nothing from `MLmodel`. MLflow is imported inside functions.
 """
 
-import pickle
 import tempfile
 import warnings
 from collections.abc import Mapping
@@ -21,7 +21,8 @@ from cleverbetter_dagster.dataset.panel import feature_frame
 from cleverbetter_dagster.dataset.quality.categories import SEPARATOR
 from cleverbetter_dagster.dataset.schema import ALIASES, JSON_FEATURES, METHOD, OPTIONAL, REQUIRED, ROI, market_columns
 from cleverbetter_dagster.dataset.spec import DatasetSpec
-from cleverbetter_dagster.errors import ModelOutdated, ModelTampered
+from cleverbetter_dagster.errors import InvalidInput, ModelOutdated
+from cleverbetter_dagster.learning.catalogue import stored_types
 from cleverbetter_dagster.learning.model import CONFIDENCE, PROBABILITY, SCORE, FittedModel, Params
 from cleverbetter_dagster.settings import Settings, load_settings
 from cleverbetter_dagster.store.tracking.files import (
@@ -32,15 +33,16 @@ from cleverbetter_dagster.store.tracking.files import (
     verified_files,
 )
 from cleverbetter_dagster.store.tracking.model_hashes import record_hash, recorded_hash
+from cleverbetter_dagster.store.tracking.plain_files import FORMAT, model_of, plain_files
 from cleverbetter_dagster.store.tracking.raw_rows import canonical_rows
-from cleverbetter_dagster.store.tracking.registry import LOADER_TAG, ModelVersion
+from cleverbetter_dagster.store.tracking.registry import FORMAT_TAG, ModelVersion
 from cleverbetter_dagster.store.tracking.runs import ModelRun
 
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature
 
-PICKLE = "model.pkl"
-PICKLE_IN_PACKAGE = f"data/{PICKLE}"
+FOLDER = "model"
+FOLDER_IN_PACKAGE = f"data/{FOLDER}"
 GIVEN_HASH = {"sha256": ""}
 """What a person may set when MLflow loads a model: the hash of its files."""
 
@@ -116,6 +118,10 @@ class PackedModel:
     sha256: str
 
 
+def _stored_types() -> tuple[type, ...]:
+    return (StrategyModel, DatasetSpec, TrainingProvenance, Fingerprints, *stored_types())
+
+
 def log_model(run: ModelRun, model: StrategyModel) -> PackedModel:
     """Pack `model`, hash it and log it to the run it was trained in; it can then be registered."""
     import mlflow.pyfunc
@@ -129,14 +135,17 @@ def log_model(run: ModelRun, model: StrategyModel) -> PackedModel:
     client.log_outputs(run.run_id, [LoggedModelOutput(logged.model_id, step=0)])
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "package"
-        (Path(scratch) / PICKLE).write_bytes(pickle.dumps(model, protocol=pickle.HIGHEST_PROTOCOL))
+        own = Path(scratch) / FOLDER
+        own.mkdir()
+        for name, content in plain_files(model, _stored_types()).items():
+            (own / name).write_bytes(content)
         with warnings.catch_warnings():
             # A betting team's rows must not be stored as an example beside a model.
             warnings.filterwarnings("ignore", message=".*input example")
             mlflow.pyfunc.save_model(
                 folder,
                 loader_module=__name__,
-                data_path=str(Path(scratch) / PICKLE),
+                data_path=str(own),
                 mlflow_model=Model(run_id=run.run_id, model_id=logged.model_id, model_uuid=logged.model_id),
                 signature=signature(model),
                 model_config=GIVEN_HASH,  # MLflow passes on only what the model knows of
@@ -148,7 +157,7 @@ def log_model(run: ModelRun, model: StrategyModel) -> PackedModel:
         client.log_model_artifacts(logged.model_id, str(folder))
     client.set_logged_model_tags(logged.model_id, {SHA256_TAG: sha256})
     client.finalize_logged_model(logged.model_id, "READY")
-    run.set_tags({SHA256_TAG: sha256, LOADER_TAG: __name__})
+    run.set_tags({SHA256_TAG: sha256, FORMAT_TAG: FORMAT})
     run.log_json("features.json", {"features": list(model.feature_names), "dataset": model.spec.model_dump()})
     return PackedModel(f"models:/{logged.model_id}", sha256)
 
@@ -159,15 +168,15 @@ def load_model(settings: Settings, model_uri: str) -> StrategyModel:
     Raises:
         ModelNotFound: there is no such model, or its files are gone.
         ModelTampered: its files were changed, or no hash was recorded for them.
-        ModelOutdated: another release trained it, and this one cannot load it.
+        ModelOutdated: another release trained it, and this one cannot load it, such as one that stored pickles.
         RegistryError: somebody else registered it, or its files are in another place than those of our models.
     """
-    return _unpickled(verified_files(settings, model_uri)[PICKLE_IN_PACKAGE], model_uri)
+    return _read(verified_files(settings, model_uri), model_uri)
 
 
 def is_loadable(version: ModelVersion) -> bool:
     """Whether this release can load a version, as its tags say. The model is not opened."""
-    return version.tags.get(LOADER_TAG) == __name__
+    return version.tags.get(FORMAT_TAG) == FORMAT
 
 
 def require_loadable(version: ModelVersion) -> None:
@@ -210,7 +219,7 @@ def _load_pyfunc(data_path: str, model_config: Mapping[str, Any] | None = None) 
     """What `mlflow.pyfunc.load_model` calls.
 
     Args:
-        data_path: the pickle in the folder into which MLflow put the model.
+        data_path: our files in the folder into which MLflow put the model.
         model_config: `{"sha256": ...}` is the hash to compare with where the database that recorded it is not at hand.
 
     Raises:
@@ -223,16 +232,19 @@ def _load_pyfunc(data_path: str, model_config: Mapping[str, Any] | None = None) 
     contents = files_below(folder)
     known = (model_config or {}).get("sha256") or recorded_hash(load_settings(), str(Model.load(str(folder)).model_id))
     compare(str(folder), contents, known)
-    return _unpickled(contents[PICKLE_IN_PACKAGE], str(folder))
+    return _read(contents, str(folder))
 
 
-def _unpickled(content: bytes, place: str) -> StrategyModel:
+def _read(contents: Mapping[str, bytes], place: str) -> StrategyModel:
+    beginning = f"{FOLDER_IN_PACKAGE}/"
+    own = {name.removeprefix(beginning): each for name, each in contents.items() if name.startswith(beginning)}
     try:
-        model = pickle.loads(content)
-    except (ImportError, AttributeError) as error:  # a module, a class or a function that this release does not have
+        model = model_of(own, _stored_types())
+        if not isinstance(model, StrategyModel):
+            raise TypeError(f"a {type(model).__name__}, not a StrategyModel")
+    except (LookupError, TypeError, ValueError, AttributeError, InvalidInput) as error:
+        # Its hash was right, so it was written so: by a release with other files, classes or fields.
         raise ModelOutdated(_outdated(place)) from error
-    if not isinstance(model, StrategyModel):
-        raise ModelTampered(f"The package holds a {type(model).__name__}, not a StrategyModel; train the model again.")
     return model
 
 

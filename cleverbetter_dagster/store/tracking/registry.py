@@ -34,14 +34,14 @@ LINEAGE_TAGS = ("training", "parent_version", "rows_added", "rows_lost", "waterm
 SPEC_TAG = "dataset_spec"
 """The dataset options of a model, as JSON."""
 
-LOADER_TAG = "model_loader"
-"""The module of this package that packed the model. Only the release that has this module can load it."""
+FORMAT_TAG = "model_format"
+"""How the model's files are laid out. Only a release that has this format can load it."""
 
 STAKING_TAG = "staking_spec"
 """The bounds on stakes that a version carries, as JSON: those it was judged with, or those set since."""
 
 RUN_TAGS = ("family", "as_of", "data_hash", "git_commit", "dagster.run_id")
-COPIED_TAGS = (*RUN_TAGS, SHA256_TAG, LOADER_TAG, SPEC_TAG, *LINEAGE_TAGS)
+COPIED_TAGS = (*RUN_TAGS, SHA256_TAG, FORMAT_TAG, SPEC_TAG, *LINEAGE_TAGS)
 """Tags of a run that its version gets as well."""
 
 MAX_FAMILIES, MAX_VERSIONS = 1000, 200_000

@@ -18,23 +18,25 @@ from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.artefacts import ArtefactStore
 from cleverbetter_dagster.store.tracking.package import TrainingProvenance
 from cleverbetter_dagster_tests.services.conftest import AS_OF
+from cleverbetter_dagster_tests.support.storable import storable
 
 BASE_RATE = 0.35
 KNOWN_SHARE = 0.4
 """Share of the outcomes that `Foreseer` knows: enough for any gate, too few to be too good to be true."""
 
 
+@storable
 @dataclass(frozen=True, eq=False)
 class Foreseer(FittedModel):
     """Says what it was told of a row, found again by its features; of other rows, the base rate."""
 
     family = "ensemble"
     feature_names: tuple[str, ...]
-    told: dict[bytes, float]
+    told: dict[str, float]
     known_until: pd.Timestamp
 
     def _predict_frame(self, values: np.ndarray) -> dict[str, np.ndarray]:
-        p = np.array([self.told.get(row.tobytes(), BASE_RATE) for row in values])
+        p = np.array([self.told.get(row.tobytes().hex(), BASE_RATE) for row in values])
         return {"probability": p, "score": p, "confidence": p}
 
     def feature_importance(self) -> pd.Series:
@@ -48,7 +50,7 @@ def foreseer(dataset: Dataset, known_share: float) -> Foreseer:
     """Of the test rows' outcomes it knows `known_share`, and is rightly confident of those."""
     test, names = dataset.parts.test, tuple(dataset.parts.test.X.columns)
     known = np.random.default_rng(0).random(len(test)) < known_share
-    keys = [row.tobytes() for row in feature_matrix(test.X, names)]
+    keys = [row.tobytes().hex() for row in feature_matrix(test.X, names)]
     probabilities = {
         key: 0.85 if label else 0.1 for key, label, is_known in zip(keys, test.y, known, strict=True) if is_known
     }

@@ -1,8 +1,6 @@
 """A model of another release cannot be loaded: one sentence says so, nothing crashes, and its successor takes over."""
 
 import json
-import sys
-from types import ModuleType
 
 import pytest
 
@@ -20,27 +18,23 @@ from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.ledger import ledger
 from cleverbetter_dagster.store.tracking.client import mlflow_client
 from cleverbetter_dagster.store.tracking.package import load_model
-from cleverbetter_dagster.store.tracking.registry import LOADER_TAG, Registry
+from cleverbetter_dagster.store.tracking.registry import FORMAT_TAG, Registry
 from cleverbetter_dagster_tests.cli.conftest import command_in
 from cleverbetter_dagster_tests.services.champion.conftest import KNOWN_SHARE, Foreseer, registered
 from cleverbetter_dagster_tests.services.conftest import AS_OF
 
-MODULE = "cleverbetter_dagster.learning.module_of_another_release"
 SENTENCE = "The model {} was trained by another release of this package and cannot be loaded; train it again."
 
 
 @pytest.fixture
 def outdated(empty_registry: Settings, as_stored: Dataset, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """A deployment whose champion is version 1 of the ensemble, pickled under a module path that is gone."""
-    module = ModuleType(MODULE)
-    module.Foreseer = Foreseer  # type: ignore[attr-defined]
+    """A deployment whose champion is version 1 of the ensemble, and consists of a class that is gone."""
     with monkeypatch.context() as patch:
-        patch.setitem(sys.modules, MODULE, module)
-        patch.setattr(Foreseer, "__module__", MODULE)
+        patch.setattr(Foreseer, "__name__", "ForeseerOfAnotherRelease")
         version = registered(empty_registry, as_stored, KNOWN_SHARE)
         grounds = DecisionContext("the first one", "a test", accept_unjudged=True)
         promote(empty_registry, review(empty_registry, "ensemble", version, judge=False), grounds)
-    mlflow_client(empty_registry).delete_model_version_tag("ensemble", str(version), LOADER_TAG)
+    mlflow_client(empty_registry).delete_model_version_tag("ensemble", str(version), FORMAT_TAG)
     return empty_registry
 
 

@@ -210,14 +210,14 @@ def test_other_features_are_refused_and_the_mlflow_run_says_failed(
 
 
 def test_a_tampered_parent_is_refused(settings: Settings, alone: ModelRecord, rows: pd.DataFrame) -> None:
-    (pickled,) = [file for file in artefact_folder(settings).rglob("model.pkl") if alone.model_uri[8:] in str(file)]
-    content = pickled.read_bytes()
-    pickled.write_bytes(content + b" ")
+    (stored,) = [file for file in artefact_folder(settings).rglob("model.json") if alone.model_uri[8:] in str(file)]
+    content = stored.read_bytes()
+    stored.write_bytes(content + b" ")
     try:
         with pytest.raises(ModelTampered):
             update(settings, FAMILY, as_of(rows, LAST))
     finally:
-        pickled.write_bytes(content)
+        stored.write_bytes(content)
 
 
 def test_a_newer_version_made_with_other_choices_is_passed_over(

@@ -1,7 +1,9 @@
 """A packed model answers raw rows as it did before it was packed, and is not opened once its files were touched."""
 
+import io
 import os
 import pickle
+import secrets
 import shutil
 import subprocess
 import sys
@@ -12,13 +14,22 @@ from urllib.parse import urlparse
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from cleverbetter_dagster.dataset.panel import build_panel
 from cleverbetter_dagster.dataset.spec import DatasetSpec
-from cleverbetter_dagster.errors import DatabaseUnavailable, DataError, ModelNotFound, ModelTampered, RegistryError
+from cleverbetter_dagster.errors import (
+    DatabaseUnavailable,
+    DataError,
+    ModelNotFound,
+    ModelOutdated,
+    ModelTampered,
+    RegistryError,
+)
 from cleverbetter_dagster.learning.model import FittedModel
 from cleverbetter_dagster.settings import REPOSITORY, Settings
 from cleverbetter_dagster.store.postgres.database import psycopg_connect
+from cleverbetter_dagster.store.tracking import package
 from cleverbetter_dagster.store.tracking.client import mlflow_client, tracking_uri
 from cleverbetter_dagster.store.tracking.files import contents_sha256, files_below
 from cleverbetter_dagster.store.tracking.model_hashes import record_hash
@@ -32,10 +43,12 @@ from cleverbetter_dagster.store.tracking.raw_rows import canonical_rows
 from cleverbetter_dagster.store.tracking.registry import Registry
 from cleverbetter_dagster.store.tracking.runs import RunSpec, start_run
 from cleverbetter_dagster_tests.support.provenance import NOTHING_LEARNED
+from cleverbetter_dagster_tests.support.storable import storable
 
 FEATURES = ("win_rate", "ewm_roi", "ml_avg_odds", "shrunk_return")
 
 
+@storable
 class LinearModel(FittedModel):
     """A logistic function of four features with numbers that have no short decimal form."""
 
@@ -156,7 +169,8 @@ def test_a_loaded_model_answers_bit_by_bit_as_before(tracked: Settings, packed: 
 def test_a_fresh_process_answers_bit_by_bit_as_before(tracked: Settings, packed: PackedModel, tmp_path: Path) -> None:
     raw_rows().to_pickle(tmp_path / "rows.pickle")
     code = (
-        "import sys, pickle, pandas as pd\n"
+        "import sys, pandas as pd\n"
+        "import cleverbetter_dagster_tests.store.tracking.test_package\n"
         "from cleverbetter_dagster.settings import load_settings\n"
         "from cleverbetter_dagster.store.tracking.package import load_model\n"
         "rows = pd.read_pickle(sys.argv[2] + '/rows.pickle')\n"
@@ -225,23 +239,35 @@ def test_run_and_version_record_the_models_hash(tracked: Settings, packed: Packe
     pd.testing.assert_frame_equal(loaded.predict(raw_rows()), MODEL.predict(raw_rows()), check_exact=True)
 
 
-class Trap:
-    """Runs a command of the attacker when it is unpickled."""
-
-    def __init__(self, file: Path) -> None:
-        self.file = file
-
-    def __reduce__(self) -> tuple[object, tuple[str]]:
-        return os.mkdir, (str(self.file),)
+def set_trap(package: Path, sprung: Path) -> None:
+    """Let the `MLmodel` of a package name a loader of the attacker, whose code lies beside it and leaves a trace."""
+    (package / "code").mkdir()
+    loader = f"trap_{secrets.token_hex(4)}"
+    (package / "code" / f"{loader}.py").write_text(f"import os; os.mkdir({str(sprung)!r})")
+    written = yaml.safe_load((package / "MLmodel").read_text())
+    written["flavors"]["python_function"] |= {"loader_module": loader, "code": "code"}
+    (package / "MLmodel").write_text(yaml.safe_dump(written))
 
 
 def test_a_changed_model_is_refused_before_anything_of_it_runs(tracked: Settings, tmp_path: Path) -> None:
     with start_run(tracked, RunSpec("ensemble", "2023-06", "abc")) as run:
         packed = log_model(run, MODEL)
-    files = files_of(tracked, packed)
-    (files / "data" / "model.pkl").write_bytes(pickle.dumps(Trap(tmp_path / "sprung")))
+    set_trap(files_of(tracked, packed), tmp_path / "sprung")
     with pytest.raises(ModelTampered, match=f"{packed.sha256} was recorded"):
         load_model(tracked, packed.model_uri)
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_loading_never_follows_the_loader_that_mlmodel_names(tracked: Settings, tmp_path: Path) -> None:
+    with start_run(tracked, RunSpec("ensemble", "2023-06", "abc")) as run:
+        packed = log_model(run, MODEL)
+    set_trap(files_of(tracked, packed), tmp_path / "sprung")
+    with psycopg_connect(tracked, "state", autocommit=True) as connection:  # even if its hash were right
+        connection.execute(
+            "UPDATE model_hashes SET sha256 = %s WHERE model_id = %s",
+            [contents_sha256(files_below(files_of(tracked, packed))), packed.model_uri.removeprefix("models:/")],
+        )
+    assert load_model(tracked, packed.model_uri).feature_names == FEATURES
     assert not (tmp_path / "sprung").exists()
 
 
@@ -253,8 +279,47 @@ def test_mlflows_own_loading_refuses_a_changed_model_too(
     with start_run(tracked, RunSpec("ensemble", "2023-06", "abc")) as run:
         packed = log_model(run, MODEL)
     assert mlflow.pyfunc.load_model(packed.model_uri).predict(raw_rows()).shape == (30, 3)
-    (files_of(tracked, packed) / "data" / "model.pkl").write_bytes(pickle.dumps(Trap(tmp_path / "sprung")))
+    with (files_of(tracked, packed) / "data" / "model" / "model.json").open("a") as file:
+        file.write(" ")
     with pytest.raises(ModelTampered):
+        mlflow.pyfunc.load_model(packed.model_uri)
+    set_trap(files_of(tracked, packed), tmp_path / "sprung")  # what MLflow runs before us is not ours to refuse
+    with pytest.raises(AttributeError, match="_load_pyfunc"):
+        mlflow.pyfunc.load_model(packed.model_uri)
+    assert (tmp_path / "sprung").exists()
+
+
+def test_a_model_holds_no_pickle(tracked: Settings, packed: PackedModel) -> None:
+    contents = files_below(files_of(tracked, packed))
+    assert {name for name in contents if name.startswith("data/")} == {
+        "data/model/model.json",
+        "data/model/arrays.npz",
+    }
+    with np.load(io.BytesIO(contents["data/model/arrays.npz"]), allow_pickle=False) as arrays:
+        assert not any(array.dtype.hasobject for array in arrays.values())
+
+
+@pytest.mark.parametrize("name", ["model.pkl", "model.json"])
+def test_a_model_of_a_release_that_stored_pickles_is_outdated(
+    tracked: Settings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    mlflow_of_tracked: None,
+    in_environment: None,
+    name: str,
+) -> None:
+    import mlflow
+
+    class Sprung:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return os.mkdir, (str(tmp_path / "sprung"),)
+
+    monkeypatch.setattr(package, "plain_files", lambda *_: {name: pickle.dumps(Sprung())})
+    with start_run(tracked, RunSpec("ensemble", "2023-06", "abc")) as run:
+        packed = log_model(run, MODEL)
+    with pytest.raises(ModelOutdated, match="train it again"):
+        load_model(tracked, packed.model_uri)
+    with pytest.raises(ModelOutdated, match="train it again"):
         mlflow.pyfunc.load_model(packed.model_uri)
     assert not (tmp_path / "sprung").exists()
 
@@ -297,11 +362,11 @@ def test_a_person_may_give_the_hash_where_no_database_is(
 
 
 def version_of_a_trap(settings: Settings, name: str, folder: Path, tags: dict[str, str]) -> str:
-    """A version that leads to a package whose hash is right, and that runs a command when it is unpickled."""
+    """A version that leads to a package whose hash is right, and that names a loader of the attacker."""
     with start_run(settings, RunSpec("ensemble", "2023-06", "abc")) as run:
         source = files_of(settings, log_model(run, MODEL))
     shutil.copytree(source, folder / "package")
-    (folder / "package" / "data" / "model.pkl").write_bytes(pickle.dumps(Trap(folder / "sprung")))
+    set_trap(folder / "package", folder / "sprung")
     sha256 = contents_sha256(files_below(folder / "package"))
     client = mlflow_client(settings)
     client.create_registered_model(name, tags=tags)
@@ -347,7 +412,7 @@ def test_who_may_write_mlflows_store_gets_nothing_opened(tracked: Settings, tmp_
     with start_run(tracked, RunSpec("ensemble", "2023-06", "abc")) as run:
         packed = log_model(run, MODEL)
     files, model_id = files_of(tracked, packed), packed.model_uri.removeprefix("models:/")
-    (files / "data" / "model.pkl").write_bytes(pickle.dumps(Trap(tmp_path / "sprung")))
+    set_trap(files, tmp_path / "sprung")
     sha256 = contents_sha256(files_below(files))
     mlflow_client(tracked).set_logged_model_tags(model_id, {"model_sha256": sha256})
     mlflow_client(tracked).set_tag(run.run_id, "model_sha256", sha256)

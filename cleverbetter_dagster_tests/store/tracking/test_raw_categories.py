@@ -15,8 +15,10 @@ from cleverbetter_dagster.store.tracking.package import StrategyModel, log_model
 from cleverbetter_dagster.store.tracking.runs import RunSpec, start_run
 from cleverbetter_dagster_tests.store.tracking.test_package import raw_rows
 from cleverbetter_dagster_tests.support.provenance import NOTHING_LEARNED
+from cleverbetter_dagster_tests.support.storable import storable
 
 
+@storable
 class IndicatorModel(FittedModel):
     """Answers by the country and the odds alone, so that each is seen in the probability."""
 

@@ -6,9 +6,9 @@ import pytest
 
 from cleverbetter_dagster.errors import ModelNotFound, RegistryError
 from cleverbetter_dagster.settings import Settings
-from cleverbetter_dagster.store.tracking import package
 from cleverbetter_dagster.store.tracking.client import mlflow_client
-from cleverbetter_dagster.store.tracking.registry import LOADER_TAG, Registry
+from cleverbetter_dagster.store.tracking.plain_files import FORMAT
+from cleverbetter_dagster.store.tracking.registry import FORMAT_TAG, Registry
 from cleverbetter_dagster.store.tracking.runs import RunSpec, start_run
 
 
@@ -24,7 +24,7 @@ def logged_run(settings: Settings, family: str = "ensemble", as_of: str = "2023-
     with start_run(settings, RunSpec(family, as_of, "abc123")) as run:
         logged = run.client.create_logged_model(run.experiment_id, name=family, source_run_id=run.run_id)
         run.client.log_outputs(run.run_id, [LoggedModelOutput(logged.model_id, step=0)])
-        run.set_tags({"model_sha256": f"hash of {run.run_id}", LOADER_TAG: package.__name__})
+        run.set_tags({"model_sha256": f"hash of {run.run_id}", FORMAT_TAG: FORMAT})
     return run.run_id
 
 
