@@ -38,8 +38,10 @@ class TrainingConfig(DatasetSpec):
 
     database_url: SecretStr | None = Field(None, description="PostgreSQL with the rows; None: as DATABASE_URL says")
     as_of: str | None = Field(None, description="month to stand at, YYYY-MM; None: the newest with rows")
-    seed: int = Field(0, ge=0, description="the only source of randomness")
-    threads: int | None = Field(None, ge=1, description="threads a fit may use; None: as CLEVERBETTER_THREADS says")
+    seed: int = Field(0, ge=0, le=2**32 - 1, description="the only source of randomness")
+    threads: int | None = Field(
+        None, ge=1, le=256, description="threads a fit may use; None: as CLEVERBETTER_THREADS says"
+    )
 
     @field_validator("as_of")
     @classmethod

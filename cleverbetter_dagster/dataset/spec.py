@@ -24,19 +24,21 @@ class DatasetSpec(BaseModel):
     return_threshold: float = Field(
         0.0,
         ge=-1.0,
-        allow_inf_nan=False,
-        description="A label is 1 if the roi of the next window is above this fraction; at least -1, default 0.",
+        le=100.0,
+        description="A label is 1 if the roi of the next window is above this fraction; -1 to 100, default 0.",
     )
     min_composite_score: float | None = Field(
         GUIDE_MIN_COMPOSITE_SCORE,
-        allow_inf_nan=False,
-        description="Rows with a lower composite_score are no examples; default "
+        ge=-1000.0,
+        le=1000.0,
+        description="Rows with a lower composite_score are no examples; -1000 to 1000, default "
         f"{GUIDE_MIN_COMPOSITE_SCORE}, null takes every row.",
     )
     min_examples: int = Field(
         GUIDE_MIN_EXAMPLES,
         ge=1,
-        description="Fewest labelled examples, all parts together, to train on; at least 1, default "
+        le=100_000_000,
+        description="Fewest labelled examples, all parts together, to train on; 1 to 100000000, default "
         f"{GUIDE_MIN_EXAMPLES}.",
     )
     train_fraction: float = Field(
@@ -55,14 +57,15 @@ class DatasetSpec(BaseModel):
     max_history_months: int | None = Field(
         None,
         ge=3,
+        le=1200,
         description="Rolling window: only rows decided in this many months up to the newest are examples (strategy "
-        "histories stay complete); at least 3. Default null: all months, an expanding window.",
+        "histories stay complete); 3 to 1200. Default null: all months, an expanding window.",
     )
     embargo_days: float = Field(
         0.0,
         ge=0.0,
-        allow_inf_nan=False,
-        description="Days a label must be known before the next part starts; at least 0, default 0.",
+        le=3650.0,
+        description="Days a label must be known before the next part starts; 0 to 3650, default 0.",
     )
 
     @model_validator(mode="after")

@@ -207,10 +207,25 @@ def _not_of_family(family: str, options: Mapping[str, Any]) -> list[Problem]:
         for name in options.get(option, {})
         if name not in known
     ]
+    problems += _out_of_range(get_family(family).params_model, options)
     if (metric := options.get("metric", metrics[0])) not in metrics:
         message = f"{family} cannot be judged by {metric}"
         problems.append(Problem("config.metric", message, f"use one of: {', '.join(metrics)}"))
     return problems
+
+
+def _out_of_range(model: type[BaseModel], options: Mapping[str, Any]) -> list[Problem]:
+    """Hyperparameters that are fixed, or searched, beyond what the family takes."""
+    given = [("params", name, value) for name, value in options.get("params", {}).items()]
+    given += [("space", name, value) for name, ends in options.get("space", {}).items() for value in ends]
+    problems: dict[str, Problem] = {}
+    for option, name, value in given:
+        try:
+            model.model_validate({name: value} if name in model.model_fields else {})
+        except ValidationError as error:
+            found = problems_of(error, f"config.{option}.")
+            problems |= {problem.field: problem for problem in found if problem.field not in problems}
+    return list(problems.values())
 
 
 def _only_in_full(request: TrainingRequest) -> list[Problem]:

@@ -41,13 +41,15 @@ class PromotionPolicy(IntervalSpec):
     tolerance: float = Field(
         0.002,
         ge=0,
-        description="How much worse than the champion the challenger may be at the upper end of the interval; at "
-        "least 0, default 0.002.",
+        le=1,
+        description="How much worse than the champion the challenger may be at the upper end of the interval; 0 to 1, "
+        "default 0.002.",
     )
     min_months: int = Field(
         6,
         ge=2,
-        description="Fewest months of test rows to judge on; at least 2, default 6. Where the level needs more (6 at "
+        le=1200,
+        description="Fewest months of test rows to judge on; 2 to 1200, default 6. Where the level needs more (6 at "
         "0.95, 8 at 0.99), that many.",
     )
 

@@ -36,7 +36,7 @@ class ComparisonSpec(BootstrapSpec):
 
     ruin_level: Annotated[float, Field(gt=0, lt=1)] = 0.5
     """A history is ruined at or below this share of the first bankroll."""
-    evidence_windows: Annotated[float, Field(gt=0)] = 12.0
+    evidence_windows: Annotated[float, Field(gt=0, le=1e6)] = 12.0
     """Number of windows an edge is estimated from, for shrunken Kelly."""
 
 

@@ -55,17 +55,23 @@ class StudySpec(BaseModel):
     n_trials: int = Field(
         100,
         ge=0,
-        description="Hyperparameter settings to try, the family's defaults first; at least 0, default 100. 0 keeps "
+        le=10_000,
+        description="Hyperparameter settings to try, the family's defaults first; 0 to 10000, default 100. 0 keeps "
         "the defaults.",
     )
     n_trials_warm: int = Field(
         10,
         ge=0,
-        description="Settings to try if the study starts from the best of an earlier month; at least 0, default 10. "
+        le=10_000,
+        description="Settings to try if the study starts from the best of an earlier month; 0 to 10000, default 10. "
         "0 never starts from an earlier month.",
     )
     timeout_seconds: float | None = Field(
-        900, gt=0, description="Seconds after which no further trial starts; above 0, default 900. null: no limit."
+        900,
+        gt=0,
+        le=604_800,
+        description="Seconds after which no further trial starts; above 0, at most 604800, default 900. "
+        "null: no limit.",
     )
     metric: Metric = Field(
         "auc",
@@ -78,8 +84,8 @@ class StudySpec(BaseModel):
     embargo_days: float = Field(
         0.0,
         ge=0.0,
-        allow_inf_nan=False,
-        description="Days a label must be known before a fold starts; at least 0, default 0.",
+        le=3650.0,
+        description="Days a label must be known before a fold starts; 0 to 3650, default 0.",
     )
     prune: bool = Field(
         True, description="Stop a trial whose first folds score worse than the median trial; default true."
@@ -87,11 +93,15 @@ class StudySpec(BaseModel):
     seed: int = Field(
         0,
         ge=0,
-        description="Seed of the models and of the sampler; at least 0, default 0. Workers that share a study need "
-        "different seeds.",
+        le=2**32 - 1,
+        description="Seed of the models and of the sampler; 0 to 4294967295, default 0. Workers that share a study "
+        "need different seeds.",
     )
     threads: int = Field(
-        1, ge=1, description="Threads that a fit may use; at least 1, default 1, the fastest if cores are shared."
+        1,
+        ge=1,
+        le=256,
+        description="Threads that a fit may use; 1 to 256, default 1, the fastest if cores are shared.",
     )
     space: dict[str, list[float]] = Field(
         {}, description="Ranges to search, as {max_depth: [2, 5]}; default {}: the family's own."

@@ -50,7 +50,7 @@ class SimulationSpec(BaseModel):
     n_strategies: Annotated[int, Field(ge=1, le=5_000)] = 400
     first_month: Month = "2020-01"
     months: Annotated[int, Field(ge=1, le=600)] = 48
-    seed: Annotated[int, Field(ge=0)] = 8
+    seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 8
 
 
 def simulate_rows(spec: SimulationSpec | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:

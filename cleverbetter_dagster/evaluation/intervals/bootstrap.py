@@ -20,8 +20,10 @@ from cleverbetter_dagster.evaluation.intervals.months import Months, Statistic
 class BootstrapSpec(IntervalSpec):
     """How intervals are made."""
 
-    resamples: int = Field(1000, ge=100, description="Resamples drawn for intervals; at least 100, default 1000.")
-    seed: int = Field(0, ge=0, description="Seed of the resampling; at least 0, default 0.")
+    resamples: int = Field(
+        1000, ge=100, le=100_000, description="Resamples drawn for intervals; 100 to 100000, default 1000."
+    )
+    seed: int = Field(0, ge=0, le=2**32 - 1, description="Seed of the resampling; 0 to 4294967295, default 0.")
 
 
 class BlockBootstrap(Months):

@@ -11,13 +11,13 @@ class BaseParams(BaseModel):
     n_estimators: int = Field(100, ge=1, le=5000, description="boosting rounds of each booster")
     learning_rate: float = Field(0.04, gt=0, le=1, description="step of each boosting round")
     max_depth: int = Field(3, ge=1, le=16, description="depth of a boosted tree")
-    min_leaf_rows: int = Field(40, ge=1, description="fewest rows in a leaf of a boosted tree")
-    l2: float = Field(10.0, ge=0, description="L2 penalty on the leaves of the boosters")
+    min_leaf_rows: int = Field(40, ge=1, le=1_000_000, description="fewest rows in a leaf of a boosted tree")
+    l2: float = Field(10.0, ge=0, le=1e6, description="L2 penalty on the leaves of the boosters")
     feature_fraction: float = Field(0.5, gt=0, le=1, description="features a boosted tree or split may look at")
     forest_trees: int = Field(100, ge=1, le=5000, description="trees of the forest")
-    forest_leaf_rows: int = Field(20, ge=1, description="fewest rows in a leaf of the forest")
+    forest_leaf_rows: int = Field(20, ge=1, le=1_000_000, description="fewest rows in a leaf of the forest")
     forest_sample: float = Field(0.3, gt=0, le=1, description="share of the rows each tree of the forest sees")
-    logistic_c: float = Field(0.005, gt=0, description="inverse penalty of the linear model")
+    logistic_c: float = Field(0.005, gt=0, le=1e6, description="inverse penalty of the linear model")
 
 
 class EnsembleParams(BaseParams):
@@ -32,5 +32,6 @@ class EnsembleParams(BaseParams):
     meta_penalty: float = Field(
         100.0,
         ge=0,
+        le=1e9,
         description="pull of the meta-learner's weights toward the plain mean of the base learners",
     )

@@ -41,8 +41,12 @@ class EnvSpec(BaseModel):
 
     reward: RewardSpec = RewardSpec()
     staking: StakingSpec = StakingSpec(kelly_fraction=1.0)
-    episode_times: int = Field(12, ge=1, description="rounds of decisions an episode lasts, or to the end of history")
-    reward_scale: float = Field(100.0, gt=0, description="rewards are multiplied by it: 100 pays percents of growth")
+    episode_times: int = Field(
+        12, ge=1, le=10_000, description="rounds of decisions an episode lasts, or to the end of history"
+    )
+    reward_scale: float = Field(
+        100.0, gt=0, le=1e6, description="rewards are multiplied by it: 100 pays percents of growth"
+    )
 
 
 class Outcome(NamedTuple):

@@ -12,17 +12,17 @@ class RlAgentParams(RewardSpec):
     """The reward's weights, the bounds on stakes, PPO's hyperparameters, and how the probability is learned."""
 
     agents: int = Field(5, ge=1, le=50, description="agents trained, each with a seed of its own")
-    total_steps: int = Field(65_536, ge=1, description="decisions each agent is trained on")
+    total_steps: int = Field(65_536, ge=1, le=1_000_000_000, description="decisions each agent is trained on")
     checkpoints: int = Field(4, ge=1, le=100, description="moments of training at which an agent is a candidate")
     n_envs: int = Field(64, ge=1, le=4096, description="bankrolls played in parallel")
-    rollout_steps: int = Field(64, ge=2, description="decisions of every environment between two updates")
-    batch_size: int = Field(1024, ge=2, description="decisions in a gradient step")
-    epochs: int = Field(4, ge=1, description="passes over the decisions of an update")
+    rollout_steps: int = Field(64, ge=2, le=65_536, description="decisions of every environment between two updates")
+    batch_size: int = Field(1024, ge=2, le=1_000_000, description="decisions in a gradient step")
+    epochs: int = Field(4, ge=1, le=1000, description="passes over the decisions of an update")
     learning_rate: float = Field(1e-3, gt=0, le=1, description="step of the agent's optimiser")
     discount: float = Field(0.5, ge=0, lt=1, description="what a reward one decision later is worth")
-    entropy_weight: float = Field(0.0, ge=0, description="reward for staying undecided while training")
+    entropy_weight: float = Field(0.0, ge=0, le=1000, description="reward for staying undecided while training")
     hidden_units: int = Field(32, ge=1, le=1024, description="units in each of the two hidden layers")
-    episode_times: int = Field(12, ge=1, description="rounds of decisions an episode lasts")
+    episode_times: int = Field(12, ge=1, le=10_000, description="rounds of decisions an episode lasts")
     max_stake_fraction: float = Field(
         StakingSpec().max_stake_fraction, gt=0, le=1, description="most of the bankroll one strategy may get"
     )
@@ -33,7 +33,7 @@ class RlAgentParams(RewardSpec):
     n_estimators: int = Field(100, ge=1, le=5000, description="boosting rounds of the probability")
     boosting_rate: float = Field(0.04, gt=0, le=1, description="step of each boosting round")
     max_depth: int = Field(3, ge=1, le=16, description="depth of a boosted tree")
-    logistic_c: float = Field(0.005, gt=0, description="inverse penalty of the linear model")
+    logistic_c: float = Field(0.005, gt=0, le=1e6, description="inverse penalty of the linear model")
 
     @property
     def env_spec(self) -> EnvSpec:

@@ -18,10 +18,14 @@ class RewardSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    growth_weight: float = Field(1.0, ge=0, description="of the log growth of the bankroll")
-    drawdown_weight: float = Field(0.1, ge=0, description="of how much further the bankroll fell below its peak, 0..1")
-    risk_weight: float = Field(0.0, ge=0, description="of half the squared return: aversion beyond Kelly's own")
-    ruin_cost: float = Field(1.0, ge=0, description="of a bankroll at or below the level of ruin")
+    growth_weight: float = Field(1.0, ge=0, le=1000, description="of the log growth of the bankroll")
+    drawdown_weight: float = Field(
+        0.1, ge=0, le=1000, description="of how much further the bankroll fell below its peak, 0..1"
+    )
+    risk_weight: float = Field(
+        0.0, ge=0, le=1000, description="of half the squared return: aversion beyond Kelly's own"
+    )
+    ruin_cost: float = Field(1.0, ge=0, le=1000, description="of a bankroll at or below the level of ruin")
     ruin_level: float = Field(0.1, ge=0, lt=1, description="bankroll, as a share of the first, that is ruin")
 
 

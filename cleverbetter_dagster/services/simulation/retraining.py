@@ -67,8 +67,8 @@ class RetrainingSpec(BaseModel):
     last: str
     ways: tuple[Way, ...] = tuple(WAYS)
     params: dict[str, Any] = {}
-    seed: int = 0
-    largest_drift: float = Field(LARGE_DRIFT, ge=0)
+    seed: int = Field(0, ge=0, le=2**32 - 1)
+    largest_drift: float = Field(LARGE_DRIFT, ge=0, le=1)
     dataset: DatasetSpec = DatasetSpec()
     staking: StakingSpec = StakingSpec()
 
