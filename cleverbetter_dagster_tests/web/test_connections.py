@@ -26,9 +26,7 @@ def test_connections_that_never_finish_a_head_are_dropped(open_door: str, monkey
     assert all(answer.startswith(b"HTTP/1.1 408") and b'{"detail":' in answer for answer in answers[1:])
 
 
-def test_a_further_head_on_a_connection_is_waited_for_no_longer(
-    open_door: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_further_head_is_waited_for_no_longer(open_door: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "HEAD_SECONDS", 0.5)
     with closing(connection_to(open_door)) as client:
         client.sendall(b"GET /runs HTTP/1.1\r\nHost: localhost\r\n\r\n")
