@@ -27,13 +27,15 @@ SENTENCE = "The model {} was trained by another release of this package and cann
 
 
 @pytest.fixture
-def outdated(empty_registry: Settings, as_stored: Dataset, monkeypatch: pytest.MonkeyPatch) -> Settings:
+def outdated(empty_registry: Settings, as_stored: Dataset) -> Settings:
     """A deployment whose champion is version 1 of the ensemble, and consists of a class that is gone."""
-    with monkeypatch.context() as patch:
-        patch.setattr(Foreseer, "__name__", "ForeseerOfAnotherRelease")
+    Foreseer.__name__ = "ForeseerOfAnotherRelease"
+    try:
         version = registered(empty_registry, as_stored, KNOWN_SHARE)
         grounds = DecisionContext("the first one", "a test", accept_unjudged=True)
         promote(empty_registry, review(empty_registry, "ensemble", version, judge=False), grounds)
+    finally:
+        Foreseer.__name__ = "Foreseer"
     mlflow_client(empty_registry).delete_model_version_tag("ensemble", str(version), FORMAT_TAG)
     return empty_registry
 
