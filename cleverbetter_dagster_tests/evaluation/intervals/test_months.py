@@ -73,7 +73,7 @@ def test_an_interval_moves_and_grows_with_its_values(values, shift, scale):
     )
 
 
-def test_the_influence_of_a_month_is_exact_for_means_and_ratios():
+def test_a_months_influence_is_exact_for_means_and_ratios():
     months, rng = Months(decision_months(7, 3)), np.random.default_rng(0)
     top, bottom = rng.normal(size=21), rng.uniform(1, 2, 21)
     ratio = top.sum() / bottom.sum()
