@@ -104,8 +104,8 @@ CANDIDATES: dict[str, Method] = {
     "t of 3 block means": block_means,
     "AR(1) posterior": ar1_posterior,
     "2 cosines": cosines(2),
+    "2 cosines, t at 96.7%": cosines(2, TAIL * 2 / 3),
     "3 cosines": cosines(3),
-    "4 cosines": cosines(4),
 }
 
 

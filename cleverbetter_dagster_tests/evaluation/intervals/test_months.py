@@ -22,12 +22,12 @@ def covered(values: np.ndarray, truth: float = 0.0) -> float:
     return float(np.mean([one.low <= truth <= one.high for one in intervals]))
 
 
-def test_two_cosines_of_six_months_worked_by_hand():
-    values = np.array([1.0, 0.0, 0.0, 0.0, 0.0, 0.0])
-    interval = mean_interval(values, 0.95)
-    # Cosines at the first month: cos(pi / 12) and cos(pi / 6), each times sqrt(2 / 6).
-    variance = np.mean([(np.cos(np.pi / 12) ** 2) / 3, (np.cos(np.pi / 6) ** 2) / 3])
-    reach = special.stdtrit(2, 1 - 0.05 / 3) * np.sqrt(variance / 6)
+def test_three_cosines_of_six_months_worked_by_hand():
+    interval = mean_interval([1.0, 0.0, 0.0, 0.0, 0.0, 0.0], 0.95)
+    # Cosines at the first month: of pi / 12, pi / 6 and pi / 4, each times sqrt(2 / 6). Deviations from the mean:
+    # 5/6 once, -1/6 five times; squares 30/36, neighbours -5/36 + 4/36.
+    variance = np.mean([np.cos(np.pi / 12) ** 2 / 3, np.cos(np.pi / 6) ** 2 / 3, np.cos(np.pi / 4) ** 2 / 3])
+    reach = special.stdtrit(3, 0.975) * np.sqrt(variance / 6) * (1 + 3.6 / 4) * np.exp(-1 / 30)
 
     assert interval.point == pytest.approx(1 / 6)
     assert (interval.low, interval.high) == (pytest.approx(1 / 6 - reach), pytest.approx(1 / 6 + reach))
@@ -118,7 +118,7 @@ def test_variance_between_seeds_widens_the_interval():
     values = np.random.default_rng(0).normal(size=12)
     wide, narrow = mean_interval(values, 0.95, variance=4.0), mean_interval(values, 0.95)
 
-    assert wide.high - wide.point > 2.0 * special.stdtrit(3, 0.975)
+    assert wide.high - wide.point > 2.0 * special.stdtrit(6, 0.975)
     assert wide.high > narrow.high
 
 
