@@ -4,7 +4,7 @@
     python -m cleverbetter_dagster_tests.benchmarks.bench_coverage --quick    # under a minute, coverage to 0.025
     python -m cleverbetter_dagster_tests.benchmarks.bench_coverage --candidates   # other methods for a mean as well
 
-`before` is the method of commit 14a9f62 (resampled months), kept in `coverage_methods`. Months depend on each other as
+`before` is the method of commit 14a9f62 (resampled months), kept in `coverage.methods`. Months depend on each other as
 `dependent_months` says. Width is the median over that of an interval that knows the variance of the mean.
 
 - Means: monthly values; `skewed` are exponential, `unequal` months have 20 to 200 rows, `growth` is that of a bankroll.
@@ -14,6 +14,7 @@
   may be lost (tolerance 0). `skilled`: the challenger knows each row's chance, the baselines do not: power.
 - Check: how often `champion_as_good_as_when_promoted` fails where nothing changed since, for champions promoted on six
   and ten months and judged on so many months. Before it judged from three months on.
+- Figures that are no means: see `coverage.figures`.
 """
 
 import argparse
@@ -32,7 +33,8 @@ from cleverbetter_dagster.evaluation.intervals.months import Months, growth_inte
 from cleverbetter_dagster.evaluation.metrics.classification import brier_terms
 from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
 from cleverbetter_dagster.services.monitoring.checks import FEWEST_MONTHS, TOLERANCE
-from cleverbetter_dagster_tests.benchmarks.coverage_methods import CANDIDATES, LEVEL, Ends, bootstrap_14a9f62
+from cleverbetter_dagster_tests.benchmarks.coverage import figures
+from cleverbetter_dagster_tests.benchmarks.coverage.methods import CANDIDATES, LEVEL, Ends, bootstrap_14a9f62
 from cleverbetter_dagster_tests.evaluation.dependent_months import SHAPES, correlation, dependent_months
 from cleverbetter_dagster_tests.evaluation.scored import decision_months, scored_rows
 
@@ -231,6 +233,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "coverage of means": [asdict(cell) for cell in means(many)],
         "promoted by the gate": [asdict(cell) for cell in gate(few)],
         "failed though nothing changed": [asdict(cell) for cell in checks(many)],
+        "figures that are no means": [asdict(cell) for cell in figures.cells(quick=options.quick)],
     }
     if options.candidates:
         found["other methods"] = candidates(many)

@@ -34,7 +34,7 @@ from cleverbetter_dagster.learning.scoring import FitScorer, StudySpec
 from cleverbetter_dagster.learning.tuning.study import StudyContext, StudyResult, run_study
 from cleverbetter_dagster.services.training.datasets import Dataset, plan_split
 from cleverbetter_dagster.services.training.tune import warm_start
-from cleverbetter_dagster_tests.benchmarks import auc_account
+from cleverbetter_dagster_tests.benchmarks.tuning import auc_account
 from cleverbetter_dagster_tests.services.conftest import canonical
 
 ROWS_VARIABLE = "CLEVERBETTER_BENCH_ROWS"

@@ -1,6 +1,6 @@
 """Figures that are no means: with an interval where one keeps its promise, else with the reason why there is none.
 
-`python -m cleverbetter_dagster_tests.benchmarks.coverage_figures` measures what is promised here.
+`python -m cleverbetter_dagster_tests.benchmarks.coverage.figures` measures what is promised here.
 """
 
 import numpy as np

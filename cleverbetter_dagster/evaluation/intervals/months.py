@@ -2,7 +2,7 @@
 
 Rows decided in one month share their races, and a strategy's rows resemble each other, so a month is one observation.
 Neighbouring months resemble each other too: windows overlap, markets stay. A mean, a ratio of sums and a difference of
-such are one mean over months to first order; its variance is estimated from the slowest movements of the months, which
+such are one mean over months to first order; its variance is estimated from the slower movements of the months, which
 a serial correlation inflates as it inflates the variance of the mean. `bootstrap` makes intervals of what is no mean.
 """
 

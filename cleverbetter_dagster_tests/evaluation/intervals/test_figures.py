@@ -12,7 +12,7 @@ from cleverbetter_dagster.evaluation.intervals.figures import (
     sharpe_interval,
 )
 from cleverbetter_dagster.evaluation.intervals.months import Months
-from cleverbetter_dagster_tests.benchmarks.coverage_figures import auc_cell, band_cell, sharpe_cell
+from cleverbetter_dagster_tests.benchmarks.coverage.figures import auc_cell, band_cell, sharpe_cell
 from cleverbetter_dagster_tests.evaluation.dependent_months import SHAPES
 from cleverbetter_dagster_tests.evaluation.scored import decision_months
 

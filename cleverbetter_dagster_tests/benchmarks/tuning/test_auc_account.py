@@ -8,13 +8,13 @@ from cleverbetter_dagster.dataset.examples import Examples
 from cleverbetter_dagster.evaluation.intervals.estimate import Estimate
 from cleverbetter_dagster.learning.ensemble.family import Ensemble
 from cleverbetter_dagster.learning.ensemble.params import EnsembleParams
-from cleverbetter_dagster_tests.benchmarks.auc_account import Forecast, account, ceiling, shown, verdict
+from cleverbetter_dagster_tests.benchmarks.tuning.auc_account import Forecast, account, ceiling, shown, verdict
 from cleverbetter_dagster_tests.learning.conftest import SMALL, backtest_rows, partition_of
 
 
 @pytest.fixture(autouse=True)
 def _few_worlds(monkeypatch):
-    monkeypatch.setattr("cleverbetter_dagster_tests.benchmarks.auc_account.WORLDS", 20)
+    monkeypatch.setattr("cleverbetter_dagster_tests.benchmarks.tuning.auc_account.WORLDS", 20)
 
 
 def wins(chance: np.ndarray, months: int = 40) -> Examples:

@@ -1,6 +1,6 @@
 """Coverage of the figures that are no means, by simulation with a known truth.
 
-    python -m cleverbetter_dagster_tests.benchmarks.coverage_figures           # minutes; --quick: seconds
+    python -m cleverbetter_dagster_tests.benchmarks.coverage.figures           # minutes; --quick: seconds
 
 A cell is the share of repetitions whose 95% interval holds the truth, for so many months that depend on each other as
 its shape says (`dependent_months`). Beside it stands that of the method without regard to months, `before`:
