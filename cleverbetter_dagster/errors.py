@@ -5,6 +5,7 @@ CleverBetterError
 ├── InvalidRequest
 ├── DatabaseError
 │   ├── DatabaseUnavailable
+│   │   └── TablesInUse
 │   ├── EmbeddedServerError
 │   └── SchemaError
 ├── TrackingUnavailable
@@ -66,6 +67,10 @@ class DatabaseError(CleverBetterError):
 
 class DatabaseUnavailable(DatabaseError):
     """The database does not answer. It may help to try again later."""
+
+
+class TablesInUse(DatabaseUnavailable):
+    """Others alter the tables, and reading them gave way."""
 
 
 class EmbeddedServerError(DatabaseError):

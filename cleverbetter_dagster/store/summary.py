@@ -21,7 +21,8 @@ from cleverbetter_dagster.store.source.instants import plausible
 from cleverbetter_dagster.store.source.layout import SourceLayout, resolve_source
 from cleverbetter_dagster.store.source.tables import Relation, find_relation
 
-COUNT_TIMEOUT_MILLISECONDS = 2000
+TIMEOUT_MILLISECONDS = 1500
+"""Of each query of the rows' tables: so long may others wait for it."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,10 @@ class TableSummary:
 
 @dataclass(frozen=True)
 class RowsSummary:
-    """The two tables. Instants are UTC, None without a plausible one; `newest` is when the last row arrived."""
+    """The two tables. Instants are UTC, None without a plausible one that is soon found.
+
+    `newest` is when the last row arrived.
+    """
 
     tables: tuple[TableSummary, ...]
     first_start: datetime | None
@@ -81,15 +85,14 @@ def _rows(settings: Settings, connection: psycopg.Connection) -> tuple[RowsSumma
         layout = resolve_source(settings)
     except SchemaError as error:
         return None, redacted(str(error))
+    connection.execute(sql.SQL("SET statement_timeout = {}").format(TIMEOUT_MILLISECONDS))
     tables = tuple(_table(connection, relation) for relation in layout.relations)
     return RowsSummary(tables, *_instants(connection, layout)), None
 
 
 def _table(connection: psycopg.Connection, relation: Relation) -> TableSummary:
     try:
-        with connection.transaction():
-            connection.execute(sql.SQL("SET LOCAL statement_timeout = {}").format(COUNT_TIMEOUT_MILLISECONDS))
-            rows = _scalar(connection, sql.SQL("SELECT count(*) FROM {}").format(relation.identifier))
+        rows = _scalar(connection, sql.SQL("SELECT count(*) FROM {}").format(relation.identifier))
         return TableSummary(str(relation), rows, estimated=False)
     except psycopg.errors.QueryCanceled:
         # A partitioned table or hypertable has its rows in the tables that inherit from it.
@@ -119,7 +122,15 @@ def _instants(connection: psycopg.Connection, layout: SourceLayout) -> tuple[dat
         )
         for function, column, leeway, value in extremes
     )
-    return tuple(_scalar(connection, query) for query in queries)
+    return tuple(_instant(connection, query) for query in queries)
+
+
+def _instant(connection: psycopg.Connection, query: sql.Composed) -> datetime | None:
+    try:
+        instant: datetime | None = _scalar(connection, query)
+    except psycopg.errors.QueryCanceled:
+        return None
+    return instant
 
 
 def _state(settings: Settings) -> tuple[str | None, int]:

@@ -29,6 +29,7 @@ from rich.table import Table
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.postgres.database import database_url, psycopg2_connect, psycopg_connect
 from cleverbetter_dagster.store.postgres.embedded import ensure_server, stop_server
+from cleverbetter_dagster.store.postgres.giving_way import read_session
 from cleverbetter_dagster.store.source.layout import resolve_source
 from cleverbetter_dagster.store.source.loader import read_rows
 from cleverbetter_dagster.store.source.row_query import RowQuery
@@ -126,7 +127,8 @@ def copy_into_nothing(settings: Settings, _: int) -> int:
 
 def loader(settings: Settings, _: int) -> int:
     """What the package does."""
-    return int(read_rows(settings, RowQuery(resolve_source(settings))).table.num_rows)
+    with read_session(settings) as session:
+        return int(read_rows(session, RowQuery(resolve_source(settings))).table.num_rows)
 
 
 def objects(settings: Settings, limit: int) -> int:

@@ -2,16 +2,12 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import closing
-from typing import Any
-
-import psycopg
-from psycopg import sql
 
 from cleverbetter_dagster.dataset.as_of import AsOf
+from cleverbetter_dagster.errors import TablesInUse
 from cleverbetter_dagster.services.doctor.lines import DoctorLine
 from cleverbetter_dagster.settings import Settings, variable_of
-from cleverbetter_dagster.store.postgres.database import psycopg_connect
+from cleverbetter_dagster.store.postgres.giving_way import is_cancelled, read_session
 from cleverbetter_dagster.store.source.instants import count_undated_features, counts_without_month, left_out_rows
 from cleverbetter_dagster.store.source.layout import SourceLayout
 
@@ -21,18 +17,20 @@ TIMEOUT_MILLISECONDS = 10_000
 def dates(settings: Settings, layout: SourceLayout) -> Iterator[DoctorLine]:
     """Rows that are not loaded because of their date or method, and market features with an impossible time."""
     first = AsOf.parse(settings.first_month)
-    undated_query, undated = count_undated_features(layout), 0
+    queries = [counts_without_month(layout, first.start), count_undated_features(layout)]
+    limit = f"SET LOCAL statement_timeout = {TIMEOUT_MILLISECONDS}"
     try:
-        with closing(psycopg_connect(settings, "rows", autocommit=True)) as connection:
-            connection.execute(sql.SQL("SET statement_timeout = {}").format(TIMEOUT_MILLISECONDS))
-            without_month, early = _row(connection, counts_without_month(layout, first.start))
-            if undated_query is not None:
-                (undated,) = _row(connection, undated_query)
-            left_out = connection.execute(left_out_rows(layout)).fetchall() if layout.left_out_methods else []
-    except psycopg.errors.QueryCanceled:
+        with read_session(settings) as session:
+            counts = [session.rows_or_none(query, is_cancelled, limit) for query in queries if query]
+            left_out = session.rows_or_none(left_out_rows(layout), is_cancelled, limit) if layout.left_out_methods else []
+    except TablesInUse as error:
+        yield DoctorLine("dates", "warn", str(error), "Ask again when the tables are not being altered.")
+        return
+    if None in counts or left_out is None:
         remedy = f"An index on {layout.window_end.name} of {layout.results} makes it quick."
         yield DoctorLine("dates", "warn", "counting the rows without a month took too long", remedy)
         return
+    without_month, early, undated = [*(number for rows in counts if rows for number in rows[0]), 0][:3]
     if without_month:
         message = f"{without_month:,} rows of {layout.results} are in no month: their end_date is missing or impossible"
         remedy = (
@@ -60,8 +58,3 @@ def _methods(left_out: Iterable[tuple[str, str, int]]) -> Iterator[DoctorLine]:
         listed = ", ".join(f"{method}: {rows:,}" for method, rows in counts.most_common())
         message = f"rows left out because their method is no backtest ({variable_of('left_out_methods')}): {listed}"
         yield DoctorLine("methods", "ok", message)
-
-
-def _row(connection: psycopg.Connection, query: sql.Composed) -> tuple[Any, ...]:
-    row = connection.execute(query).fetchone()
-    return row or (0, 0)

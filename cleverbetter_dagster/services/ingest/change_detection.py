@@ -20,6 +20,7 @@ from cleverbetter_dagster.services.ingest.dropped_history import ROWS_ARTEFACT, 
 from cleverbetter_dagster.services.ingest.rows_without_month import quarantine_rows_without_month
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.artefacts import ArtefactStore
+from cleverbetter_dagster.store.postgres.giving_way import LOOK_PATIENCE_SECONDS, with_patience
 from cleverbetter_dagster.store.source.changes import (
     NO_VERSIONS,
     Digest,
@@ -76,8 +77,12 @@ def recent_changes(settings: Settings, pending: Mapping[str, LoadedMonth] | None
     Raises:
         CleverBetterError: as `resolve_source` and `open_snapshot`.
     """
+    return with_patience(lambda: _recent_changes(settings, pending or {}), LOOK_PATIENCE_SECONDS)
+
+
+def _recent_changes(settings: Settings, pending: Mapping[str, LoadedMonth]) -> DetectedChanges:
     layout, loaded, days = resolve_source(settings), read_load_log(settings), settings.recent_days
-    known = {**loaded, **(pending or {})}
+    known = {**loaded, **pending}
     with open_snapshot(settings, layout) as snapshot:
         if reason := _not_comparable(snapshot.id, known):
             return _compare_all(settings, layout, snapshot, f"contents of all months, because {reason}")
@@ -107,9 +112,13 @@ def all_changes(settings: Settings) -> DetectedChanges:
     Raises:
         CleverBetterError: as `resolve_source` and `open_snapshot`.
     """
-    layout = resolve_source(settings)
-    with open_snapshot(settings, layout) as snapshot:
-        return _compare_all(settings, layout, snapshot, "contents of all months")
+
+    def compare() -> DetectedChanges:
+        layout = resolve_source(settings)
+        with open_snapshot(settings, layout) as snapshot:
+            return _compare_all(settings, layout, snapshot, "contents of all months")
+
+    return with_patience(compare, LOOK_PATIENCE_SECONDS)
 
 
 def utc_now() -> pd.Timestamp:

@@ -1,6 +1,7 @@
 """The rows of months, from the database to validated Arrow; rows that cannot be right go to quarantine.
 
-All months of one load are read from one snapshot of the database: the one their digests are taken from.
+All months of one load are read from one snapshot of the database: the one their digests are taken from. A load gives
+way to those who alter the tables; when it is tried again, it reads only months that changed meanwhile.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,8 +27,9 @@ from cleverbetter_dagster.services.ingest.dropped_history import DroppedHistory,
 from cleverbetter_dagster.services.ingest.rows_without_month import quarantine_rows_without_month
 from cleverbetter_dagster.services.training.datasets import rows_until
 from cleverbetter_dagster.settings import Settings
+from cleverbetter_dagster.store.postgres.giving_way import LOAD_PATIENCE_SECONDS, with_patience
 from cleverbetter_dagster.store.quarantine import add, mark_repaired, open_quarantine, pending_ids
-from cleverbetter_dagster.store.source.changes import InFlightRows, open_snapshot
+from cleverbetter_dagster.store.source.changes import Digest, InFlightRows, TableSnapshot, open_snapshot
 from cleverbetter_dagster.store.source.layout import SourceLayout, resolve_source
 from cleverbetter_dagster.store.source.load_log import EMPTY, LoadedMonth, read_load_log
 from cleverbetter_dagster.store.source.loader import load_rows, month_counts
@@ -120,6 +122,12 @@ def load_months(settings: Settings, months: Sequence[str], *, catch_up: bool = F
     Raises:
         CleverBetterError: as `resolve_source`, `open_snapshot` and `load_rows`.
     """
+    done: dict[str, _Done] = {}
+    return with_patience(lambda: _try_to_load(settings, months, catch_up, done), LOAD_PATIENCE_SECONDS)
+
+
+def _try_to_load(settings: Settings, months: Sequence[str], catch_up: bool, done: dict[str, "_Done"]) -> Load:
+    """One try. `done` holds the months that earlier tries loaded, and gets those that this one loads."""
     layout, now = resolve_source(settings), utc_now()
     log = read_load_log(settings)
     with open_snapshot(settings, layout) as snapshot:
@@ -130,13 +138,16 @@ def load_months(settings: Settings, months: Sequence[str], *, catch_up: bool = F
         else:
             seen = snapshot_months(snapshot, settings.recent_days, log, months)
             dropped = dropped_history(settings, snapshot, seen, log)
-        empty, exported = LoadedMonth.at(snapshot.id, EMPTY, InFlightRows()), snapshot.export()
-        loads = {month: _load(settings, layout, AsOf.parse(month), now, exported) for month in months}
+        empty = LoadedMonth.at(snapshot.id, EMPTY, InFlightRows())
+        for month in months:
+            digest = seen.get(month, empty).digest
+            if month not in done or (done[month].layout, done[month].digest) != (layout, digest):
+                done[month] = _Done(layout, digest, _load(settings, layout, AsOf.parse(month), now, snapshot))
         without_month = quarantine_rows_without_month(settings, layout, snapshot)
         left_out = snapshot.left_out_rows(months)
     loads = {
         month: replace(load, table=dropped.added(settings, month, load.table), left_out_methods=left_out.get(month, {}))
-        for month, load in loads.items()
+        for month, load in ((month, done[month].load) for month in months)
     }
     kept, categories = dropped.months(log), settings.categorical_features
     log = {
@@ -161,8 +172,20 @@ def _outdated(
     return {month for month in outdated if first <= month <= as_of}
 
 
-def _load(settings: Settings, layout: SourceLayout, month: AsOf, now: pd.Timestamp, exported: str) -> MonthLoad:
-    rows, violations = load_rows(settings, RowQuery(layout, month.start, month.end, snapshot=exported), now)
+@dataclass(frozen=True)
+class _Done:
+    """A month that was loaded. Equal columns and an equal digest mean equal rows."""
+
+    layout: SourceLayout
+    digest: Digest
+    load: MonthLoad
+
+
+def _load(
+    settings: Settings, layout: SourceLayout, month: AsOf, now: pd.Timestamp, snapshot: TableSnapshot
+) -> MonthLoad:
+    query = RowQuery(layout, month.start, month.end, categories=settings.categorical_features)
+    rows, violations = load_rows(snapshot.session, query, now)
     source = str(layout.results)
     with open_quarantine(settings) as connection:
         if pending := pending_ids(connection):

@@ -32,9 +32,7 @@ from cleverbetter_dagster.learning.model import PROBABILITY, FittedModel
 from cleverbetter_dagster.services.evaluation.scored_table import ScoredPart, scored_part, staked
 from cleverbetter_dagster.services.training.update import NewExamples, new_examples
 from cleverbetter_dagster.settings import Settings
-from cleverbetter_dagster.store.source.layout import resolve_source
-from cleverbetter_dagster.store.source.loader import load_rows
-from cleverbetter_dagster.store.source.row_query import RowQuery
+from cleverbetter_dagster.store.source.loader import load_all_rows
 
 Way = Literal["never", "monthly", "incremental", "drift"]
 
@@ -101,7 +99,7 @@ class _CurrentModel:
 
 def database_rows(settings: Settings) -> pd.DataFrame:
     """Every plausible row of the database, as one canonical frame. Only reads."""
-    return rows_frame(load_rows(settings, RowQuery(resolve_source(settings)), pd.Timestamp.now(tz="UTC"))[0])
+    return rows_frame(load_all_rows(settings, pd.Timestamp.now(tz="UTC")))
 
 
 def simulate(

@@ -12,19 +12,18 @@ transaction never gains visible rows, so an equal count per transaction means th
 """
 
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
-import psycopg
+import psycopg2  # type: ignore[import-untyped]
 from psycopg import sql
 
 from cleverbetter_dagster.dataset.as_of import AsOf
-from cleverbetter_dagster.errors import DatabaseError
 from cleverbetter_dagster.settings import Settings
-from cleverbetter_dagster.store.postgres.database import psycopg_connect
-from cleverbetter_dagster.store.postgres.transient import database_error
+from cleverbetter_dagster.store.postgres.giving_way import ReadSession, read_session
+from cleverbetter_dagster.store.postgres.transient import sqlstate
 from cleverbetter_dagster.store.source import change_query, instants
 from cleverbetter_dagster.store.source.layout import SourceLayout
 
@@ -43,7 +42,7 @@ FROM pg_current_snapshot() s"""
 
 # Swapped names, new columns with a default and computed columns change what is read without a new version of any row.
 _TABLES = """
-SELECT array_agg(DISTINCT attrelid::oid ORDER BY attrelid::oid),
+SELECT array_agg(DISTINCT attrelid::oid ORDER BY attrelid::oid)::text,
     md5(string_agg(concat_ws(' ', attrelid, attnum, attname, atttypid, adbin::text), ', ' ORDER BY attrelid, attnum))
 FROM pg_attribute LEFT JOIN pg_attrdef ON (adrelid, adnum) = (attrelid, attnum)
 WHERE attrelid = ANY({tables}::regclass[]) AND attnum > 0"""
@@ -55,10 +54,11 @@ WITH RECURSIVE parts(oid) AS (
     UNION SELECT inhrelid FROM pg_inherits JOIN parts ON inhparent = parts.oid)
 SELECT bool_and(relkind IN ('r', 'p') AND NOT row_security_active(oid)) FROM pg_class JOIN parts USING (oid)"""
 
-_NO_XMIN = (psycopg.errors.FeatureNotSupported, psycopg.errors.UndefinedColumn)
+_NO_SYSTEM_COLUMN = ("0A000", "42703", "42P10")
+"""Feature not supported, undefined column, invalid column reference: `xmin` cannot be read, as in a view."""
 
 _COMPRESSED = "only supports tableoid system column"
-"""TimescaleDB's message about `xmin` in a compressed chunk. It is an internal error (XX000), like many others."""
+"""TimescaleDB's message about `xmin` in a compressed chunk. Some releases send it as an internal error (XX000)."""
 
 
 @dataclass(frozen=True)
@@ -97,10 +97,11 @@ class SnapshotId:
 class TableSnapshot:
     """A consistent view of the two tables. `open_snapshot` makes it; it is valid inside that block."""
 
-    def __init__(self, connection: psycopg.Connection, layout: SourceLayout) -> None:
-        self._connection = connection
+    def __init__(self, session: ReadSession, layout: SourceLayout) -> None:
+        self.session = session
         self._layout = layout
         self.id = self._read_id()
+        session.lock([relation.identifier for relation in layout.relations])
 
     def digests(self, months: Collection[str] | None = None) -> dict[str, Digest]:
         """The digest of each month that has rows: of all months, or of those in `months`."""
@@ -168,10 +169,6 @@ class TableSnapshot:
                 counts.setdefault(month, {})[method] = rows
         return counts
 
-    def export(self) -> str:
-        """The name under which the loader can read exactly the rows of this snapshot."""
-        return str(self._rows(sql.SQL("SELECT pg_export_snapshot()"))[0][0])
-
     def _read_id(self) -> SnapshotId:
         *server, xmin, xmax = self._rows(sql.SQL(_SNAPSHOT_ID))[0]
         tables, columns = self._rows(sql.SQL(_TABLES).format(tables=self._tables()))[0]
@@ -181,21 +178,17 @@ class TableSnapshot:
         """The result of a query that reads `xmin`; None where `xmin` cannot be read."""
         if not self._rows(sql.SQL(_VERSIONED).format(tables=self._tables()))[0][0]:
             return None
-        try:
-            with self._connection.transaction():
-                return self._rows(query)
-        except _NO_XMIN:
-            return None
-        except psycopg.errors.InternalError_ as error:
-            if _COMPRESSED not in str(error):
-                raise
-            return None
+        return self.session.rows_or_none(query, _cannot_read_xmin)
 
     def _tables(self) -> list[str]:
-        return [relation.identifier.as_string(self._connection) for relation in self._layout.relations]
+        return [relation.identifier.as_string() for relation in self._layout.relations]
 
     def _rows(self, query: sql.SQL | sql.Composed) -> list[tuple[Any, ...]]:
-        return self._connection.execute(query).fetchall()
+        return self.session.rows(query)
+
+
+def _cannot_read_xmin(error: psycopg2.Error) -> bool:
+    return sqlstate(error) in _NO_SYSTEM_COLUMN or (sqlstate(error) == "XX000" and _COMPRESSED in str(error))
 
 
 @contextmanager
@@ -203,14 +196,7 @@ def open_snapshot(settings: Settings, layout: SourceLayout) -> Iterator[TableSna
     """A snapshot of the tables as they are now. Needs only the right to read, and writes nothing.
 
     Raises:
-        CleverBetterError: as `psycopg_connect`; `DatabaseUnavailable` also when the server drops the connection.
+        CleverBetterError: as `read_session`.
     """
-    with closing(psycopg_connect(settings, "rows")) as connection:
-        connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
-        connection.read_only = True
-        try:
-            yield TableSnapshot(connection, layout)
-        except psycopg.OperationalError as error:
-            raise database_error(error, "The database dropped the connection") from None
-        except psycopg.Error as error:
-            raise DatabaseError(f"Cannot read the changes in {layout.results}: {str(error).strip()}") from error
+    with read_session(settings) as session:
+        yield TableSnapshot(session, layout)

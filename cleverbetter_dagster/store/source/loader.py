@@ -11,14 +11,11 @@ import io
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
-import psycopg
-import psycopg2  # type: ignore[import-untyped]
 import pyarrow as pa
 import pyarrow.compute as pc
 from psycopg import sql
@@ -29,10 +26,13 @@ from cleverbetter_dagster.dataset.quality.left_out import total, with_left_out, 
 from cleverbetter_dagster.dataset.quality.rules import examine
 from cleverbetter_dagster.dataset.schema import DEFAULT_METHOD, METHOD, column_type, market_columns
 from cleverbetter_dagster.settings import Settings
-from cleverbetter_dagster.store.postgres.database import psycopg2_connect, psycopg_connect
-from cleverbetter_dagster.store.postgres.session import server_encoding
-from cleverbetter_dagster.store.postgres.transient import database_error
-from cleverbetter_dagster.store.source.layout import SourceLayout
+from cleverbetter_dagster.store.postgres.giving_way import (
+    LOAD_PATIENCE_SECONDS,
+    ReadSession,
+    read_session,
+    with_patience,
+)
+from cleverbetter_dagster.store.source.layout import SourceLayout, resolve_source
 from cleverbetter_dagster.store.source.market_json import MANY_KEYS
 from cleverbetter_dagster.store.source.row_blocks import ReadRows, RowBlocks
 from cleverbetter_dagster.store.source.row_query import MARKET_OBJECTS, UNKNOWN_KEYS, RowQuery
@@ -52,81 +52,94 @@ PIPE_BYTES = 1 << 20
 
 _ESCAPED = {"\\b": "\b", "\\f": "\f", "\\n": "\n", "\\r": "\r", "\\t": "\t", "\\v": "\v"}
 
-STOPPED = "The database stopped sending rows"
-
 SAMPLED_ROWS = 100
 """Rows whose JSON keys are read first; a key or a text that only other rows have costs a second reading."""
 
 
-def load_rows(settings: Settings, query: RowQuery, now: pd.Timestamp) -> tuple[pa.Table, pd.DataFrame]:
+def load_rows(session: ReadSession, query: RowQuery, now: pd.Timestamp) -> tuple[pa.Table, pd.DataFrame]:
     """The good rows of the query, canonical, and the violations of the others; `now` as for `rules.examine`.
 
     The rows carry what was left out of their market features (`left_out.left_out_of`).
 
     Raises:
-        DatabaseError: the server dropped the connection; `DatabaseUnavailable` if a new try may help.
+        psycopg2.Error: the server ended the session; `read_session` says why.
     """
-    read = read_rows(settings, query)
+    read = read_rows(session, query)
     finite, infinite = without_infinite(read.table)
     rows, violations = examine(finite, now, read.unreadable)
     return with_left_out(rows, total([read.left_out, infinite])), violations
 
 
-def read_rows(settings: Settings, query: RowQuery) -> ReadRows:
+def load_all_rows(settings: Settings, now: pd.Timestamp) -> pa.Table:
+    """The good rows of every month, as `load_rows`.
+
+    Raises:
+        CleverBetterError: as `resolve_source` and `read_session`.
+    """
+
+    def load() -> pa.Table:
+        query = RowQuery(resolve_source(settings), categories=settings.categorical_features)
+        with read_session(settings) as session:
+            return load_rows(session, query, now)[0]
+
+    return with_patience(load, LOAD_PATIENCE_SECONDS)
+
+
+def read_rows(session: ReadSession, query: RowQuery) -> ReadRows:
     """All rows of the query.
 
     Raises:
-        DatabaseError: as `load_rows`.
+        psycopg2.Error: as `load_rows`.
     """
-    query = _without_empty_column(settings, replace(query, categories=settings.categorical_features))
-    query = _with_keys(settings, query, SAMPLED_ROWS)
-    rows, has_unknown_keys = _read(settings, query)
-    while has_unknown_keys and (more := _with_keys(settings, query, None)) != query:
+    query = _with_keys(session, _without_empty_column(session, query), SAMPLED_ROWS)
+    rows, has_unknown_keys = _read(session, query)
+    while has_unknown_keys and (more := _with_keys(session, query, None)) != query:
         query = more
-        rows, has_unknown_keys = _read(settings, query)
+        rows, has_unknown_keys = _read(session, query)
     return rows
 
 
 def month_counts(settings: Settings, layout: SourceLayout) -> dict[str, int]:
-    """Number of rows by month of window end, in order of time: `{"2023-11": 400, ...}`. Only months with rows."""
-    return dict(_answer(settings, RowQuery(layout).counts()))
+    """Number of rows by month of window end, in order of time: `{"2023-11": 400, ...}`. Only months with rows.
+
+    Raises:
+        CleverBetterError: as `read_session`.
+    """
+
+    def count() -> dict[str, int]:
+        with read_session(settings) as session:
+            return dict(session.rows(RowQuery(layout).counts()))
+
+    return with_patience(count, LOAD_PATIENCE_SECONDS)
 
 
-def _without_empty_column(settings: Settings, query: RowQuery) -> RowQuery:
+def _without_empty_column(session: ReadSession, query: RowQuery) -> RowQuery:
     """Without the results table's own JSON column if no row uses it: reading a second JSON column is slow."""
     embedded = query.layout.embedded
     if embedded is None or query.layout.features is None:
         return query
-    used = _answer(settings, query.embedded_used(embedded)) == [(True,)]
+    used = session.rows(query.embedded_used(embedded)) == [(True,)]
     return query if used else replace(query, layout=replace(query.layout, embedded=None))
 
 
-def _with_keys(settings: Settings, query: RowQuery, sampled_rows: int | None) -> RowQuery:
+def _with_keys(session: ReadSession, query: RowQuery, sampled_rows: int | None) -> RowQuery:
     """The query with the JSON keys that some row has."""
     if not query.reads_json:
         return query
-    keys = dict(_answer(settings, query.keys(sampled_rows)))
+    keys = dict(session.rows(query.keys(sampled_rows)))
     if len(keys) > MANY_KEYS:
         return replace(query, json_keys=(), text_keys=frozenset(), whole_objects=True)
     text_keys = frozenset(key for key, numbers in keys.items() if not numbers)
     return replace(query, json_keys=tuple(keys), text_keys=text_keys)
 
 
-def _answer(settings: Settings, statement: sql.Composed) -> list[tuple[Any, ...]]:
-    with psycopg_connect(settings, "rows", autocommit=True) as connection:
-        try:
-            return connection.execute(statement).fetchall()
-        except psycopg.Error as error:
-            raise database_error(error, STOPPED) from None
-
-
-def _read(settings: Settings, query: RowQuery) -> tuple[ReadRows, bool]:
+def _read(session: ReadSession, query: RowQuery) -> tuple[ReadRows, bool]:
     """The rows, and whether some row has a JSON key that is no column yet."""
     try:
-        rows = _in_large_enough_blocks(lambda block_bytes: _read_types(settings, query, block_bytes))
+        rows = _in_large_enough_blocks(lambda block_bytes: _read_types(session, query, block_bytes))
     except pa.ArrowInvalid:  # a value is no number, no date, or no UTF-8: read texts to find it
         texts = replace(query, text_keys=frozenset(query.json_keys))
-        rows = _in_large_enough_blocks(lambda block_bytes: _read_texts(settings, texts, block_bytes))
+        rows = _in_large_enough_blocks(lambda block_bytes: _read_texts(session, texts, block_bytes))
     table, unreadable, left_out = rows.table, rows.unreadable, rows.left_out
     if METHOD not in table.column_names:
         table = table.append_column(METHOD, pa.repeat(DEFAULT_METHOD, table.num_rows))
@@ -153,12 +166,12 @@ def _in_large_enough_blocks(read: Callable[[int], ReadRows]) -> ReadRows:
         block_bytes = min(block_bytes * BLOCK_GROWTH, LARGEST_BLOCK_BYTES)
 
 
-def _read_types(settings: Settings, query: RowQuery, block_bytes: int) -> ReadRows:
+def _read_types(session: ReadSession, query: RowQuery, block_bytes: int) -> ReadRows:
     """The fast way: columns are parsed as what they should be. Only market features read as text are converted here."""
     types = query.column_types
     texts = [name for name in market_columns(types) if types[name] == pa.string()]
     blocks = RowBlocks(pa.schema(types | {name: column_type(name) for name in texts}))
-    for batch in _batches(settings, query, types, block_bytes):
+    for batch in _batches(session, query, types, block_bytes):
         block = pa.table(batch)
         numbers, unreadable = canonical_types(block.select(texts))
         for name in texts:
@@ -167,11 +180,11 @@ def _read_types(settings: Settings, query: RowQuery, block_bytes: int) -> ReadRo
     return blocks.rows()
 
 
-def _read_texts(settings: Settings, query: RowQuery, block_bytes: int) -> ReadRows:
+def _read_texts(session: ReadSession, query: RowQuery, block_bytes: int) -> ReadRows:
     """The slow way: all as text, converted here, so that each unreadable value is found."""
     texts = dict.fromkeys(query.column_types, pa.string())
     blocks = RowBlocks(pa.schema(texts))
-    for batch in _batches(settings, query, texts, block_bytes):
+    for batch in _batches(session, query, texts, block_bytes):
         block = pa.table(batch)
         untyped = [name for name in block.column_names if name in (UNKNOWN_KEYS, MARKET_OBJECTS)]
         converted, unreadable = canonical_types(block.drop_columns(untyped))
@@ -182,10 +195,10 @@ def _read_texts(settings: Settings, query: RowQuery, block_bytes: int) -> ReadRo
 
 
 def _batches(
-    settings: Settings, query: RowQuery, types: dict[str, pa.DataType], block_bytes: int
+    session: ReadSession, query: RowQuery, types: dict[str, pa.DataType], block_bytes: int
 ) -> Iterator[pa.RecordBatch]:
     texts_only = set(types.values()) == {pa.string()}  # then each text is examined later
-    with _sent_text(settings, query.select(), query.snapshot) as stream:
+    with _sent_text(session, query.select()) as stream:
         if not stream.peek(1):  # no rows, which is an error for pyarrow
             return
         for batch in csv.open_csv(
@@ -220,37 +233,26 @@ def _has_backslash(texts: pa.StringArray) -> bool:
 
 
 @contextmanager
-def _sent_text(settings: Settings, statement: sql.Composed, snapshot: str | None = None) -> Iterator[io.BufferedReader]:
+def _sent_text(session: ReadSession, statement: sql.Composed) -> Iterator[io.BufferedReader]:
     """The server's answer to `COPY (statement)`, as a stream."""
     read_end, write_end = os.pipe()
     if hasattr(fcntl, "F_SETPIPE_SZ"):  # Linux; elsewhere a pipe is as large as it is
         fcntl.fcntl(write_end, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
     with ThreadPoolExecutor(1, thread_name_prefix="copy") as pool, open(read_end, "rb") as stream:
-        sending = pool.submit(_send, settings, statement, write_end, snapshot)
+        sending = pool.submit(_send, session, statement, write_end)
         try:
             yield stream
         except pa.ArrowInvalid:
-            stream.close()  # so that the sender stops
+            while stream.read(PIPE_BYTES):  # the session can go on only when the answer has ended
+                pass
             sending.result()  # raises if the server dropped the connection in mid-row
             raise
         sending.result()
 
 
-def _send(settings: Settings, statement: sql.Composed, write_end: int, snapshot: str | None) -> None:
-    copy = sql.SQL("COPY ({}) TO STDOUT").format(statement).as_string()
+def _send(session: ReadSession, statement: sql.Composed, write_end: int) -> None:
     try:
-        with (
-            open(write_end, "wb", buffering=PIPE_BYTES) as sink,
-            closing(psycopg2_connect(settings, "rows")) as connection,
-        ):
-            cursor = connection.cursor()
-            if server_encoding(connection) == "SQL_ASCII":
-                connection.set_client_encoding("SQL_ASCII")  # otherwise text that is no UTF-8 ends the answer
-            if snapshot:
-                connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
-                cursor.execute("SET TRANSACTION SNAPSHOT %s", [snapshot])
-            cursor.copy_expert(copy, sink)
+        with open(write_end, "wb", buffering=PIPE_BYTES) as sink:
+            session.copy(statement, sink)
     except BrokenPipeError:
         return  # the reader stopped, and raises its own error
-    except psycopg2.Error as error:
-        raise database_error(error, STOPPED) from None

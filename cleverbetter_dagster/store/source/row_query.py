@@ -56,7 +56,6 @@ class RowQuery:
             `FeatureTable.texts`.
         whole_objects: read all keys, in one column `MARKET_OBJECTS`.
         categories: market features that are read as texts, each as a column `category_...`.
-        snapshot: name of an exported snapshot to read from; None: the present rows.
     """
 
     layout: SourceLayout
@@ -66,7 +65,6 @@ class RowQuery:
     text_keys: frozenset[str] = frozenset()
     whole_objects: bool = False
     categories: tuple[str, ...] = ()
-    snapshot: str | None = None
 
     @property
     def column_types(self) -> dict[str, pa.DataType]:

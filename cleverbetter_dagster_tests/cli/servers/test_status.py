@@ -82,7 +82,7 @@ def test_a_slow_count_becomes_an_estimate(with_rows: Settings, monkeypatch: pyte
     with closing(psycopg_connect(with_rows, "rows", autocommit=True)) as connection:
         connection.execute("ALTER TABLE backtest_results RENAME TO slow")
         connection.execute("CREATE VIEW backtest_results AS SELECT * FROM slow WHERE pg_sleep(0.2) IS NOT NULL")
-    monkeypatch.setattr(summary, "COUNT_TIMEOUT_MILLISECONDS", 100)
+    monkeypatch.setattr(summary, "TIMEOUT_MILLISECONDS", 100)
     counted = collect(with_rows).database
     assert counted is not None
     assert counted.rows is not None

@@ -137,9 +137,8 @@ def test_a_snapshot_outlives_the_timeouts_of_its_role(roles: Two, tmp_path: Path
     import_files(roles.odd, *awkward_files(tmp_path))
     layout = resolve_source(roles.odd)
     with open_snapshot(roles.odd, layout) as snapshot:
-        exported = snapshot.export()
         time.sleep(0.5)  # every timeout of the role has passed
-        rows, _ = load_rows(roles.odd, RowQuery(layout, snapshot=exported), utc_now())[:2]
+        rows, _ = load_rows(snapshot.session, RowQuery(layout), utc_now())[:2]
         assert len(snapshot.digests()) == 3
     assert rows.num_rows == 3
 

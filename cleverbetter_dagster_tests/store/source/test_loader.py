@@ -16,6 +16,7 @@ from cleverbetter_dagster.dataset.schema import REQUIRED, TIMESTAMP
 from cleverbetter_dagster.errors import DatabaseError, DatabaseUnavailable
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.postgres.database import psycopg_connect
+from cleverbetter_dagster.store.postgres.giving_way import read_session
 from cleverbetter_dagster.store.source import loader
 from cleverbetter_dagster.store.source.changes import open_snapshot
 from cleverbetter_dagster.store.source.layout import resolve_source
@@ -64,7 +65,9 @@ class Loaded(NamedTuple):
 
 def load(settings: Settings, start: str | None = None, end: str | None = None) -> Loaded:
     instants = [pd.Timestamp(at, tz="UTC") if at else None for at in (start, end)]
-    return Loaded(*load_rows(settings, RowQuery(resolve_source(settings), *instants), NOW))
+    query = RowQuery(resolve_source(settings), *instants, categories=settings.categorical_features)
+    with read_session(settings) as session:
+        return Loaded(*load_rows(session, query, NOW))
 
 
 def test_rows_have_canonical_names_and_types(database: Settings, ours: psycopg.Connection) -> None:

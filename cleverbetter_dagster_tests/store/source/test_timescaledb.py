@@ -11,8 +11,7 @@ from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.postgres.database import psycopg_connect
 from cleverbetter_dagster.store.source.changes import Digest, open_snapshot
 from cleverbetter_dagster.store.source.layout import resolve_source
-from cleverbetter_dagster.store.source.loader import load_rows
-from cleverbetter_dagster.store.source.row_query import RowQuery
+from cleverbetter_dagster.store.source.loader import load_all_rows
 from cleverbetter_dagster.store.source.tables import ensure_source_tables
 
 INSERT = """
@@ -38,7 +37,7 @@ def hypertable(database: Settings, with_timescaledb: bool) -> Iterator[psycopg.C
 
 
 def loaded(settings: Settings) -> list[str]:
-    rows = load_rows(settings, RowQuery(resolve_source(settings)), pd.Timestamp.now(tz="UTC"))[0]
+    rows = load_all_rows(settings, pd.Timestamp.now(tz="UTC"))
     return sorted(rows["id"].to_pylist())
 
 
@@ -120,7 +119,7 @@ def test_converting_a_table_to_a_hypertable_keeps_its_digests(
     hypertable.execute("CREATE ROLE reader; GRANT SELECT ON plain, ml_features TO reader")
     try:
         with open_snapshot(settings, resolve_source(settings)) as snapshot:
-            snapshot._connection.execute("SET LOCAL ROLE reader")
+            snapshot.session._connection.cursor().execute("SET LOCAL ROLE reader")
             assert sum(recent.rows for recent in (snapshot.recent({}, None, DAYS) or {}).values()) == 3
             assert snapshot.versions() is not None
             assert snapshot.digests() == digests

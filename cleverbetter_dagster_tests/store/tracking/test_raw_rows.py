@@ -13,6 +13,7 @@ from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.errors import DataError
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.postgres.database import psycopg_connect
+from cleverbetter_dagster.store.postgres.giving_way import read_session
 from cleverbetter_dagster.store.source.layout import resolve_source
 from cleverbetter_dagster.store.source.loader import load_rows
 from cleverbetter_dagster.store.source.row_query import RowQuery
@@ -70,7 +71,8 @@ def copied(settings: Settings, features: str = AS_JSON, zone: str = "UTC", **how
 
 def loaded(settings: Settings) -> pd.DataFrame:
     query = RowQuery(resolve_source(settings))
-    rows, violations = load_rows(settings, query, pd.Timestamp("2024-06-01", tz="UTC"))
+    with read_session(settings) as session:
+        rows, violations = load_rows(session, query, pd.Timestamp("2024-06-01", tz="UTC"))
     assert violations.empty
     return rows_frame(rows)
 
