@@ -9,6 +9,7 @@ A month can also change without any change of its rows: when a row that was refu
 due.
 """
 
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -30,7 +31,16 @@ from cleverbetter_dagster.store.source.changes import (
     open_snapshot,
 )
 from cleverbetter_dagster.store.source.layout import SourceLayout, resolve_source
-from cleverbetter_dagster.store.source.load_log import EMPTY, LoadedMonth, confirm_loads, read_load_log
+from cleverbetter_dagster.store.source.load_log import (
+    EMPTY,
+    ComparedState,
+    LoadedMonth,
+    confirm_loads,
+    read_compared_state,
+    read_load_log,
+    record_compared_state,
+)
+from cleverbetter_dagster.store.source.table_state import Comparison
 
 
 @dataclass(frozen=True)
@@ -86,7 +96,14 @@ def _recent_changes(settings: Settings, pending: Mapping[str, LoadedMonth]) -> D
     with open_snapshot(settings, layout) as snapshot:
         if reason := _not_comparable(snapshot.id, known):
             return _compare_all(settings, layout, snapshot, f"contents of all months, because {reason}")
-        recent = snapshot.recent({month: seen.xmin_watermark for month, seen in known.items()}, None, days)
+        compared = read_compared_state(settings) if snapshot.chunks else None
+        if compared and compared.state.chunks != snapshot.chunks:
+            reason = "rows were compressed, or written to compressed chunks"
+            return _compare_all(settings, layout, snapshot, f"contents of all months, because {reason}")
+        # Without an earlier comparison nothing tells which compressed rows are new.
+        unknown_chunks = snapshot.chunks is None or (snapshot.chunks and not compared)
+        watermarks = {month: seen.xmin_watermark for month, seen in known.items()}
+        recent = None if unknown_chunks else snapshot.recent(watermarks, None, days)
         if recent is None:
             digests = snapshot.digests(snapshot.recent_months(days))
             changed = {
@@ -132,7 +149,10 @@ def newest_with_rows(months: Mapping[str, LoadedMonth]) -> str | None:
 
 
 def snapshot_months(
-    snapshot: TableSnapshot, days: int, loaded: Mapping[str, LoadedMonth], months: Sequence[str] | None = None
+    snapshot: TableSnapshot,
+    days: int,
+    loaded: Mapping[str, LoadedMonth],
+    months: Sequence[str] | None = None,
 ) -> dict[str, LoadedMonth]:
     """What `months` hold in the snapshot. None: all months with rows, and all loaded ones.
 
@@ -150,6 +170,27 @@ def snapshot_months(
         )
         for month in sorted({*digests, *(loaded if months is None else months)})
     }
+
+
+def all_months(
+    settings: Settings, snapshot: TableSnapshot, loaded: Mapping[str, LoadedMonth]
+) -> tuple[dict[str, LoadedMonth], Comparison | None]:
+    """As `snapshot_months` of all months, without reading months that the last comparison found equal, if since then
+    rows only arrived, and none in them; and how the tables' state became of that of the last comparison.
+    """
+    last = read_compared_state(settings)
+    comparison = snapshot.compare(last.state if last else None)
+    if last is None or comparison is None or comparison.arrived is None:
+        return snapshot_months(snapshot, settings.recent_days, loaded), comparison
+    touched = comparison.arrived.union(last.state.in_flight)
+    same = {month for month, held in loaded.items() if held.compared == last.name} - touched
+    others = sorted({*loaded, *last.unloaded, *touched} - same)
+    seen = snapshot_months(snapshot, settings.recent_days, loaded, others) if others else {}
+    seen = {month: now for month, now in seen.items() if now.digest.rows or month in loaded}
+    for month in same:  # none of its rows is at or above the watermark
+        before = loaded[month]
+        seen[month] = LoadedMonth.at(snapshot.id, before.digest, InFlightRows(), before.versions)
+    return dict(sorted(seen.items())), comparison
 
 
 def changed_months(
@@ -200,14 +241,20 @@ def _digests(
 
 def _compare_all(settings: Settings, layout: SourceLayout, snapshot: TableSnapshot, compared: str) -> DetectedChanges:
     loaded = read_load_log(settings)
-    seen = snapshot_months(snapshot, settings.recent_days, loaded)
+    seen, comparison = all_months(settings, snapshot, loaded)
     dropped = dropped_history(settings, snapshot, seen, loaded)
     changed = changed_months(settings, seen, loaded, dropped)
     altered = [month for month in changed if month in loaded and loaded[month].digest != seen[month].digest]
     watermarks = {month: loaded[month].xmin_watermark for month in altered if loaded[month].is_comparable(snapshot.id)}
     for month, rows in snapshot.written_since(watermarks).items():
         changed[month] = max(changed[month], rows)
-    confirm_loads(settings, {month: now for month, now in seen.items() if month in loaded and month not in changed})
+    name = ""
+    if comparison:
+        name = uuid.uuid4().hex
+        unloaded = tuple(month for month in seen if month not in loaded)
+        record_compared_state(settings, ComparedState(name, comparison.state, unloaded))
+    equal = {month: replace(now, compared=name) for month, now in seen.items() if month in loaded}
+    confirm_loads(settings, {month: now for month, now in equal.items() if month not in changed})
     seen = {month: replace(now, run_id=loaded[month].run_id) if month in loaded else now for month, now in seen.items()}
     detected = _detected(settings, changed, compared, seen, complete=True)
     without_month, kept = quarantine_rows_without_month(settings, layout, snapshot), dropped.months(loaded)

@@ -18,6 +18,7 @@ from cleverbetter_dagster.dataset.quality.rules import first_due
 from cleverbetter_dagster.dataset.schema import END_DATE, ID
 from cleverbetter_dagster.errors import InvalidInput, NotEnoughRows
 from cleverbetter_dagster.services.ingest.change_detection import (
+    all_months,
     changed_months,
     loadable_range,
     snapshot_months,
@@ -132,7 +133,7 @@ def _try_to_load(settings: Settings, months: Sequence[str], catch_up: bool, done
     log = read_load_log(settings)
     with open_snapshot(settings, layout) as snapshot:
         if catch_up:
-            seen = snapshot_months(snapshot, settings.recent_days, log)
+            seen, _ = all_months(settings, snapshot, log)
             dropped = dropped_history(settings, snapshot, seen, log)
             months = sorted({*months, *_outdated(settings, seen, log, max(months), dropped)})
         else:

@@ -54,6 +54,10 @@ _RECENT_MONTHS = """
 SELECT DISTINCT to_char(month, 'YYYY-MM')
 FROM (SELECT date_trunc('month', {instant}) AS month FROM {results} r WHERE {has_month} {recent}) x ORDER BY 1"""
 
+_MONTHS_SINCE = """
+SELECT DISTINCT to_char(month, 'YYYY-MM')
+FROM (SELECT date_trunc('month', {instant}) AS month FROM {results} r WHERE {has_month} AND {condition}) x"""
+
 
 def digests(layout: SourceLayout, months: Collection[str] | None) -> sql.Composed:
     """Month, rows, and sum of hashes of everything that is loaded of a row and its features; of `months`, or of all."""
@@ -123,6 +127,30 @@ def recent_months(layout: SourceLayout, days: int) -> sql.Composed:
         results=layout.results.identifier,
         recent=_recently_created(layout, days),
     )
+
+
+def months_since(layout: SourceLayout, watermark: int) -> Iterator[tuple[sql.Composed, bool]]:
+    """Queries for the months of rows that arrived, and of rows whose features did, since a watermark.
+
+    Each with whether it reads `xmin` of the results; otherwise it reads that of the features.
+    """
+    common = {
+        "instant": month_instant(layout),
+        "has_month": has_month(layout),
+        "results": layout.results.identifier,
+    }
+    yield sql.SQL(_MONTHS_SINCE).format(**common, condition=written_since("r", watermark)), True
+    if features := layout.features:
+        row_id, key = joined_on(layout, features)
+        of_features = sql.SQL("{} IN (SELECT {} FROM {} f WHERE {})").format(
+            row_id, key, features.relation.identifier, written_since("f", watermark)
+        )
+        yield sql.SQL(_MONTHS_SINCE).format(**common, condition=of_features), False
+
+
+def written_since(alias: str, watermark: int) -> sql.Composable:
+    """The condition that a row was written by a transaction at or above a watermark."""
+    return sql.SQL("coalesce({} <= age({}::text::xid), false)").format(_age(alias), xid(watermark))
 
 
 def xid(transaction_id: int) -> str:

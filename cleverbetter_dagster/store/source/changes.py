@@ -14,18 +14,26 @@ transaction never gains visible rows, so an equal count per transaction means th
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import pandas as pd
-import psycopg2  # type: ignore[import-untyped]
 from psycopg import sql
 
 from cleverbetter_dagster.dataset.as_of import AsOf
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.postgres.giving_way import ReadSession, read_session
-from cleverbetter_dagster.store.postgres.transient import sqlstate
 from cleverbetter_dagster.store.source import change_query, instants
 from cleverbetter_dagster.store.source.layout import SourceLayout
+from cleverbetter_dagster.store.source.table_state import (
+    NOT_COMPRESSED,
+    Chunks,
+    Comparison,
+    TableState,
+    cannot_read_xmin,
+    compare_state,
+    compressed_chunks,
+)
 
 MAX_XID_DISTANCE = 2**31 - 10_000_000
 """Transaction ids farther apart than this cannot be ordered safely by the 32 bits that a row keeps of them."""
@@ -53,12 +61,6 @@ WITH RECURSIVE parts(oid) AS (
     SELECT unnest({tables}::regclass[])::oid
     UNION SELECT inhrelid FROM pg_inherits JOIN parts ON inhparent = parts.oid)
 SELECT bool_and(relkind IN ('r', 'p') AND NOT row_security_active(oid)) FROM pg_class JOIN parts USING (oid)"""
-
-_NO_SYSTEM_COLUMN = ("0A000", "42703", "42P10")
-"""Feature not supported, undefined column, invalid column reference: `xmin` cannot be read, as in a view."""
-
-_COMPRESSED = "only supports tableoid system column"
-"""TimescaleDB's message about `xmin` in a compressed chunk. Some releases send it as an internal error (XX000)."""
 
 
 @dataclass(frozen=True)
@@ -127,10 +129,12 @@ class TableSnapshot:
             watermarks, default_watermark: as `change_query.recent`.
 
         Returns:
-            Only months that have such rows. None where `xmin` cannot be read or does not show every change: for a
-            view, a foreign table, row security, and compressed chunks of a hypertable.
+            Only months that have such rows, and only rows that are not compressed. None where `xmin` cannot be read
+            or does not show every change: for a view, a foreign table, row security, and compressed chunks that the
+            role may not read.
         """
-        rows = self._rows_by_xmin(change_query.recent(self._layout, watermarks, default_watermark, days))
+        query = change_query.recent(self._layout, watermarks, default_watermark, days)
+        rows = self._rows_by_xmin(query, NOT_COMPRESSED if self.chunks else "")
         return None if rows is None else {month: InFlightRows(*counted) for month, *counted in rows}
 
     def written_since(self, watermarks: Mapping[str, int]) -> dict[str, int]:
@@ -169,26 +173,32 @@ class TableSnapshot:
                 counts.setdefault(month, {})[method] = rows
         return counts
 
+    @cached_property
+    def chunks(self) -> Chunks | None:
+        """The compressed chunks of the two tables; None if the role may not read them."""
+        return compressed_chunks(self.session, self._layout.relations)
+
+    def compare(self, before: TableState | None) -> Comparison | None:
+        """What the tables hold, and how that became of an earlier state; None as for `compare_state`."""
+        comparable = before and before.identity == self.id.identity and self.id.can_compare(before.watermark)
+        return compare_state(self.session, self._layout, self.id.identity, self.id.xmin, before if comparable else None)
+
     def _read_id(self) -> SnapshotId:
         *server, xmin, xmax = self._rows(sql.SQL(_SNAPSHOT_ID))[0]
         tables, columns = self._rows(sql.SQL(_TABLES).format(tables=self._tables()))[0]
         return SnapshotId("/".join(map(str, [*server, *tables, columns])), xmin, xmax)
 
-    def _rows_by_xmin(self, query: sql.Composed) -> list[tuple[Any, ...]] | None:
+    def _rows_by_xmin(self, query: sql.Composed, options: str = "") -> list[tuple[Any, ...]] | None:
         """The result of a query that reads `xmin`; None where `xmin` cannot be read."""
         if not self._rows(sql.SQL(_VERSIONED).format(tables=self._tables()))[0][0]:
             return None
-        return self.session.rows_or_none(query, _cannot_read_xmin)
+        return self.session.rows_or_none(query, cannot_read_xmin, options)
 
     def _tables(self) -> list[str]:
         return [relation.identifier.as_string() for relation in self._layout.relations]
 
     def _rows(self, query: sql.SQL | sql.Composed) -> list[tuple[Any, ...]]:
         return self.session.rows(query)
-
-
-def _cannot_read_xmin(error: psycopg2.Error) -> bool:
-    return sqlstate(error) in _NO_SYSTEM_COLUMN or (sqlstate(error) == "XX000" and _COMPRESSED in str(error))
 
 
 @contextmanager

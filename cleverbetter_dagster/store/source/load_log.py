@@ -18,6 +18,7 @@ from pydantic import TypeAdapter
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.postgres.database import ensure_table, psycopg_connect, table_exists
 from cleverbetter_dagster.store.source.changes import Digest, InFlightRows, SnapshotId
+from cleverbetter_dagster.store.source.table_state import TableState
 
 TABLES = """
 CREATE TABLE load_log (
@@ -38,6 +39,17 @@ CREATE TABLE training_snapshots (
 COMMENT ON TABLE training_snapshots IS 'One row per run that trains on loaded rows: its month, and a hash of the '
     'digests of all months up to it.';
 """
+
+COMPARED_TABLE = """
+CREATE TABLE compared_state (
+    only_one boolean PRIMARY KEY DEFAULT true CHECK (only_one),
+    compared jsonb NOT NULL
+);
+COMMENT ON TABLE compared_state IS 'What the two tables held when all months were last compared.';
+"""
+
+_REPLACE_COMPARED = """
+INSERT INTO compared_state (compared) VALUES (%s) ON CONFLICT (only_one) DO UPDATE SET compared = excluded.compared"""
 
 _UPSERT = """
 INSERT INTO load_log (month, loaded) VALUES (%(month)s, %(loaded)s)
@@ -68,6 +80,7 @@ class LoadedMonth:
         versions: hash of the row versions, as `TableSnapshot.versions`; None where `xmin` cannot be read.
         due: when the first row that was left out, because it lies in the future, can be loaded.
         categories: market features that were read as categories.
+        compared: the `ComparedState` whose comparison found this content; empty after a load.
     """
 
     digest: Digest
@@ -78,6 +91,7 @@ class LoadedMonth:
     versions: str | None = None
     due: datetime | None = None
     categories: tuple[str, ...] = ()
+    compared: str = ""
 
     @classmethod
     def at(
@@ -99,7 +113,21 @@ class TrainingSnapshot:
     run_id: str
 
 
-_LOADED_MONTH = TypeAdapter(LoadedMonth)
+@dataclass(frozen=True)
+class ComparedState:
+    """The last comparison of all months.
+
+    Attributes:
+        name: of the comparison; months that it found equal to what was loaded bear it.
+        unloaded: months with rows that were not in the load log.
+    """
+
+    name: str
+    state: TableState
+    unloaded: tuple[str, ...]
+
+
+_LOADED_MONTH, _COMPARED_STATE = TypeAdapter(LoadedMonth), TypeAdapter(ComparedState)
 
 
 def read_load_log(settings: Settings) -> dict[str, LoadedMonth]:
@@ -117,6 +145,22 @@ def record_load(settings: Settings, months: Mapping[str, LoadedMonth], run_id: s
     with _writing(settings, _UPSERT, months) as connection:
         if as_of is not None:
             connection.execute(_RECORD, [run_id, as_of, content_hash(_read(connection), as_of)])
+
+
+def read_compared_state(settings: Settings) -> ComparedState | None:
+    """The last comparison of all months; None if there was none, or none by which states could be told apart."""
+    with psycopg_connect(settings, "state", autocommit=True) as connection:
+        if not table_exists(connection, "compared_state"):
+            return None
+        row = connection.execute("SELECT compared FROM compared_state").fetchone()
+    return _COMPARED_STATE.validate_python(row[0]) if row else None
+
+
+def record_compared_state(settings: Settings, compared: ComparedState) -> None:
+    """Record a comparison in place of the last one."""
+    with psycopg_connect(settings, "state", autocommit=True) as connection:
+        ensure_table(connection, "compared_state", COMPARED_TABLE)
+        connection.execute(_REPLACE_COMPARED, [_COMPARED_STATE.dump_json(compared).decode()])
 
 
 def confirm_loads(settings: Settings, months: Mapping[str, LoadedMonth]) -> None:

@@ -21,6 +21,7 @@ from cleverbetter_dagster.store.source.changes import Digest, TableSnapshot
 from cleverbetter_dagster.store.source.load_log import read_load_log, record_load
 from cleverbetter_dagster.store.source.tables import ensure_source_tables
 from cleverbetter_dagster_tests.defs.automation.ticks import insert_rows
+from cleverbetter_dagster_tests.store.source.test_table_state import CATALOGUE
 
 FUTURE_XID = 10**9
 """A transaction id that no test reaches."""
@@ -88,6 +89,71 @@ def test_content_is_read_only_where_versions_differ(
     assert read == [["2023-03", "2023-05"]]
     assert all_changes(database).changed == {"2023-05": 2}
     assert read[1:] == [["2023-05"]]  # March was equal: its new versions are recorded
+
+
+def test_only_months_with_arrivals_are_compared(
+    database: Settings, connection: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Since the last comparison, unless a row was changed or deleted."""
+    for month in ("2023-03", "2023-04", "2023-05"):
+        insert_rows(connection, month, 3)
+    load(database)
+    assert all_changes(database).changed == {}
+    compared: list[list[str] | None] = []
+    versions = TableSnapshot.versions
+
+    def recorded(snapshot: TableSnapshot, months: list[str] | None = None) -> dict[str, str] | None:
+        compared.append(months)
+        return versions(snapshot, months)
+
+    monkeypatch.setattr(TableSnapshot, "versions", recorded)
+    assert all_changes(database).changed == {}
+    assert compared == []
+    insert_rows(connection, "2023-04", 2, "more", age=timedelta(days=400))
+    insert_rows(connection, "2023-02", 2, "more")
+    for _ in range(2):
+        assert all_changes(database).changed == {"2023-02": 2, "2023-04": 2}
+    assert compared == [["2023-02", "2023-04"]] * 2
+    load(database)
+    connection.execute("DELETE FROM backtest_results WHERE id = 'r-2023-05-1'")
+    assert all_changes(database).changed == {"2023-05": 1}
+    assert compared[2:] == [["2023-02", "2023-04"], None]
+
+
+def test_a_comparison_forgets_no_row_in_flight(database: Settings, connection: psycopg.Connection) -> None:
+    """A row above the watermark that is deleted before the next comparison leaves no trace below it."""
+    insert_rows(connection, "2023-04", 3)
+    insert_rows(connection, "2023-05", 3)
+    with closing(psycopg_connect(database, "rows")) as slow:
+        slow.execute("CREATE TEMP TABLE t (n int)")
+        insert_rows(connection, "2023-05", 1, "flying")
+        load(database)
+        assert all_changes(database).changed == {}
+        slow.rollback()
+    connection.execute("DELETE FROM backtest_results WHERE id LIKE 'flying%'")
+    assert all_changes(database).changed == {"2023-05": 1}
+
+
+def test_a_look_compares_all_once_a_chunk_was_compressed(database: Settings, connection: psycopg.Connection) -> None:
+    if connection.execute("SELECT to_regclass('_timescaledb_catalog.chunk') IS NOT NULL").fetchone() == (True,):
+        pytest.skip("this server has a catalogue of its own")
+    insert_rows(connection, "2023-04", 3)
+    insert_rows(connection, "2023-05", 3)
+    load(database)
+    assert all_changes(database).changed == {}
+    connection.execute(CATALOGUE)
+    for statement in (
+        "SELECT 1",
+        "UPDATE _timescaledb_catalog.chunk SET status = 9",
+        "UPDATE _timescaledb_internal.compress_hyper_2_9_chunk SET batch = batch",
+    ):
+        connection.execute(statement.encode())
+        changes = recent_changes(database)
+        assert (changes.complete, changes.changed) == (True, {})
+        assert "rows were compressed, or written to compressed chunks" in changes.compared
+        assert recent_changes(database).complete is False
+    insert_rows(connection, "2023-05", 2, "more")
+    assert recent_changes(database).changed == {"2023-05": 2}
 
 
 def test_corrected_rows_and_late_features_are_counted_by_row(
