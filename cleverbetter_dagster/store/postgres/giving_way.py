@@ -7,7 +7,6 @@ ended as soon as somebody waits for it: by a second session, whose watch runs on
 frozen process of ours can stop it. What was read is then tried again.
 """
 
-import io
 import os
 import random
 import socket
@@ -15,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import psycopg
 import psycopg2  # type: ignore[import-untyped]
@@ -40,7 +39,7 @@ LOOK_PATIENCE_SECONDS, LOAD_PATIENCE_SECONDS = 10.0, 60.0
 """How long a look at the tables, and a load, pauses in all before it gives up."""
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 10.0
-_LOCK_NOT_AVAILABLE, _QUERY_CANCELED = "55P03", "57014"
+_LOCK_NOT_AVAILABLE, _QUERY_CANCELED, _UNDEFINED_TABLE = "55P03", "57014", "42P01"
 STOPPED = "The database stopped sending rows"
 UNWATCHED = "Nobody could watch whether others wait for the tables"
 LONGEST_SHOWN = 200
@@ -128,7 +127,7 @@ class ReadSession:
             if not self._connection.closed:
                 cursor.execute("ROLLBACK TO attempt")
 
-    def copy(self, query: sql.Composed, sink: io.IOBase) -> None:
+    def copy(self, query: sql.Composed, sink: BinaryIO) -> None:
         """Write the rows of a query in COPY's text format, and in the encoding UTF8 if the server knows any."""
         cursor, any_bytes = self._connection.cursor(), server_encoding(self._connection) == "SQL_ASCII"
         if any_bytes:  # otherwise text that is no UTF-8 ends the answer
@@ -178,6 +177,8 @@ def read_session(settings: Settings) -> Iterator[ReadSession]:
 def _meaning(error: psycopg2.Error) -> DatabaseError:
     if sqlstate(error) == _LOCK_NOT_AVAILABLE:
         return TablesInUse(f"Others keep the tables locked: {' '.join(str(error).split())}.")
+    if sqlstate(error) == _UNDEFINED_TABLE:  # it, or a chunk, was there just before
+        return TablesInUse(f"A table was dropped just before it was read: {' '.join(str(error).split())}.")
     return database_error(error, STOPPED)
 
 

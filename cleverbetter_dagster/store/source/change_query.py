@@ -13,7 +13,7 @@ from psycopg import sql
 
 from cleverbetter_dagster.dataset.as_of import AsOf
 from cleverbetter_dagster.dataset.schema import CREATED_AT, ID
-from cleverbetter_dagster.store.source.instants import has_month, month_instant
+from cleverbetter_dagster.store.source.instants import has_month, instant, month_instant
 from cleverbetter_dagster.store.source.layout import INSTANTS, NUMBERS, WORDS, Column, SourceLayout
 from cleverbetter_dagster.store.source.row_query import joined_on
 
@@ -28,16 +28,16 @@ FROM ({parts}) x GROUP BY month ORDER BY month"""
 
 _RESULTS_PART = """
 SELECT date_trunc('month', {instant}) AS month, count(*) AS n, sum(hash_record_extended(ROW({content}), 0)) AS content
-FROM {results} r {within} WHERE {has_month} GROUP BY 1"""
+FROM {results} r WHERE {has_month} {within} GROUP BY 1"""
 
 _FEATURES_PART = """
 SELECT date_trunc('month', {instant}), 0, sum(hash_record_extended(ROW({content}), 1))
-FROM {results} r JOIN {features} f ON {key} = {id} {within} WHERE {has_month} GROUP BY 1"""
+FROM {results} r JOIN {features} f ON {key} = {id} WHERE {has_month} {within} GROUP BY 1"""
 
 _VERSIONS = """
 SELECT to_char(month, 'YYYY-MM'), versions::text
 FROM (SELECT date_trunc('month', {instant}) AS month, sum(hash_record_extended(ROW({xmins}), 0)) AS versions
-      FROM {results} r {join} {within} WHERE {has_month} GROUP BY 1) x"""
+      FROM {results} r {join} WHERE {has_month} {within} GROUP BY 1) x"""
 
 # `age` counts transactions back from now, correctly across a wrap-around of the 32 bits of `xmin`. It is negative for
 # rows older than half of all ids (see `_age`).
@@ -45,7 +45,7 @@ _RECENT = """
 SELECT to_char(month, 'YYYY-MM'), count(DISTINCT id), sum(versions)::text
 FROM (SELECT date_trunc('month', {instant}) AS month, r.{id} AS id, {ages} AS age,
           hash_record_extended(ROW(r.{id}, {xmins}), 0) AS versions
-      FROM {results} r {join} {within} WHERE {has_month} {recent}) x
+      FROM {results} r {join} WHERE {has_month} {within} {recent}) x
 LEFT JOIN unnest({months}::text[], {watermarks}::text[]) AS known (key, own) ON key = to_char(month, 'YYYY-MM')
 WHERE (coalesce(own, {default}::text) IS NULL OR age <= age(coalesce(own, {default}::text)::xid))
 GROUP BY month ORDER BY month"""
@@ -180,14 +180,15 @@ def _recently_created(layout: SourceLayout, days: int) -> sql.Composable:
 def _within(layout: SourceLayout, months: Collection[str] | None) -> sql.Composable:
     if months is None:
         return sql.SQL("")
-    kind = sql.SQL("timestamptz" if layout.window_end.kind == "timestamptz" else "timestamp")
-    spans = [(start.start.to_pydatetime(), end.end.to_pydatetime()) for start, end in _spans(months)]
-    # On the raw column, so that its index or a hypertable's chunks can be used; the session's time zone is UTC.
-    return sql.SQL(
-        "JOIN unnest({starts}::{kind}[], {ends}::{kind}[]) AS span (first, past) ON r.{end} >= first AND r.{end} < past"
-    ).format(
-        starts=[start for start, _ in spans], ends=[end for _, end in spans], kind=kind, end=_name(layout.window_end)
-    )
+    # Constants for the raw column, so that the planner knows how few rows they are, and which index or chunks to use.
+    end = sql.Identifier("r", layout.window_end.name)
+    spans = [
+        sql.SQL("{end} >= {first} AND {end} < {past}").format(
+            end=end, first=instant(first.start, layout.window_end), past=instant(last.end, layout.window_end)
+        )
+        for first, last in _spans(months)
+    ]
+    return sql.SQL("AND ({})").format(sql.SQL(" OR ").join(spans) if spans else sql.SQL("false"))
 
 
 def _spans(months: Collection[str]) -> Iterator[tuple[AsOf, AsOf]]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 
 import psycopg
+import psycopg2
 import pytest
 from psycopg import sql
 
@@ -158,3 +159,13 @@ def test_a_session_that_cannot_be_watched_ends(
     monkeypatch.setattr(giving_way, "_WATCH", "SELECT {transaction}, {pause}, pg_sleep('never')")
     with pytest.raises(DatabaseError, match="Nobody could watch"):
         read_until_ended(database)
+
+
+def test_a_table_that_was_just_dropped_is_in_use(database: Settings, connection: psycopg.Connection) -> None:
+    """Whoever tries again finds out whether it is still missing."""
+    with read_session(database) as session:
+        session.rows(sql.SQL("SELECT 1"))
+        connection.execute("DROP TABLE t")
+        with pytest.raises(psycopg2.errors.UndefinedTable) as dropped:
+            session.lock(TABLE)
+    assert isinstance(giving_way._meaning(dropped.value), TablesInUse)
