@@ -22,7 +22,8 @@ def dates(settings: Settings, layout: SourceLayout) -> Iterator[DoctorLine]:
     try:
         with read_session(settings) as session:
             counts = [session.rows_or_none(query, is_cancelled, limit) for query in queries if query]
-            left_out = session.rows_or_none(left_out_rows(layout), is_cancelled, limit) if layout.left_out_methods else []
+            methods = left_out_rows(layout) if layout.left_out_methods else None
+            left_out = session.rows_or_none(methods, is_cancelled, limit) if methods else []
     except TablesInUse as error:
         yield DoctorLine("dates", "warn", str(error), "Ask again when the tables are not being altered.")
         return

@@ -81,8 +81,8 @@ class TableState:
 
     Attributes:
         identity, watermark: of the snapshot (see `SnapshotId`).
-        rows: for each relation that holds rows, the hash of the transactions below the watermark that wrote them; and
-            for each view the hash of its definition.
+        rows: for each relation that holds rows, the hash of the transactions below the watermark that wrote them;
+            for each view the hash of its definition; the methods that are left out.
         in_flight: months of rows at or above the watermark, which `rows` does not tell of.
     """
 
@@ -159,7 +159,8 @@ def compare_state(
             return None
         counted.append(rows[0])
     new, in_flight = sum(row[0] for row in counted), sum(row[1] for row in counted)
-    below_then, below_now = ((*(row[place] for row in counted), *views) for place in (2, 3))
+    fixed = (*views, *layout.left_out_methods)
+    below_then, below_now = ((*(row[place] for row in counted), *fixed) for place in (2, 3))
 
     def months(watermark: int, rows: int) -> frozenset[str] | None:
         return _months_since(session, layout, watermark, options) if rows else frozenset()
