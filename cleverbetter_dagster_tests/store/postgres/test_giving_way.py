@@ -22,7 +22,8 @@ from cleverbetter_dagster.store.postgres.giving_way import read_session, with_pa
 
 TABLE = [sql.Identifier("t")]
 COUNT = sql.SQL("SELECT count(*) FROM t")
-MOST_SECONDS = 2.0
+MOST_SECONDS = 5.0
+"""Less than readers that do not give way read on. A free machine needs 0.2 to 1 s; a test machine may be busy."""
 
 FROZEN = """
 from cleverbetter_dagster.settings import load_settings
@@ -65,7 +66,7 @@ def read_until_ended(settings: Settings, beside: Callable[[], None] = lambda: No
         session.lock(TABLE)
         session.rows(sql.SQL("SELECT * FROM t WHERE n = 1"))
         beside()
-        for _ in range(200):
+        for _ in range(400):
             session.rows(COUNT)
             time.sleep(0.05)
 
