@@ -25,8 +25,9 @@ CleverBetterError
     └── GateRefused
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 
 class CleverBetterError(Exception):
@@ -139,6 +140,16 @@ class ModelOutdated(RegistryError):
 
 class GateRefused(RegistryError):
     """A model may not become champion: the gate refuses it, or another decision was made meanwhile."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A question with the known name most like an unknown one, and a blank after it; empty if none is like it.
+
+    >>> did_you_mean("min_composit_score", ["min_composite_score", "seed"])
+    'did you mean min_composite_score? '
+    """
+    close = get_close_matches(name, list(known), n=1)
+    return f"did you mean {close[0]}? " if close else ""
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:

@@ -9,6 +9,7 @@ from pydantic import SecretStr
 from cleverbetter_dagster.errors import InvalidInput, ModelNotFound
 from cleverbetter_dagster.learning.catalogue import get_family
 from cleverbetter_dagster.services.champion.manual_promotion import promote_by_hand
+from cleverbetter_dagster.services.champion.renewal import stakes_line
 from cleverbetter_dagster.services.champion.staking_options import check_options, record_staking
 from cleverbetter_dagster.services.notebook.trained_model import TrainedModel, load_trained, register_trained
 from cleverbetter_dagster.settings import load_settings
@@ -108,14 +109,17 @@ class ModelRegistry:
         reason: str = "promoted by hand from a notebook",
         override_gate: bool = False,
     ) -> str:
-        """Give a version a stage. Production makes it champion, through the ledger; the others set its tag.
+        """Give a version a stage. Production makes it champion if the gate accepts it; the others set its tag.
+
+        A new champion scores every live strategy at once.
 
         Args:
             model_name: a family.
             version: of it.
             stage: `Production`, `Staging`, `Archived` or `None`; MLflow's UI shows it as the version's tag `stage`.
             reason: recorded in the ledger.
-            override_gate: promote a version that the gate refused; the ledger records that.
+            override_gate: promote a version that the gate refuses; the ledger records that. Without it the gate judges
+                a version that nobody judged yet, on the test rows of its own split.
 
         Returns:
             A sentence about the result, which is also logged.
@@ -123,14 +127,18 @@ class ModelRegistry:
         Raises:
             InvalidInput: there is no such stage.
             ModelNotFound: there is no such version.
-            RegistryError: the gate refused the version and is not overridden, or it is the champion and stays that.
+            GateRefused: the gate refuses the version, or cannot judge it, and is not overridden.
+            RegistryError: it is the champion and stays that.
         """
         if stage not in get_args(Stage):
             raise InvalidInput(f"stage is {stage!r}, must be one of {', '.join(get_args(Stage))}.")
         if stage == PRODUCTION:
             entry = promote_by_hand(self._settings, (model_name, int(version)), reason, ACTOR, override=override_gate)
             champion = ledger.champion(self._settings)
-            message = f"{entry} was promoted (ledger row {entry.id}) as of {entry.as_of}; the champion is {champion}."
+            message = (
+                f"{entry} was promoted (ledger row {entry.id}) as of {entry.as_of}; the champion is {champion}. "
+                f"{stakes_line(self._settings)}"
+            )
         else:
             Registry(self._settings).set_stage(model_name, int(version), stage)  # type: ignore[arg-type]
             message = f"{model_name} v{version} is in stage {stage}; promotion to Production alone makes a champion."

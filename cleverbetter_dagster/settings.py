@@ -11,6 +11,7 @@ from zoneinfo import available_timezones
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from cleverbetter_dagster.cron import Cron
 from cleverbetter_dagster.errors import SettingsError
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -27,6 +28,7 @@ DATABASE_URLS = ("database_url", "dagster_database_url", "optuna_database_url", 
 """Fields that hold the URL of a database."""
 
 UNREADABLE_URL = "what cannot be read as a URL"
+
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 Month = Annotated[str, Field(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$")]
@@ -157,11 +159,11 @@ class Settings(BaseSettings):
         json_schema_extra={DEFAULT: "on under `cleverbetter up`, otherwise off"},
     )
     timezone: str = Field("UTC", description="IANA time zone of the schedules")
-    weekly_update_cron: str = Field("0 5 * * 1", description="When models are updated with new rows")
-    monthly_training_cron: str = Field(
+    weekly_update_cron: Cron = Field("0 5 * * 1", description="When models are updated with new rows")
+    monthly_training_cron: Cron = Field(
         "0 2 2 * *", description="When models are tuned and trained from scratch as of the month just closed"
     )
-    daily_predictions_cron: str = Field("0 7 * * *", description="When predictions are renewed")
+    daily_predictions_cron: Cron = Field("0 7 * * *", description="When predictions are renewed")
     poll_seconds: int = Field(30, ge=1, description="Look for new rows every so many seconds")
     min_new_rows: int = Field(100, ge=1, description="Retrain at once when this many new rows arrived")
     longest_wait_minutes: float = Field(

@@ -128,6 +128,7 @@ class PromotionResponse(Version):
 
     action: str
     champion: str | None
+    stakes: str = Field(description="which stakes there are of the champion, in one sentence")
 
 
 class Prediction(Message):
@@ -149,6 +150,7 @@ class Predictions(Message):
     """Predictions, the largest stake first."""
 
     predictions: list[Prediction]
+    message: str | None = Field(description="why the champion has no predictions now; null where it has some")
 
 
 class Health(Message):

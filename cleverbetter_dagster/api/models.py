@@ -20,6 +20,7 @@ from cleverbetter_dagster.api.messages import (
     RollbackBody,
 )
 from cleverbetter_dagster.services.champion.manual_promotion import promote_by_hand, roll_back_by_hand
+from cleverbetter_dagster.services.champion.renewal import no_stakes, stakes_line
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.ledger import ledger
 from cleverbetter_dagster.store.predictions import read_predictions
@@ -53,20 +54,22 @@ def models(settings: Settings) -> APIRouter:
 
     @routes.post("/models/{model_name}/versions/{version}/promote", responses=deciding)
     def promote(model_name: Name, version: Version, body: PromotionBody) -> PromotionResponse:
-        """Make a version champion, through the ledger. What the gate refused takes `override_gate`."""
+        """Make a version champion if the gate accepts it, and score every strategy. `override_gate` needs no gate."""
         entry = promote_by_hand(settings, (model_name, version), body.reason, ACTOR, override=body.override_gate)
         return _promotion_response(settings, entry)
 
     @routes.post("/models/rollback", responses=deciding)
     def rollback(body: RollbackBody) -> PromotionResponse:
-        """Return to the champion's predecessor."""
+        """Return to the champion's predecessor, and score every strategy with it."""
         return _promotion_response(settings, roll_back_by_hand(settings, body.reason, ACTOR))
 
     @routes.get("/predictions", responses=READ_REFUSALS)
     def predictions(as_of: Month = None, limit: Annotated[int, Query(ge=1, le=MOST_PREDICTIONS)] = 1000) -> Predictions:
-        """What the champion says now; with `as_of`, what all models said as of that month."""
+        """What the champion says now, or why it says nothing; with `as_of`, what all models said as of that month."""
         rows = read_predictions(settings, as_of).head(limit).to_dict("records")
-        return Predictions(predictions=[_prediction(dict(row)) for row in rows])  # type: ignore[arg-type]
+        message = None if rows or as_of else no_stakes(ledger.champion(settings))
+        predictions = [_prediction(dict(row)) for row in rows]  # type: ignore[arg-type]
+        return Predictions(predictions=predictions, message=message)
 
     return routes
 
@@ -88,7 +91,12 @@ def _model(version: ModelVersion) -> Model:
 
 def _promotion_response(settings: Settings, entry: ledger.LedgerEntry) -> PromotionResponse:
     champion = ledger.champion(settings)
-    return PromotionResponse(**_named(entry), action=entry.action, champion=str(champion) if champion else None)
+    return PromotionResponse(
+        **_named(entry),
+        action=entry.action,
+        champion=str(champion) if champion else None,
+        stakes=stakes_line(settings),
+    )
 
 
 def _prediction(row: dict[str, Any]) -> Prediction:

@@ -1,7 +1,8 @@
 """`cleverbetter demo`: imports simulated rows, trains, promotes and predicts, and shows what to look at next."""
 
+import os
+import shlex
 import tempfile
-from contextlib import closing
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,7 +13,6 @@ from rich.panel import Panel
 
 from cleverbetter_dagster.cli.options import AsJson
 from cleverbetter_dagster.cli.output import VisibleConsole, print_json, progress_console
-from cleverbetter_dagster.errors import DataError
 from cleverbetter_dagster.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -29,10 +29,17 @@ def demo(
     ] = 8,
     as_json: AsJson = False,
 ) -> None:
-    """Simulate betting strategies, then train, judge, promote and predict on their backtests. Under three minutes."""
+    """Simulate betting strategies, then train, judge, promote and predict on their backtests. Under three minutes.
+
+    It works in a folder of its own, and says in which; or in DAGSTER_HOME, if you set that.
+    """
     from cleverbetter_dagster.dataset.simulation.rows import SimulationSpec
+    from cleverbetter_dagster.store.imports.demo import demo_home
     from cleverbetter_dagster.store.tracking.client import require_mlflow
 
+    chosen = load_settings()
+    home = demo_home(chosen)
+    os.environ["DAGSTER_HOME"] = str(home)  # the processes of its runs read it
     settings, console = load_settings(), progress_console(quiet=True) if as_json else VisibleConsole()
     started = perf_counter()
     spec = SimulationSpec(n_strategies=strategies, seed=seed)
@@ -53,7 +60,7 @@ def demo(
     if as_json:
         print_json(_results(settings, months[1]) | {"seconds": round(seconds, 1)})
         return
-    show_results(settings, months[1], console)
+    show_results(settings, months[1], console, is_own_home=home != chosen.home)
     console.print(f"[dim]{seconds:.0f} s in all[/]")
 
 
@@ -66,11 +73,12 @@ def _months(first: str, count: int) -> tuple[str, str]:
 def _import_simulated_rows(settings: Settings, spec: "SimulationSpec", console: Console) -> None:
     from cleverbetter_dagster.cli.progress import import_progress
     from cleverbetter_dagster.dataset.simulation.rows import simulate_rows
+    from cleverbetter_dagster.store.imports.demo import mark_as_demo
     from cleverbetter_dagster.store.imports.importer import import_files
 
     console.print(f"[bold]Simulating[/] {spec.n_strategies} strategies bet by bet over {spec.months} months")
     results, features = simulate_rows(spec)
-    refuse_other_rows(settings, set(results["strategy_id"]))
+    mark_as_demo(settings, spec, set(results["strategy_id"]))
     with tempfile.TemporaryDirectory() as folder, import_progress(console) as progress:
         files = Path(folder) / "results.parquet", Path(folder) / "features.parquet"
         results.to_parquet(files[0])
@@ -78,30 +86,6 @@ def _import_simulated_rows(settings: Settings, spec: "SimulationSpec", console: 
         report = import_files(settings, *files, progress)
     inserted, unchanged = report.total("inserted"), report.total("unchanged")
     console.print(f"  [green]✓[/] {inserted:,} rows imported; {unchanged:,} were there already")
-
-
-def refuse_other_rows(settings: Settings, sample: set[str]) -> None:
-    """Check that the results table of the settings has rows of the `sample` strategies only.
-
-    Raises:
-        DataError: it has rows of another strategy: a team's own, which must not be mixed with simulated ones.
-    """
-    from psycopg import sql
-
-    from cleverbetter_dagster.store.postgres.database import psycopg_connect
-    from cleverbetter_dagster.store.source.tables import find_relation
-
-    with closing(psycopg_connect(settings, "rows", autocommit=True)) as connection:
-        results = find_relation(connection, settings.results_table)
-        if results is None:
-            return
-        query = "SELECT strategy_id::text FROM {} WHERE strategy_id::text <> ALL(%s) LIMIT 1"
-        other = connection.execute(sql.SQL(query).format(results.identifier), [list(sample)]).fetchone()
-    if other:
-        raise DataError(
-            f"{results} holds rows that are not simulated (strategy {other[0]}), and the demo must not mix its rows "
-            "with them. Unset DATABASE_URL, or set DAGSTER_HOME to an empty folder, and run the demo there."
-        )
 
 
 def _results(settings: Settings, month: str) -> dict[str, Any]:
@@ -119,11 +103,12 @@ def _results(settings: Settings, month: str) -> dict[str, Any]:
     }
 
 
-def show_results(settings: Settings, month: str, console: Console) -> None:
+def show_results(settings: Settings, month: str, console: Console, *, is_own_home: bool) -> None:
     """The closing tables: leaderboard, decision, ten largest stakes, where to look next."""
     from cleverbetter_dagster.cli.champion.predict import predict
     from cleverbetter_dagster.cli.models.evaluate import compare
     from cleverbetter_dagster.services.records import ChampionRecord
+    from cleverbetter_dagster.store.imports.demo import RESET_COMMAND
 
     decision = ChampionRecord.model_validate(_results(settings, month)["decision"])
     console.print()
@@ -131,11 +116,14 @@ def show_results(settings: Settings, month: str, console: Console) -> None:
     console.print(_panel(decision))
     if decision.champion_family:
         predict(as_of=month, limit=STAKES_SHOWN)
+    console.print("[bold]Where to look next[/]")
+    if is_own_home:
+        console.print(f"  export DAGSTER_HOME={shlex.quote(str(settings.home))}", soft_wrap=True, highlight=False)
+        console.print("                        the demo's own folder; for your own rows unset it again")
     console.print(
-        "[bold]Where to look next[/]\n"
         "  cleverbetter up       the web UIs of Dagster and MLflow\n"
         "  cleverbetter status   what is up, where the data is, who is champion\n"
-        "  cleverbetter import   your own rows (set DAGSTER_HOME to another folder)"
+        f"  {RESET_COMMAND}   removes the demo"
     )
 
 

@@ -4,7 +4,7 @@ import typer
 from rich.text import Text
 
 from cleverbetter_dagster.cli.options import AsJson
-from cleverbetter_dagster.cli.output import ExitCode, plain_table, print_json, result_console
+from cleverbetter_dagster.cli.output import ExitCode, ResultTable, print_json, result_console
 from cleverbetter_dagster.settings import load_settings
 
 STYLES = {"ok": "green", "warn": "yellow", "fail": "red"}
@@ -21,7 +21,7 @@ def doctor(as_json: AsJson = False) -> None:
     if as_json:
         print_json(lines)
     else:
-        table = plain_table("Examined", ("check", "", "result", "to mend it"))
+        table = ResultTable("Examined", ("check", "", "result", "to mend it"))
         for line in lines:
             level = Text(line.level, style=STYLES[line.level])
             table.add_row(line.name, level, Text(line.message), Text(line.remedy))

@@ -19,6 +19,7 @@ from cleverbetter_dagster.cli.doctor import doctor
 from cleverbetter_dagster.cli.models.backfill import backfill
 from cleverbetter_dagster.cli.models.evaluate import compare, evaluate
 from cleverbetter_dagster.cli.models.report import report
+from cleverbetter_dagster.cli.models.retrain import retrain
 from cleverbetter_dagster.cli.models.simulate_retraining import simulate_retraining
 from cleverbetter_dagster.cli.models.train import train, tune
 from cleverbetter_dagster.cli.output import MEANINGS, ExitCode, VisibleConsole, exit_code
@@ -26,6 +27,7 @@ from cleverbetter_dagster.cli.rows import quarantine
 from cleverbetter_dagster.cli.rows.import_rows import import_rows
 from cleverbetter_dagster.cli.servers.api import api
 from cleverbetter_dagster.cli.servers.down import down
+from cleverbetter_dagster.cli.servers.reset import reset
 from cleverbetter_dagster.cli.servers.status import status
 from cleverbetter_dagster.cli.servers.up import up
 from cleverbetter_dagster.cli.settings_table import settings_table
@@ -62,6 +64,7 @@ COMMANDS: dict[str, dict[str, tuple[Callable[..., None], tuple[str, ...]]]] = {
                 "ensemble --set decision_time=run_date --set params='{\"max_depth\": 3}'",
             ),
         ),
+        "retrain": (retrain, ("", "--as-of 2023-11 --json")),
         "tune": (tune, ("ensemble", "ensemble --trials 200 --set timeout_seconds=3600")),
         "backfill": (
             backfill,
@@ -76,7 +79,10 @@ COMMANDS: dict[str, dict[str, tuple[Callable[..., None], tuple[str, ...]]]] = {
         "simulate-retraining": (simulate_retraining, ("--from 2022-01 --to 2023-11",)),
     },
     "The champion": {
-        "predict": (predict, ("", "--json", "--set max_stake_fraction=0.01")),
+        "predict": (
+            predict,
+            ("", "--csv stakes.csv", "--renew --json", "--what-if kelly_fraction=0.1", "--set max_stake_fraction=0.01"),
+        ),
         "promote": (
             promote,
             (
@@ -92,6 +98,7 @@ COMMANDS: dict[str, dict[str, tuple[Callable[..., None], tuple[str, ...]]]] = {
     },
     "Maintenance": {
         "doctor": (doctor, ("", "--json")),
+        "reset": (reset, ("--demo",)),
         "settings": (settings_table, ("", "--markdown")),
     },
 }

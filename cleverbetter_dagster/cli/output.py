@@ -3,23 +3,28 @@
 Standard output is for what was asked for, standard error for progress, questions and errors.
 """
 
+import csv
 import json
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from enum import IntEnum
+from pathlib import Path
 from typing import Any
 
 import typer
 from rich.box import SIMPLE_HEAD
-from rich.console import Console, ConsoleOptions, RenderableType
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.segment import Segment
 from rich.table import Table
+from rich.text import Text
 
 from cleverbetter_dagster.errors import (
     CleverBetterError,
     DatabaseUnavailable,
     GateRefused,
+    InvalidInput,
     InvalidRequest,
     ModelNotFound,
     NotStored,
@@ -45,10 +50,10 @@ class ExitCode(IntEnum):
 MEANINGS = {
     ExitCode.DONE: "done",
     ExitCode.FAILED: "failed; standard error says why and how to mend it",
-    ExitCode.USAGE: "wrong usage",
+    ExitCode.USAGE: "wrong usage: an option, a month or a value that cannot be used",
     ExitCode.REFUSED: "refused by the gate, by the rules for rows (none could be loaded), or not confirmed",
     ExitCode.NOT_FOUND: "no such model, month or entry",
-    ExitCode.UNAVAILABLE: "the database or MLflow does not answer; try again",
+    ExitCode.UNAVAILABLE: "the database or MLflow does not answer, or lets nobody in; `cleverbetter status` says which",
     ExitCode.INTERRUPTED: "interrupted",
 }
 
@@ -57,11 +62,15 @@ _CODES: tuple[tuple[type[CleverBetterError], ExitCode], ...] = (
     (TrackingUnavailable, ExitCode.UNAVAILABLE),
     (GateRefused, ExitCode.REFUSED),
     (InvalidRequest, ExitCode.USAGE),
+    (InvalidInput, ExitCode.USAGE),
     (ModelNotFound, ExitCode.NOT_FOUND),
     (NotStored, ExitCode.NOT_FOUND),
     (RowsRefused, ExitCode.REFUSED),
     (UnknownFamily, ExitCode.NOT_FOUND),
 )
+
+LEAST_TEXT = 24
+"""Characters below which a column of texts is not folded further."""
 
 
 class NotConfirmed(GateRefused):
@@ -76,6 +85,22 @@ def exit_code(error: CleverBetterError) -> ExitCode:
 def print_json(value: Any) -> None:
     """Write a value to standard output as JSON: dataclasses as objects, instants as ISO 8601."""
     typer.echo(json.dumps(_plain(value), indent=2, default=str, allow_nan=False))
+
+
+def write_csv(file: Path, rows: Sequence[Mapping[Any, Any]]) -> None:
+    """Write rows with equal keys, at least one; what is missing is empty, and instants are ISO 8601.
+
+    Raises:
+        InvalidInput: the file cannot be written.
+    """
+    try:
+        with file.open("w", newline="", encoding="utf-8") as out:
+            writer = csv.DictWriter(out, list(rows[0]))
+            writer.writeheader()
+            writer.writerows({name: _plain(value) for name, value in row.items()} for row in rows)
+    except OSError as error:
+        raise InvalidInput(f"Cannot write {file}: {error}. Name a file in a folder of yours.") from error
+    progress_console().print(f"{len(rows):,} rows are in {file}.", soft_wrap=True, highlight=False)
 
 
 def confirm(question: str, yes: bool) -> None:
@@ -113,14 +138,93 @@ def result_console() -> Console:
     return VisibleConsole() if sys.stdout.isatty() else VisibleConsole(width=200)
 
 
-def plain_table(title: str, left: Mapping[str, str] | tuple[str, ...], right: tuple[str, ...] = ()) -> Table:
-    """A table in the manner of all of ours: `left` are its text columns, `right` its numbers."""
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for name in left:
-        table.add_column(name, overflow="fold")
-    for name in right:
-        table.add_column(name, justify="right", no_wrap=True)
-    return table
+class ResultTable:
+    """A table in the manner of all of ours. What it names is whole at every width of the terminal.
+
+    Where the table is too wide, intervals go below their figure, then texts are folded; where even that does not fit,
+    each row is a paragraph of its own.
+
+    Args:
+        title: above it.
+        left: its text columns; the first holds the names of the rows. Without any name there is no header.
+        right: its columns of figures.
+
+    Attributes:
+        caption: below it.
+    """
+
+    def __init__(self, title: str, left: Sequence[str], right: Sequence[str] = ()) -> None:
+        self.title, self._left, self._columns = title, len(left), (*left, *right)
+        self._rows: list[tuple[list[Text], str]] = []
+        self.caption = ""
+
+    def add_row(self, *cells: str | Text, style: str = "") -> None:
+        """Add a row, a cell for each column; what is no `Text` is markup."""
+        self._rows.append(([cell if isinstance(cell, Text) else Text.from_markup(cell) for cell in cells], style))
+
+    def __rich_console__(self, _: Console, options: ConsoleOptions) -> RenderResult:
+        rows = [cells for cells, _ in self._rows]
+        folded = [rows, self._folded(1), self._folded(2)]
+        candidates = [(each, most_text) for most_text in (None, LEAST_TEXT) for each in folded]
+        fitting = (each for each, most_text in candidates if self._width(each, most_text) <= options.max_width)
+        if (candidate := next(fitting, None)) is not None:
+            yield self._table(candidate)
+        else:
+            yield from self._paragraphs()
+        if self.caption:
+            yield Text(self.caption, style="dim")
+
+    def _paragraphs(self) -> Iterator[RenderableType]:
+        yield Text(self.title, style="italic")
+        for cells, style in self._rows:
+            yield Text()
+            yield Text.assemble(cells[0], style=style or "bold")
+            facts = Table.grid(padding=(0, 2, 0, 0))
+            facts.add_column(no_wrap=True)
+            facts.add_column(overflow="fold")
+            for name, cell in zip(self._columns[1:], cells[1:], strict=True):
+                if cell.plain:
+                    facts.add_row(Text(f"  {name}", style="dim"), cell)
+            yield facts
+
+    def _folded(self, breaks: int) -> list[list[Text]]:
+        """The rows with an interval below its figure, and with a second break also its ends below each other."""
+        folded = []
+        for cells, _ in self._rows:
+            figures = [cell.plain for cell in cells[self._left :]]
+            for at, broken in ((" [", "\n["), (", ", ",\n"))[:breaks]:
+                figures = [figure.replace(at, broken) for figure in figures]
+            styled = (Text(figure, cell.style) for figure, cell in zip(figures, cells[self._left :], strict=True))
+            folded.append([*cells[: self._left], *styled])
+        return folded
+
+    def _table(self, rows: Sequence[Sequence[Text]]) -> Table:
+        table = Table(title=self.title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        table.show_header = any(name.strip() for name in self._columns)
+        for position, name in enumerate(self._columns):
+            is_figure = position >= self._left
+            unbroken = is_figure or position == 0
+            table.add_column(
+                name,
+                justify="right" if is_figure else "left",
+                no_wrap=unbroken,
+                overflow="fold",
+                min_width=None if unbroken else min(LEAST_TEXT, self._widest(rows, position)),
+            )
+        for cells, (_, style) in zip(rows, self._rows, strict=True):
+            table.add_row(*cells, style=style)
+        return table
+
+    def _width(self, rows: Sequence[Sequence[Text]], most_text: int | None = None) -> int:
+        """The width it needs if text columns but the first take at most so many characters."""
+        widths = [self._widest(rows, position) for position in range(len(self._columns))]
+        if most_text is not None:
+            widths[1 : self._left] = [min(width, most_text) for width in widths[1 : self._left]]
+        return sum(widths) + 2 * len(widths) + 1  # a space of padding, a divider or an edge
+
+    def _widest(self, rows: Sequence[Sequence[Text]], position: int) -> int:
+        lines = [line for cells in rows for line in cells[position].plain.split("\n")]
+        return max(map(cell_len, [self._columns[position], *lines]))
 
 
 def _plain(value: Any) -> Any:

@@ -8,7 +8,7 @@ import typer
 from rich.text import Text
 
 from cleverbetter_dagster.cli.options import AsJson
-from cleverbetter_dagster.cli.output import plain_table, print_json, result_console
+from cleverbetter_dagster.cli.output import ResultTable, print_json, result_console
 from cleverbetter_dagster.settings import DEFAULT, Settings, load_settings, may_hold_a_secret, variable_of
 
 
@@ -35,7 +35,7 @@ def settings_table(
     if as_json:
         print_json(variables)
         return
-    table = plain_table("Settings", ("variable", "value", "default", "meaning"))
+    table = ResultTable("Settings", ("variable", "value", "default", "meaning"))
     for row in variables:
         value = Text(row.value or "unset", style="bold" if row.is_set else "dim")
         table.add_row(row.variable, value, Text(row.default), Text(row.meaning))

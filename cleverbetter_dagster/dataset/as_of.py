@@ -13,7 +13,7 @@ from typing import Self
 import numpy as np
 import pandas as pd
 
-from cleverbetter_dagster.errors import DataError
+from cleverbetter_dagster.errors import DataError, InvalidInput
 
 MONTH_CLOSES = pd.Timedelta(hours=13)
 """How long after its last midnight in UTC a month closes. It ends last in UTC-12, at 12:00 UTC."""
@@ -37,7 +37,7 @@ class AsOf:
 
     def __post_init__(self) -> None:
         if not (1678 <= self.year <= 2261 and 1 <= self.month <= 12):
-            raise DataError(
+            raise InvalidInput(
                 f"No month {self.year}-{self.month}: "
                 "give a year in 1678..2261 (the range of a timestamp) and a month in 1..12."
             )
@@ -47,11 +47,11 @@ class AsOf:
         """The month named `YYYY-MM`.
 
         Raises:
-            DataError: `key` is not of that form.
+            InvalidInput: `key` is not of that form.
         """
         match = _KEY.fullmatch(key)
         if match is None:
-            raise DataError(f"Cannot read {key!r} as a month: write YYYY-MM, for example 2023-12.")
+            raise InvalidInput(f"Cannot read {key!r} as a month: write YYYY-MM, for example 2023-12.")
         return cls(int(match[1]), int(match[2]))
 
     @classmethod

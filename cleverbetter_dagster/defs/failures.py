@@ -3,7 +3,7 @@
 Waiting cures no wrong data, no wrong settings and no bugs.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -52,6 +52,11 @@ def own_errors_are_final() -> Iterator[None]:
         raise dg.Failure(description=str(error), allow_retries=False) from error
 
 
+def rounded(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Floats with six decimals, because the UI shows and plots all digits there are."""
+    return {name: round(value, 6) if isinstance(value, float) else value for name, value in metadata.items()}
+
+
 def each_month(
     context: dg.AssetExecutionContext,
     results: Iterable[tuple[str, Result]],
@@ -66,7 +71,7 @@ def each_month(
     by_month: dict[str, Result] = {}
     with step_failures():
         for month, result in results:
-            context.add_asset_metadata(metadata(result), partition_key=month)
+            context.add_asset_metadata(rounded(metadata(result)), partition_key=month)
             by_month[month] = result
     return by_month
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cleverbetter_dagster.dataset.as_of import month_keys
+from cleverbetter_dagster.defs.assets.walk_forward import IF_POSSIBLE_TAG
 from cleverbetter_dagster.defs.jobs import INCREMENTAL, LOAD_ROWS, RETRAIN, WALK_FORWARD
 from cleverbetter_dagster.defs.requests import TrainingRequest
 
@@ -77,8 +78,8 @@ def range_tags(first: str, last: str) -> dict[str, str]:
 
 
 def walk_forward() -> Launch:
-    """The run that makes the walk-forward report."""
-    return Launch(WALK_FORWARD, (), (), {}, {})
+    """The run that makes the walk-forward report, if there is anything to judge."""
+    return Launch(WALK_FORWARD, (), (), {IF_POSSIBLE_TAG: "true"}, {})
 
 
 def job_id(family: str, unix_seconds: float) -> str:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from cleverbetter_dagster.betting.staking import StakingSpec
 from cleverbetter_dagster.dataset.as_of import AsOf
 from cleverbetter_dagster.dataset.spec import DatasetSpec
-from cleverbetter_dagster.errors import DataError, InvalidRequest, Problem, UnknownFamily
+from cleverbetter_dagster.errors import DataError, InvalidRequest, Problem, UnknownFamily, did_you_mean
 from cleverbetter_dagster.learning.catalogue import FAMILIES, get_family
 from cleverbetter_dagster.learning.scoring import StudySpec
 from cleverbetter_dagster.services.records import Training
@@ -201,7 +201,7 @@ def _not_of_family(family: str, options: Mapping[str, Any]) -> list[Problem]:
         Problem(
             f"config.{option}.{name[:LONGEST_NAME]}",
             f"no hyperparameter of {family}",
-            f"use one of: {', '.join(known)}",
+            f"{did_you_mean(name, known)}use one of: {', '.join(known)}",
         )
         for option in ("params", "space")
         for name in options.get(option, {})
@@ -241,7 +241,8 @@ def _remedy(title: str, name: str) -> str:
     model: type[BaseModel] = Options if title == Options.__name__ else TrainingRequest
     field = model.model_fields.get(name.partition(".")[0])
     if field is None and title == model.__name__:
-        return f"use one of: {', '.join(OPTIONS if model is Options else model.model_fields)}"
+        known = OPTIONS if model is Options else tuple(model.model_fields)
+        return f"{did_you_mean(name, known)}use one of: {', '.join(known)}"
     return (field and field.description) or "correct the value, or leave it out for its default"
 
 

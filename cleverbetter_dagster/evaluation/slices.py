@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -14,9 +13,8 @@ from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
 FEWEST_ROWS = 30
 """A slice with fewer rows is not reported: its figures would be noise."""
 
-SEASONS = {12: "summer", 1: "summer", 2: "summer", 3: "autumn", 4: "autumn", 5: "autumn", 6: "winter", 7: "winter",
-           8: "winter", 9: "spring", 10: "spring", 11: "spring"}  # fmt: skip
-"""Southern seasons by month: Australian and New Zealand racing."""
+QUARTERS = ("December to February", "March to May", "June to August", "September to November")
+"""Parts of the year, by the months' names: which season they are depends on the hemisphere."""
 
 
 @dataclass(frozen=True)
@@ -32,17 +30,19 @@ class Slice:
 
 
 def quartile_names(values: pd.Series, digits: int = 0) -> pd.Series:
-    """For each row, the quarter of the values it lies in, named by its ends; missing values are `unknown`.
+    """For each row, the quarter of the values it lies in, named by its least and its largest; `unknown` if missing.
 
     >>> quartile_names(pd.Series([1.0, 2.0, 3.0, 4.0, 5.0])).tolist()
-    ['1 to 2', '1 to 2', '2 to 3', '3 to 4', '4 to 5']
+    ['1 to 2', '1 to 2', '3', '4', '5']
     """
     edges = np.unique(np.nanquantile(values, [0, 0.25, 0.5, 0.75, 1.0])) if values.notna().any() else np.array([0.0])
     if len(edges) < 2:
         return values.map(lambda value: "unknown" if pd.isna(value) else f"{value:,.{digits}f}")
-    names = [f"{low:,.{digits}f} to {high:,.{digits}f}" for low, high in pairwise(edges)]
-    place = np.clip(np.searchsorted(edges, values, side="left") - 1, 0, len(names) - 1)
-    return pd.Series(np.where(values.isna(), "unknown", np.array(names)[place]), index=values.index)
+    place = pd.Series(np.clip(np.searchsorted(edges, values, side="left") - 1, 0, len(edges) - 2), index=values.index)
+    ends = values.groupby(place).agg(["min", "max"])
+    texts = {at: [f"{end:,.{digits}f}" for end in (low, high)] for at, low, high in ends.itertuples()}
+    names = {at: low if low == high else f"{low} to {high}" for at, (low, high) in texts.items()}
+    return place.map(names).where(values.notna(), "unknown")
 
 
 def sliced(

@@ -1,8 +1,9 @@
 """The champion's predictions of every live strategy, in PostgreSQL, for a betting service to read with one SELECT.
 
 The service reads the view `current_predictions`: the champion's rows of the newest month that was scored, with the
-staking options they were made with. Between a promotion or rollback and the new champion's first scores the view is
-empty: no stakes are better than those of a withdrawn model or of an old month. The owner grants the right to read.
+staking options they were made with. Whoever decides scores the new champion at once; until that is done the view is
+empty: no stakes are better than those of a withdrawn model or of an old month. A month without rows, which a model
+that was withdrawn since may have scored, does not count. The owner grants the right to read.
 """
 
 from contextlib import closing
@@ -19,6 +20,7 @@ from cleverbetter_dagster.errors import DataError
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.ledger.table import ensure_ledger
 from cleverbetter_dagster.store.postgres.database import advisory_lock, ensure_table, psycopg_connect, table_exists
+from cleverbetter_dagster.store.source.load_log import ensure_load_log
 
 KEY = ["strategy_id", "method"]
 FINITE = float(np.finfo(np.float64).max)
@@ -73,7 +75,10 @@ CREATE OR REPLACE VIEW current_predictions AS
     JOIN current_champion c ON (p.family, p.model_version) = (c.family, c.version)
     LEFT JOIN staking_options o
         ON (o.as_of, o.family, o.model_version) = (p.as_of, p.family, p.model_version)
-    WHERE p.as_of = (SELECT max(as_of) FROM strategy_predictions);
+    WHERE p.as_of = (
+        SELECT max(scored.as_of) FROM strategy_predictions scored
+        WHERE scored.as_of <= greatest(
+            c.as_of, (SELECT max(month) FROM load_log WHERE (loaded -> 'digest' ->> 'rows')::bigint > 0)));
 """
 
 UPSERT = """
@@ -170,6 +175,7 @@ def made_by(predictions: pd.DataFrame, model: tuple[str | None, int | None]) -> 
 def _ensure_tables(connection: psycopg.Connection) -> None:
     if not table_exists(connection, "staking_options"):
         ensure_ledger(connection)
+        ensure_load_log(connection)
         ensure_table(connection, "staking_options", DDL)
 
 

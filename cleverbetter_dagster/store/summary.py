@@ -2,7 +2,7 @@
 
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, LiteralString
 
 import psycopg
@@ -13,8 +13,7 @@ from cleverbetter_dagster.dataset.schema import CREATED_AT, END_DATE, RUN_DATE, 
 from cleverbetter_dagster.errors import SchemaError
 from cleverbetter_dagster.redaction import redacted
 from cleverbetter_dagster.settings import Settings
-from cleverbetter_dagster.store.ledger.ledger import champion_line
-from cleverbetter_dagster.store.ledger.table import ledger_exists
+from cleverbetter_dagster.store.ledger.table import Action, ledger_exists, select_champion
 from cleverbetter_dagster.store.postgres.database import connect, running_target, table_exists
 from cleverbetter_dagster.store.quarantine import count_pending
 from cleverbetter_dagster.store.source.instants import plausible
@@ -48,6 +47,22 @@ class RowsSummary:
 
 
 @dataclass(frozen=True)
+class ChampionSummary:
+    """The champion, and the decision that made it so."""
+
+    family: str
+    version: int
+    as_of: str
+    action: Action
+    decided_at: datetime
+
+    def __str__(self) -> str:
+        how = "returned to" if self.action == "rolled_back" else "promoted"
+        since = f"{self.decided_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+        return f"{self.family} v{self.version} (as of {self.as_of}), {how} {since}"
+
+
+@dataclass(frozen=True)
 class DatabaseSummary:
     """The database, or as much of it as can be told: `rows` is None where `rows_missing` says why."""
 
@@ -56,7 +71,7 @@ class DatabaseSummary:
     timescaledb: str | None
     rows: RowsSummary | None
     rows_missing: str | None
-    champion: str | None
+    champion: ChampionSummary | None
     quarantined: int
 
 
@@ -133,15 +148,17 @@ def _instant(connection: psycopg.Connection, query: sql.Composed) -> datetime | 
     return instant
 
 
-def _state(settings: Settings) -> tuple[str | None, int]:
+def _state(settings: Settings) -> tuple[ChampionSummary | None, int]:
     """Champion and pending quarantine, without creating the schema they would be in."""
     target = running_target(settings, "state")
     if target is None:
         return None, 0
     with closing(connect(target, autocommit=True)) as connection:
-        decided = ledger_exists(connection)
+        entry = select_champion(connection) if ledger_exists(connection) else None
         quarantined = count_pending(connection) if table_exists(connection, "quarantine") else 0
-    return (champion_line(settings) if decided else None), quarantined
+    if entry is None:
+        return None, quarantined
+    return ChampionSummary(*entry.model, entry.as_of, entry.action, entry.decided_at), quarantined
 
 
 def _scalar(connection: psycopg.Connection, query: LiteralString | sql.Composed, *values: object) -> Any:

@@ -29,8 +29,9 @@ def api(empty_registry: Settings) -> Iterator[Api]:
         yield running
 
 
-def promote(api: Api, version: int, **body: object) -> tuple[int, dict]:
-    answer = api.post(f"/api/v1/models/ensemble/versions/{version}/promote", REASON | body)
+def promote(api: Api, version: int, *, override_gate: bool = True) -> tuple[int, dict]:
+    body = REASON | {"override_gate": override_gate}
+    answer = api.post(f"/api/v1/models/ensemble/versions/{version}/promote", body)
     return answer.status_code, answer.json()
 
 
@@ -48,6 +49,12 @@ def test_versions_and_the_champion_are_shown_as_they_become_it(api: Api) -> None
     ]
 
 
+def test_a_model_nobody_can_judge_takes_the_override(api: Api, empty_registry: Settings) -> None:
+    status, refused = promote(api, 1, override_gate=False)
+    assert (status, "cannot be judged" in refused["detail"]) == (409, True)
+    assert ledger.champion(empty_registry) is None
+
+
 def test_a_rollback_returns_to_the_predecessor(api: Api) -> None:
     promote(api, 1)
     promote(api, 2)
@@ -61,10 +68,10 @@ def test_what_a_rollback_withdrew_takes_the_override(api: Api, empty_registry: S
     promote(api, 1)
     promote(api, 2)
     api.post("/api/v1/models/rollback", {"reason": "stakes look wrong"})
-    status, refused = promote(api, 2)
+    status, refused = promote(api, 2, override_gate=False)
     assert status == 409
-    assert "withdrew" in refused["detail"]
-    status, decided = promote(api, 2, override_gate=True)
+    assert "cannot be judged" in refused["detail"]
+    status, decided = promote(api, 2)
     assert (status, decided["champion"]) == (200, "ensemble v2")
     promoted = ledger.champion(empty_registry)
     assert promoted is not None
@@ -104,8 +111,12 @@ def test_what_cannot_be_decided_is_refused(
 
 
 def test_predictions_are_the_champions_the_largest_stake_first(api: Api, empty_registry: Settings) -> None:
-    assert api.get("/api/v1/predictions").json() == {"predictions": []}
-    promote(api, 1)
+    empty = api.get("/api/v1/predictions").json()
+    assert empty["predictions"] == []
+    assert "there is no champion" in empty["message"]
+    _, decided = promote(api, 1)
+    assert "`cleverbetter predict --renew` scores" in decided["stakes"]
+    assert api.get("/api/v1/predictions").json()["message"] == decided["stakes"]
     frame = pd.DataFrame(
         {
             "strategy_id": ["s1", "s2"],
@@ -119,12 +130,14 @@ def test_predictions_are_the_champions_the_largest_stake_first(api: Api, empty_r
             "expected_return": [0.001, 0.02],
         }
     )
-    write_predictions(empty_registry, frame, ScoredBy("2023-11", "ensemble", 1, "run", StakingSpec()))
-    predictions = api.get("/api/v1/predictions").json()["predictions"]
+    write_predictions(empty_registry, frame, ScoredBy("2023-10", "ensemble", 1, "run", StakingSpec()))
+    answer = api.get("/api/v1/predictions").json()
+    predictions = answer["predictions"]
+    assert answer["message"] is None
     assert [(row["strategy_id"], row["recommended_stake"], row["confidence"]) for row in predictions] == [
         ("s2", 0.05, None),
         ("s1", 0.01, 0.5),
     ]
     assert (predictions[0]["model_name"], predictions[0]["model_version"]) == ("ensemble", "1")
-    assert len(api.get("/api/v1/predictions?as_of=2023-11&limit=1").json()["predictions"]) == 1
+    assert len(api.get("/api/v1/predictions?as_of=2023-10&limit=1").json()["predictions"]) == 1
     assert api.get("/api/v1/predictions?as_of=2023-12").json()["predictions"] == []

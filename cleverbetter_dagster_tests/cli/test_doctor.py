@@ -51,7 +51,7 @@ def test_a_healthy_deployment_passes_and_is_not_changed(healthy: Settings, monke
 def test_a_database_that_does_not_answer(healthy: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     code, level, output = levels(monkeypatch, healthy, DATABASE_URL="postgresql://ann:Tr0ub4dor@127.0.0.1:1/x")
     assert (code, level["database"]) == (1, "fail")
-    assert output.count("Check that it runs") == 1  # one cause is described once
+    assert output.count("Check that its server runs") == 1  # one cause is described once
     assert {level[name] for name in ("rights", "MLflow", "champion")} == {"warn"}
     assert "Tr0ub4dor" not in output
 

@@ -3,15 +3,17 @@
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 import typer
 
-from cleverbetter_dagster.cli.output import ExitCode, NotConfirmed, confirm, exit_code, print_json
+from cleverbetter_dagster.cli.output import ExitCode, NotConfirmed, confirm, exit_code, print_json, write_csv
 from cleverbetter_dagster.errors import (
     CleverBetterError,
     DatabaseUnavailable,
     GateRefused,
+    InvalidInput,
     InvalidRequest,
     ModelNotFound,
     ModelTampered,
@@ -40,6 +42,14 @@ def test_json_holds_objects_instants_and_nothing_that_json_lacks(capsys: pytest.
     ]
 
 
+def test_a_csv_file_has_a_header_and_nothing_for_what_is_missing(tmp_path: Path) -> None:
+    file = tmp_path / "stakes.csv"
+    write_csv(file, [{"strategy": "a, b", "stake": 0.02}, {"strategy": "c", "stake": float("nan")}])
+    assert file.read_text() == 'strategy,stake\n"a, b",0.02\nc,\n'
+    with pytest.raises(InvalidInput, match="Name a file in a folder of yours"):
+        write_csv(tmp_path, [{"strategy": "a"}])
+
+
 @pytest.mark.parametrize(
     ("error", "code"),
     [
@@ -50,6 +60,7 @@ def test_json_holds_objects_instants_and_nothing_that_json_lacks(capsys: pytest.
         (ModelNotFound("x"), ExitCode.NOT_FOUND),
         (NotStored("x"), ExitCode.NOT_FOUND),
         (UnknownFamily("x"), ExitCode.NOT_FOUND),
+        (InvalidInput("x"), ExitCode.USAGE),
         (ModelTampered("x"), ExitCode.FAILED),
         (SettingsError("x"), ExitCode.FAILED),
     ],

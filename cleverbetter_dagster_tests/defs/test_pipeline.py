@@ -17,7 +17,7 @@ from cleverbetter_dagster.definitions import assets
 from cleverbetter_dagster.defs.assets import walk_forward
 from cleverbetter_dagster.defs.io_manager import ArtefactIOManager
 from cleverbetter_dagster.defs.resources import Deployment, mlflow_run
-from cleverbetter_dagster.errors import NothingToJudge
+from cleverbetter_dagster.errors import DataError, NothingToJudge
 from cleverbetter_dagster.learning.catalogue import FAMILIES
 from cleverbetter_dagster.services.evaluation.scored_table import evaluated_model
 from cleverbetter_dagster.services.reports.parts import reproduction
@@ -168,15 +168,21 @@ def test_mlflow_has_an_agents_stakes_beside_simple_rules(deployment: Settings) -
     assert {f"staking_monthly_log_growth_over_{rule}_low" for rule in rules} <= set(metrics)
 
 
-def test_the_pyfunc_model_reproduces_the_stored_probabilities(
+def test_the_pyfunc_model_reproduces_the_stored_probabilities_from_every_form(
     deployment: Settings, sample: tuple[pd.DataFrame, pd.DataFrame]
 ) -> None:
-    raw = canonical(*sample)
-    raw = raw[raw["end_date"] < pd.Timestamp("2023-06-01", tz="UTC")]
-    predicted = mlflow.pyfunc.load_model("models:/ensemble@champion").predict(raw)
+    results, features = sample
+    wide = canonical(*sample)
+    bare = wide.rename(columns=lambda name: str(name).removeprefix("ml_"))
+    forms = {"columns": wide, "columns without prefix": bare, "JSON": results.assign(features=features["features"])}
+    model = mlflow.pyfunc.load_model("models:/ensemble@champion")
     stored = read_predictions(deployment, AS_OF).set_index("backtest_result_id")["probability"]
-    reproduced = predicted["probability"].set_axis(raw["id"])[stored.index]
-    assert reproduced.tolist() == stored.tolist()
+    for form, rows in forms.items():
+        raw = rows[rows["end_date"] < pd.Timestamp("2023-06-01", tz="UTC")]
+        reproduced = model.predict(raw)["probability"].set_axis(raw["id"])[stored.index]
+        assert reproduced.tolist() == stored.tolist(), form
+    with pytest.raises(DataError, match="not the whole history"):
+        model.predict(wide.sort_values("end_date").groupby("strategy_id").tail(1))
 
 
 def test_every_live_strategy_has_a_bounded_stake(deployment: Settings) -> None:

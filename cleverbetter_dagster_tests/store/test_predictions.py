@@ -14,6 +14,8 @@ from cleverbetter_dagster.store.ledger import ledger
 from cleverbetter_dagster.store.ledger.ledger import Decision
 from cleverbetter_dagster.store.postgres.database import psycopg_connect
 from cleverbetter_dagster.store.predictions import COLUMNS, ScoredBy, read_predictions, write_predictions
+from cleverbetter_dagster.store.source.changes import Digest, InFlightRows
+from cleverbetter_dagster.store.source.load_log import LoadedMonth, record_load
 
 JUNE = ScoredBy("2023-06", "ensemble", 1, "run-1", StakingSpec())
 
@@ -43,6 +45,10 @@ def frame(*strategies: str, stake: float = 0.02) -> pd.DataFrame:
 def promote(state: Settings, version: int, as_of: str) -> None:
     asked = Decision("ensemble", version, f"run-{version}", as_of, "better", "test")
     ledger.promote(state, NoMirror(), asked, ledger.champion_at(state, as_of))
+
+
+def loaded(state: Settings, *months: str) -> None:
+    record_load(state, {month: LoadedMonth(Digest(1, ""), "db", 1, InFlightRows()) for month in months}, "run", None)
 
 
 def served(state: Settings) -> list[tuple[str, int, str]]:
@@ -143,6 +149,7 @@ def test_predictions_that_cannot_be_right_are_refused_whole(
 
 
 def test_the_view_shows_the_champions_rows_of_the_newest_month(empty_registry: Settings) -> None:
+    loaded(empty_registry, "2023-06", "2023-07")
     write_predictions(empty_registry, frame("a"), JUNE)
     assert served(empty_registry) == []
     promote(empty_registry, 1, "2023-06")
@@ -153,7 +160,18 @@ def test_the_view_shows_the_champions_rows_of_the_newest_month(empty_registry: S
     assert served(empty_registry) == [("2023-07", 1, "b")]
 
 
+def test_a_month_without_rows_that_a_withdrawn_model_scored_does_not_count(empty_registry: Settings) -> None:
+    loaded(empty_registry, "2023-06")
+    promote(empty_registry, 1, "2023-06")
+    promote(empty_registry, 2, "2023-07")
+    write_predictions(empty_registry, frame("a"), ScoredBy("2023-07", "ensemble", 2, "run-2", StakingSpec()))
+    ledger.roll_back(empty_registry, NoMirror(), Decision("ensemble", 1, "run-1", "2023-06", "lost money", "a person"))
+    write_predictions(empty_registry, frame("b"), JUNE)
+    assert served(empty_registry) == [("2023-06", 1, "b")]
+
+
 def test_the_view_shows_only_the_present_champion(empty_registry: Settings) -> None:
+    loaded(empty_registry, "2023-06", "2023-07")
     promote(empty_registry, 1, "2023-06")
     write_predictions(empty_registry, frame("a"), JUNE)
     promote(empty_registry, 2, "2023-07")

@@ -10,15 +10,20 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.text import Text
 
-from cleverbetter_dagster.cli.options import AsJson, Family, Reason, Yes
-from cleverbetter_dagster.cli.output import confirm, plain_table, print_json, progress_console, result_console
+from cleverbetter_dagster.cli.options import AsJson, Csv, Family, Reason, Yes
+from cleverbetter_dagster.cli.output import (
+    ResultTable,
+    confirm,
+    print_json,
+    progress_console,
+    result_console,
+    write_csv,
+)
 from cleverbetter_dagster.settings import load_settings
 
 if TYPE_CHECKING:
     from cleverbetter_dagster.services.champion.manual_promotion import Review
     from cleverbetter_dagster.store.ledger.ledger import LedgerEntry, Tenure
-
-PREDICT_HINT = "`cleverbetter predict` shows its stakes, once the job predict has run."
 
 
 def promote(
@@ -33,6 +38,7 @@ def promote(
 ) -> None:
     """Make a registered model the champion of its month, if the gate accepts it."""
     from cleverbetter_dagster.services.champion import manual_promotion
+    from cleverbetter_dagster.services.champion.renewal import stakes_line
     from cleverbetter_dagster.store.ledger import ledger
 
     settings, console = load_settings(), progress_console()
@@ -42,17 +48,17 @@ def promote(
     if not reviewed.is_incumbent and (reviewed.passes or override_gate):
         console.print(_review_panel(reviewed))
         confirm(_question(reviewed, override_gate), yes)
-    entry = manual_promotion.promote(settings, reviewed, context)
-    champion = ledger.champion(settings) or entry
+    with console.status("promoting it, and scoring every strategy with the champion"):
+        entry = manual_promotion.promote(settings, reviewed, context)
+    champion, stakes = ledger.champion(settings) or entry, stakes_line(settings)
     if as_json:
         action = "kept" if reviewed.is_incumbent else "promoted"
-        print_json({"action": action, "decision": _facts(entry), "champion": _facts(champion)})
+        print_json({"action": action, "decision": _facts(entry), "champion": _facts(champion), "stakes": stakes})
         return
     result = "is champion already; nothing was added" if reviewed.is_incumbent else "was promoted"
     console = result_console()
     console.print(f"{entry} {result}. Champion as of {champion.as_of}: [bold]{champion}[/]")
-    if not reviewed.is_incumbent and champion.model == entry.model:
-        console.print(PREDICT_HINT, highlight=False)
+    console.print(Text(stakes))
 
 
 def rollback(
@@ -66,6 +72,7 @@ def rollback(
 ) -> None:
     """Return to the previous champion, or to any model that was promoted earlier."""
     from cleverbetter_dagster.services.champion import manual_promotion
+    from cleverbetter_dagster.services.champion.renewal import stakes_line
 
     settings, console = load_settings(), progress_console()
     context = manual_promotion.DecisionContext(reason, _actor("rollback"))
@@ -73,13 +80,16 @@ def rollback(
         plan = manual_promotion.plan_rollback(settings, to)
     champion, target = (f"{entry} (as of {entry.as_of})" for entry in (plan.champion, plan.target))
     confirm(f"Withdraw {champion} and return to {target}?", yes)
-    entry = manual_promotion.roll_back(settings, plan, context)
+    with console.status("withdrawing it, and scoring every strategy with the champion"):
+        entry = manual_promotion.roll_back(settings, plan, context)
+    stakes = stakes_line(settings)
     if as_json:
-        print_json({"action": entry.action, "withdrawn": _facts(plan.champion), "champion": _facts(entry)})
+        facts = {"withdrawn": _facts(plan.champion), "champion": _facts(entry), "stakes": stakes}
+        print_json({"action": entry.action, **facts})
         return
     console = result_console()
     console.print(f"{plan.champion} was withdrawn. Champion as of {entry.as_of}: [bold]{entry}[/]")
-    console.print(PREDICT_HINT, highlight=False)
+    console.print(Text(stakes))
 
 
 def history(
@@ -87,14 +97,17 @@ def history(
     decisions: Annotated[
         bool, typer.Option("--decisions", help="Show every decision, also refusals, instead of the champions.")
     ] = False,
+    csv: Csv = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show which model was champion when, and why."""
+    """Show which model was champion when, and why. --csv has every decision."""
     from cleverbetter_dagster.store.ledger import ledger
 
     settings = load_settings()
     tenures = ledger.tenures(settings)[-limit:]
     entries = ledger.history(settings, limit)
+    if csv is not None and entries:
+        write_csv(csv, [_facts(entry) for entry in entries])
     if as_json:
         champions = [{"since": tenure.since, "until": tenure.until, **_facts(tenure.entry)} for tenure in tenures]
         print_json({"champions": champions, "decisions": [_facts(entry) for entry in entries]})
@@ -147,7 +160,7 @@ def _show_tenures(tenures: list["Tenure"], console: Console) -> None:
     if not tenures:
         console.print("No model was champion yet. `cleverbetter history --decisions` lists refusals.")
         return
-    table = plain_table("Champions, times in UTC", ("champion", "as of", "since", "until", "how", "why", "by"))
+    table = ResultTable("Champions, times in UTC", ("champion", "as of", "since", "until", "how", "why", "by"))
     for tenure in reversed(tenures):
         entry, until = tenure.entry, _minute(tenure.until) if tenure.until else "now"
         cells = (str(entry), entry.as_of, _minute(tenure.since), until, _how(entry), entry.reason, entry.actor)
@@ -156,7 +169,7 @@ def _show_tenures(tenures: list["Tenure"], console: Console) -> None:
 
 
 def _show_decisions(entries: list["LedgerEntry"], console: Console) -> None:
-    table = plain_table(
+    table = ResultTable(
         "Decisions, newest first, times in UTC", ("when", "model", "as of", "decision", "before", "why", "by")
     )
     for entry in entries:

@@ -8,14 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.text import Text
 
-from cleverbetter_dagster.cli.options import AsJson, Options, Trials
-from cleverbetter_dagster.cli.output import ExitCode, plain_table, print_json, progress_console, result_console
+from cleverbetter_dagster.cli.options import AsJson, Options, Trials, month_option
+from cleverbetter_dagster.cli.output import ExitCode, ResultTable, print_json, progress_console, result_console
 from cleverbetter_dagster.redaction import redacted
 from cleverbetter_dagster.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from cleverbetter_dagster.defs.launches import Launch
     from cleverbetter_dagster.defs.requests import TrainingRequest
+
+WALKED = "Read the report: cleverbetter report --kind walk_forward"
+NOT_WALKED = (
+    "No walk-forward report yet: no outcome is known of a month after these. Backfill earlier months, or wait for rows."
+)
 
 
 @dataclass(frozen=True)
@@ -30,8 +35,8 @@ class MonthResult:
 
 
 def backfill(
-    first: Annotated[str, typer.Option("--from", metavar="YYYY-MM", help="First month (as_of).", show_default=False)],
-    last: Annotated[str, typer.Option("--to", metavar="YYYY-MM", help="Last month (as_of).", show_default=False)],
+    first: Annotated[str, month_option("--from", "First month (as_of).")],
+    last: Annotated[str, month_option("--to", "Last month (as_of).")],
     family: Annotated[
         list[str] | None, typer.Option(help="Train only this family. May be repeated.", show_default=False)
     ] = None,
@@ -45,7 +50,7 @@ def backfill(
     Each month is one run, the oldest first. If all families take part, it also makes the leaderboard. At the end comes
     the walk-forward report over all months. The champion does not change.
     """
-    from cleverbetter_dagster.cli.models.launch import run_job
+    from cleverbetter_dagster.cli.models.launch import made_anything, run_job
     from cleverbetter_dagster.defs.launches import walk_forward
     from cleverbetter_dagster.learning.catalogue import FAMILIES, get_family
     from cleverbetter_dagster.store.tracking.client import require_mlflow
@@ -61,7 +66,7 @@ def backfill(
     if as_json:
         print_json(results)
     else:
-        table = plain_table("Backfill", ("as_of", "outcome", "families", "why"))
+        table = ResultTable("Backfill", ("as_of", "outcome", "families", "why"))
         for result in results:
             table.add_row(result.as_of, result.outcome, ", ".join(result.families), Text(result.message))
         result_console().print(table)
@@ -69,8 +74,8 @@ def backfill(
         raise typer.Exit(ExitCode.FAILED)
     if len(outcomes) > 1 and "done" in outcomes:
         console.print("[bold]all months together[/]")
-        run_job(settings, walk_forward(), quiet=as_json)
-        console.print("Read the report: cleverbetter report --kind walk_forward", highlight=False)
+        run_id = run_job(settings, walk_forward(), quiet=as_json)
+        console.print(WALKED if made_anything(settings, run_id) else NOT_WALKED, highlight=False)
 
 
 def _requests(

@@ -1,12 +1,11 @@
 """`cleverbetter evaluate` and `compare`: how the models of a month did on their test rows."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from rich.table import Table
 from rich.text import Text
 
-from cleverbetter_dagster.cli.options import AsJson, AsOfMonth, Family
-from cleverbetter_dagster.cli.output import plain_table, print_json, result_console
+from cleverbetter_dagster.cli.options import AsJson, AsOfMonth, Csv, Family
+from cleverbetter_dagster.cli.output import ResultTable, print_json, result_console, write_csv
 from cleverbetter_dagster.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ def evaluate(family: Family, as_of: AsOfMonth = None, as_json: AsJson = False) -
 
     settings, family = load_settings(), get_family(family).name
     months = stored_months(settings, f"{family}_model")
-    wanted = AsOf.parse(as_of).key if as_of is not None else max(months, default=None)
+    wanted = as_of or max(months, default=None)
     if wanted not in months:
         option = f" --as-of {wanted}" if wanted else ""
         raise NotStored(f"There is no such model of the family {family}. Run `cleverbetter train {family}{option}`.")
@@ -49,18 +48,26 @@ def evaluate(family: Family, as_of: AsOfMonth = None, as_json: AsJson = False) -
     console.print(f"{origin}. More: cleverbetter report --family {family}", highlight=False)
 
 
-def compare(as_of: AsOfMonth = None, as_json: AsJson = False) -> None:
+def compare(as_of: AsOfMonth = None, csv: Csv = None, as_json: AsJson = False) -> None:
     """Show the leaderboard of a month: every family and baseline on the same test rows, with 95% intervals."""
     from cleverbetter_dagster.dataset.as_of import AsOf
     from cleverbetter_dagster.services.stored_assets import stored_comparison
 
     record = stored_comparison(load_settings(), AsOf.parse(as_of) if as_of is not None else None)
+    if csv is not None:
+        write_csv(csv, [_flat(row.model_dump(mode="json")) for row in record.leaderboard])
     if as_json:
         print_json(record.model_dump(mode="json"))
         return
     console = result_console()
     console.print(_leaderboard_table(f"Leaderboard as of {record.as_of}", record.leaderboard, set(record.models)))
     console.print(f"Challenger: {record.challenger} v{record.models[record.challenger].version}")
+
+
+def _flat(row: dict[str, Any]) -> dict[str, Any]:
+    """A row with a column for each end of an interval."""
+    parts = {name: value if isinstance(value, dict) else {"": value} for name, value in row.items()}
+    return {f"{name}_{part}".rstrip("_"): value for name, each in parts.items() for part, value in each.items()}
 
 
 def _evaluate_if_missing(settings: Settings, family: str, as_of: "AsOf", *, quiet: bool) -> None:
@@ -80,10 +87,10 @@ def _evaluate_if_missing(settings: Settings, family: str, as_of: "AsOf", *, quie
     run_job(settings, Launch(RETRAIN, (f"{family}_evaluation",), (as_of.key, as_of.key), {}, {}), quiet=quiet)
 
 
-def _leaderboard_table(title: str, rows: list["LeaderboardRow"], families: set[str]) -> Table:
-    table = plain_table(title, ("model",), ("rows", "bets", *FIGURES))
+def _leaderboard_table(title: str, rows: list["LeaderboardRow"], families: set[str]) -> ResultTable:
+    table = ResultTable(title, ("model",), ("rows", "bets", *FIGURES))
     reasons = dict.fromkeys(getattr(row, name).reason for row in rows for name in FIGURES)
-    table.caption = "\n".join(f"no interval: {reason}" for reason in reasons if reason) or None
+    table.caption = "\n".join(f"no interval: {reason}" for reason in reasons if reason)
     for row in rows:
         values = (getattr(row, name) for name in FIGURES)
         cells = (row.name, f"{row.n_rows:,}", f"{row.n_bets:,}", *map(_cell, values))

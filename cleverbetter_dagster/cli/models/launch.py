@@ -8,10 +8,18 @@ import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TextIO
 
 import dagster as dg
+from dagster._core.definitions.repository_definition import SINGLETON_REPOSITORY_NAME
+from dagster._core.remote_origin import (
+    ManagedGrpcPythonEnvCodeLocationOrigin,
+    RemoteJobOrigin,
+    RemoteRepositoryOrigin,
+)
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from rich.console import Console
 
 from cleverbetter_dagster.cli.output import VisibleConsole
@@ -21,6 +29,9 @@ from cleverbetter_dagster.defs.launches import Launch, range_tags
 from cleverbetter_dagster.errors import CleverBetterError
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.home import prepare_home
+
+MODULE = "cleverbetter_dagster.definitions"
+"""Module and name of our code location, under `cleverbetter up` as under `dagster dev`."""
 
 LAUNCH_TAG = "cleverbetter/launch"
 
@@ -67,6 +78,7 @@ def run_job(settings: Settings, launch: Launch, console: Console | None = None, 
     tags = {**months, **launch.tags, LAUNCH_TAG: mark}
     log = settings.state_folder / "logs" / "runs.log"
     with dagster_instance(settings) as instance, _errors_to(log) as errors:
+        _carry_origin(instance, launch.job)
         console = console or VisibleConsole(file=errors, quiet=quiet)
         with _cancelling(instance, mark), run_progress(instance, {LAUNCH_TAG: mark}, console):
             result = dg.execute_job(
@@ -81,6 +93,25 @@ def run_job(settings: Settings, launch: Launch, console: Console | None = None, 
             failure = failure_of(instance, result.run_id)
             raise RunFailed(f"The run {result.run_id} of {launch.job} failed.\n{failure}")
     return result.run_id
+
+
+def made_anything(settings: Settings, run_id: str) -> bool:
+    """Whether a run that ended materialised any asset."""
+    with dagster_instance(settings) as instance:
+        made = instance.get_records_for_run(run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION, limit=1)
+        return bool(made.records)
+
+
+def _carry_origin(instance: dg.DagsterInstance, job: str) -> None:
+    """Let the runs of this instance carry where their job is, as those that the UI launches do.
+
+    The UI's overview and a job's page show only runs that carry it, and `execute_job` has no argument for it.
+    """
+    target = LoadableTargetOrigin(module_name=MODULE)
+    location = ManagedGrpcPythonEnvCodeLocationOrigin(target, location_name=MODULE)
+    origin = RemoteJobOrigin(RemoteRepositoryOrigin(location, SINGLETON_REPOSITORY_NAME), job)
+    create = partial(instance.create_run_for_job, remote_job_origin=origin)
+    instance.create_run_for_job = create  # type: ignore[method-assign]
 
 
 @contextmanager

@@ -3,12 +3,10 @@
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
 
-from cleverbetter_dagster.cli.options import AsJson
-from cleverbetter_dagster.cli.output import VisibleConsole, print_json, progress_console
+from cleverbetter_dagster.cli.options import AsJson, month_option
+from cleverbetter_dagster.cli.output import ResultTable, VisibleConsole, print_json, progress_console
 from cleverbetter_dagster.dataset.spec import GUIDE_MIN_COMPOSITE_SCORE
 
 if TYPE_CHECKING:
@@ -18,8 +16,8 @@ if TYPE_CHECKING:
 
 
 def simulate_retraining(
-    first: Annotated[str, typer.Option("--from", metavar="YYYY-MM", help="First month a model is fitted at.")],
-    last: Annotated[str, typer.Option("--to", metavar="YYYY-MM", help="Last month; judged on the one after.")],
+    first: Annotated[str, month_option("--from", "First month a model is fitted at.")],
+    last: Annotated[str, month_option("--to", "Last month; judged on the one after.")],
     family: Annotated[
         str | None,
         typer.Option(help="Model family, with its default parameters; by default the first of the catalogue."),
@@ -70,10 +68,8 @@ def show_ways(rows: list["WayRow"], spec: "RetrainingSpec", console: Console) ->
 
     judged = f"judged on {rows[0].rows:,} rows of the {rows[0].months} months after each"
     console.print(f"{spec.family}, {spec.first} to {spec.last}, {judged}; 95% intervals", highlight=False)
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
-    table.add_column("")
-    for row in rows:  # a column each: so the intervals of all four fit into 80 columns
-        table.add_column(row.way, justify="right", no_wrap=True)
+    # A column for each way: so the intervals of all four fit into 80 columns.
+    table = ResultTable("", ("",), tuple(row.way for row in rows))
     table.add_row("fits", *(str(row.fits) for row in rows))
     table.add_row("updates", *(str(row.updates) for row in rows))
     table.add_row("CPU s", *(f"{row.cpu_seconds:.1f}" for row in rows))

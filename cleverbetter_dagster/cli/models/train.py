@@ -7,7 +7,7 @@ import typer
 from rich.text import Text
 
 from cleverbetter_dagster.cli.options import AsJson, AsOfMonth, Family, Options, Trials
-from cleverbetter_dagster.cli.output import plain_table, print_json, result_console
+from cleverbetter_dagster.cli.output import ResultTable, print_json, result_console
 from cleverbetter_dagster.settings import load_settings
 
 MAX_METRICS = 12
@@ -50,7 +50,7 @@ def train(
     if recorded is None:
         console.print(f"No rows are new since the newest {family}; it stays as it is.")
         return
-    table = plain_table(f"{family} v{version} as of {month}", ("on the test rows",), ("",))
+    table = ResultTable(f"{family} v{version} as of {month}", ("on the test rows",), ("",))
     for name, value in list(metrics.items())[:MAX_METRICS]:
         table.add_row(name, f"{value:.4f}")
     console.print(table)
@@ -77,7 +77,7 @@ def tune(
     if as_json:
         print_json({"run_id": run_id, **study.model_dump(mode="json")})
         return
-    table = plain_table(f"{study.family} as of {study.as_of}", ("hyperparameter",), ("value",))
+    table = ResultTable(f"{study.family} as of {study.as_of}", ("hyperparameter",), ("value",))
     for name, value in study.params.items():
         table.add_row(Text(name), Text(f"{value:.6g}" if isinstance(value, float) else str(value)))
     console, aucs = result_console(), f"{study.mean_auc:.4f} (defaults: {study.default_auc:.4f})"

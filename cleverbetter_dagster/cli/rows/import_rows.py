@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from cleverbetter_dagster.cli.options import AsJson
-from cleverbetter_dagster.cli.output import ExitCode, plain_table, progress_console, result_console
+from cleverbetter_dagster.cli.output import ExitCode, ResultTable, progress_console, result_console
 
 if TYPE_CHECKING:
     from cleverbetter_dagster.store.imports.importer import ImportReport
@@ -81,6 +81,7 @@ def import_rows(
     """Import rows from files. Rows that cannot be right go to quarantine, the others are loaded. Can be repeated."""
     from cleverbetter_dagster.cli.progress import import_progress
     from cleverbetter_dagster.settings import load_settings
+    from cleverbetter_dagster.store.imports.demo import refuse_demo
     from cleverbetter_dagster.store.imports.file_units import PERCENT_NAMES, FileUnits
     from cleverbetter_dagster.store.imports.importer import FileForm, import_files
 
@@ -91,9 +92,10 @@ def import_rows(
             f"{unknown[0]!r} is never in per cent; choose {', '.join(PERCENT_NAMES)}", param_hint="--percent-column"
         )
     units = FileUnits(percent, tuple(percent_column or ()), negative_drawdown)
-    form = FileForm(_mapping(preset, mapping, constants or []), units)
+    form, settings = FileForm(_mapping(preset, mapping, constants or []), units), load_settings()
+    refuse_demo(settings)
     with import_progress(progress_console(quiet=as_json)) as progress:
-        report = import_files(load_settings(), results, features, progress, form)
+        report = import_files(settings, results, features, progress, form)
     if as_json:
         typer.echo(json.dumps(_facts(report), indent=2))
     else:
@@ -125,7 +127,7 @@ def _constant(text: str) -> tuple[str, str]:
 def show_import(report: "ImportReport", console: Console) -> None:
     """The closing table: what happened to the rows of each file, and why rows are in quarantine."""
     counted = ("read", "new", "replaced", "unchanged", "quarantined")
-    table = plain_table(f"Imported in {report.seconds:.1f} s", ("file",), counted)
+    table = ResultTable(f"Imported in {report.seconds:.1f} s", ("file",), counted)
     for file in report.files:
         counts = (file.rows_read, file.inserted, file.updated, file.unchanged, file.quarantined)
         table.add_row(Text(Path(file.source).name), *(f"{count:,}" for count in counts))
@@ -160,7 +162,7 @@ def _fail_if_refused(report: "ImportReport") -> None:
 
 
 def _show_reasons(report: "ImportReport", console: Console) -> None:
-    table = plain_table("Quarantined: not loaded until repaired", ("reason",), ("values",))
+    table = ResultTable("Quarantined: not loaded until repaired", ("reason",), ("values",))
     reasons = [(count, reason) for file in report.files for reason, count in file.reasons.items()]
     for count, reason in sorted(reasons, reverse=True)[:MOST_REASONS]:
         table.add_row(Text(reason), f"{count:,}")

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from cleverbetter_dagster.cli.options import AsJson, Yes
-from cleverbetter_dagster.cli.output import ExitCode, confirm, plain_table, print_json, progress_console, result_console
+from cleverbetter_dagster.cli.output import ExitCode, ResultTable, confirm, print_json, progress_console, result_console
 from cleverbetter_dagster.settings import load_settings
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def show(entry_id: EntryId, as_json: AsJson = False) -> None:
     if as_json:
         print_json(entry)
         return
-    table = plain_table(f"Entry {entry.id}", ("", " "))
+    table = ResultTable(f"Entry {entry.id}", ("", " "))
     for name, value in vars(entry).items():
         if name != "raw" and value is not None:
             table.add_row(name, Text(str(value)))
@@ -122,7 +122,7 @@ def _change(text: str) -> tuple[str, str]:
 
 
 def _show_list(entries: list["Entry"], limit: int, console: Console) -> None:
-    table = plain_table("In quarantine", ("entry", "row", "column", "value", "reason", "found in", "line", "status"))
+    table = ResultTable("In quarantine", ("entry", "row", "column", "value", "reason", "found in", "line", "status"))
     for entry in entries:
         facts = (entry.id, entry.row_id, entry.column_name, entry.value, entry.reason, entry.source, entry.line)
         table.add_row(*(Text("" if fact is None else str(fact)) for fact in (*facts, entry.status)))
@@ -132,7 +132,7 @@ def _show_list(entries: list["Entry"], limit: int, console: Console) -> None:
 
 
 def _show_plan(planned: "Repair", console: Console) -> None:
-    table = plain_table(f"Row {planned.entry.row_id or '(no id)'}", ("column", "as it is", "corrected"))
+    table = ResultTable(f"Row {planned.entry.row_id or '(no id)'}", ("column", "as it is", "corrected"))
     for name, value in planned.corrections.items():
         table.add_row(Text(name), Text(str(planned.row[name])), Text(value))
     console.print(table)
@@ -142,7 +142,7 @@ def _show_retried(done: "Retried", console: Console) -> None:
     console.print(f"{done.rows:,} rows examined, {done.loaded:,} of them right now ({done.settled:,} entries settled).")
     for title, counts in (("Still wrong", done.still_wrong), ("Not examined", done.skipped)):
         if counts:
-            table = plain_table(title, ("reason",), ("rows",))
+            table = ResultTable(title, ("reason",), ("rows",))
             for reason, count in counts.items():
                 table.add_row(Text(reason), f"{count:,}")
             console.print(table)

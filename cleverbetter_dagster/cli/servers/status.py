@@ -1,16 +1,14 @@
 """`cleverbetter status`: what is up, where, what the database holds, who is champion. Starts nothing."""
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import typer
-from rich.table import Table
 
 from cleverbetter_dagster.cli.options import AsJson
-from cleverbetter_dagster.cli.output import VisibleConsole
-from cleverbetter_dagster.cli.servers.running import ProcessRecord, UpRecord, read_record, record_path
+from cleverbetter_dagster.cli.output import ExitCode, ResultTable, print_json, progress_console, result_console
+from cleverbetter_dagster.cli.servers.running import UpRecord, read_record, record_path
 from cleverbetter_dagster.errors import DatabaseUnavailable, SettingsError, TrackingUnavailable
 from cleverbetter_dagster.redaction import redacted
 from cleverbetter_dagster.settings import Settings, load_settings
@@ -20,33 +18,52 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class ServiceStatus:
+    """A process that `cleverbetter up` started; without `url` it serves nobody."""
+
+    state: Literal["up", "down"]
+    pid: int
+    url: str | None
+
+    def __str__(self) -> str:
+        return (self.url or f"process {self.pid}") if self.state == "up" else "[red]down"
+
+
+@dataclass(frozen=True)
 class Status:
     """What `status` reports, as `--json` writes it.
 
     Attributes:
-        database: None if it is down; `trouble` may say why.
-        mlflow_trouble: why the MLflow of `MLFLOW_TRACKING_URI` cannot be used; None if it can, or if that is not set.
+        mlflow_tracking: where MLflow keeps runs: in our database, or at the server of `MLFLOW_TRACKING_URI`.
+        mlflow_trouble: why that server cannot be used; None if it can, or if there is none.
+        database_state: `down` is an embedded one, which whoever needs it starts.
+        database: None unless it is up.
+        trouble: why it is unavailable.
     """
 
     home: Path
     state_folder: Path
-    services: dict[str, str | None]
-    mlflow_tracking: str
+    services: dict[str, ServiceStatus]
+    mlflow_tracking: Literal["database", "server"]
     mlflow_trouble: str | None
+    database_state: Literal["up", "down", "unavailable"]
     database: "DatabaseSummary | None"
     trouble: str | None
 
 
 def status(as_json: AsJson = False) -> None:
     """Say what is up and where, how many rows there are, and which model is champion."""
-    settings, console = load_settings(), VisibleConsole()
+    settings = load_settings()
     state = collect(settings)
+    troubles = [trouble for trouble in (state.trouble, state.mlflow_trouble) if trouble]
     if as_json:
-        typer.echo(json.dumps(asdict(state), default=str, indent=2))
-        return
-    console.print(_table(state))
-    for trouble in filter(None, (state.trouble, state.mlflow_trouble)):
-        console.print(trouble, style="red", markup=False, soft_wrap=True)
+        print_json(state)
+    else:
+        result_console().print(_table(state))
+        for trouble in troubles:
+            progress_console().print(trouble, style="red", markup=False, soft_wrap=True)
+    if troubles:
+        raise typer.Exit(ExitCode.UNAVAILABLE)
 
 
 def collect(settings: Settings) -> Status:
@@ -63,8 +80,9 @@ def collect(settings: Settings) -> Status:
         home=settings.home,
         state_folder=settings.state_folder,
         services=_services(record) if record else {},
-        mlflow_tracking="MLFLOW_TRACKING_URI" if settings.mlflow_tracking_uri else "the database",
+        mlflow_tracking="server" if settings.mlflow_tracking_uri else "database",
         mlflow_trouble=mlflow_trouble(settings),
+        database_state="unavailable" if trouble else "up" if database else "down",
         database=database,
         trouble=trouble,
     )
@@ -83,29 +101,26 @@ def mlflow_trouble(settings: Settings) -> str | None:
     return None
 
 
-def _services(record: UpRecord) -> dict[str, str | None]:
-    """Where each service is; None where it is gone."""
-    return {service.name: _where(service) for service in record.services}
+def _services(record: UpRecord) -> dict[str, ServiceStatus]:
+    return {
+        service.name: ServiceStatus("up" if service.process() else "down", service.pid, service.url)
+        for service in record.services
+    }
 
 
-def _where(service: ProcessRecord) -> str | None:
-    return (service.url or f"process {service.pid}") if service.process() else None
-
-
-def _table(status: Status) -> Table:
-    table = Table(title=f"cleverbetter in {status.home}", title_justify="left", show_header=False)
-    table.add_column()
-    table.add_column(overflow="fold")
-    for name, where in status.services.items():
-        table.add_row(name, where or "[red]down")
+def _table(status: Status) -> ResultTable:
+    table = ResultTable(f"cleverbetter in {status.home}", ("", ""))
+    for name, service in status.services.items():
+        table.add_row(name, str(service))
     if not status.services:
         table.add_row("Dagster, MLflow", "down; `cleverbetter up` starts them")
     unusable = " [red](cannot be used)" if status.mlflow_trouble else ""
-    table.add_row("MLflow keeps runs in", status.mlflow_tracking + unusable)
+    tracking = {"database": "the database", "server": "the server of MLFLOW_TRACKING_URI"}[status.mlflow_tracking]
+    table.add_row("MLflow keeps runs in", tracking + unusable)
     table.add_row("files", str(status.state_folder))
     if status.database is None:
         table.add_row(
-            "PostgreSQL", "[red]does not answer" if status.trouble else "embedded, down; whoever needs it starts it"
+            "PostgreSQL", "[red]cannot be used" if status.trouble else "embedded, down; whoever needs it starts it"
         )
         return table
     database = status.database
@@ -113,11 +128,11 @@ def _table(status: Status) -> Table:
     table.add_row("PostgreSQL", f"{database.where}\nversion {database.version}{timescaledb}")
     _add_rows(table, database.rows, database.rows_missing)
     table.add_row("in quarantine", f"{database.quarantined:,}" if database.quarantined else "nothing")
-    table.add_row("champion", database.champion or "none yet")
+    table.add_row("champion", str(database.champion or "none yet"))
     return table
 
 
-def _add_rows(table: Table, rows: "RowsSummary | None", missing: str | None) -> None:
+def _add_rows(table: ResultTable, rows: "RowsSummary | None", missing: str | None) -> None:
     if rows is None:
         table.add_row("rows", f"[yellow]{missing}")
         return

@@ -16,10 +16,9 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from cleverbetter_dagster.cli.options import AsJson
-from cleverbetter_dagster.cli.output import VisibleConsole, print_json, progress_console
+from cleverbetter_dagster.cli.output import ResultTable, VisibleConsole, print_json, progress_console
 from cleverbetter_dagster.cli.servers.processes import (
     api_service,
     code_service,
@@ -242,8 +241,7 @@ def _show(settings: Settings, services: tuple[ProcessRecord, ...], console: Cons
         return
     if settings.mlflow_tracking_uri:
         where["MLflow"] = "where MLFLOW_TRACKING_URI says"
-    table = Table("service", "where")
-    table.columns[1].no_wrap = True  # addresses are to be clicked
+    table = ResultTable("", ("service", "where"))
     for row in where.items():
         table.add_row(*row)
     console.print(table)

@@ -5,7 +5,7 @@ from typing import TypeVar
 
 import dagster as dg
 
-from cleverbetter_dagster.defs.assets.metadata import rounded
+from cleverbetter_dagster.defs.failures import rounded
 from cleverbetter_dagster.evaluation.checks import Check
 
 Subject = TypeVar("Subject")

@@ -9,7 +9,6 @@ from cleverbetter_dagster.defs.assets.metadata import (
     markdown,
     number,
     picture,
-    rounded,
     staking_tables,
     table,
 )
@@ -25,7 +24,7 @@ HEADLINE = ("auc_within_months", "brier", "roi", "growth")
 def study_metadata(tuned: TunedParams) -> Metadata:
     study = tuned.record
     rows = [{"parameter": name, "value": value} for name, value in study.params.items()]
-    metadata: Metadata = {
+    return {
         "report": markdown(table(rows), *(picture(png, name) for name, png in tuned.pictures.items())),
         f"mean_fold_{study.metric}": study.value,
         f"mean_fold_{study.metric}_of_defaults": study.default_value,
@@ -38,7 +37,6 @@ def study_metadata(tuned: TunedParams) -> Metadata:
         "study": study.study or "none: the defaults",
         "warm_started_from": study.warm_started_from or "nothing",
     }
-    return rounded(metadata)
 
 
 def model_metadata(model: ModelRecord, report: dict) -> Metadata:
@@ -60,19 +58,17 @@ def evaluation_metadata(evaluation: Evaluation) -> Metadata:
     staking: Metadata = {}
     if comparison is not None:
         staking = {"staking": staking_tables([comparison]), "stakes_earn_their_place": str(comparison.earns_its_place)}
-    return rounded(
-        {
-            "report": markdown(leaderboard_table(evaluation.leaderboard), *pictures),
-            **staking,
-            **{name: estimate.point for name, estimate in estimates.items() if estimate.point is not None},
-            **{f"{name}_95%": interval(estimate) for name, estimate in estimates.items()},
-            **{name: value for name, value in evaluation.significance.model_dump().items() if value is not None},
-            "dagster/row_count": row.n_rows,
-            "model": f"{model.family} v{model.version}",
-            "chosen_from_trials": model.trials,
-            "mlflow_run_id": model.run_id,
-        }
-    )
+    return {
+        "report": markdown(leaderboard_table(evaluation.leaderboard), *pictures),
+        **staking,
+        **{name: estimate.point for name, estimate in estimates.items() if estimate.point is not None},
+        **{f"{name}_95%": interval(estimate) for name, estimate in estimates.items()},
+        **{name: value for name, value in evaluation.significance.model_dump().items() if value is not None},
+        "dagster/row_count": row.n_rows,
+        "model": f"{model.family} v{model.version}",
+        "chosen_from_trials": model.trials,
+        "mlflow_run_id": model.run_id,
+    }
 
 
 def leaderboard_table(rows: Sequence[LeaderboardRow]) -> str:

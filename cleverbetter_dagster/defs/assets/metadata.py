@@ -29,11 +29,6 @@ def picture(png: bytes, title: str) -> str:
     return f"![{title}](data:image/png;base64,{base64.b64encode(png).decode()})"
 
 
-def rounded(metadata: Mapping[str, dg.MetadataValue | float | int | str | None]) -> Metadata:
-    """Floats with six decimals, because the UI shows and plots all digits there are."""
-    return {name: round(value, 6) if isinstance(value, float) else value for name, value in metadata.items()}
-
-
 def number(value: float | None, digits: int = 4) -> str:
     """A number for people; a dash if there is none.
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 from cleverbetter_dagster.defs.assets.config import WalkForwardConfig
 from cleverbetter_dagster.defs.assets.family_metadata import leaderboard_table
 from cleverbetter_dagster.defs.assets.metadata import Metadata, markdown, picture, report_metadata, report_table
-from cleverbetter_dagster.defs.failures import step_failures
+from cleverbetter_dagster.defs.failures import rounded, step_failures
 from cleverbetter_dagster.defs.partitions import MAY_LACK_PARTITIONS, SHARED
 from cleverbetter_dagster.defs.resources import Deployment
 from cleverbetter_dagster.errors import NothingToJudge
@@ -17,6 +17,9 @@ from cleverbetter_dagster.services.records import ModelRecord, SplitRecord
 from cleverbetter_dagster.services.walk_forward.report import WalkForwardReport, make_report
 
 GROUP = "evidence"
+IF_POSSIBLE_TAG = "cleverbetter/if_possible"
+"""Tag of a run that makes the report if there is anything to judge, and else makes none."""
+
 MODELS = dg.DagsterType(lambda _, value: isinstance(value, dict), name="Models", typing_type=dict[str, ModelRecord])
 
 
@@ -55,12 +58,13 @@ def walk_forward_assets(families: Sequence[str]) -> list[dg.AssetsDefinition]:
             try:
                 report = make_report(settings, rows, splits, models, policy)
             except NothingToJudge as nothing:
-                # Raise only if this asset was materialised alone: a month's training must not fail for its sake.
-                if len(context.job_def.asset_layer.selected_asset_keys) == 1:
+                # Raise only if this asset was asked for alone: a training must not fail for its sake.
+                is_alone = len(context.job_def.asset_layer.selected_asset_keys) == 1
+                if is_alone and IF_POSSIBLE_TAG not in context.run.tags:
                     raise
                 context.log.warning(f"Not made: {nothing}")
                 return
-        yield dg.Output(report.table, metadata={**report_metadata(settings, report.page), **_metadata(report)})
+        yield dg.Output(report.table, metadata=rounded({**report_metadata(settings, report.page), **_metadata(report)}))
 
     return [walk_forward_report]
 

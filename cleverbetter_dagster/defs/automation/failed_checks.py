@@ -8,8 +8,8 @@ from dagster._core.storage.asset_check_execution_record import AssetCheckExecuti
 from cleverbetter_dagster.defs.jobs import RETRAIN, run_config
 from cleverbetter_dagster.defs.resources import Deployment
 from cleverbetter_dagster.defs.runs import CAUSE
+from cleverbetter_dagster.services.champion.training_plan import plan_training
 from cleverbetter_dagster.services.ingest.change_detection import newest_with_rows
-from cleverbetter_dagster.services.ingest.training_plan import plan_training
 from cleverbetter_dagster.services.monitoring.checks import MONITORING_CHECKS
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.ledger import ledger

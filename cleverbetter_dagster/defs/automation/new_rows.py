@@ -12,6 +12,7 @@ import dagster as dg
 from cleverbetter_dagster.defs.jobs import INCREMENTAL, RETRAIN, TRAINING_LANE, run_config
 from cleverbetter_dagster.defs.resources import Deployment
 from cleverbetter_dagster.defs.runs import CAUSE, DATA_VERSION, active_runs, past_runs, succeeded
+from cleverbetter_dagster.services.champion.training_plan import TrainingPlan, plan_training
 from cleverbetter_dagster.services.ingest.change_detection import DetectedChanges
 from cleverbetter_dagster.services.ingest.retrain_policy import (
     RetrainDecision,
@@ -20,7 +21,6 @@ from cleverbetter_dagster.services.ingest.retrain_policy import (
     decide_retraining,
 )
 from cleverbetter_dagster.services.ingest.sensor_state import Cursor, TrainingStatus, poll, training_status
-from cleverbetter_dagster.services.ingest.training_plan import TrainingPlan, plan_training
 from cleverbetter_dagster.settings import Settings
 
 NEW_ROWS = {CAUSE: "new_rows"}

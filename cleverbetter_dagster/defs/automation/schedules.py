@@ -13,11 +13,10 @@ from cleverbetter_dagster.defs.jobs import INCREMENTAL, PREDICT, RETRAIN, run_co
 from cleverbetter_dagster.defs.resources import Deployment
 from cleverbetter_dagster.defs.runs import CAUSE, succeeded
 from cleverbetter_dagster.errors import SettingsError
-from cleverbetter_dagster.services.ingest.change_detection import newest_with_rows
+from cleverbetter_dagster.services.champion.renewal import month_to_score
+from cleverbetter_dagster.services.champion.training_plan import plan_training
 from cleverbetter_dagster.services.ingest.sensor_state import Cursor, poll, training_status
-from cleverbetter_dagster.services.ingest.training_plan import plan_training
 from cleverbetter_dagster.settings import Settings
-from cleverbetter_dagster.store.source.load_log import read_load_log
 
 AsOfOrReason = str | dg.SkipReason
 """The month to run at, or why there is nothing to do."""
@@ -63,7 +62,7 @@ def schedules(families: Sequence[str], settings: Settings) -> list[dg.ScheduleDe
             "daily_predictions",
             PREDICT,
             settings.daily_predictions_cron,
-            "Scores every live strategy with the champion, as of the newest loaded month.",
+            "Scores every live strategy with the champion, as of the newest month with rows.",
             _newest_loaded,
         ),
     ]
@@ -131,7 +130,7 @@ def _month_just_closed(context: dg.ScheduleEvaluationContext, settings: Settings
 
 
 def _newest_loaded(_: dg.ScheduleEvaluationContext, settings: Settings) -> AsOfOrReason:
-    return newest_with_rows(read_load_log(settings)) or dg.SkipReason("No rows are loaded yet.")
+    return month_to_score(settings) or dg.SkipReason("No rows are loaded yet.")
 
 
 def just_closed(instant: datetime, timezone: str) -> str:

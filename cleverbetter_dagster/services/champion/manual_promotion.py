@@ -1,24 +1,29 @@
 """Promotion and rollback by hand: what a person decides, in which context, and what the ledger records of it.
 
 The command line, the API and notebooks use it. First `review` or `plan_rollback`, which change nothing and return what
-would happen; then `promote` or `roll_back`, which refuse if another decision was made in between.
+would happen; then `promote` or `roll_back`, which refuse if another decision was made in between. The new champion is
+scored at once, so that its stakes are there.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import ValidationError
 
 from cleverbetter_dagster.dataset.as_of import AsOf
-from cleverbetter_dagster.errors import CleverBetterError, GateRefused, InvalidInput, NotStored
+from cleverbetter_dagster.errors import CleverBetterError, DataError, GateRefused, InvalidInput, NotStored
 from cleverbetter_dagster.evaluation.gate import PromotionPolicy, Verdict
+from cleverbetter_dagster.services.champion.renewal import renew_stakes
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.ledger import ledger
 from cleverbetter_dagster.store.ledger.ledger import Decision, LedgerEntry
 from cleverbetter_dagster.store.tracking.package import check_model, require_loadable
 from cleverbetter_dagster.store.tracking.registry import ModelVersion, Registry
 from cleverbetter_dagster.store.tracking.runs import read_run_json
+
+if TYPE_CHECKING:
+    from cleverbetter_dagster.services.training.datasets import Dataset
 
 GATE = "gate"
 """Key in a decision's evidence of what the gate said, and whether it was overridden."""
@@ -66,14 +71,12 @@ class DecisionContext:
 
     Attributes:
         override_gate: promote although the gate refuses; the ledger records it.
-        accept_unjudged: promote a model without a verdict; the ledger records that too.
         reinstate: promote also a model that a rollback withdrew.
     """
 
     reason: str
     actor: str
     override_gate: bool = False
-    accept_unjudged: bool = False
     reinstate: bool = True
 
     def __post_init__(self) -> None:
@@ -124,16 +127,17 @@ def promote(settings: Settings, reviewed: Review, context: DecisionContext) -> L
     """
     if reviewed.is_incumbent and reviewed.incumbent is not None:
         ledger.restore_alias(settings, Registry(settings))
+        renew_stakes(settings, reviewed.incumbent)
         return reviewed.incumbent
     decision = _decision(reviewed, context)
-    accepted = reviewed.passes or (reviewed.verdict is None and context.accept_unjudged)
-    if not (accepted or context.override_gate):
+    if not (reviewed.passes or context.override_gate):
         if reviewed.source == "computed" and reviewed.verdict is not None:
             ledger.refuse(settings, replace(decision, reason=" ".join(reviewed.verdict.reasons)))
         raise GateRefused(_refusal(reviewed))
     entry = ledger.promote(settings, Registry(settings), decision, reviewed.incumbent, reinstate=context.reinstate)
     if entry.action == "refused":
         raise GateRefused(f"{decision} was not promoted: {entry.reason}")
+    renew_stakes(settings, entry)
     return entry
 
 
@@ -170,20 +174,24 @@ def roll_back(settings: Settings, plan: RollbackPlan, context: DecisionContext) 
     """
     target, evidence = plan.target, {"by_hand": True, "from": str(plan.champion)}
     decision = Decision(*target.model, target.run_id, target.as_of, context.reason, context.actor, evidence)
-    return ledger.roll_back(settings, Registry(settings), decision)
+    entry = ledger.roll_back(settings, Registry(settings), decision)
+    renew_stakes(settings, entry)
+    return entry
 
 
 def promote_by_hand(
     settings: Settings, model: tuple[str, int], reason: str, actor: str, *, override: bool = False
 ) -> LedgerEntry:
-    """Review and promote in one call. A model the gate refused, or a rollback withdrew, needs `override`.
+    """Review and promote in one call. A model that the gate refuses, or a rollback withdrew, needs `override`.
+
+    The gate judges the model now if the ledger has no verdict that is still valid, which takes some seconds.
 
     Raises:
         InvalidInput: the reason is blank.
         RegistryError: as `review` and `promote`.
     """
-    context = DecisionContext(reason, actor, override, accept_unjudged=True, reinstate=override)
-    return promote(settings, review(settings, *model, judge=False), context)
+    context = DecisionContext(reason, actor, override, reinstate=override)
+    return promote(settings, review(settings, *model, judge=not override), context)
 
 
 def roll_back_by_hand(settings: Settings, reason: str, actor: str) -> LedgerEntry:
@@ -244,15 +252,32 @@ def _verdict_in_ledger(settings: Settings, version: ModelVersion, incumbent: Led
 
 def _judge(settings: Settings, version: ModelVersion, incumbent: LedgerEntry | None) -> Verdict:
     """The gate's verdict on the test rows of the split that the model's run recorded."""
-    # Imported late: scikit-learn and matplotlib come with them, and most decisions by hand need neither.
+    # Imported late: scikit-learn and matplotlib come with it, and most decisions by hand do not need it.
     from cleverbetter_dagster.services.champion.promotion import judge_model
+
+    return judge_model(settings, version, incumbent, _dataset_of(settings, version), PromotionPolicy())
+
+
+def _dataset_of(settings: Settings, version: ModelVersion) -> "Dataset":
+    """The rows a model was trained on: as `training_rows` stored them, else as the database has them now.
+
+    A notebook trains on the database's rows, which may be stored nowhere.
+
+    Raises:
+        DataError: neither are those rows.
+    """
+    from cleverbetter_dagster.services.ingest.loading import load_history
     from cleverbetter_dagster.services.records import SplitRecord
     from cleverbetter_dagster.services.stored_assets import stored_rows
     from cleverbetter_dagster.services.training.datasets import rebuild, rows_until
 
-    record = SplitRecord.read(
-        read_run_json(settings, version.run_id, "split.json"), f"The split of {version}", "Train the model again."
-    )
+    split = read_run_json(settings, version.run_id, "split.json")
+    record = SplitRecord.read(split, f"The split of {version}", "Train the model again.")
     as_of = AsOf.parse(version.as_of)
-    dataset = rebuild(rows_until(stored_rows(settings, as_of), as_of), record)
-    return judge_model(settings, version, incumbent, dataset, PromotionPolicy())
+    try:
+        return rebuild(rows_until(stored_rows(settings, as_of), as_of), record)
+    except DataError as stored:
+        try:
+            return rebuild(load_history(settings, as_of.key), record)
+        except CleverBetterError:
+            raise stored from None

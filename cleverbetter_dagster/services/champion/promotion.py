@@ -12,6 +12,7 @@ from cleverbetter_dagster.services.champion.decision import (
     decide_promotion,
     gate_verdict,
 )
+from cleverbetter_dagster.services.champion.renewal import renew_stakes
 from cleverbetter_dagster.services.evaluation.evaluate import score_test_rows
 from cleverbetter_dagster.services.evaluation.scored_table import scored_by_model
 from cleverbetter_dagster.services.evaluation.stakes import judge_staking, rows_of
@@ -33,7 +34,7 @@ def promote_or_refuse(
     policy: PromotionPolicy,
     dagster_run_id: str | None = None,
 ) -> ChampionRecord:
-    """Judge the challenger of a month and promote it, or record why not.
+    """Judge the challenger of a month and promote it, or record why not. A new champion scores every strategy at once.
 
     The guarding checks run again, so that starting `champion` alone avoids none of them. Challenger and champion are
     scored again on the challenger's test rows, which are in the future of both: the champion's as_of is no later, and
@@ -65,6 +66,7 @@ def promote_or_refuse(
     )
     if action == "promoted":
         entry = ledger.promote(settings, Registry(settings), decision, incumbent)
+        renew_stakes(settings, entry)  # also where the run's own month is not today's, or it makes no predictions
     else:
         entry = ledger.refuse(settings, decision)
     reasons = list(verdict.reasons) if entry.reason == decision.reason else [entry.reason]

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pydantic import ValidationError
 
 from cleverbetter_dagster.betting.staking import StakingSpec
-from cleverbetter_dagster.errors import InvalidInput
+from cleverbetter_dagster.errors import InvalidInput, did_you_mean
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.ledger import ledger
 from cleverbetter_dagster.store.tracking.registry import STAKING_TAG, ModelVersion, Registry
@@ -22,7 +22,7 @@ def staking_of_training(settings: Settings, as_of: str, options: Mapping[str, fl
     """
     versions = [version for version in Registry(settings).list_versions() if version.staking_spec is not None]
     followed = version_to_follow(settings, as_of, versions)
-    return _changed(followed.staking_spec if followed else None, options)
+    return changed_options(followed.staking_spec if followed else None, options)
 
 
 def record_staking(settings: Settings, family: str, version: int, options: Mapping[str, float]) -> None:
@@ -43,7 +43,7 @@ def staking_of_version(settings: Settings, family: str, version: int, options: M
         ModelNotFound: there is no such version.
     """
     registry = Registry(settings)
-    staking = _changed(registry.get_version(family, version).staking_spec, options)
+    staking = changed_options(registry.get_version(family, version).staking_spec, options)
     if options:
         registry.set_tags(family, version, {STAKING_TAG: staking.model_dump_json()})
     return staking
@@ -55,7 +55,7 @@ def check_options(options: Mapping[str, float]) -> None:
     Raises:
         InvalidInput: an option is unknown or out of range.
     """
-    _changed(None, options)
+    changed_options(None, options)
 
 
 def version_to_follow(settings: Settings, as_of: str, versions: Sequence[ModelVersion]) -> ModelVersion | None:
@@ -72,12 +72,23 @@ def version_to_follow(settings: Settings, as_of: str, versions: Sequence[ModelVe
     return max(by_then, key=lambda version: (version.as_of, version.created_at), default=None)
 
 
-def _changed(staking: StakingSpec | None, options: Mapping[str, float]) -> StakingSpec:
+def _did_you_mean(name: str) -> str:
+    question = "" if name in StakingSpec.model_fields else did_you_mean(name, StakingSpec.model_fields)
+    return question[:1].upper() + question[1:]
+
+
+def changed_options(staking: StakingSpec | None, options: Mapping[str, float]) -> StakingSpec:
+    """Bounds on stakes, by default those of `StakingSpec`, with other options.
+
+    Raises:
+        InvalidInput: an option is unknown or out of range.
+    """
     try:
         return StakingSpec.model_validate({**(staking or StakingSpec()).model_dump(), **options})
     except ValidationError as error:
         wrong = error.errors()[0]
+        name = str(wrong["loc"][0])
         raise InvalidInput(
-            f"The staking option {wrong['loc'][0]} is {wrong['input']!r}: {wrong['msg']}. "
+            f"The staking option {name} is {wrong['input']!r}: {wrong['msg']}. {_did_you_mean(name)}"
             f"The options are {', '.join(StakingSpec.model_fields)}, each above 0 and at most 1."
         ) from None

@@ -81,9 +81,9 @@ def _too_few(record: MonitoringRecord) -> str:
 
 
 def _not_judged(record: MonitoringRecord, reason: str) -> CheckOutcome:
-    """Passes, and says why there is nothing to judge."""
+    """Passes, since nothing is known to be wrong, and says first that nothing was judged, and why."""
     no_champion = "" if record.family else "There is no champion. "
-    return CheckOutcome(passed=True, message=no_champion + reason, facts=_champion(record))
+    return CheckOutcome(passed=True, message=f"Not judged. {no_champion}{reason}", facts=_champion(record))
 
 
 def _champion(record: MonitoringRecord) -> dict[str, float | int | str]:

@@ -22,7 +22,7 @@ from cleverbetter_dagster.evaluation.metrics.allocation import allocation_of
 from cleverbetter_dagster.evaluation.metrics.shapley import shapley_values
 from cleverbetter_dagster.evaluation.report.view import Number, Report, Section, Table, with_interval
 from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
-from cleverbetter_dagster.evaluation.slices import FEWEST_ROWS, SEASONS, quartile_names, sliced
+from cleverbetter_dagster.evaluation.slices import FEWEST_ROWS, QUARTERS, quartile_names, sliced
 from cleverbetter_dagster.evaluation.texts import decimal, percent
 from cleverbetter_dagster.learning.model import PROBABILITY, FittedModel
 from cleverbetter_dagster.services.evaluation.checks import MODEL_CHECKS
@@ -181,8 +181,8 @@ def _cuts(test: Examples) -> Iterator[tuple[str, pd.Series, pd.Series]]:
     ):
         if column in test.frame:
             yield title, quartile_names(test.frame[column], digits=digits), test.frame[column]
-    month = test.frame["decision_time"].dt.month
-    yield "By season of the decision (southern)", month.map(SEASONS), month.map(lambda m: (m % 12) // 3)
+    quarter = test.frame["decision_time"].dt.month.map(lambda month: (month % 12) // 3)
+    yield "By part of the year of the decision", quarter.map(lambda position: QUARTERS[position]), quarter
 
 
 def _strategies(results: FamilyResults) -> Section:

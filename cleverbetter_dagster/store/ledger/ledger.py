@@ -15,7 +15,6 @@ reason of its last refusal, against the same champion, returns the row there is.
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
-from datetime import UTC
 from typing import Any, Protocol, TypeVar
 
 import psycopg
@@ -141,15 +140,6 @@ def last_judged(settings: Settings, family: str, version: int, as_of: str) -> Le
     """The newest promotion or refusal of a model at its as_of."""
     model = (family, version)
     return _read(settings, lambda it: table.select_latest(it, model, "promoted", "refused", as_of=as_of), None)
-
-
-def champion_line(settings: Settings) -> str | None:
-    """The champion in a line for people, such as `ensemble v3 (as of 2023-12), promoted 2024-01-02 10:11 UTC`."""
-    entry = champion(settings)
-    if entry is None:
-        return None
-    how = "returned to" if entry.action == "rolled_back" else "promoted"
-    return f"{entry} (as of {entry.as_of}), {how} {entry.decided_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 @contextmanager

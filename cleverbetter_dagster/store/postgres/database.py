@@ -229,10 +229,13 @@ def _connect(target: Target) -> psycopg.Connection:
 
 def _unavailable(target: Target, error: psycopg.Error) -> DatabaseUnavailable:
     reason = without_password(str(error).strip(), target.url)
-    return DatabaseUnavailable(
-        f"Cannot use the database {target} ({target.variable}). Check that it runs and that "
-        f"{target.variable} is right. {reason}"
+    # A server that answers says FATAL; libpq has no code for why a connection failed.
+    remedy = (
+        f"Its server answers, and refuses: check user, password and name of the database in {target.variable}."
+        if "FATAL" in reason
+        else f"Check that its server runs and that {target.variable} is right."
     )
+    return DatabaseUnavailable(f"Cannot use the database {target} ({target.variable}). {remedy} {reason}")
 
 
 @cache

@@ -130,6 +130,11 @@ class ComparedState:
 _LOADED_MONTH, _COMPARED_STATE = TypeAdapter(LoadedMonth), TypeAdapter(ComparedState)
 
 
+def ensure_load_log(connection: psycopg.Connection) -> None:
+    """Create the tables if they are missing."""
+    ensure_table(connection, "load_log", TABLES)
+
+
 def read_load_log(settings: Settings) -> dict[str, LoadedMonth]:
     """What is loaded of each month, in order of time; empty before the first load."""
     with psycopg_connect(settings, "state", autocommit=True) as connection:
@@ -200,7 +205,7 @@ def _writing(
 ) -> Iterator[psycopg.Connection]:
     """A transaction that begins with the statement for each month."""
     with psycopg_connect(settings, "state", autocommit=True) as connection:
-        ensure_table(connection, "load_log", TABLES)
+        ensure_load_log(connection)
         values = [{"month": month, "loaded": _LOADED_MONTH.dump_json(held).decode()} for month, held in months.items()]
         with connection.transaction():
             connection.cursor().executemany(statement, values)

@@ -34,7 +34,7 @@ from cleverbetter_dagster.store.tracking.files import (
 )
 from cleverbetter_dagster.store.tracking.model_hashes import record_hash, recorded_hash
 from cleverbetter_dagster.store.tracking.plain_files import FORMAT, model_of, plain_files
-from cleverbetter_dagster.store.tracking.raw_rows import canonical_rows
+from cleverbetter_dagster.store.tracking.raw_rows import PART_OF_HISTORY, bare_name, canonical_rows, require_history
 from cleverbetter_dagster.store.tracking.registry import FORMAT_TAG, ModelVersion
 from cleverbetter_dagster.store.tracking.runs import ModelRun
 
@@ -88,24 +88,28 @@ class StrategyModel:
         """The features the model was fitted on."""
         return self.fitted.feature_names
 
-    def predict(self, rows: pd.DataFrame, params: Mapping[str, Any] | None = None) -> pd.DataFrame:  # noqa: ARG002
+    def predict(self, rows: pd.DataFrame, params: Mapping[str, Any] | None = None) -> pd.DataFrame:
         """Score raw backtest rows.
 
         Args:
-            rows: columns of `dataset.schema.REQUIRED`, and market features as `ml_...` or in a JSON column of
-                `JSON_FEATURES`. `total_return` may stand for `roi`, `method` may be absent. Values may be texts, as in
-                PostgreSQL's CSV; dates without a time zone are UTC. History features come from these rows alone, so
-                give the whole history of every strategy. Not mutated.
-            params: ignored; MLflow's interface passes them.
+            rows: columns of `dataset.schema.REQUIRED`, and market features as columns, with or without `ml_`, or in a
+                JSON column of `JSON_FEATURES`. `total_return` may stand for `roi`, `method` may be absent. Values may
+                be texts, as in PostgreSQL's CSV; dates without a time zone are UTC. The history of a strategy, and what
+                it is compared with, come from these rows alone: give all rows of all strategies. Not mutated.
+            params: `{"part_of_history": True}` scores rows that are fewer than the model learned from; the
+                probabilities then differ from those that the whole table gives.
 
         Returns:
             float64 frame with the index of `rows`: `probability` (calibrated), `score` (raw) and `confidence`, each in
             0..1, and further columns of the family.
 
         Raises:
-            DataError: a column is missing, or a value is no number or no date; names its row.
+            DataError: a column is missing, or a value is no number or no date; names its row. Or the rows are fewer
+                than the model learned from.
             LearningError: the features do not fit the model.
         """
+        if not (params or {}).get(PART_OF_HISTORY):
+            require_history(rows, len(self.provenance.learned))
         canonical = canonical_rows(rows, market_columns(self.feature_names))
         return self.fitted.predict_frame(feature_frame(canonical, self.spec)).set_axis(rows.index)
 
@@ -201,17 +205,18 @@ def check_model(settings: Settings, model_uri: str) -> str:
 def signature(model: StrategyModel) -> "ModelSignature":
     """Input and output columns of the packed model. Values may have any type: `predict` converts them."""
     from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, DataType, Schema
+    from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
     from mlflow.types.schema import AnyType
 
     required = [name for name in REQUIRED if name not in MAY_BE_ABSENT]
-    # MLflow drops columns it does not know, so the category of an indicator is listed too.
+    # MLflow drops columns it does not know, so the category of an indicator is listed too, and names without prefix.
     market = [each for name in market_columns(model.feature_names) for each in (name, name.partition(SEPARATOR)[0])]
-    optional = dict.fromkeys([*MAY_BE_ABSENT, *market])
+    optional = dict.fromkeys([*MAY_BE_ABSENT, *market, *filter(None, map(bare_name, market))])
     columns = [(name, True) for name in required] + [(name, False) for name in optional]
     return ModelSignature(
         Schema([ColSpec(AnyType(), name, needed) for name, needed in columns]),
         Schema([ColSpec(DataType.double, name) for name in (PROBABILITY, SCORE, CONFIDENCE)]),
+        ParamSchema([ParamSpec(PART_OF_HISTORY, DataType.boolean, False)]),
     )
 
 

@@ -26,6 +26,7 @@ from cleverbetter_dagster.dataset.schema import (
     MARKET_PREFIX,
     METHOD,
     METRICS,
+    OPTIONAL,
     REQUIRED,
     ROI,
     STRATEGY,
@@ -33,20 +34,29 @@ from cleverbetter_dagster.dataset.schema import (
 )
 from cleverbetter_dagster.errors import DataError
 
+PART_OF_HISTORY = "part_of_history"
+"""Parameter of MLflow's `predict` that lets fewer rows through than the model learned from."""
+
+MOST_NAMED = 20
+OWN_NAMES = frozenset(name for column in (*REQUIRED, *OPTIONAL) for name in ALIASES.get(column, (column,)))
+"""Names of columns of backtest rows, which are no market features."""
+
 
 def canonical_rows(rows: pd.DataFrame, market_features: Collection[str]) -> pd.DataFrame:
     """Raw rows under their canonical names and types, on a fresh index.
 
     Every value becomes what the loader makes of the same value in the database: texts of numbers and dates are read,
-    market features also from a JSON column. A market feature that is no finite number is missing, with a warning.
+    market features also from a column without `ml_`, as the features table calls it, and from a JSON column. A market
+    feature that is no finite number is missing, with a warning.
 
     Args:
         rows: in any order; not mutated.
         market_features: the columns `ml_...` to keep, and indicators such as `ml_country=AU`, for which the texts of
-            `ml_country` are kept as `category_country`. Those that `rows` do not have are left out.
+            `ml_country` are kept as `category_country`.
 
     Raises:
-        DataError: a value cannot be read, or an id, a strategy or a date is missing; names row, column and value.
+        DataError: a value cannot be read, or an id, a strategy or a date is missing; names row, column and value. Or
+            there is neither a column of a market feature nor a JSON column; names the features.
 
     >>> rows = pd.DataFrame({"total_return": ["0.1"], "features": ['{"avg_odds": 3.5}']})
     >>> canonical_rows(rows, ["ml_avg_odds"]).to_dict("records")
@@ -71,6 +81,25 @@ def canonical_rows(rows: pd.DataFrame, market_features: Collection[str]) -> pd.D
     if all(name in table.column_names for name in (*METRICS, COMPOSITE_SCORE)):  # else the panel names what is missing
         table = with_canonical_values(table)
     return rows_frame(table)
+
+
+def require_history(rows: pd.DataFrame, learned: int) -> None:
+    """Refuse rows that cannot be all of the table, because the model learned from more.
+
+    Raises:
+        DataError: they are fewer than `learned`; names the strategies with the fewest windows.
+    """
+    if len(rows) >= learned:
+        return
+    strategies = rows[STRATEGY] if STRATEGY in rows.columns else pd.Series(dtype=object)
+    windows = strategies.value_counts(ascending=True).head(MOST_NAMED)
+    shortest = ", ".join(f"{strategy} ({count})" for strategy, count in windows.items())
+    raise DataError(
+        f"{len(rows):,} rows are not the whole history: the model learned from {learned:,}. What it knows of a "
+        "strategy comes from its earlier windows, and from the rows of all other strategies: give all rows of the "
+        f"table. Windows of the strategies with the fewest: {shortest or 'none'}. To score part of the history, with "
+        f'other probabilities than the whole gives, pass params={{"{PART_OF_HISTORY}": True}}.'
+    )
 
 
 def _arrow(values: pd.Series) -> pa.Array | pa.ChunkedArray:
@@ -100,15 +129,33 @@ def _beginning(name: str, values: Any) -> Any:
 def _market_columns(frame: pd.DataFrame, names: Collection[str]) -> dict[str, Any]:
     """The market features, each from its own column and else from a JSON column, row by row."""
     objects = [_objects(frame[name]) for name in JSON_FEATURES if name in frame.columns and name not in names]
-    columns = {}
+    columns, absent = {}, []
     for name in names:
         key = name.removeprefix(MARKET_PREFIX)
-        sources = [_arrow(frame[name])] if name in frame.columns else []
+        sources = [_arrow(frame[column]) for column in (name, bare_name(name)) if column in frame.columns]
         sources += [_arrow(each.map(lambda values, key=key: values.get(key))) for each in objects]
         present = [source for source in sources if not pa.types.is_null(source.type)]
         if sources:
             columns[name] = _first_known(present) if present else sources[0]
+        else:
+            absent.append(name)
+    if absent:
+        raise DataError(
+            f"The rows lack {len(absent)} market features of the model: {', '.join(absent[:MOST_NAMED])}"
+            f"{', ...' if len(absent) > MOST_NAMED else ''}. Give each as a column, with or without {MARKET_PREFIX}, "
+            f"or all in a JSON column {' or '.join(map(repr, JSON_FEATURES))}; an empty column if nothing was measured."
+        )
     return columns
+
+
+def bare_name(market_feature: str) -> str | None:
+    """The column of a market feature in the features table, unless backtest rows have one of that name.
+
+    >>> bare_name("ml_avg_odds"), bare_name("ml_total_bets")
+    ('avg_odds', None)
+    """
+    bare = market_feature.removeprefix(MARKET_PREFIX)
+    return None if bare in OWN_NAMES else bare
 
 
 def _first_known(sources: list[Any]) -> Any:

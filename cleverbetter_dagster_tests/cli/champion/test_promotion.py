@@ -163,26 +163,19 @@ def test_a_decision_without_a_reason_or_a_model_is_refused(empty_registry: Setti
         review(empty_registry, "x' OR name != '", 1)
 
 
-def test_from_a_notebook_a_refused_model_needs_an_override(empty_registry: Settings) -> None:
+def test_from_a_notebook_the_gate_binds_as_on_the_command_line(empty_registry: Settings) -> None:
     one, two = registered(empty_registry, "2023-05"), registered(empty_registry, "2023-06")
-    entry = manual_promotion.promote_by_hand(empty_registry, ("ensemble", one), "first", "notebook")
-    assert entry.evidence["gate"] == {
-        "overridden": False,
-        "source": "none",
-        "trouble": "it was not judged",
-        "verdict": None,
-    }
-    ledger.refuse(
-        empty_registry,
-        Decision("ensemble", two, "run", "2023-06", "worse", "asset", verdict(False).model_dump(mode="json")),
-    )
-    with pytest.raises(GateRefused):
+    with pytest.raises(GateRefused, match="cannot be judged"):  # nobody judged it, and its split is not known
+        manual_promotion.promote_by_hand(empty_registry, ("ensemble", one), "first", "notebook")
+    assert ledger.history(empty_registry) == []
+    entry = manual_promotion.promote_by_hand(empty_registry, ("ensemble", one), "first", "notebook", override=True)
+    assert manual_promotion.is_overridden(entry)
+    judged(empty_registry, two, "2023-06", promote=False)
+    with pytest.raises(GateRefused, match="not shown to beat persistence"):
         manual_promotion.promote_by_hand(empty_registry, ("ensemble", two), "please", "notebook")
-    assert manual_promotion.promote_by_hand(
-        empty_registry, ("ensemble", two), "please", "notebook", override=True
-    ).model == ("ensemble", two)
-    back = manual_promotion.roll_back_by_hand(empty_registry, "wrong", "notebook")
-    assert back.model == ("ensemble", one)
+    back = manual_promotion.promote_by_hand(empty_registry, ("ensemble", two), "please", "notebook", override=True)
+    assert back.model == ("ensemble", two)
+    assert manual_promotion.roll_back_by_hand(empty_registry, "wrong", "notebook").model == ("ensemble", one)
 
 
 def test_the_reigns_are_who_was_champion_when(empty_registry: Settings) -> None:
@@ -261,3 +254,12 @@ def test_the_commands_ask_and_exit_as_documented(empty_registry: Settings, comma
 def test_before_the_first_champion_history_says_so(command: Command) -> None:
     shown = command("history")
     assert (shown.returncode, "No model was champion yet" in shown.stdout) == (0, True)
+
+
+def test_history_shows_a_ledger_of_refusals_only(empty_registry: Settings, command: Command) -> None:
+    judged(empty_registry, registered(empty_registry, "2023-06"), "2023-06", promote=False)
+    shown = command("history")
+    assert (shown.returncode, "`cleverbetter history --decisions` lists refusals" in shown.stdout) == (0, True)
+    assert "not shown to beat persistence" in command("history", "--decisions").stdout
+    history = json.loads(command("history", "--json").stdout)
+    assert (history["champions"], [entry["action"] for entry in history["decisions"]]) == ([], ["refused"])

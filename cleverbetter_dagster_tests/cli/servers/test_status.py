@@ -41,7 +41,7 @@ def test_status_does_not_start_a_server(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path)
     status = collect(settings)
     assert status.database is None
-    assert status.trouble is None
+    assert (status.trouble, status.database_state) == (None, "down")
     assert "down" in shown(settings)
     assert list(tmp_path.iterdir()) == []
 
@@ -52,11 +52,21 @@ def test_status_names_a_silent_database_without_its_password(tmp_path: Path) -> 
     assert status.database is None
     assert "ann@127.0.0.1:1/racing" in str(status.trouble)
     assert "Tr0ub4dor" not in str(status)
+    assert (status.database_state, "Check that its server runs" in str(status.trouble)) == ("unavailable", True)
+
+
+def test_status_tells_a_wrong_name_from_a_server_that_is_down(database: Settings) -> None:
+    assert database.database_url is not None
+    server = database.database_url.get_secret_value().rpartition("/")[0]
+    trouble = str(collect(database.model_copy(update={"database_url": SecretStr(f"{server}/no_such")})).trouble)
+    assert "Its server answers, and refuses: check user, password and name of the database" in trouble
+    assert "no_such" in trouble
 
 
 def test_an_empty_database_is_left_empty(database: Settings) -> None:
     empty = collect(database).database
     assert empty is not None
+    assert collect(database).database_state == "up"
     assert (empty.rows, empty.champion, empty.quarantined) == (None, None, 0)
     assert "cleverbetter import" in str(empty.rows_missing)
     with closing(psycopg_connect(database, "rows")) as connection:
@@ -101,7 +111,15 @@ def test_quarantine_and_champion_are_told(with_rows: Settings) -> None:
     summarised = collect(with_rows).database
     assert summarised is not None
     assert summarised.quarantined == 1
-    assert "ensemble v3" in str(summarised.champion)
+    champion = summarised.champion
+    assert champion is not None
+    assert (champion.family, champion.version, champion.as_of, champion.action) == (
+        "ensemble",
+        3,
+        "2023-12",
+        "promoted",
+    )
+    assert "ensemble v3 (as of 2023-12), promoted" in shown(with_rows)
 
 
 def test_services_are_up_while_their_processes_live(tmp_path: Path) -> None:
@@ -110,7 +128,11 @@ def test_services_are_up_while_their_processes_live(tmp_path: Path) -> None:
     ours = ProcessRecord.of("Dagster", os.getpid(), "http://127.0.0.1:3000")
     gone = ProcessRecord("MLflow", ours.pid, ours.created - 100, "http://127.0.0.1:5000")
     UpRecord(ours, "a token", True, (ours, gone)).write(record_path(settings))
-    assert collect(settings).services == {"Dagster": "http://127.0.0.1:3000", "MLflow": None}
+    services = collect(settings).services
+    assert {name: (service.state, service.url) for name, service in services.items()} == {
+        "Dagster": ("up", "http://127.0.0.1:3000"),
+        "MLflow": ("down", "http://127.0.0.1:5000"),
+    }
 
 
 def test_json_is_for_programs(
@@ -122,6 +144,7 @@ def test_json_is_for_programs(
     status(as_json=True)
     answer = json.loads(capsys.readouterr().out)
     assert answer["home"] == str(with_rows.home)
+    assert (answer["database_state"], answer["mlflow_tracking"], answer["trouble"]) == ("up", "database", None)
     assert answer["database"]["rows"]["tables"][0] == {
         "name": "public.backtest_results",
         "rows": 2,

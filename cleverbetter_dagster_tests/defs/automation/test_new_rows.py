@@ -15,10 +15,10 @@ from cleverbetter_dagster.defs.automation import new_rows
 from cleverbetter_dagster.defs.resources import Deployment, mlflow_run
 from cleverbetter_dagster.defs.runs import DATA_VERSION, past_runs
 from cleverbetter_dagster.errors import DatabaseUnavailable
+from cleverbetter_dagster.services.champion.training_plan import TrainingPlan
 from cleverbetter_dagster.services.ingest import change_detection, loading
 from cleverbetter_dagster.services.ingest.dropped_history import ROWS_ARTEFACT
 from cleverbetter_dagster.services.ingest.loading import load_months
-from cleverbetter_dagster.services.ingest.training_plan import TrainingPlan
 from cleverbetter_dagster.settings import Settings, load_settings
 from cleverbetter_dagster.store.artefacts import ArtefactStore
 from cleverbetter_dagster.store.source.load_log import last_training_snapshot, read_load_log, record_load

@@ -13,8 +13,8 @@ from cleverbetter_dagster.defs.automation.new_rows import new_rows_sensor
 from cleverbetter_dagster.defs.automation.schedules import just_closed, schedules
 from cleverbetter_dagster.defs.resources import Deployment
 from cleverbetter_dagster.errors import SettingsError
+from cleverbetter_dagster.services.champion.training_plan import TrainingPlan
 from cleverbetter_dagster.services.ingest.loading import load_months
-from cleverbetter_dagster.services.ingest.training_plan import TrainingPlan
 from cleverbetter_dagster.settings import Settings, load_settings
 from cleverbetter_dagster.store.source.load_log import record_load
 from cleverbetter_dagster_tests.defs.automation.ticks import FAMILIES, insert_rows

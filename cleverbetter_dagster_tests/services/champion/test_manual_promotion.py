@@ -4,6 +4,7 @@ import pytest
 
 from cleverbetter_dagster.errors import GateRefused
 from cleverbetter_dagster.evaluation.leaks import HIGHEST_MODEL_AUC
+from cleverbetter_dagster.model_registry import ModelRegistry
 from cleverbetter_dagster.services.champion.manual_promotion import (
     DecisionContext,
     Review,
@@ -39,6 +40,17 @@ def test_a_model_above_every_baseline_is_promoted_by_hand(empty_registry: Settin
     assert not is_overridden(entry)
     gate = entry.evidence["gate"]
     assert (gate["source"], gate["verdict"]["promote"]) == ("computed", True)
+
+
+def test_the_guides_call_promotes_what_the_gate_accepts(empty_registry: Settings, as_stored: Dataset) -> None:
+    version = registered(empty_registry, as_stored, KNOWN_SHARE)
+    registry = ModelRegistry()
+    registry._settings = empty_registry
+    message = registry.promote_model(model_name="ensemble", version=version, stage="Production")
+    assert f"ensemble v{version} was promoted" in message
+    entry = ledger.champion(empty_registry)
+    assert entry is not None
+    assert (entry.evidence["gate"]["source"], is_overridden(entry)) == ("computed", False)
 
 
 def test_the_next_model_is_judged_against_the_incumbent(empty_registry: Settings, as_stored: Dataset) -> None:

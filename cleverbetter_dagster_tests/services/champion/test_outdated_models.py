@@ -11,7 +11,7 @@ from cleverbetter_dagster.evaluation.gate import PromotionPolicy
 from cleverbetter_dagster.services.champion.manual_promotion import DecisionContext, plan_rollback, promote, review
 from cleverbetter_dagster.services.champion.predict import predict_and_write
 from cleverbetter_dagster.services.champion.promotion import judge_model
-from cleverbetter_dagster.services.ingest.training_plan import plan_training
+from cleverbetter_dagster.services.champion.training_plan import plan_training
 from cleverbetter_dagster.services.stored_assets import stored_rows
 from cleverbetter_dagster.services.training.datasets import Dataset, rows_until
 from cleverbetter_dagster.settings import Settings
@@ -32,7 +32,7 @@ def outdated(empty_registry: Settings, as_stored: Dataset) -> Settings:
     Foreseer.__name__ = "ForeseerOfAnotherRelease"
     try:
         version = registered(empty_registry, as_stored, KNOWN_SHARE)
-        grounds = DecisionContext("the first one", "a test", accept_unjudged=True)
+        grounds = DecisionContext("the first one", "a test", override_gate=True)
         promote(empty_registry, review(empty_registry, "ensemble", version, judge=False), grounds)
     finally:
         Foreseer.__name__ = "Foreseer"

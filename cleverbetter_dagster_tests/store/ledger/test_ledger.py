@@ -17,6 +17,7 @@ from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.ledger import ledger
 from cleverbetter_dagster.store.ledger.ledger import Decision
 from cleverbetter_dagster.store.postgres.database import psycopg_connect
+from cleverbetter_dagster.store.summary import ChampionSummary
 
 
 class Mirror:
@@ -51,12 +52,16 @@ def standing(state: Settings, as_of: str | None = None) -> int | None:
     return entry.version if entry else None
 
 
+def champion_line(entry: ledger.LedgerEntry) -> str:
+    """As `cleverbetter status` shows it."""
+    return str(ChampionSummary(*entry.model, entry.as_of, entry.action, entry.decided_at))
+
+
 def test_before_the_first_decision_there_is_no_champion(empty_registry: Settings) -> None:
     assert ledger.champion(empty_registry) is None
     assert ledger.champion_at(empty_registry, "2023-06") is None
     assert ledger.predecessor(empty_registry) is None
     assert ledger.history(empty_registry) == []
-    assert ledger.champion_line(empty_registry) is None
     with psycopg_connect(empty_registry, "state") as connection:
         assert connection.execute("SELECT to_regclass('promotions')").fetchone() == (None,)
 
@@ -76,7 +81,7 @@ def test_a_promotion_is_recorded_with_everything_it_rests_on(empty_registry: Set
 
 def test_the_status_line_names_model_month_and_time(empty_registry: Settings, mirror: Mirror) -> None:
     entry = promote(empty_registry, mirror, 3, "2023-12")
-    line = ledger.champion_line(empty_registry)
+    line = champion_line(entry)
     assert line == f"ensemble v3 (as of 2023-12), promoted {entry.decided_at:%Y-%m-%d %H:%M} UTC"
 
 
@@ -158,9 +163,7 @@ def test_a_rollback_withdraws_the_champion_and_returns_to_its_predecessor(
     assert standing(empty_registry) == standing(empty_registry, "2023-06") == standing(empty_registry, "2024-01") == 2
     assert standing(empty_registry, "2023-04") == 1
     assert mirror.shown[-1] == ("ensemble", 2)
-    line = ledger.champion_line(empty_registry)
-    assert line is not None
-    assert line.startswith("ensemble v2 (as of 2023-05), returned to ")
+    assert champion_line(entry).startswith("ensemble v2 (as of 2023-05), returned to ")
     further = ledger.predecessor(empty_registry)
     assert further is not None
     assert further.model == ("ensemble", 1)

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -16,6 +17,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from cleverbetter_dagster.dataset.fingerprints import Fingerprints
 from cleverbetter_dagster.dataset.panel import build_panel
 from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.errors import (
@@ -136,9 +138,15 @@ Otherwise = Callable[[pd.DataFrame], pd.DataFrame]
         lambda rows: rows.assign(end_date=rows["end_date"].dt.strftime("%Y-%m-%dT%H:%M:%S%z")),
         lambda rows: rows.assign(total_bets=rows["total_bets"].astype(str)),
         lambda rows: rows.drop(columns="method"),
+        lambda rows: rows.rename(columns={"ml_avg_odds": "avg_odds"}),
+        lambda rows: rows.assign(features=as_objects(rows["ml_avg_odds"])).drop(columns="ml_avg_odds"),
     ],
-    ids=["roi", "naive dates", "text dates", "text numbers", "no method"],
+    ids=["roi", "naive dates", "text dates", "text numbers", "no method", "features without prefix", "JSON"],
 )
+def as_objects(odds: pd.Series) -> list[str]:
+    return ["{}" if np.isnan(value) else f'{{"avg_odds": {value}}}' for value in odds]
+
+
 def test_rows_may_come_as_a_source_happens_to_give_them(otherwise: Otherwise) -> None:
     rows = raw_rows()
     pd.testing.assert_frame_equal(MODEL.predict(otherwise(rows)), MODEL.predict(rows), check_exact=True)
@@ -151,6 +159,22 @@ def test_rows_that_cannot_be_scored_say_why() -> None:
         MODEL.predict(raw_rows().drop(columns="total_return"))
     with pytest.raises(DataError, match=r"Row 1, id 'row-\d+': win_rate is not a number"):
         MODEL.predict(raw_rows().assign(win_rate="often"))
+
+
+def test_rows_without_a_market_feature_are_refused_by_its_name() -> None:
+    with pytest.raises(DataError, match=r"lack 1 market features of the model: ml_avg_odds.*with or without ml_"):
+        MODEL.predict(raw_rows().drop(columns="ml_avg_odds"))
+
+
+def test_fewer_rows_than_the_model_learned_from_are_refused() -> None:
+    rows = raw_rows()
+    learned = replace(NOTHING_LEARNED, learned=Fingerprints(np.arange(len(rows), dtype=np.uint64)))
+    model = StrategyModel(LinearModel(), DatasetSpec(), learned)
+    assert len(model.predict(rows)) == len(rows)
+    newest = rows.sort_values("end_date").groupby("strategy_id").tail(1)
+    with pytest.raises(DataError, match=r"5 rows are not the whole history.*learned from 30.*s0 \(1\)"):
+        model.predict(newest)
+    assert len(model.predict(newest, {"part_of_history": True})) == 5
 
 
 def test_rows_are_not_changed_by_scoring_them() -> None:

@@ -50,11 +50,13 @@ def probabilities(model: StrategyModel, rows: pd.DataFrame) -> list[float]:
 
 
 def test_unseen_and_absent_categories_are_missing() -> None:
-    countries = ["AU", " NZ ", "IE", None, ""]
-    assert probabilities(MODEL, rows_with(ml_country=countries)) == [0.5, 0.125, 0.25, 0.25, 0.25]
+    countries: list[object] = ["AU", " NZ ", "IE", None, ""]
+    nothing: list[object] = [None] * 5
+    assert probabilities(MODEL, rows_with(ml_country=countries, ml_odds=nothing)) == [0.5, 0.125, 0.25, 0.25, 0.25]
+    assert probabilities(MODEL, rows_with(country=countries, odds=nothing)) == [0.5, 0.125, 0.25, 0.25, 0.25]
     objects = [f'{{"country": "{name}"}}' if name else "{}" for name in countries]
     assert probabilities(MODEL, rows_with(features=objects)) == [0.5, 0.125, 0.25, 0.25, 0.25]
-    assert probabilities(MODEL, rows_with()) == [0.25] * 5
+    assert probabilities(MODEL, rows_with(ml_country=nothing, ml_odds=nothing)) == [0.25] * 5
 
 
 def test_a_feature_that_became_a_text_is_missing() -> None:

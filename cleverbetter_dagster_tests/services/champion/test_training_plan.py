@@ -1,7 +1,7 @@
 """The plan of an automatic training: the champion's dataset options, and which families have a parent."""
 
 from cleverbetter_dagster.dataset.spec import DatasetSpec
-from cleverbetter_dagster.services.ingest.training_plan import plan_training
+from cleverbetter_dagster.services.champion.training_plan import plan_training
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.ledger import ledger
 from cleverbetter_dagster.store.ledger.table import Decision
