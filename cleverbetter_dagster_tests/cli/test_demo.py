@@ -77,7 +77,7 @@ def test_a_reset_refuses_where_a_team_has_rows(
     assert rows_in(simulated) == before
 
 
-def test_the_demo_has_a_home_of_its_own_unless_one_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_demo_has_its_own_home_unless_one_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     unnamed = Settings()
     assert demo_home(unnamed) == unnamed.state_folder / "demo"
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))

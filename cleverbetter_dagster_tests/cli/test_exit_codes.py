@@ -79,7 +79,7 @@ def test_wrong_usage_ends_with_2_in_every_command(name: str, away: Command) -> N
 
 
 @pytest.mark.parametrize("name", AWAY)
-def test_a_database_that_is_away_ends_with_5_in_every_command(name: str, away: Command) -> None:
+def test_a_silent_database_ends_with_5_in_every_command(name: str, away: Command) -> None:
     done = away(*name.split(), *AWAY[name])
     assert done.returncode == ExitCode.UNAVAILABLE, done
 

@@ -42,7 +42,7 @@ def test_json_holds_objects_instants_and_nothing_that_json_lacks(capsys: pytest.
     ]
 
 
-def test_a_csv_file_has_a_header_and_nothing_for_what_is_missing(tmp_path: Path) -> None:
+def test_a_csv_file_has_nothing_for_what_is_missing(tmp_path: Path) -> None:
     file = tmp_path / "stakes.csv"
     write_csv(file, [{"strategy": "a, b", "stake": 0.02}, {"strategy": "c", "stake": float("nan")}])
     assert file.read_text() == 'strategy,stake\n"a, b",0.02\nc,\n'

@@ -160,7 +160,7 @@ def test_the_view_shows_the_champions_rows_of_the_newest_month(empty_registry: S
     assert served(empty_registry) == [("2023-07", 1, "b")]
 
 
-def test_a_month_without_rows_that_a_withdrawn_model_scored_does_not_count(empty_registry: Settings) -> None:
+def test_a_month_a_withdrawn_model_scored_without_rows_is_ignored(empty_registry: Settings) -> None:
     loaded(empty_registry, "2023-06")
     promote(empty_registry, 1, "2023-06")
     promote(empty_registry, 2, "2023-07")

@@ -163,7 +163,7 @@ def test_a_decision_without_a_reason_or_a_model_is_refused(empty_registry: Setti
         review(empty_registry, "x' OR name != '", 1)
 
 
-def test_from_a_notebook_the_gate_binds_as_on_the_command_line(empty_registry: Settings) -> None:
+def test_the_gate_binds_in_a_notebook_as_in_a_command(empty_registry: Settings) -> None:
     one, two = registered(empty_registry, "2023-05"), registered(empty_registry, "2023-06")
     with pytest.raises(GateRefused, match="cannot be judged"):  # nobody judged it, and its split is not known
         manual_promotion.promote_by_hand(empty_registry, ("ensemble", one), "first", "notebook")

@@ -55,7 +55,7 @@ def test_status_names_a_silent_database_without_its_password(tmp_path: Path) -> 
     assert (status.database_state, "Check that its server runs" in str(status.trouble)) == ("unavailable", True)
 
 
-def test_status_tells_a_wrong_name_from_a_server_that_is_down(database: Settings) -> None:
+def test_a_wrong_name_is_told_from_a_silent_server(database: Settings) -> None:
     assert database.database_url is not None
     server = database.database_url.get_secret_value().rpartition("/")[0]
     trouble = str(collect(database.model_copy(update={"database_url": SecretStr(f"{server}/no_such")})).trouble)
