@@ -40,7 +40,8 @@ def service_rows(spec: SimulationSpec, now: pd.Timestamp) -> pd.DataFrame:
     )
     aggregated = _of_method(real.iloc[::3], "aggregated", ml_features="null")
     estimates = _of_method(real.iloc[::5], "ml_estimate", ml_features=None, total_bets=0, **dict.fromkeys(METRICS))
-    return pd.concat([rows.astype(object) for rows in (real, aggregated, estimates)], ignore_index=True)
+    parts = [rows.astype(object) for rows in (real, aggregated, estimates)]
+    return pd.concat(parts, ignore_index=True).infer_objects()
 
 
 def write_service_rows(connection: psycopg.Connection, rows: pd.DataFrame) -> None:
