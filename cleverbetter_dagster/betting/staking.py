@@ -40,11 +40,11 @@ class StakingSpec(BaseModel):
         description="Most of the bankroll that one strategy may get; above 0, at most 1, default 0.05.",
     )
     max_total_fraction: float = Field(
-        1.0,
+        0.8,
         gt=0,
         le=1,
         description="Most of the bankroll that may be open at any time, in all strategies together; above 0, at most "
-        "1, default 1.",
+        "1, default 0.8.",
     )
 
     def left_over(self, open_fraction: float) -> float:
@@ -120,7 +120,7 @@ def allocate(
     Returns:
         Fractions of the bankroll, shape (n,), >= 0; 0 if the mean is <= 0 or either is unknown (NaN).
 
-    >>> spec = StakingSpec(kelly_fraction=1.0, max_stake_fraction=0.8)
+    >>> spec = StakingSpec(kelly_fraction=1.0, max_stake_fraction=0.8, max_total_fraction=1.0)
     >>> allocate([0.2, 0.1], [0.16, 0.19], spec).round(9).tolist()
     [0.75, 0.25]
     >>> allocate([0.2, 0.1], [0.16, 0.19], spec, share=[0.5, 1.0]).round(9).tolist()
@@ -163,8 +163,8 @@ def equal_stakes(strategies: int, spec: StakingSpec | None = None, open_fraction
     Returns:
         Fractions of the bankroll, shape (strategies,).
 
-    >>> equal_stakes(2, StakingSpec(max_stake_fraction=0.8)).tolist()
-    [0.5, 0.5]
+    >>> equal_stakes(2, StakingSpec(max_stake_fraction=0.8, max_total_fraction=0.9)).tolist()
+    [0.45, 0.45]
     """
     spec = spec or StakingSpec()
     each = min(spec.max_stake_fraction, spec.left_over(open_fraction) / max(strategies, 1))

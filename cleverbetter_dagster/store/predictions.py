@@ -7,7 +7,7 @@ that was withdrawn since may have scored, does not count. The owner grants the r
 """
 
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -15,6 +15,7 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import dict_row
 
+from cleverbetter_dagster.betting.exposure import Exposure
 from cleverbetter_dagster.betting.staking import StakingSpec
 from cleverbetter_dagster.errors import DataError
 from cleverbetter_dagster.settings import Settings
@@ -58,7 +59,7 @@ CREATE TABLE IF NOT EXISTS strategy_predictions (
 COMMENT ON TABLE strategy_predictions IS 'One row per strategy and method scored by a model at a month (as_of): '
     'probability that its next window is profitable, and the fraction of the bankroll to give it.';
 
-CREATE TABLE staking_options (
+CREATE TABLE IF NOT EXISTS staking_options (
     as_of text NOT NULL,
     family text NOT NULL,
     model_version integer NOT NULL,
@@ -70,11 +71,28 @@ CREATE TABLE staking_options (
 COMMENT ON TABLE staking_options IS 'One row per model and month (as_of) it scored strategies at: the bounds on its '
     'stakes there.';
 
+CREATE TABLE stake_exposures (
+    as_of text NOT NULL,
+    family text NOT NULL,
+    model_version integer NOT NULL,
+    covariance_months integer NOT NULL,
+    common_share double precision,
+    effective_bets double precision,
+    PRIMARY KEY (as_of, family, model_version)
+);
+COMMENT ON TABLE stake_exposures IS 'One row per model and month (as_of) it scored strategies at: months of returns '
+    'its stakes take the covariance from (0: strategies as if independent), share of the variance of the bankroll that '
+    'is common, and independent strategies that would be as diversified.';
+
 CREATE OR REPLACE VIEW current_predictions AS
-    SELECT p.*, o.kelly_fraction, o.max_stake_fraction, o.max_total_fraction FROM strategy_predictions p
+    SELECT p.*, o.kelly_fraction, o.max_stake_fraction, o.max_total_fraction, e.covariance_months, e.common_share,
+        e.effective_bets
+    FROM strategy_predictions p
     JOIN current_champion c ON (p.family, p.model_version) = (c.family, c.version)
     LEFT JOIN staking_options o
         ON (o.as_of, o.family, o.model_version) = (p.as_of, p.family, p.model_version)
+    LEFT JOIN stake_exposures e
+        ON (e.as_of, e.family, e.model_version) = (p.as_of, p.family, p.model_version)
     WHERE p.as_of = (
         SELECT max(scored.as_of) FROM strategy_predictions scored
         WHERE scored.as_of <= greatest(
@@ -103,16 +121,27 @@ SET (kelly_fraction, max_stake_fraction, max_total_fraction)
     = (excluded.kelly_fraction, excluded.max_stake_fraction, excluded.max_total_fraction)
 """
 
+UPSERT_EXPOSURE = """
+INSERT INTO stake_exposures VALUES (%(as_of)s, %(family)s, %(version)s,
+    %(covariance_months)s, %(common_share)s, %(effective_bets)s)
+ON CONFLICT (as_of, family, model_version) DO UPDATE
+SET (covariance_months, common_share, effective_bets)
+    = (excluded.covariance_months, excluded.common_share, excluded.effective_bets)
+"""
+
 
 @dataclass(frozen=True)
 class ScoredBy:
-    """Which model scored, at which month (as late as its own as_of or later), and the bounds on its stakes."""
+    """Which model scored, at which month (as late as its own as_of or later), the bounds on its stakes, and how much of
+    them moves together.
+    """
 
     as_of: str
     family: str
     version: int
     run_id: str
     staking: StakingSpec
+    exposure: Exposure = field(default_factory=Exposure)
 
 
 def write_predictions(settings: Settings, predictions: pd.DataFrame, by: ScoredBy) -> None:
@@ -133,7 +162,8 @@ def write_predictions(settings: Settings, predictions: pd.DataFrame, by: ScoredB
         sql.SQL(", ").join(sql.SQL(prefix) + name for name in names) for prefix in ("", "excluded.", "known.")
     )
     upsert = sql.SQL(UPSERT).format(columns=columns, excluded=excluded, known=known)
-    values = {**asdict(by), **by.staking.model_dump()}
+    exposure = by.exposure.model_dump(include={"common_share", "effective_bets"})
+    values = {**asdict(by), **by.staking.model_dump(), **exposure, "covariance_months": by.exposure.months}
     with closing(psycopg_connect(settings, "state", autocommit=True)) as connection:
         _ensure_tables(connection)
         # One writer at a time, or two that write the same month would delete each other's rows.
@@ -143,7 +173,7 @@ def write_predictions(settings: Settings, predictions: pd.DataFrame, by: ScoredB
             with connection.cursor().copy("COPY scored FROM STDIN") as copy:
                 for row in rows.itertuples(index=False):
                     copy.write_row(row)
-            for statement in (upsert, UPSERT_OPTIONS, DELETE):
+            for statement in (upsert, UPSERT_OPTIONS, UPSERT_EXPOSURE, DELETE):
                 connection.execute(statement, values)
 
 
@@ -152,7 +182,7 @@ def read_predictions(settings: Settings, first: str | None = None, last: str | N
 
     Returns:
         Frame of the table's columns; missing numbers are NaN. Without a month it is what `current_predictions` shows,
-        the staking options included. Empty before the first prediction.
+        the staking options and the exposure included. Empty before the first prediction.
     """
     query = "SELECT * FROM strategy_predictions WHERE as_of BETWEEN %(first)s AND %(last)s"
     query = query if first else "SELECT * FROM current_predictions"
@@ -173,10 +203,10 @@ def made_by(predictions: pd.DataFrame, model: tuple[str | None, int | None]) -> 
 
 
 def _ensure_tables(connection: psycopg.Connection) -> None:
-    if not table_exists(connection, "staking_options"):
+    if not table_exists(connection, "stake_exposures"):
         ensure_ledger(connection)
         ensure_load_log(connection)
-        ensure_table(connection, "staking_options", DDL)
+        ensure_table(connection, "stake_exposures", DDL)
 
 
 def _checked(predictions: pd.DataFrame) -> pd.DataFrame:

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from cleverbetter_dagster.betting.exposure import Exposure
 from cleverbetter_dagster.betting.staking import StakingSpec, return_moments
 from cleverbetter_dagster.dataset.as_of import AsOf
 from cleverbetter_dagster.dataset.estimates import SHRUNK_GAIN, SHRUNK_LOSS
 from cleverbetter_dagster.dataset.labels import DECISION_TIME
 from cleverbetter_dagster.dataset.panel import build_panel
+from cleverbetter_dagster.dataset.past_returns import PastReturns
 from cleverbetter_dagster.dataset.quality.categories import indicators
 from cleverbetter_dagster.dataset.schema import ID, METHOD, STRATEGY, market_columns
 from cleverbetter_dagster.dataset.selection import live_rows, passes_filter
@@ -53,8 +55,8 @@ def predict_and_write(
     panel = build_panel(rows, as_of.end, model.spec)
     newest = live_rows(panel, as_of)
     open_fraction = open_stake_fraction(settings, panel, as_of)
-    frame = predicted(newest, model, staking, open_fraction)
-    scored_by = ScoredBy(as_of.key, champion.family, champion.version, champion.run_id, staking)
+    frame, exposure = _predicted(newest, model, staking, PastReturns.of(panel), open_fraction)
+    scored_by = ScoredBy(as_of.key, champion.family, champion.version, champion.run_id, staking, exposure)
     write_predictions(settings, frame, scored_by)
     stake = frame["recommended_stake"]
     record = PredictionsRecord(
@@ -65,6 +67,7 @@ def predict_and_write(
         staked=int((stake > 0).sum()),
         total_stake_fraction=float(stake.sum()),
         open_stake_fraction=open_fraction,
+        exposure=exposure,
         newest_decision=None if frame.empty else frame["decision_time"].max(),
         staking=staking,
         unmeasured_features=unmeasured_features(newest, model),
@@ -83,7 +86,8 @@ def predict(rows: pd.DataFrame, as_of: AsOf, model: StrategyModel, staking: Stak
         `probability`, `score`, `confidence`, `expected_return` (fraction of the stake), `recommended_stake`
         (fraction of the bankroll, all together at most `staking.max_total_fraction`). Largest stake first.
     """
-    return predicted(live_panel(rows, as_of, model), model, staking)
+    panel = build_panel(rows, as_of.end, model.spec)
+    return _predicted(live_rows(panel, as_of), model, staking, PastReturns.of(panel))[0]
 
 
 def live_panel(rows: pd.DataFrame, as_of: AsOf, model: StrategyModel) -> pd.DataFrame:
@@ -98,13 +102,19 @@ def unmeasured_features(newest: pd.DataFrame, model: StrategyModel) -> list[str]
     return [name for name in names if values[name].isna().all()] if len(newest) else []
 
 
-def predicted(
-    newest: pd.DataFrame, model: StrategyModel, staking: StakingSpec, open_fraction: float = 0.0
-) -> pd.DataFrame:
-    """As `predict`, of the rows of `live_panel`, while earlier stakes hold `open_fraction` of the bankroll."""
+def _predicted(
+    newest: pd.DataFrame, model: StrategyModel, staking: StakingSpec, returns: PastReturns, open_fraction: float = 0.0
+) -> tuple[pd.DataFrame, Exposure]:
+    """As `predict`, of live rows, while earlier stakes hold `open_fraction`; and how much of the stakes moves together.
+
+    Args:
+        returns: past ones of the strategies, as in `sizing_of`.
+    """
     scores = model.fitted.predict_frame(newest)
     mean, _ = return_moments(scores["probability"], newest[SHRUNK_GAIN], newest[SHRUNK_LOSS])
-    sizing = sizing_of(scores, newest, staking, passes_filter(newest, model.spec.min_composite_score))
+    sizing = sizing_of(scores, newest, staking, passes_filter(newest, model.spec.min_composite_score), returns)
+    rows = np.arange(len(newest))
+    stake = sizing.size(rows, open_fraction)
     predictions = pd.DataFrame(
         {
             "strategy_id": newest[STRATEGY],
@@ -112,8 +122,9 @@ def predicted(
             "backtest_result_id": newest[ID],
             "decision_time": newest[DECISION_TIME],
             **{column: scores[column] for column in ("probability", "score", "confidence")},
-            "recommended_stake": sizing.size(np.arange(len(newest)), open_fraction),
+            "recommended_stake": stake,
             "expected_return": mean,
         }
     )
-    return predictions.sort_values(["recommended_stake", "probability"], ascending=False, ignore_index=True)
+    largest_first = predictions.sort_values(["recommended_stake", "probability"], ascending=False, ignore_index=True)
+    return largest_first, sizing.exposure(rows, stake)

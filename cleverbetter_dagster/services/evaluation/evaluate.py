@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from cleverbetter_dagster.betting.staking import StakingSpec
 from cleverbetter_dagster.dataset.examples import Examples
+from cleverbetter_dagster.dataset.past_returns import PastReturns
 from cleverbetter_dagster.evaluation.charts.chart import png
 from cleverbetter_dagster.evaluation.charts.features import importance_chart
 from cleverbetter_dagster.evaluation.charts.money import bankroll_chart
@@ -37,7 +38,7 @@ from cleverbetter_dagster.services.evaluation.scored_table import (
     staked,
 )
 from cleverbetter_dagster.services.evaluation.significance import significance_of
-from cleverbetter_dagster.services.evaluation.stakes import agent_stakes, judge_staking, rows_of
+from cleverbetter_dagster.services.evaluation.stakes import agent_stakes, exposures_of, judge_staking, rows_of
 from cleverbetter_dagster.services.records import EvaluatedModel, ModelRecord, SignificanceRecord
 from cleverbetter_dagster.services.training.datasets import Dataset
 from cleverbetter_dagster.services.training.split_checks import newest_panel
@@ -86,6 +87,7 @@ def evaluate(
     significance = significance_of(table, record.family, record.trials)
     metrics = metrics_of(scored[record.family], next(row for row in leaderboard if row.name == record.family))
     own = rows_of(table, record.family)
+    exposures = exposures_of(own, staking, PastReturns.of(dataset.panel))
     comparison = judge_staking(own, own, staking)
     metrics |= significance.metrics()
     if not record.reuses_parent:
@@ -99,7 +101,12 @@ def evaluate(
                 run.log_json("staking.json", comparison)
     version = Registry(settings).register(record.run_id, record.family, {STAKING_TAG: staking.model_dump_json()})
     evaluated = EvaluatedModel(
-        **record.model_dump(), version=version, headline=metrics, staking=staking, staking_comparison=comparison
+        **record.model_dump(),
+        version=version,
+        headline=metrics,
+        staking=staking,
+        staking_comparison=comparison,
+        exposures=exposures,
     )
     return Evaluation(
         evaluated, signed(table, evaluated), leaderboard, pictures, significance, score_drift(model, dataset)
@@ -109,22 +116,24 @@ def evaluate(
 def score_test_rows(models: dict[str, FittedModel], dataset: Dataset, staking: StakingSpec) -> pa.Table:
     """The test rows as `models` and every baseline score them."""
     parts = dataset.parts
-    rows = parts.test.frame
+    rows, returns = parts.test.frame, PastReturns.of(dataset.panel)
     frames = []
     for name, model in models.items():
         scores = model.predict_frame(rows)
         agents = agent_stakes(scores, model.agent_shares(rows), rows, staking)
-        frames.append(scored_frame(name, rows, scores, staking).assign(**agents))
-    return scored_table(frames + [staked([part]) for part in baseline_parts(parts.past, rows, staking)])
+        frames.append(scored_frame(name, rows, scores, staking, returns).assign(**agents))
+    return scored_table(frames + [staked([part]) for part in baseline_parts(parts.past, rows, staking, returns)])
 
 
-def baseline_parts(past: Examples, rows: pd.DataFrame, staking: StakingSpec, eligible: Any = None) -> list[ScoredPart]:
-    """The rows as every baseline scores them, each fitted on `past`; `eligible` as in `sizing_of`."""
+def baseline_parts(
+    past: Examples, rows: pd.DataFrame, staking: StakingSpec, returns: PastReturns, eligible: Any = None
+) -> list[ScoredPart]:
+    """The rows as every baseline scores them, each fitted on `past`; `returns` and `eligible` as in `sizing_of`."""
     parts = []
     for name, baseline in BASELINES.items():
         probability = baseline.fit(past).predict_proba(rows)[:, 1]
         scores = pd.DataFrame({PROBABILITY: probability}, index=rows.index)
-        parts.append(scored_part(name, rows, scores, staking, eligible))
+        parts.append(scored_part(name, rows, scores, staking, eligible, returns))
     return parts
 
 

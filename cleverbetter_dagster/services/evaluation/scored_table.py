@@ -13,6 +13,7 @@ from cleverbetter_dagster.betting.open_stakes import replay
 from cleverbetter_dagster.betting.staking import StakingSpec
 from cleverbetter_dagster.dataset.estimates import SHRUNK_GAIN, SHRUNK_LOSS
 from cleverbetter_dagster.dataset.labels import DECISION_TIME, LABEL, LABEL_TIME, NEXT_ROI, NEXT_START, windows_of
+from cleverbetter_dagster.dataset.past_returns import PastReturns
 from cleverbetter_dagster.dataset.schema import ID, METHOD, STRATEGY
 from cleverbetter_dagster.errors import DataError
 from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
@@ -43,7 +44,12 @@ class ScoredPart:
 
 
 def scored_part(
-    name: str, rows: pd.DataFrame, scores: pd.DataFrame, staking: StakingSpec, eligible: Any = None
+    name: str,
+    rows: pd.DataFrame,
+    scores: pd.DataFrame,
+    staking: StakingSpec,
+    eligible: Any = None,
+    returns: PastReturns | None = None,
 ) -> ScoredPart:
     """The scores of a model for `rows`.
 
@@ -51,13 +57,13 @@ def scored_part(
         name: of the model.
         rows: of a panel, labelled.
         scores: `FittedModel.predict_frame` of them: at least `probability`.
-        staking, eligible: as in `sizing_of`.
+        staking, eligible, returns: as in `sizing_of`.
     """
     columns: dict[str, Any] = {MODEL: name}
     columns |= {
         name: scores[name].to_numpy() for name in (PROBABILITY, SCORE, CONFIDENCE, KELLY_SHARE) if name in scores
     }
-    sizing = sizing_of(scores, rows, staking, eligible)
+    sizing = sizing_of(scores, rows, staking, eligible, returns)
     # One probability for all says nothing about any strategy: equal stakes are its honest allocation.
     equal = sizing.share is None and len(np.unique(scores[PROBABILITY])) == 1
     return ScoredPart(rows[CARRIED].assign(**columns), replace(sizing, equal=equal))
@@ -83,10 +89,14 @@ def staked(parts: Sequence[ScoredPart]) -> pd.DataFrame:
 
 
 def scored_frame(
-    name: str, rows: pd.DataFrame, scores: pd.DataFrame, staking: StakingSpec, eligible: Any = None
+    name: str,
+    rows: pd.DataFrame,
+    scores: pd.DataFrame,
+    staking: StakingSpec,
+    returns: PastReturns | None = None,
 ) -> pd.DataFrame:
     """The scores of a model for `rows`, with the stakes that follow; arguments as in `scored_part`."""
-    return staked([scored_part(name, rows, scores, staking, eligible)])
+    return staked([scored_part(name, rows, scores, staking, returns=returns)])
 
 
 def scored_table(frames: list[pd.DataFrame]) -> pa.Table:

@@ -8,10 +8,14 @@ import pandas as pd
 import pyarrow as pa
 
 from cleverbetter_dagster.betting.arrays import FloatArray, IntArray
+from cleverbetter_dagster.betting.covariance import Correlation, shrunk_correlation
+from cleverbetter_dagster.betting.exposure import Exposure
+from cleverbetter_dagster.betting.growth_optimal import allocate_jointly
 from cleverbetter_dagster.betting.open_stakes import replay
 from cleverbetter_dagster.betting.staking import StakingSpec, allocate, equal_stakes, return_moments
 from cleverbetter_dagster.dataset.estimates import SHRUNK_GAIN, SHRUNK_LOSS
-from cleverbetter_dagster.dataset.labels import NEXT_ROI, windows_of
+from cleverbetter_dagster.dataset.labels import DECISION_TIME, NEXT_ROI, windows_of
+from cleverbetter_dagster.dataset.past_returns import PastReturns
 from cleverbetter_dagster.dataset.schema import ID
 from cleverbetter_dagster.errors import DataError
 from cleverbetter_dagster.evaluation.staking_comparison import (
@@ -37,6 +41,7 @@ class Sizing:
         share: share of the full Kelly stake of each row, for a model that chooses it; for others it is
             `staking.kelly_fraction`.
         equal: whether every row with a mean gets the same stake.
+        together: which returns move together; by default they are taken to be independent.
     """
 
     mean: FloatArray
@@ -44,6 +49,7 @@ class Sizing:
     staking: StakingSpec
     share: FloatArray | None = None
     equal: bool = False
+    together: "Together | None" = None
 
     def size(self, rows: IntArray, open_fraction: float = 0.0) -> FloatArray:
         """Stakes of the rows at these positions, decided together, while so much of the bankroll is open."""
@@ -52,16 +58,67 @@ class Sizing:
             stake, known = np.zeros(len(rows)), np.isfinite(mean)
             stake[known] = equal_stakes(int(known.sum()), self.staking, open_fraction)
             return stake
-        share = None if self.share is None else self.share[rows]
-        return allocate(mean, variance, self.staking, share, open_fraction)
+        if self.share is not None:
+            return allocate(mean, variance, self.staking, self.share[rows], open_fraction)
+        edge = rows[(mean > 0) & (variance > 0)]
+        correlation = self.correlation(edge)
+        if correlation is None:
+            return allocate(mean, variance, self.staking, open_fraction=open_fraction)
+        stake = np.zeros(len(self.mean))
+        stake[edge] = allocate_jointly(self.mean[edge], self.variance[edge], correlation, self.staking, open_fraction)
+        return stake[rows]
+
+    def correlation(self, rows: IntArray) -> Correlation | None:
+        """Of the returns of these rows, decided together; None if it is not known."""
+        return self.together.correlation(rows) if self.together is not None and len(rows) > 1 else None
+
+    def exposure(self, rows: IntArray, stakes: FloatArray) -> Exposure:
+        """How much of the stakes of these rows, decided together, moves together."""
+        chosen = stakes > 0
+        return Exposure.of(stakes[chosen], self.variance[rows][chosen], self.correlation(rows[chosen]))
 
     def take(self, rows: np.ndarray) -> Self:
         """The rows at these positions, or where this mask is true."""
         share = None if self.share is None else self.share[rows]
-        return replace(self, mean=self.mean[rows], variance=self.variance[rows], share=share)
+        together = None if self.together is None else self.together.take(rows)
+        return replace(self, mean=self.mean[rows], variance=self.variance[rows], share=share, together=together)
 
 
-def sizing_of(scores: pd.DataFrame, panel: pd.DataFrame, staking: StakingSpec, eligible: Any = None) -> Sizing:
+@dataclass(frozen=True, eq=False)
+class Together:
+    """What n rows know of how their strategies' returns move together.
+
+    Attributes:
+        past: returns of the strategies; of these, what is known when the rows are decided.
+        code: of each row's strategy in them, int[n].
+        decided: when each row is decided, datetime64[us], shape (n,).
+    """
+
+    past: PastReturns
+    code: IntArray
+    decided: np.ndarray
+
+    @classmethod
+    def of(cls, past: PastReturns, rows: pd.DataFrame) -> Self:
+        """Of rows of a panel."""
+        return cls(past, past.codes(rows), rows[DECISION_TIME].to_numpy("datetime64[us]"))
+
+    def correlation(self, rows: IntArray) -> Correlation | None:
+        """Of the returns of these rows, decided at the last of their decision times; None with too few months."""
+        return shrunk_correlation(self.past.known(self.decided[rows].max(), self.code[rows]))
+
+    def take(self, rows: np.ndarray) -> Self:
+        """The rows at these positions, or where this mask is true."""
+        return replace(self, code=self.code[rows], decided=self.decided[rows])
+
+
+def sizing_of(
+    scores: pd.DataFrame,
+    panel: pd.DataFrame,
+    staking: StakingSpec,
+    eligible: Any = None,
+    returns: PastReturns | None = None,
+) -> Sizing:
     """How rows are staked by the scores of a model.
 
     Args:
@@ -69,13 +126,18 @@ def sizing_of(scores: pd.DataFrame, panel: pd.DataFrame, staking: StakingSpec, e
         panel: the rows themselves, for their own gains and losses; a row whose gain is NaN gets no stake.
         staking: the bounds. The caps and the bound on the sum are the same for a model that chooses its own share.
         eligible: which rows may get a stake, bool[n]; the others have no part in the bound. By default all may.
+        returns: past ones, that say which strategies move together; without them, or with fewer than
+            `covariance.FEWEST_MONTHS` months, the strategies are taken to be independent. The stakes of a model
+            that chooses its own share do not depend on them.
     """
     gain = panel[SHRUNK_GAIN] if eligible is None else panel[SHRUNK_GAIN].where(eligible)
     mean, variance = return_moments(scores[PROBABILITY], gain, panel[SHRUNK_LOSS])
+    together = None if returns is None else Together.of(returns, panel)
     if KELLY_SHARE in scores:
         own = staking.model_copy(update={"kelly_fraction": 1.0})
-        return Sizing(mean, variance, own, scores[KELLY_SHARE].to_numpy(dtype=np.float64))
-    return Sizing(mean, variance, staking)
+        share = scores[KELLY_SHARE].to_numpy(dtype=np.float64)
+        return Sizing(mean, variance, own, share, together=together)
+    return Sizing(mean, variance, staking, together=together)
 
 
 def agent_stakes(
@@ -97,6 +159,20 @@ def agent_stakes(
         ).stake
         for seed, share in shares.items()
     }
+
+
+def exposures_of(scored: pd.DataFrame, staking: StakingSpec, returns: PastReturns) -> dict[str, Exposure]:
+    """How much of the stakes of each round moves together, by the day it was decided on, in UTC.
+
+    Args:
+        scored: one model's rows of a scored table.
+        staking: the bounds on their stakes.
+        returns: as in `sizing_of`.
+    """
+    sizing, windows = sizing_of(scored, scored, staking, returns=returns), windows_of(scored)
+    stake = scored["stake"].to_numpy(dtype=np.float64)
+    days = np.datetime_as_string(windows.instants, unit="D").tolist()
+    return {day: sizing.exposure(rows, stake[rows]) for day, rows in zip(days, windows.members, strict=True)}
 
 
 def judge_staking(scored: pd.DataFrame, forecast: pd.DataFrame, staking: StakingSpec) -> StakingComparison | None:

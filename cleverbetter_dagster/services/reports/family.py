@@ -131,7 +131,25 @@ def _money(results: FamilyResults) -> Section:
             Number("Final bankroll", decimal(own.final_bankroll), "start = 1"),
         ),
         charts=(bankroll_chart(allocations), drawdown_chart(results.model.family, own)),
+        tables=(_exposures(results.model),),
     )
+
+
+def _exposures(model: EvaluatedModel) -> Table:
+    lines = tuple(
+        (
+            day,
+            f"{exposure.staked:,}",
+            percent(exposure.total_fraction),
+            percent(exposure.deviation, 2),
+            percent(exposure.common_share),
+            decimal(exposure.effective_bets, 1),
+            str(exposure.months) if exposure.months else "taken as independent",
+        )
+        for day, exposure in model.exposures.items()
+    )
+    heads = ("decided", "strategies", "of the bankroll", "deviation", "common", "independent bets", "months known")
+    return Table("How much of the stakes moves together", heads, lines)
 
 
 def _importance(results: FamilyResults) -> Section:

@@ -21,6 +21,7 @@ from cleverbetter_dagster.dataset.examples import Examples, check_enough
 from cleverbetter_dagster.dataset.fingerprints import Fingerprints
 from cleverbetter_dagster.dataset.labels import DECISION_TIME
 from cleverbetter_dagster.dataset.panel import build_panel
+from cleverbetter_dagster.dataset.past_returns import PastReturns
 from cleverbetter_dagster.dataset.schema import rows_frame
 from cleverbetter_dagster.dataset.selection import is_usable
 from cleverbetter_dagster.dataset.spec import DatasetSpec
@@ -125,7 +126,7 @@ def simulate(
         for way in spec.ways:
             current[way], results[way] = step.retrain(results[way], current.get(way))
             scores = current[way].model.predict_frame(judged.X)
-            parts[way].append(scored_part(way, judged.frame, scores, spec.staking))
+            parts[way].append(scored_part(way, judged.frame, scores, spec.staking, returns=outcomes.returns))
         if progress:
             progress((number + 1) / len(months))
     return [replace(results[way], scored=staked(parts[way]).reset_index(drop=True)) for way in spec.ways]
@@ -136,6 +137,7 @@ class _Outcomes:
 
     def __init__(self, rows: pd.DataFrame, spec: DatasetSpec) -> None:
         panel = build_panel(rows, None, spec)
+        self.returns = PastReturns.of(panel)
         self._examples = panel[is_usable(panel, spec.min_composite_score)]
 
     def decided_in(self, month: AsOf) -> Examples:

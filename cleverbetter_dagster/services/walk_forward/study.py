@@ -17,6 +17,7 @@ from cleverbetter_dagster.dataset.as_of import AsOf, months_of
 from cleverbetter_dagster.dataset.examples import Examples
 from cleverbetter_dagster.dataset.labels import DECISION_TIME, LABEL
 from cleverbetter_dagster.dataset.panel import SEQUENCE, build_panel
+from cleverbetter_dagster.dataset.past_returns import PastReturns
 from cleverbetter_dagster.dataset.selection import passes_filter
 from cleverbetter_dagster.dataset.spec import GUIDE_MIN_COMPOSITE_SCORE, DatasetSpec
 from cleverbetter_dagster.dataset.splits import Partition, apply_split
@@ -197,13 +198,15 @@ def _score_following_rows(
     if next_rows.empty:
         return
 
+    returns = PastReturns.of(month.known.panel)
+
     def scored(name: str, model: LoadedModel, rows: pd.DataFrame) -> ScoredPart:
-        return scored_part(name, rows, model.fitted.predict_frame(rows), model.staking, rows[JUDGED])
+        return scored_part(name, rows, model.fitted.predict_frame(rows), model.staking, rows[JUDGED], returns)
 
     scores = {FAMILY: [scored(family, model, rows) for family, model in loaded.items()]}
     # As in a comparison of families, baselines stake within the bounds of the first.
     staking = next(iter(loaded.values())).staking
-    scores[BASELINE] = baseline_parts(parts.past, next_rows, staking, next_rows[JUDGED])
+    scores[BASELINE] = baseline_parts(parts.past, next_rows, staking, returns, next_rows[JUDGED])
     scores[POLICY] = [scored(replay.name, replay.champion, next_rows) for replay in replays if replay.champion]
     flags = rows[[MONTH, AGE, UNSEEN, PASSES, JUDGED]].assign(**{AS_OF: month.as_of.key})
     for kind, named in scores.items():
