@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from cleverbetter_dagster.betting.exposure import Exposure
 from cleverbetter_dagster.betting.staking import StakingSpec
 from cleverbetter_dagster.errors import DataError
 from cleverbetter_dagster.settings import Settings
@@ -54,6 +56,16 @@ def loaded(state: Settings, *months: str) -> None:
 def served(state: Settings) -> list[tuple[str, int, str]]:
     shown = read_predictions(state)
     return sorted(zip(shown["as_of"], shown["model_version"], shown["strategy_id"], strict=True))
+
+
+def test_the_view_shows_how_much_of_the_stakes_moves_together(empty_registry: Settings) -> None:
+    exposure = Exposure(staked=2, total_fraction=0.04, common_share=0.7, effective_bets=1.3, months=24)
+    write_predictions(empty_registry, frame("a", "b"), replace(JUNE, exposure=exposure))
+    promote(empty_registry, 1, "2023-06")
+    shown = read_predictions(empty_registry)[["covariance_months", "common_share", "effective_bets"]]
+    assert shown.to_numpy().tolist() == [[24, 0.7, 1.3]] * 2
+    write_predictions(empty_registry, frame("a", "b"), JUNE)
+    assert read_predictions(empty_registry)["covariance_months"].tolist() == [0, 0]
 
 
 def test_predictions_come_back_bit_by_bit(empty_registry: Settings) -> None:

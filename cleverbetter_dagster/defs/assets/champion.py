@@ -118,7 +118,7 @@ def _prediction_metadata(predictions: Predictions) -> Metadata:
         "strategies_with_a_stake": record.staked,
         "total_stake_fraction": record.total_stake_fraction,
         "open_stake_fraction": record.open_stake_fraction,
-        "exposure": markdown(table([{name.replace("_", " "): value for name, value in record.exposure}])),
+        "exposure": markdown(table([{name.replace("_", " "): value for name, value in predictions.exposure}])),
         **(record.staking.model_dump() if record.staking else {}),
         "features_that_no_row_has": ", ".join(record.unmeasured_features) or "none",
         "ten_largest_stakes": markdown(table(largest)),

@@ -1,7 +1,7 @@
 """Predictions of the champion for every strategy's next window, and the stakes that follow."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -28,10 +28,14 @@ from cleverbetter_dagster.store.tracking.package import StrategyModel, load_mode
 
 @dataclass(frozen=True)
 class Predictions:
-    """What was written, largest stake first; empty if there was no champion at that as_of."""
+    """What was written, largest stake first, and how much of the stakes moves together.
+
+    Empty if there was no champion at that as_of.
+    """
 
     record: PredictionsRecord
     frame: pd.DataFrame
+    exposure: Exposure = field(default_factory=Exposure)
 
 
 def predict_and_write(
@@ -67,12 +71,11 @@ def predict_and_write(
         staked=int((stake > 0).sum()),
         total_stake_fraction=float(stake.sum()),
         open_stake_fraction=open_fraction,
-        exposure=exposure,
         newest_decision=None if frame.empty else frame["decision_time"].max(),
         staking=staking,
         unmeasured_features=unmeasured_features(newest, model),
     )
-    return Predictions(record, frame)
+    return Predictions(record, frame, exposure)
 
 
 def predict(rows: pd.DataFrame, as_of: AsOf, model: StrategyModel, staking: StakingSpec) -> pd.DataFrame:

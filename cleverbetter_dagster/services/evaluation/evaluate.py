@@ -38,7 +38,7 @@ from cleverbetter_dagster.services.evaluation.scored_table import (
     staked,
 )
 from cleverbetter_dagster.services.evaluation.significance import significance_of
-from cleverbetter_dagster.services.evaluation.stakes import agent_stakes, exposures_of, judge_staking, rows_of
+from cleverbetter_dagster.services.evaluation.stakes import agent_stakes, judge_staking, rows_of
 from cleverbetter_dagster.services.records import EvaluatedModel, ModelRecord, SignificanceRecord
 from cleverbetter_dagster.services.training.datasets import Dataset
 from cleverbetter_dagster.services.training.split_checks import newest_panel
@@ -87,7 +87,6 @@ def evaluate(
     significance = significance_of(table, record.family, record.trials)
     metrics = metrics_of(scored[record.family], next(row for row in leaderboard if row.name == record.family))
     own = rows_of(table, record.family)
-    exposures = exposures_of(own, staking, PastReturns.of(dataset.panel))
     comparison = judge_staking(own, own, staking)
     metrics |= significance.metrics()
     if not record.reuses_parent:
@@ -106,7 +105,6 @@ def evaluate(
         headline=metrics,
         staking=staking,
         staking_comparison=comparison,
-        exposures=exposures,
     )
     return Evaluation(
         evaluated, signed(table, evaluated), leaderboard, pictures, significance, score_drift(model, dataset)

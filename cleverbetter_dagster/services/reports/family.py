@@ -1,10 +1,11 @@
 """The report on one family at one as_of."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import pandas as pd
 
+from cleverbetter_dagster.betting.exposure import Exposure
 from cleverbetter_dagster.dataset.as_of import AsOf
 from cleverbetter_dagster.dataset.examples import Examples
 from cleverbetter_dagster.evaluation.charts.features import impact_chart
@@ -40,6 +41,7 @@ class FamilyResults:
 
     Attributes:
         scored: the test rows as the model, first, and every baseline scored them.
+        exposures: how much of its stakes moves together, by the day of each round of test rows.
         predictions: of the model for every live strategy (`services.champion.predict`).
         decision: about the challenger of its as_of; None if there is none yet.
     """
@@ -48,6 +50,7 @@ class FamilyResults:
     fitted: FittedModel
     dataset: Dataset
     scored: dict[str, ScoredRows]
+    exposures: Mapping[str, Exposure]
     predictions: pd.DataFrame
     decision: ChampionRecord | None
 
@@ -131,11 +134,11 @@ def _money(results: FamilyResults) -> Section:
             Number("Final bankroll", decimal(own.final_bankroll), "start = 1"),
         ),
         charts=(bankroll_chart(allocations), drawdown_chart(results.model.family, own)),
-        tables=(_exposures(results.model),),
+        tables=(_exposures(results.exposures),),
     )
 
 
-def _exposures(model: EvaluatedModel) -> Table:
+def _exposures(exposures: Mapping[str, Exposure]) -> Table:
     lines = tuple(
         (
             day,
@@ -146,7 +149,7 @@ def _exposures(model: EvaluatedModel) -> Table:
             decimal(exposure.effective_bets, 1),
             str(exposure.months) if exposure.months else "taken as independent",
         )
-        for day, exposure in model.exposures.items()
+        for day, exposure in exposures.items()
     )
     heads = ("decided", "strategies", "of the bankroll", "deviation", "common", "independent bets", "months known")
     return Table("How much of the stakes moves together", heads, lines)

@@ -7,11 +7,13 @@ import pandas as pd
 import pyarrow as pa
 
 from cleverbetter_dagster.dataset.as_of import AsOf
+from cleverbetter_dagster.dataset.past_returns import PastReturns
 from cleverbetter_dagster.errors import DataError
 from cleverbetter_dagster.evaluation.intervals.estimate import IntervalSpec
 from cleverbetter_dagster.evaluation.report import Report, render
 from cleverbetter_dagster.services.champion.predict import predict
 from cleverbetter_dagster.services.evaluation.scored_table import evaluated_model, scored_by_model
+from cleverbetter_dagster.services.evaluation.stakes import exposures_of, rows_of
 from cleverbetter_dagster.services.records import ChampionRecord, ComparisonRecord, ReportRecord, SplitRecord
 from cleverbetter_dagster.services.reports.comparison import comparison_report
 from cleverbetter_dagster.services.reports.family import FamilyResults, family_report
@@ -40,7 +42,9 @@ def report_on_family(
     model = evaluated_model(table)
     package = load_model(settings, model.model_uri)
     predictions = predict(rows, AsOf.parse(model.as_of), package, model.staking)
-    results = FamilyResults(model, package.fitted, dataset, scored_by_model([table]), predictions, decision)
+    exposures = exposures_of(rows_of(table, model.family), model.staking, PastReturns.of(dataset.panel))
+    scored = scored_by_model([table])
+    results = FamilyResults(model, package.fitted, dataset, scored, exposures, predictions, decision)
     return save_report(settings, model.family, model.as_of, family_report(results, IntervalSpec()), model.run_id)
 
 

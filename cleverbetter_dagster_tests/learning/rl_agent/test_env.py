@@ -20,7 +20,7 @@ def months_since(times: np.ndarray) -> list[int]:
 
 
 GROWTH_ONLY = RewardSpec(drawdown_weight=0.0, ruin_cost=0.0)
-UNCAPPED = StakingSpec(kelly_fraction=1.0, max_stake_fraction=1.0)
+UNCAPPED = StakingSpec(kelly_fraction=1.0, max_stake_fraction=1.0, max_total_fraction=1.0)
 
 
 def decided(
@@ -218,7 +218,7 @@ def test_joint_returns_worked_by_hand():
         np.array([0.16, 0.19, 0.19]),
         np.array([0.1, -0.2, -3.0]),
     )
-    spec = StakingSpec(kelly_fraction=1.0, max_stake_fraction=0.8)
+    spec = StakingSpec(kelly_fraction=1.0, max_stake_fraction=0.8, max_total_fraction=1.0)
     # Both whole stakes at time 0 exceed the bankroll: priced, they are 0.75 and 0.25.
     assert decisions.returns_of(np.ones(3), spec) == pytest.approx([0.75 * 0.1 - 0.25 * 0.2, -1.0])
     assert decisions.returns_of(np.array([0.5, 1.0, 0.5]), spec) == pytest.approx([0.4 * 0.1 - 0.5 * 0.2, -0.75])

@@ -9,7 +9,9 @@ import pyarrow as pa
 import pytest
 
 from cleverbetter_dagster.betting.staking import StakingSpec, allocate, return_moments
+from cleverbetter_dagster.dataset.as_of import AsOf
 from cleverbetter_dagster.dataset.panel import build_panel
+from cleverbetter_dagster.dataset.past_returns import PastReturns
 from cleverbetter_dagster.dataset.selection import live_rows
 from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.errors import DataError
@@ -26,14 +28,22 @@ from cleverbetter_dagster.services.evaluation.scored_table import (
     scored_table,
     signed,
 )
-from cleverbetter_dagster.services.evaluation.stakes import AGENT_STAKE, agent_stakes, judge_staking, rows_of, sizing_of
+from cleverbetter_dagster.services.evaluation.stakes import (
+    AGENT_STAKE,
+    agent_stakes,
+    exposures_of,
+    judge_staking,
+    rows_of,
+    sizing_of,
+)
 from cleverbetter_dagster.services.records import EvaluatedModel
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.tracking.package import StrategyModel
+from cleverbetter_dagster_tests.dataset.panels import example_row, frame
 from cleverbetter_dagster_tests.services.conftest import AS_OF
 from cleverbetter_dagster_tests.support.provenance import NOTHING_LEARNED
 
-WIDE = StakingSpec(max_stake_fraction=1.0)
+WIDE = StakingSpec(max_stake_fraction=1.0, max_total_fraction=1.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +73,7 @@ def test_only_an_agent_chooses_its_fraction_of_kelly() -> None:
     scores = pd.DataFrame({"probability": [0.55, 0.55]})
     assert sizing_of(scores, panel(), WIDE).size(np.arange(2)) == pytest.approx(np.full(2, 0.25 / np.pi))
     agent = scores.assign(kelly_share=[0.5, 1.0])
-    for spec in (WIDE, StakingSpec(kelly_fraction=0.9, max_stake_fraction=1.0)):
+    for spec in (WIDE, StakingSpec(kelly_fraction=0.9, max_stake_fraction=1.0, max_total_fraction=1.0)):
         assert sizing_of(agent, panel(), spec).size(np.arange(2)) == pytest.approx([0.5 / np.pi, 1.0 / np.pi])
 
 
@@ -126,6 +136,63 @@ def test_a_probability_is_staked_as_betting_stakes_it() -> None:
     expected = allocate(*return_moments(probability, np.full(3, 0.2), np.full(3, 0.2)), WIDE)
     sizing = sizing_of(pd.DataFrame({"probability": probability}), panel(3), WIDE)
     np.testing.assert_array_equal(sizing.size(np.arange(3)), expected)
+
+
+def correlated_rows(months: int = 20, strategies: int = 30, future: float = 0.0) -> pd.DataFrame:
+    """Monthly rows of strategies that gain and lose together; `future` is added to the returns of the last month."""
+    rng = np.random.default_rng(0)
+    ends = AsOf.range(AsOf.parse("2021-01"), AsOf.parse("2021-01").plus(months - 1))
+    common = rng.normal(0, 0.3, months)
+    return frame(
+        [
+            example_row(
+                id=f"{month} {number}",
+                strategy_id=f"s{number:02d}",
+                start_date=month.start,
+                end_date=month.end - pd.Timedelta(seconds=1),
+                run_date=month.end,
+                roi=0.02 + shock + rng.normal(0, 0.1) + (future if month == ends[-1] else 0.0),
+            )
+            for month, shock in zip(ends, common, strict=True)
+            for number in range(strategies)
+        ]
+    )
+
+
+def sized(rows: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
+    """The rows of the 15th month, their stakes under the covariance that was known, and as if they were independent."""
+    whole = build_panel(rows, None, DatasetSpec(min_composite_score=None))
+    decided = whole[whole["decision_time"].dt.strftime("%Y-%m") == "2022-03"].assign(shrunk_gain=0.3, shrunk_loss=0.2)
+    scores = pd.DataFrame({"probability": 0.5}, index=decided.index)
+    joint, alone = (sizing_of(scores, decided, WIDE, returns=past) for past in (PastReturns.of(whole), None))
+    every = np.arange(len(decided))
+    return decided, joint.size(every), alone.size(every)
+
+
+def test_strategies_that_move_together_get_less() -> None:
+    decided, joint, alone = sized(correlated_rows())
+    assert alone.sum() == pytest.approx(1.0)
+    # Together they are about one strategy, for which a quarter of Kelly is 0.25 x 0.05 / E[R^2].
+    assert joint.sum() == pytest.approx(0.25 * 0.05 / (np.pi / 2 * 0.065), rel=0.15)
+    assert len(decided) == 30 and joint.min() > 0
+
+
+def test_no_stake_depends_on_a_later_return() -> None:
+    np.testing.assert_array_equal(sized(correlated_rows())[1], sized(correlated_rows(future=5.0))[1])
+
+
+def test_exposures_say_how_few_bets_the_stakes_are() -> None:
+    rows = build_panel(correlated_rows(), None, DatasetSpec(min_composite_score=None))
+    past = PastReturns.of(rows)
+    labelled = rows[rows["label"].notna()].assign(shrunk_gain=0.3, shrunk_loss=0.2, probability=0.5)
+    scored = labelled.assign(stake=np.where(labelled["strategy_id"] < "s10", 0.05, 0.0))
+    exposures = exposures_of(scored, StakingSpec(), past)
+    assert list(exposures)[::18] == ["2021-01-31", "2022-07-31"]
+    early, late = exposures["2021-10-31"], exposures["2022-07-31"]
+    assert (early.months, early.staked, late.months, late.staked) == (0, 10, 19, 10)
+    assert early.effective_bets == pytest.approx(10)
+    assert 1 < late.effective_bets < 1.5
+    assert late.common_share > 0.8
 
 
 # A world of 12 months, 20 strategies each, of which the first ten gain.
