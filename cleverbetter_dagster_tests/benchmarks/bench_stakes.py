@@ -156,12 +156,12 @@ def exact_figures(windows: Windows, stake: np.ndarray, roi: np.ndarray) -> dict[
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="5 repetitions of each cell instead of 100")
+    parser.add_argument("--quick", action="store_true", help="5 repetitions of each cell instead of 40")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--results", type=Path, default=RESULTS, help="real rows: the table's columns, as Parquet")
     options = parser.parse_args(arguments)
     figures: dict[str, Any] = {
-        "cells": list(cells(5 if options.quick else 100)),
+        "cells": list(cells(5 if options.quick else 40)),
         "size": size_figures(),
         "real": list(real_figures(options.results)) if options.results.exists() else [],
     }

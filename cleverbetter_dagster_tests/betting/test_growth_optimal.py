@@ -10,6 +10,7 @@ from cleverbetter_dagster.betting.covariance import Correlation
 from cleverbetter_dagster.betting.exposure import Exposure
 from cleverbetter_dagster.betting.growth_optimal import allocate_jointly
 from cleverbetter_dagster.betting.staking import StakingSpec, allocate
+from cleverbetter_dagster_tests.benchmarks.bench_stakes import CORRELATIONS, DEVIATIONS, cell, size_figures
 
 FULL = StakingSpec(kelly_fraction=1.0, max_stake_fraction=1.0, max_total_fraction=1.0)
 
@@ -73,6 +74,21 @@ def test_no_bound_is_ever_exceeded(rows, spec, held, seed) -> None:
     stakes = allocate_jointly(mean, variance, random_correlation(len(mean), seed), spec, held)
     assert (stakes >= 0).all() and (stakes <= spec.max_stake_fraction).all()
     assert stakes.sum() <= spec.left_over(held) + 1e-12
+
+
+@pytest.mark.parametrize("rho", CORRELATIONS)
+@pytest.mark.parametrize("deviation", DEVIATIONS)
+def test_growth_is_near_the_optimum_and_drawdown_below_half_kellys(rho: float, deviation: float) -> None:
+    rng = np.random.default_rng(1)
+    runs = [cell(rho, deviation, 0.25, rng) for _ in range(10)]
+    mean = {name: np.mean([run[name] for run in runs]) for name in runs[0]}
+    assert mean["growth_joint"] > 0.9 * mean["growth_optimum"]  # within 5%, and the noise of ten repetitions
+    assert mean["drawdown_joint"] <= 1.05 * mean["drawdown_half_kelly"]
+
+
+def test_thousands_of_strategies_take_two_seconds_at_most() -> None:
+    figures = size_figures(5000)
+    assert figures["seconds"] < 2
 
 
 def test_exposure_worked_by_hand() -> None:
