@@ -27,12 +27,12 @@ from cleverbetter_dagster.betting.performance import bankroll_curve, max_drawdow
 from cleverbetter_dagster.betting.staking import StakingSpec, allocate
 from cleverbetter_dagster.dataset.labels import windows_of
 from cleverbetter_dagster.dataset.panel import build_panel
-from cleverbetter_dagster.dataset.past_returns import PastReturns
 from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.dataset.splits import split_examples
 from cleverbetter_dagster.evaluation.metrics.allocation import simulate_allocation
 from cleverbetter_dagster.learning.baselines import BASELINES
 from cleverbetter_dagster.learning.model import PROBABILITY
+from cleverbetter_dagster.services.evaluation.past_returns import PastReturns
 from cleverbetter_dagster.services.evaluation.scored_table import scored_part, staked
 
 CORRELATIONS, DEVIATIONS, SHARES = (0.0, 0.1, 0.3, 0.6), (0.05, 0.2, 0.4), (0.25, 1.0)

@@ -1,16 +1,12 @@
-"""Reading rows keeps its speed and memory, trainings their place beside each other, and cheap trials theirs."""
+"""Reading rows keeps its speed and memory, and trainings their place beside each other."""
 
-import os
 from pathlib import Path
 
 import pytest
 
-from cleverbetter_dagster.dataset.as_of import AsOf
-from cleverbetter_dagster.learning.scoring import StudySpec
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster_tests.benchmarks import bench_import_memory, bench_loader
 from cleverbetter_dagster_tests.benchmarks.bench_side_by_side import GNU_DEFAULT, side_by_side
-from cleverbetter_dagster_tests.benchmarks.bench_tuning import ROWS_VARIABLE, compare, load, unfiltered
 
 
 @pytest.mark.slow
@@ -37,17 +33,3 @@ def test_two_trainings_at_once_take_about_twice_as_long() -> None:
     alone, together = side_by_side(1, None), side_by_side(2, None)
     assert together < 3 * alone
     assert alone < 1.5 * side_by_side(1, GNU_DEFAULT)
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(1800)
-@pytest.mark.skipif(ROWS_VARIABLE not in os.environ, reason=f"{ROWS_VARIABLE} names no folder of real rows")
-def test_cheap_and_warm_trials_cost_less_than_full_ones() -> None:
-    rows, as_of = load(Path(os.environ[ROWS_VARIABLE])), AsOf.parse("2023-12")
-    spec = StudySpec(n_trials=100, timeout_seconds=None)
-    contests = compare(unfiltered(rows, as_of), unfiltered(rows, as_of.plus(-1)), spec, 15)
-    full, cheap, warm = (contests[name] for name in ("full trials", "cheap trials", "warm start"))
-    assert full.cpu_seconds >= 4 * cheap.cpu_seconds
-    assert full.cpu_seconds >= 10 * warm.cpu_seconds
-    assert cheap.test_auc >= full.test_auc - 0.003
-    assert warm.test_auc >= full.test_auc - 0.003

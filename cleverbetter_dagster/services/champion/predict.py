@@ -12,12 +12,12 @@ from cleverbetter_dagster.dataset.as_of import AsOf
 from cleverbetter_dagster.dataset.estimates import SHRUNK_GAIN, SHRUNK_LOSS
 from cleverbetter_dagster.dataset.labels import DECISION_TIME
 from cleverbetter_dagster.dataset.panel import build_panel
-from cleverbetter_dagster.dataset.past_returns import PastReturns
 from cleverbetter_dagster.dataset.quality.categories import indicators
 from cleverbetter_dagster.dataset.schema import ID, METHOD, STRATEGY, market_columns
 from cleverbetter_dagster.dataset.selection import live_rows, passes_filter
 from cleverbetter_dagster.services.champion.open_predictions import open_stake_fraction
 from cleverbetter_dagster.services.champion.staking_options import staking_of_version
+from cleverbetter_dagster.services.evaluation.past_returns import PastReturns
 from cleverbetter_dagster.services.evaluation.stakes import sizing_of
 from cleverbetter_dagster.services.records import PredictionsRecord
 from cleverbetter_dagster.settings import Settings

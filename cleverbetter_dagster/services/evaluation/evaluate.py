@@ -8,7 +8,6 @@ import pyarrow as pa
 
 from cleverbetter_dagster.betting.staking import StakingSpec
 from cleverbetter_dagster.dataset.examples import Examples
-from cleverbetter_dagster.dataset.past_returns import PastReturns
 from cleverbetter_dagster.evaluation.charts.chart import png
 from cleverbetter_dagster.evaluation.charts.features import importance_chart
 from cleverbetter_dagster.evaluation.charts.money import bankroll_chart
@@ -28,6 +27,7 @@ from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
 from cleverbetter_dagster.evaluation.staking_comparison import StakingComparison
 from cleverbetter_dagster.learning.baselines import BASELINES
 from cleverbetter_dagster.learning.model import PROBABILITY, SCORE, FittedModel
+from cleverbetter_dagster.services.evaluation.past_returns import PastReturns
 from cleverbetter_dagster.services.evaluation.scored_table import (
     ScoredPart,
     scored_by_model,

@@ -13,11 +13,11 @@ from cleverbetter_dagster.betting.open_stakes import replay
 from cleverbetter_dagster.betting.staking import StakingSpec
 from cleverbetter_dagster.dataset.estimates import SHRUNK_GAIN, SHRUNK_LOSS
 from cleverbetter_dagster.dataset.labels import DECISION_TIME, LABEL, LABEL_TIME, NEXT_ROI, NEXT_START, windows_of
-from cleverbetter_dagster.dataset.past_returns import PastReturns
 from cleverbetter_dagster.dataset.schema import ID, METHOD, STRATEGY
 from cleverbetter_dagster.errors import DataError
 from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
 from cleverbetter_dagster.learning.model import CONFIDENCE, KELLY_SHARE, PROBABILITY, SCORE
+from cleverbetter_dagster.services.evaluation.past_returns import PastReturns
 from cleverbetter_dagster.services.evaluation.stakes import Sizing, sizing_of
 from cleverbetter_dagster.services.records import EvaluatedModel
 

@@ -15,7 +15,6 @@ from cleverbetter_dagster.betting.open_stakes import replay
 from cleverbetter_dagster.betting.staking import StakingSpec, allocate, equal_stakes, return_moments
 from cleverbetter_dagster.dataset.estimates import SHRUNK_GAIN, SHRUNK_LOSS
 from cleverbetter_dagster.dataset.labels import DECISION_TIME, NEXT_ROI, windows_of
-from cleverbetter_dagster.dataset.past_returns import PastReturns
 from cleverbetter_dagster.dataset.schema import ID
 from cleverbetter_dagster.errors import DataError
 from cleverbetter_dagster.evaluation.staking_comparison import (
@@ -26,6 +25,7 @@ from cleverbetter_dagster.evaluation.staking_comparison import (
     rule_stakes,
 )
 from cleverbetter_dagster.learning.model import KELLY_SHARE, PROBABILITY
+from cleverbetter_dagster.services.evaluation.past_returns import PastReturns
 
 AGENT_STAKE = "agent_stake "
 """Prefix of the columns of a scored table that hold the stakes of an agent, one column per seed."""

@@ -7,11 +7,11 @@ import pandas as pd
 import pyarrow as pa
 
 from cleverbetter_dagster.dataset.as_of import AsOf
-from cleverbetter_dagster.dataset.past_returns import PastReturns
 from cleverbetter_dagster.errors import DataError
 from cleverbetter_dagster.evaluation.intervals.estimate import IntervalSpec
 from cleverbetter_dagster.evaluation.report import Report, render
 from cleverbetter_dagster.services.champion.predict import predict
+from cleverbetter_dagster.services.evaluation.past_returns import PastReturns
 from cleverbetter_dagster.services.evaluation.scored_table import evaluated_model, scored_by_model
 from cleverbetter_dagster.services.evaluation.stakes import exposures_of, rows_of
 from cleverbetter_dagster.services.records import ChampionRecord, ComparisonRecord, ReportRecord, SplitRecord

@@ -21,7 +21,6 @@ from cleverbetter_dagster.dataset.examples import Examples, check_enough
 from cleverbetter_dagster.dataset.fingerprints import Fingerprints
 from cleverbetter_dagster.dataset.labels import DECISION_TIME
 from cleverbetter_dagster.dataset.panel import build_panel
-from cleverbetter_dagster.dataset.past_returns import PastReturns
 from cleverbetter_dagster.dataset.schema import rows_frame
 from cleverbetter_dagster.dataset.selection import is_usable
 from cleverbetter_dagster.dataset.spec import DatasetSpec
@@ -30,6 +29,7 @@ from cleverbetter_dagster.errors import DataError
 from cleverbetter_dagster.evaluation.drift import LARGE_DRIFT, distribution_distance
 from cleverbetter_dagster.learning.catalogue import get_family
 from cleverbetter_dagster.learning.model import PROBABILITY, FittedModel
+from cleverbetter_dagster.services.evaluation.past_returns import PastReturns
 from cleverbetter_dagster.services.evaluation.scored_table import ScoredPart, scored_part, staked
 from cleverbetter_dagster.services.training.update import NewExamples, new_examples
 from cleverbetter_dagster.settings import Settings

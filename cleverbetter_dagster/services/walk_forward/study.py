@@ -17,7 +17,6 @@ from cleverbetter_dagster.dataset.as_of import AsOf, months_of
 from cleverbetter_dagster.dataset.examples import Examples
 from cleverbetter_dagster.dataset.labels import DECISION_TIME, LABEL
 from cleverbetter_dagster.dataset.panel import SEQUENCE, build_panel
-from cleverbetter_dagster.dataset.past_returns import PastReturns
 from cleverbetter_dagster.dataset.selection import passes_filter
 from cleverbetter_dagster.dataset.spec import GUIDE_MIN_COMPOSITE_SCORE, DatasetSpec
 from cleverbetter_dagster.dataset.splits import Partition, apply_split
@@ -27,6 +26,7 @@ from cleverbetter_dagster.evaluation.scored_rows import ScoredRows
 from cleverbetter_dagster.learning.model import FittedModel
 from cleverbetter_dagster.services.evaluation.compare import Candidate
 from cleverbetter_dagster.services.evaluation.evaluate import baseline_parts, score_test_rows
+from cleverbetter_dagster.services.evaluation.past_returns import PastReturns
 from cleverbetter_dagster.services.evaluation.scored_table import (
     MODEL,
     ScoredPart,

@@ -11,7 +11,6 @@ import pytest
 from cleverbetter_dagster.betting.staking import StakingSpec, allocate, return_moments
 from cleverbetter_dagster.dataset.as_of import AsOf
 from cleverbetter_dagster.dataset.panel import build_panel
-from cleverbetter_dagster.dataset.past_returns import PastReturns
 from cleverbetter_dagster.dataset.selection import live_rows
 from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.errors import DataError
@@ -21,6 +20,7 @@ from cleverbetter_dagster.services.champion import decision, promotion
 from cleverbetter_dagster.services.champion.predict import live_panel, predict, unmeasured_features
 from cleverbetter_dagster.services.evaluation.compare import compare_families
 from cleverbetter_dagster.services.evaluation.evaluate import staking_metrics
+from cleverbetter_dagster.services.evaluation.past_returns import PastReturns
 from cleverbetter_dagster.services.evaluation.scored_table import (
     scored_by_model,
     scored_frame,

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from cleverbetter_dagster.dataset.panel import build_panel
-from cleverbetter_dagster.dataset.past_returns import PastReturns
 from cleverbetter_dagster.dataset.spec import DatasetSpec
+from cleverbetter_dagster.services.evaluation.past_returns import PastReturns
 from cleverbetter_dagster_tests.dataset.panels import example_row, frame
 
 ROWS = [
