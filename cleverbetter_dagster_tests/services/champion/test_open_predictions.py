@@ -14,7 +14,7 @@ from cleverbetter_dagster_tests.dataset.panels import example_row, frame
 
 
 def month_end(as_of: AsOf) -> pd.Timestamp:
-    return as_of.end - pd.Timedelta(seconds=1)
+    return pd.Timestamp(as_of.plus(1).key, tz="UTC") - pd.Timedelta(seconds=1)
 
 
 def rolled(months: int, last: str, roi: float) -> pd.DataFrame:
@@ -24,7 +24,7 @@ def rolled(months: int, last: str, roi: float) -> pd.DataFrame:
         [
             example_row(
                 id=f"row {end}",
-                start_date=end.plus(1 - months).start,
+                start_date=pd.Timestamp(end.plus(1 - months).key, tz="UTC"),
                 end_date=month_end(end),
                 run_date=end.end,
                 roi=roi if end.year == 2023 else 0.0,

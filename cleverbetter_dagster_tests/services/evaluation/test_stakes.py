@@ -148,8 +148,8 @@ def correlated_rows(months: int = 20, strategies: int = 30, future: float = 0.0)
             example_row(
                 id=f"{month} {number}",
                 strategy_id=f"s{number:02d}",
-                start_date=month.start,
-                end_date=month.end - pd.Timedelta(seconds=1),
+                start_date=pd.Timestamp(month.key, tz="UTC"),
+                end_date=pd.Timestamp(month.plus(1).key, tz="UTC") - pd.Timedelta(seconds=1),
                 run_date=month.end,
                 roi=0.02 + shock + rng.normal(0, 0.1) + (future if month == ends[-1] else 0.0),
             )
