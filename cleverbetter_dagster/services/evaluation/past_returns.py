@@ -27,7 +27,8 @@ class PastReturns:
     @classmethod
     def of(cls, panel: pd.DataFrame) -> Self:
         """Those of a panel (dataset.panel)."""
-        code, sequences = pd.MultiIndex.from_frame(panel[SEQUENCE]).factorize()
+        sequences = pd.MultiIndex.from_frame(panel[SEQUENCE].drop_duplicates())
+        code = sequences.get_indexer(pd.MultiIndex.from_frame(panel[SEQUENCE]))
         return cls(sequences, code, pd.DatetimeIndex(panel[DECISION_TIME]), panel[ROI].to_numpy(dtype=np.float64))
 
     def codes(self, rows: pd.DataFrame) -> IntArray:
