@@ -59,7 +59,7 @@ def predict_and_write(
     panel = build_panel(rows, as_of.end, model.spec)
     newest = live_rows(panel, as_of)
     open_fraction = open_stake_fraction(settings, panel, as_of)
-    frame, exposure = _predicted(newest, model, staking, PastReturns.of(panel), open_fraction)
+    frame, exposure = predicted(newest, model, staking, PastReturns.of(panel), open_fraction)
     scored_by = ScoredBy(as_of.key, champion.family, champion.version, champion.run_id, staking, exposure)
     write_predictions(settings, frame, scored_by)
     stake = frame["recommended_stake"]
@@ -90,7 +90,7 @@ def predict(rows: pd.DataFrame, as_of: AsOf, model: StrategyModel, staking: Stak
         (fraction of the bankroll, all together at most `staking.max_total_fraction`). Largest stake first.
     """
     panel = build_panel(rows, as_of.end, model.spec)
-    return _predicted(live_rows(panel, as_of), model, staking, PastReturns.of(panel))[0]
+    return predicted(live_rows(panel, as_of), model, staking, PastReturns.of(panel))[0]
 
 
 def live_panel(rows: pd.DataFrame, as_of: AsOf, model: StrategyModel) -> pd.DataFrame:
@@ -105,7 +105,7 @@ def unmeasured_features(newest: pd.DataFrame, model: StrategyModel) -> list[str]
     return [name for name in names if values[name].isna().all()] if len(newest) else []
 
 
-def _predicted(
+def predicted(
     newest: pd.DataFrame, model: StrategyModel, staking: StakingSpec, returns: PastReturns, open_fraction: float = 0.0
 ) -> tuple[pd.DataFrame, Exposure]:
     """As `predict`, of live rows, while earlier stakes hold `open_fraction`; and how much of the stakes moves together.
