@@ -31,6 +31,15 @@ def redacted(text: str) -> str:
     return _NAMED.sub(rf"\1={HIDDEN}", _IN_ADDRESS.sub(rf"\1:{HIDDEN}", text))
 
 
+def message_of(error: BaseException) -> str:
+    """What an error says, without secrets: how every error leaves the process.
+
+    >>> message_of(ConnectionError("no route to http://ann:hunter2@host"))
+    'no route to http://ann:***@host'
+    """
+    return redacted(str(error))
+
+
 @contextmanager
 def without_secrets() -> Iterator[None]:
     """Lets an error pass whose messages, its causes' included, hold no secret; another becomes one without it.
@@ -40,13 +49,13 @@ def without_secrets() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if all(redacted(str(one)) == str(one) for one in causes(error)):
+        if all(message_of(one) == str(one) for one in causes(error)):
             raise
         raise _copy(error).with_traceback(error.__traceback__) from None
 
 
 def _copy(error: Exception) -> Exception:
-    message = redacted(str(error))
+    message = message_of(error)
     try:
         copy = type(error)(message)
     except (TypeError, ValueError, AttributeError):  # its constructor wants something else

@@ -7,11 +7,15 @@ import dagster as dg
 import pytest
 
 from cleverbetter_dagster.cli.main import main
-from cleverbetter_dagster.defs.failures import step_failures
+from cleverbetter_dagster.defs.assets.checks import check_results, check_specs
+from cleverbetter_dagster.defs.failures import each_month, step_failures
 from cleverbetter_dagster.errors import DatabaseUnavailable, RegistryError
+from cleverbetter_dagster.evaluation.checks import Check, CheckOutcome
 from cleverbetter_dagster.redaction import redacted, without_secrets
 from cleverbetter_dagster.settings import Settings, load_settings, may_hold_a_secret, variable_of
 from cleverbetter_dagster.store.home import prepare_home
+from cleverbetter_dagster.store.tracking.client import mlflow_client
+from cleverbetter_dagster.store.tracking.runs import RunSpec, start_run
 from cleverbetter_dagster_tests.api.conftest import served
 
 SECRET = "Tr0ub4dor"
@@ -127,6 +131,34 @@ def test_dagster_stores_no_password(away: Path, fault: Callable[[], None]) -> No
     assert not result.success
     assert any("STEP_FAILURE" in text for text in stored)
     assert not any(SECRET in text for text in stored)
+
+
+def test_metadata_and_checks_hold_no_password(away: Path) -> None:
+    said = f"no route to {AWAY['MLFLOW_TRACKING_URI']}"
+    outcome = CheckOutcome(passed=False, message=said, facts={"address": said, "rows": 3})
+    check: Check[str] = Check("a_fact", "A fact.", "Mend it.", lambda _: outcome)
+    metadata = {"text": said, "table": dg.MetadataValue.md(said), "page": dg.MetadataValue.url(said), "rows": 3}
+
+    @dg.asset(partitions_def=dg.StaticPartitionsDefinition(["2023-01"]), check_specs=check_specs([check], "shown"))
+    def shown(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        results = each_month(context, [("2023-01", said)], lambda _: metadata)
+        return dg.MaterializeResult(check_results=check_results([check], results))
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = dg.materialize([shown], instance=instance, partition_key="2023-01")
+        stored = [str(entry) for entry in instance.all_logs(result.run_id)]
+    assert sum("no route to http://ann:***@127.0.0.1:1" in text for text in stored) >= 2
+    assert not any(SECRET in text for text in stored)
+
+
+def test_mlflow_stores_no_password(away: Path, tracked: Settings) -> None:
+    said = f"no route to {AWAY['MLFLOW_TRACKING_URI']}"
+    with start_run(tracked, RunSpec("ensemble", "2023-06", "abc")) as run:
+        run.set_tags({"said": said})
+        run.log_params({"said": said, "all": [said]})
+    data = mlflow_client(tracked).get_run(run.run_id).data
+    assert SECRET not in f"{data.tags} {data.params}"
+    assert "ann:***@" in data.tags["said"] and "ann:***@" in data.params["all"]
 
 
 def test_an_error_without_a_secret_stays_the_same(away: Path) -> None:

@@ -27,7 +27,7 @@ from cleverbetter_dagster.errors import (
     RegistryError,
     TrackingUnavailable,
 )
-from cleverbetter_dagster.redaction import redacted
+from cleverbetter_dagster.redaction import message_of, redacted
 
 STATUSES: Mapping[type[CleverBetterError], int] = {
     NoSuchJob: 404,
@@ -77,7 +77,7 @@ def answer_failures(app: FastAPI) -> None:
     def ours(_: Request, error: CleverBetterError) -> JSONResponse:
         status = next((code for kind, code in STATUSES.items() if isinstance(error, kind)), 500)
         later = {"Retry-After": RETRY_SECONDS} if status in (429, 503) else None
-        return JSONResponse({"detail": redacted(str(error))}, status, later)
+        return JSONResponse({"detail": message_of(error)}, status, later)
 
     for kind in PASSING:
         app.add_exception_handler(kind, _away)

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Response
 from cleverbetter_dagster.api.failures import PASSING
 from cleverbetter_dagster.api.messages import READ_REFUSALS, Health
 from cleverbetter_dagster.errors import CleverBetterError
-from cleverbetter_dagster.redaction import redacted
+from cleverbetter_dagster.redaction import message_of
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.postgres.database import psycopg_connect
 from cleverbetter_dagster.store.tracking.client import mlflow_client
@@ -50,7 +50,7 @@ def _state(check: Callable[[], object]) -> str:
     try:
         check()
     except CleverBetterError as error:
-        return redacted(str(error))
+        return message_of(error)
     except PASSING:
         return "does not answer"
     return "ok"

@@ -33,7 +33,7 @@ from cleverbetter_dagster.cli.servers.up import up
 from cleverbetter_dagster.cli.settings_table import settings_table
 from cleverbetter_dagster.errors import CleverBetterError
 from cleverbetter_dagster.escaping import visible
-from cleverbetter_dagster.redaction import redacted
+from cleverbetter_dagster.redaction import message_of, redacted
 
 COMMANDS: dict[str, dict[str, tuple[Callable[..., None], tuple[str, ...]]]] = {
     "Getting started": {
@@ -157,7 +157,7 @@ def main() -> None:
     except CleverBetterError as error:
         console = VisibleConsole(stderr=True, highlight=False)
         console.print("Error:", style="bold red", end=" ")
-        console.print(redacted(str(error)), markup=False, soft_wrap=True)  # unbroken, so that it can be copied
+        console.print(message_of(error), markup=False, soft_wrap=True)  # unbroken, so that it can be copied
         sys.exit(exit_code(error))
     except Exception:  # noqa: BLE001  a fault of ours, shown whole but for secrets
         typer.echo(visible(redacted(traceback.format_exc())), err=True)

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import dagster as dg
 
 from cleverbetter_dagster.errors import CleverBetterError, DatabaseUnavailable, TrackingUnavailable
-from cleverbetter_dagster.redaction import without_secrets
+from cleverbetter_dagster.redaction import redacted, without_secrets
 from cleverbetter_dagster.store.postgres.transient import is_transient
 
 Result = TypeVar("Result")
@@ -21,6 +21,15 @@ RETRY_TRANSIENT_FAULTS = dg.RetryPolicy(
 
 TRANSIENT = (DatabaseUnavailable, TrackingUnavailable, ConnectionError, TimeoutError)
 """Errors that are tried again, beside those of PostgreSQL that `is_transient` knows."""
+
+
+TEXTS: tuple[tuple[type[Any], Callable[[str], dg.MetadataValue]], ...] = (
+    (dg.MarkdownMetadataValue, dg.MetadataValue.md),
+    (dg.TextMetadataValue, dg.MetadataValue.text),
+    (dg.UrlMetadataValue, dg.MetadataValue.url),
+    (dg.PathMetadataValue, dg.MetadataValue.path),
+)
+"""Metadata that is a text, and how it is made of one."""
 
 
 @contextmanager
@@ -71,9 +80,23 @@ def each_month(
     by_month: dict[str, Result] = {}
     with step_failures():
         for month, result in results:
-            context.add_asset_metadata(rounded(metadata(result)), partition_key=month)
+            context.add_asset_metadata(metadata_without_secrets(rounded(metadata(result))), partition_key=month)
             by_month[month] = result
     return by_month
+
+
+def metadata_without_secrets(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Metadata as Dagster may store it: its texts, Markdown and addresses hold no secret."""
+    return {name: _without_secrets(value) for name, value in metadata.items()}
+
+
+def _without_secrets(value: Any) -> Any:
+    if isinstance(value, str):
+        return redacted(value)
+    for kind, made in TEXTS:
+        if isinstance(value, kind):
+            return made(redacted(str(value.value)))
+    return value
 
 
 def failure_of(instance: dg.DagsterInstance, run_id: str) -> str:

@@ -11,7 +11,7 @@ from psycopg import sql
 from cleverbetter_dagster.dataset.quality.rules import RUN_LEEWAY, WINDOW_LEEWAY
 from cleverbetter_dagster.dataset.schema import CREATED_AT, END_DATE, RUN_DATE, START_DATE
 from cleverbetter_dagster.errors import SchemaError
-from cleverbetter_dagster.redaction import redacted
+from cleverbetter_dagster.redaction import message_of
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.ledger.table import Action, ledger_exists, select_champion
 from cleverbetter_dagster.store.postgres.database import connect, running_target, table_exists
@@ -99,7 +99,7 @@ def _rows(settings: Settings, connection: psycopg.Connection) -> tuple[RowsSumma
     try:
         layout = resolve_source(settings)
     except SchemaError as error:
-        return None, redacted(str(error))
+        return None, message_of(error)
     connection.execute(sql.SQL("SET statement_timeout = {}").format(TIMEOUT_MILLISECONDS))
     tables = tuple(_table(connection, relation) for relation in layout.relations)
     return RowsSummary(tables, *_instants(connection, layout)), None

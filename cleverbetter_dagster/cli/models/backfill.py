@@ -10,7 +10,7 @@ from rich.text import Text
 
 from cleverbetter_dagster.cli.options import AsJson, Options, Trials, month_option
 from cleverbetter_dagster.cli.output import ExitCode, ResultTable, print_json, progress_console, result_console
-from cleverbetter_dagster.redaction import redacted
+from cleverbetter_dagster.redaction import message_of
 from cleverbetter_dagster.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def _train_month(
     try:
         run_ids = [run_job(settings, one, quiet=quiet) for one in _launches(settings, month, missing, compare)]
     except RunFailed as error:
-        return MonthResult(month, "failed", families, message=redacted(str(error)))
+        return MonthResult(month, "failed", families, message=message_of(error))
     return MonthResult(month, "done", families, run_ids[-1])
 
 

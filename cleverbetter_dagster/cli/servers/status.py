@@ -10,7 +10,7 @@ from cleverbetter_dagster.cli.options import AsJson
 from cleverbetter_dagster.cli.output import ExitCode, ResultTable, print_json, progress_console, result_console
 from cleverbetter_dagster.cli.servers.running import UpRecord, read_record, record_path
 from cleverbetter_dagster.errors import DatabaseUnavailable, SettingsError, TrackingUnavailable
-from cleverbetter_dagster.redaction import redacted
+from cleverbetter_dagster.redaction import message_of
 from cleverbetter_dagster.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def collect(settings: Settings) -> Status:
     try:
         database = summarise_database(settings)
     except DatabaseUnavailable as error:
-        trouble = redacted(str(error))
+        trouble = message_of(error)
     record = read_record(record_path(settings))
     return Status(
         home=settings.home,
@@ -97,7 +97,7 @@ def mlflow_trouble(settings: Settings) -> str | None:
     try:
         require_mlflow(settings)
     except (TrackingUnavailable, SettingsError) as error:
-        return redacted(str(error))
+        return message_of(error)
     return None
 
 

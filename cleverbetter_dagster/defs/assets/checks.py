@@ -5,8 +5,9 @@ from typing import TypeVar
 
 import dagster as dg
 
-from cleverbetter_dagster.defs.failures import rounded
+from cleverbetter_dagster.defs.failures import metadata_without_secrets, rounded
 from cleverbetter_dagster.evaluation.checks import Check
+from cleverbetter_dagster.redaction import redacted
 
 Subject = TypeVar("Subject")
 
@@ -31,11 +32,15 @@ def _result(check: Check[Subject], subjects: Mapping[str, Subject]) -> dg.AssetC
     outcomes = {month: check.run(subject) for month, subject in subjects.items()}
     failed = [month for month, outcome in outcomes.items() if not outcome.passed]
     shown = (failed or list(outcomes))[-1]
-    message = f"{shown}: {outcomes[shown].message}"
+    message = redacted(f"{shown}: {outcomes[shown].message}")
     return dg.AssetCheckResult(
         check_name=check.name,
         passed=not failed,
         severity=dg.AssetCheckSeverity.ERROR if check.guards else dg.AssetCheckSeverity.WARN,
         description=f"{message} What to do: {check.remedy}" if failed else message,
-        metadata={**rounded(outcomes[shown].facts), "month": shown, "failed_months": ", ".join(failed) or "none"},
+        metadata={
+            **metadata_without_secrets(rounded(outcomes[shown].facts)),
+            "month": shown,
+            "failed_months": ", ".join(failed) or "none",
+        },
     )

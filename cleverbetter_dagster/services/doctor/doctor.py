@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from packaging.requirements import Requirement
 
 from cleverbetter_dagster.errors import CleverBetterError
-from cleverbetter_dagster.redaction import redacted
+from cleverbetter_dagster.redaction import message_of
 from cleverbetter_dagster.services.doctor import features, stores
 from cleverbetter_dagster.services.doctor.lines import DoctorLine, Level
 from cleverbetter_dagster.settings import Settings, unread_variables, variable_of
@@ -29,7 +29,7 @@ def examine(settings: Settings) -> list[DoctorLine]:
         try:
             lines += check(settings)
         except CleverBetterError as error:
-            message = " ".join(redacted(str(error)).split())  # PostgreSQL's messages hold line breaks and tabs
+            message = " ".join(message_of(error).split())  # PostgreSQL's messages hold line breaks and tabs
             same = next((line for line in lines if line.message == message), None)
             if same:
                 lines.append(DoctorLine(name, "warn", "could not be checked", f"First mend: {same.name}."))

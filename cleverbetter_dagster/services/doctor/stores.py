@@ -10,7 +10,7 @@ from contextlib import closing
 import psycopg
 
 from cleverbetter_dagster.errors import ModelOutdated, RegistryError, SchemaError
-from cleverbetter_dagster.redaction import redacted
+from cleverbetter_dagster.redaction import message_of
 from cleverbetter_dagster.services.doctor.dates import dates
 from cleverbetter_dagster.services.doctor.lines import DoctorLine, Level
 from cleverbetter_dagster.settings import Settings
@@ -46,7 +46,7 @@ def database(settings: Settings) -> Iterator[DoctorLine]:
     try:
         layout = resolve_source(settings)
     except SchemaError as error:
-        yield DoctorLine("tables", "fail", redacted(str(error)))
+        yield DoctorLine("tables", "fail", message_of(error))
         return
     yield DoctorLine("tables", "ok", f"{layout.results} can be read")
     yield from dates(settings, layout)
@@ -137,10 +137,10 @@ def _files_of(settings: Settings, champion: LedgerEntry) -> DoctorLine:
         require_loadable(version)
     except ModelOutdated as error:
         return DoctorLine(
-            "champion", "fail", redacted(str(error)), f"`cleverbetter train {champion.family}`, then promote it."
+            "champion", "fail", message_of(error), f"`cleverbetter train {champion.family}`, then promote it."
         )
     except RegistryError as error:
         remedy = "Restore its files from a backup, or return to its predecessor: `cleverbetter rollback --reason ...`."
-        return DoctorLine("champion", "fail", redacted(str(error)), remedy)
+        return DoctorLine("champion", "fail", message_of(error), remedy)
     message = f"{champion}, as of {champion.as_of}: its files are unchanged (SHA-256 {sha256[:12]}...)"
     return DoctorLine("champion", "ok", message)

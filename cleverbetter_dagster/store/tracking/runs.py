@@ -21,6 +21,7 @@ from pydantic import BaseModel
 from pydantic_core import to_json
 
 from cleverbetter_dagster.errors import ModelNotFound, TrackingUnavailable
+from cleverbetter_dagster.redaction import redacted
 from cleverbetter_dagster.settings import REPOSITORY, Settings
 from cleverbetter_dagster.store.tracking.client import experiment_id, mlflow_client
 
@@ -85,7 +86,7 @@ class ModelRun:
         from mlflow.entities import Param
 
         texts = (value if isinstance(value, str) else json.dumps(value, default=str) for value in params.values())
-        self._log("params", [Param(name, text) for name, text in zip(params, texts, strict=True)])
+        self._log("params", [Param(name, redacted(text)) for name, text in zip(params, texts, strict=True)])
 
     def log_metrics(self, metrics: Mapping[str, float | None]) -> None:
         """Log numbers. None, NaN and infinity mean unknown and are left out."""
@@ -101,7 +102,7 @@ class ModelRun:
         """Set tags, replacing those of the same name."""
         from mlflow.entities import RunTag
 
-        self._log("tags", [RunTag(name, str(value)) for name, value in tags.items()])
+        self._log("tags", [RunTag(name, redacted(str(value))) for name, value in tags.items()])
 
     def log_file(self, path: str, content: bytes) -> None:
         """Store `content` as the artefact `path`, such as `plots/roc.png`, replacing what was there."""
