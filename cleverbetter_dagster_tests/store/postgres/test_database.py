@@ -174,6 +174,14 @@ def test_a_schema_that_another_process_creates_is_used(database: Settings) -> No
         ours.result()
 
 
+def asks_for_no_password(settings: Settings) -> bool:
+    try:
+        psycopg.connect(url_of(settings).set(drivername="postgresql", password="wrong").render_as_string(False)).close()
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
@@ -186,6 +194,8 @@ def test_an_unusable_database_is_named_without_its_password(
     database: Settings, change: dict[str, object], reason: str
 ) -> None:
     settings = with_url(database, url_of(database).set(**change), "dagster_database_url")  # type: ignore[arg-type]
+    if "port" not in change and "host" not in change and asks_for_no_password(database):
+        pytest.skip("this server trusts every password: its pg_hba.conf has a rule `trust` for this machine")
     with pytest.raises(DatabaseUnavailable) as caught:
         database_url(settings, "dagster")
     assert reason in str(caught.value)
