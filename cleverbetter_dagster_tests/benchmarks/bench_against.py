@@ -31,7 +31,7 @@ from rich.table import Table
 
 from cleverbetter_dagster.dataset.as_of import AsOf
 from cleverbetter_dagster.dataset.simulation.rows import SimulationSpec, simulate_rows
-from cleverbetter_dagster_tests.benchmarks import against_work
+from cleverbetter_dagster_tests.benchmarks.against import work
 
 HERE = Path(__file__).resolve().parents[2]
 RESULTS, FEATURES = "backtest_results.parquet", "ml_features.parquet"
@@ -65,8 +65,8 @@ class Build:
         return [sys.executable, "-c", COMMAND, *arguments]
 
     def work(self, name: str, *arguments: str) -> list[str]:
-        """A function of `against_work`, run with the packages of this build."""
-        return [sys.executable, against_work.__file__, name, *arguments]
+        """A function of `against.work`, run with the packages of this build."""
+        return [sys.executable, work.__file__, name, *arguments]
 
     def run(self, command: Sequence[str], home: Path) -> tuple[Cost, dict[str, Any]]:
         """Run a command in a home until the last of its processes has ended, the database's included.
@@ -142,7 +142,7 @@ def compare(builds: Sequence[Build], name: str, options: argparse.Namespace, fol
             home = _home(build, name, options, folder)
             cost, printed = build.run(_work(build, name, options), home)
             costs[build.name].append(replace(cost, cpu=printed.get("cpu", cost.cpu)))
-            figures[build.name] = against_work.figures(home, printed)
+            figures[build.name] = work.figures(home, printed)
             shutil.rmtree(home)
     return Comparison(costs, figures)
 

@@ -134,7 +134,7 @@ def test_a_view_that_changes_by_itself_is_not_told(
     assert compare(database.model_copy(update={"results_table": "seen"})) is None
 
 
-def test_a_view_of_tables_that_may_not_be_read_is_not_told(database: Settings, connection: psycopg.Connection) -> None:
+def test_a_view_of_unreadable_tables_has_no_state(database: Settings, connection: psycopg.Connection) -> None:
     connection.execute(VIEW.encode())
     connection.execute("CREATE ROLE viewer; GRANT SELECT ON seen, ml_features TO viewer")
     viewed = database.model_copy(update={"results_table": "seen"})

@@ -1,6 +1,6 @@
 """Pieces of work for `bench_against`, each a process of its own. It runs with the packages of either build.
 
-    python cleverbetter_dagster_tests/benchmarks/against_work.py retrain 2023-12
+    python cleverbetter_dagster_tests/benchmarks/against/work.py retrain 2023-12
 
 So it imports of the package only what both builds have, under either name, and nothing of these tests.
 """
