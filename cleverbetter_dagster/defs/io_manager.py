@@ -4,7 +4,6 @@ from typing import Any, get_args
 
 import dagster as dg
 import pyarrow as pa
-from pydantic import Field
 
 from cleverbetter_dagster.defs.failures import own_errors_are_final
 from cleverbetter_dagster.services.records import Record
@@ -20,18 +19,13 @@ class ArtefactIOManager(dg.ConfigurableIOManager):
     take mappings annotated `dict[str, pa.Table]` or `dict[str, SomeRecord]`. So a run over one month and a run over a
     range are the same code. An asset without partitions returns one table or record.
 
+    Where they lie, the setting CLEVERBETTER_ARTEFACTS_URL says and no run: whoever may start one could else have files
+    read and written anywhere.
+
     Dagster's own UPathIOManager stores a single partition a run; ours stores a range.
     """
 
-    base_url: str | None = Field(
-        default=None,
-        description="Folder or fsspec URL (s3://bucket/prefix) of the Parquet and JSON files; default null: the "
-        "setting CLEVERBETTER_ARTEFACTS_URL.",
-    )
-
     def _store(self) -> ArtefactStore:
-        if self.base_url:
-            return ArtefactStore(self.base_url)
         settings = load_settings()
         prepare_state_folder(settings)
         return ArtefactStore(settings.artefacts_base)

@@ -24,8 +24,10 @@ from cleverbetter_dagster.web.refusals import PlainFailures, refused
 
 SAFE = ("GET", "HEAD", "OPTIONS")
 
-OF_A_PROXY = ("forwarded", "via", "x-real-ip", "x-client-ip", "true-client-ip", "cf-connecting-ip")
-PREFIX_OF_A_PROXY = "x-forwarded-"
+OF_A_PROXY = re.compile(
+    r"forwarded|via|cdn-loop|x[-_]forwarded.*|x-original-forwarded-for|x-(real|client|cluster-client)-ip"
+    r"|(true-client|cf-connecting|fly-client)-ip|x-envoy-external-address"
+)
 
 DECISIVE = ("host", "origin", "authorization", "sec-fetch-site", "sec-fetch-mode", "sec-fetch-dest", "content-length")
 """Headers that decide who is let in: given twice, two readers could take different ones."""
@@ -132,7 +134,7 @@ class Guard:
         async def answer(message: Message) -> None:
             nonlocal begun
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).setdefault("X-Frame-Options", "SAMEORIGIN")
+                _keep_to_this_site(MutableHeaders(scope=message))
             if begun or not body.refusal:
                 begun = True
                 await send(message)
@@ -176,6 +178,15 @@ class _Body:
         return message
 
 
+def _keep_to_this_site(headers: MutableHeaders) -> None:
+    """No other site frames or reads an answer, whatever the application allows, and no cache keeps its figures."""
+    headers.setdefault("X-Frame-Options", "SAMEORIGIN")
+    for name in {name for name in headers if name.startswith("access-control-")}:
+        del headers[name]
+    if headers.get("content-type", "").startswith("application/json") or "set-cookie" in headers:
+        headers.setdefault("Cache-Control", "no-store")
+
+
 def _too_large(most: int) -> Refusal:
     return HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The body is larger than {most} bytes."
 
@@ -199,7 +210,7 @@ def _of_the_sender(scope: Scope, headers: Headers, *, has_token: bool) -> Refusa
     host = headers.get("host", "")
     if not has_token and not is_loopback(_name_of(host)):
         return HTTPStatus.FORBIDDEN, f"Without {TOKEN_VARIABLE} only 127.0.0.1 and localhost are served; set one."
-    proxied = next((name for name in headers if name in OF_A_PROXY or name.startswith(PREFIX_OF_A_PROXY)), None)
+    proxied = next((name for name in headers if OF_A_PROXY.fullmatch(name)), None)
     if not has_token and proxied:
         return (
             HTTPStatus.FORBIDDEN,

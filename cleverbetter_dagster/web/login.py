@@ -56,7 +56,8 @@ class Login:
             await asyncio.sleep(WRONG_TOKEN_SECONDS)
             return _page(wanted, "This is not the token.", HTTPStatus.UNAUTHORIZED)
         answer = RedirectResponse(_below(wanted), HTTPStatus.SEE_OTHER)
-        is_https = request.url.scheme == "https" or request.headers.get("x-forwarded-proto") == "https"
+        outermost = request.headers.get("x-forwarded-proto", "").partition(",")[0].strip().lower()
+        is_https = "https" in (request.url.scheme, outermost)
         answer.set_cookie(
             COOKIE,
             _signed(self._token, int(time.time()) + VALID_SECONDS),

@@ -14,11 +14,12 @@ APP_NAME = "cleverbetter"
 
 DOOR = Door(
     open_paths=("/health",),
-    # Runs and models are written, and nothing else of what MLflow can: files (models are code when they are loaded, so
-    # who may write them may run code here), prompts, assistants, gateways, jobs.
+    # Runs and the notes on an experiment are written, and nothing else of what MLflow can. An experiment has a folder,
+    # and whoever chooses it reads any file of ours through its runs. A registered model or its alias that changes here
+    # would be promoted or lost without a decision. Files, prompts, assistants, gateways and jobs run code.
     may_be_written=re.compile(
-        r"/graphql|/(?:ajax-)?api/[23]\.0/mlflow/(?:experiments|metrics|registered-models|model-versions|logged-models|runs)"
-        r"(?:/(?!create-promptlab-run)[\w.:@-]+)*"
+        r"/graphql|/(?:ajax-)?api/[23]\.0/mlflow/(?:(?:metrics|runs)(?:/(?!create-promptlab-run)[\w.:@-]+)*"
+        r"|experiments/(?:search|search-datasets|set-experiment-tag|update)|logged-models/search)"
     ),
 )
 

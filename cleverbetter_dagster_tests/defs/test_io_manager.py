@@ -57,47 +57,52 @@ def last(summed_up: StudyRecord) -> pa.Table:
     return pa.table({"family": [summed_up.family]})
 
 
-def run(
-    asset: dg.AssetsDefinition, base: str, first: str, last: str | None = None, **how: bool
-) -> dg.ExecuteInProcessResult:
+def run(asset: dg.AssetsDefinition, first: str, last: str | None = None, **how: bool) -> dg.ExecuteInProcessResult:
     tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last or first}
     return dg.materialize(
         [rows, study, history, reader, forgetful],
         selection=[asset],
         tags=tags,
-        resources={"io_manager": ArtefactIOManager(base_url=base)},
+        resources={"io_manager": ArtefactIOManager()},
         **how,
     )
 
 
-@pytest.fixture(params=["folder", "fsspec"])
-def base(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return str(tmp_path) if request.param == "folder" else f"memory://{tmp_path.name}"
+@pytest.fixture(params=["folder", "fsspec"], autouse=True)
+def base(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    url = str(tmp_path) if request.param == "folder" else f"memory://{tmp_path.name}"
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    monkeypatch.setenv("CLEVERBETTER_ARTEFACTS_URL", url)
+    return url
 
 
-def test_a_month_gets_the_rows_of_no_later_month(base: str) -> None:
-    run(rows, base, "2020-01", "2020-04")
-    tables = run(history, base, "2020-03").output_for_node("history")["2020-03"]
+def test_no_run_chooses_where_files_lie() -> None:
+    assert not ArtefactIOManager.to_config_schema().as_field().config_type.fields  # type: ignore[attr-defined]
+
+
+def test_a_month_gets_the_rows_of_no_later_month() -> None:
+    run(rows, "2020-01", "2020-04")
+    tables = run(history, "2020-03").output_for_node("history")["2020-03"]
     assert tables["seen"].to_pylist() == ["2020-01", "2020-02", "2020-03"]
 
 
-def test_months_never_materialised_are_absent_from_the_history(base: str) -> None:
-    run(rows, base, "2020-02", "2020-03")
-    tables = run(history, base, "2020-04").output_for_node("history")["2020-04"]
+def test_months_never_materialised_are_absent_from_the_history() -> None:
+    run(rows, "2020-02", "2020-03")
+    tables = run(history, "2020-04").output_for_node("history")["2020-04"]
     assert tables["seen"].to_pylist() == ["2020-02", "2020-03"]
 
 
-def test_records_of_a_range_come_back_as_records(base: str) -> None:
-    run(study, base, "2020-01", "2020-03")
-    tables = run(reader, base, "2020-02", "2020-03").output_for_node("reader")
+def test_records_of_a_range_come_back_as_records() -> None:
+    run(study, "2020-01", "2020-03")
+    tables = run(reader, "2020-02", "2020-03").output_for_node("reader")
     assert {month: table["as_of"].to_pylist() for month, table in tables.items()} == {
         "2020-02": ["2020-02"],
         "2020-03": ["2020-03"],
     }
 
 
-def test_a_record_that_was_never_stored_stops_the_run(base: str) -> None:
-    result = run(reader, base, "2020-01", raise_on_error=False)
+def test_a_record_that_was_never_stored_stops_the_run() -> None:
+    result = run(reader, "2020-01", raise_on_error=False)
     assert not result.success
     failure = result.failure_data_for_node("reader")
     assert failure is not None
@@ -105,25 +110,25 @@ def test_a_record_that_was_never_stored_stops_the_run(base: str) -> None:
     assert "study/2020-01.json" in str(failure.user_failure_data.description)
 
 
-def test_a_missing_record_is_not_tried_again(base: str) -> None:
-    result = run(reader, base, "2020-01", raise_on_error=False)
+def test_a_missing_record_is_not_tried_again() -> None:
+    result = run(reader, "2020-01", raise_on_error=False)
     assert not [event for event in result.all_events if event.is_step_up_for_retry]
 
 
-def test_an_asset_that_returns_too_few_months_fails(base: str) -> None:
-    result = run(forgetful, base, "2020-01", raise_on_error=False)
+def test_an_asset_that_returns_too_few_months_fails() -> None:
+    result = run(forgetful, "2020-01", raise_on_error=False)
     assert not result.success
 
 
-def test_an_asset_without_partitions_reads_all_months_there_are(base: str) -> None:
-    run(rows, base, "2020-02", "2020-03")
+def test_an_asset_without_partitions_reads_all_months_there_are() -> None:
+    run(rows, "2020-02", "2020-03")
     whole = dg.materialize(
         [rows, gathered, summed_up, last],
         selection=[gathered, summed_up, last],
-        resources={"io_manager": ArtefactIOManager(base_url=base)},
+        resources={"io_manager": ArtefactIOManager()},
     )
     assert whole.output_for_node("last")["family"].to_pylist() == ["kept 2020-02,2020-03"]
     again = dg.materialize(
-        [rows, gathered, summed_up, last], selection=[last], resources={"io_manager": ArtefactIOManager(base_url=base)}
+        [rows, gathered, summed_up, last], selection=[last], resources={"io_manager": ArtefactIOManager()}
     )
     assert again.output_for_node("last")["family"].to_pylist() == ["kept 2020-02,2020-03"]

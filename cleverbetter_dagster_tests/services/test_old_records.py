@@ -39,13 +39,15 @@ def test_a_stored_comparison_without_a_field_is_refused(tmp_path: Path) -> None:
         stored_comparison(settings)
 
 
-def test_a_run_says_which_input_is_old(tmp_path: Path) -> None:
+def test_a_run_says_which_input_is_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    monkeypatch.setenv("CLEVERBETTER_ARTEFACTS_URL", str(tmp_path))
     ArtefactStore(str(tmp_path)).write_json("study/2020-01.json", {"family": "f", "as_of": "2020-01", "depth": 3})
     result = dg.materialize(
         [study, reader],
         selection=[reader],
         partition_key="2020-01",
-        resources={"io_manager": ArtefactIOManager(base_url=str(tmp_path))},
+        resources={"io_manager": ArtefactIOManager()},
         raise_on_error=False,
     )
     failure = result.failure_data_for_node("reader").user_failure_data  # type: ignore[union-attr]

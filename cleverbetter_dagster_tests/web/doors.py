@@ -39,6 +39,11 @@ async def answer(request: Request) -> PlainTextResponse:
     return PlainTextResponse(f"{request.method} {request.url.path} {len(await request.body())}")
 
 
+async def welcome_everybody(request: Request) -> JSONResponse:
+    headers = {"Access-Control-Allow-Origin": "http://evil.example", "Access-Control-Allow-Credentials": "true"}
+    return JSONResponse({}, headers=headers)
+
+
 async def answer_before_reading(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.start", "status": 200, "headers": []})
     while (await receive()).get("more_body"):
@@ -93,6 +98,7 @@ def served(token: str | None) -> Iterator[str]:
         early,
         failing,
         Route("/slow", slow),
+        Route("/welcome", welcome_everybody),
         Route("/{path:path}", answer, methods=METHODS),
     ]
     app = Guard(Starlette(routes=routes), SecretStr(token) if token else None, DOOR)

@@ -52,10 +52,22 @@ def test_this_machines_names_are_served(open_door: str, host: str) -> None:
     assert asked(open_door, headers={"Host": host}).status_code == 200
 
 
-@pytest.mark.parametrize("name", ["Forwarded", "X-Forwarded-For", "X-Forwarded-Prefix", "Via", "X-Real-IP"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("Forwarded", "X-Forwarded-For", "X-Forwarded-Prefix", "X-Forwarded", "X_Forwarded_For", "Via", "X-Real-IP"),
+        *("X-Original-Forwarded-For", "X-Cluster-Client-IP", "Fly-Client-IP", "X-Envoy-External-Address", "CDN-Loop"),
+    ],
+)
 def test_without_a_token_nothing_comes_through_a_proxy(open_door: str, closed_door: str, name: str) -> None:
     assert_refused(asked(open_door, headers={name: "203.0.113.5"}), 403)
     assert asked(closed_door, headers={name: "203.0.113.5"} | BEARER).status_code == 200
+
+
+def test_no_answer_is_for_pages_of_other_sites(open_door: str) -> None:
+    answer = asked(f"{open_door}/welcome")
+    assert not [name for name in answer.headers if name.lower().startswith("access-control-")]
+    assert (answer.headers["X-Frame-Options"], answer.headers["Cache-Control"]) == ("SAMEORIGIN", "no-store")
 
 
 @pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://localhost:1", "http://[", "//a", "\xe9"])
