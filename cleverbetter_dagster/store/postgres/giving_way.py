@@ -64,8 +64,8 @@ BEGIN
         INTO ours, waiting;
         EXIT WHEN ours IS NULL;
         IF waiting IS NOT NULL THEN
-            PERFORM pg_terminate_backend(ours);
             SELECT query INTO statement FROM pg_stat_activity WHERE pid = waiting;
+            PERFORM pg_terminate_backend(ours);
             RAISE INFO 'process %, %', waiting, coalesce(statement, 'which is gone');
             EXIT;
         END IF;

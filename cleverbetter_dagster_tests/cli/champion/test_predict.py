@@ -34,7 +34,7 @@ def test_missing_predictions_and_wrong_months_are_errors(command: Command, name:
     assert command(name).returncode == 4
     assert command(name, "--as-of", "2023-06").returncode == 4
     hostile = command(name, "--as-of", "../../etc/passwd")
-    assert (hostile.returncode, "write YYYY-MM" in hostile.stderr, hostile.stdout) == (1, True, "")
+    assert (hostile.returncode, "write YYYY-MM" in hostile.stderr, hostile.stdout) == (2, True, "")
 
 
 def test_the_newest_leaderboard_is_shown(database: Settings, command: Command) -> None:

@@ -77,7 +77,7 @@ def test_a_row_is_loaded_once_all_of_it_is_right(bad_file: Path, database: Setti
     assert table(database)["r2"] == (0.5, -0.25, PRECISE)
     assert [entry["row_id"] for entry in entries(command)] == ["r4"]
     again = command(*both, "--yes")
-    assert (again.returncode, "was repaired on" in again.stderr) == (1, True)
+    assert (again.returncode, "was repaired on" in again.stderr) == (2, True)
     import_files(database, bad_file, None)  # the file is as wrong as before, the correction stands
     assert [entry["row_id"] for entry in entries(command)] == ["r4"]
     settled = entries(command, "--status", "repaired", "--column", "win_rate")[0]
@@ -87,7 +87,7 @@ def test_a_row_is_loaded_once_all_of_it_is_right(bad_file: Path, database: Setti
 def test_a_row_that_cannot_be_corrected_names_the_remedy(bad_file: Path, database: Settings, command: Command) -> None:
     number = str(entries(command, "--row", "r4")[0]["id"])
     unknown = command("quarantine", "repair", number, "--set", "winrate=0.5", "--yes")
-    assert (unknown.returncode, "closest: win_rate" in unknown.stderr) == (1, True)
+    assert (unknown.returncode, "closest: win_rate" in unknown.stderr) == (2, True)
     assert command("quarantine", "repair", number, "--set", "win_rate", "--yes").returncode == 2
     assert command("quarantine", "repair", "999", "--set", "win_rate=1", "--yes").returncode == 4
     with closing(psycopg_connect(database, "state", autocommit=True)) as connection:
@@ -137,7 +137,7 @@ def test_a_wrong_row_in_the_table_is_corrected_there(database: Settings, command
         load_months(database, ["2023-02"])
         number = str(entries(command)[0]["id"])
         refused = command("quarantine", "repair", number, "--set", "win_rate=0.5'; --", "--yes")
-        assert refused.returncode == 1
+        assert refused.returncode == 2
         assert """UPDATE "public"."backtest_results" SET "win_rate" = '0.5''; --' WHERE "id" = 'r2'""" in refused.stderr
         assert json.loads(command("quarantine", "retry", "--json").stdout)["loaded"] == 0
         connection.execute("UPDATE backtest_results SET win_rate = 0.5 WHERE id = 'r2'")

@@ -57,9 +57,10 @@ def test_automation_runs_only_if_the_settings_turn_it_on(automation: bool | None
     assert statuses == {"RUNNING" if running else "STOPPED"}
 
 
-def test_a_wrong_cron_expression_is_named_with_its_variable() -> None:
-    with pytest.raises(SettingsError, match=r"CLEVERBETTER_WEEKLY_UPDATE_CRON is 'every monday'"):
-        schedules(FAMILIES, Settings(weekly_update_cron="every monday"))
+def test_a_wrong_cron_expression_is_named_with_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLEVERBETTER_WEEKLY_UPDATE_CRON", "every monday")
+    with pytest.raises(SettingsError, match=r"CLEVERBETTER_WEEKLY_UPDATE_CRON.*every monday"):
+        load_settings()
 
 
 def test_a_wrong_time_zone_is_named_with_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -198,7 +198,7 @@ def test_rows_are_monitored_without_a_champion(database: Settings, rows: pd.Data
     record = monitor(database, rows[rows["end_date"] < NOW.end], {}, NOW).record
     assert record.family is None and record.rows > 0 and record.composite_median is not None
     assert failed(record) == {}
-    assert all(text.startswith("There is no champion.") for text in messages(record).values())
+    assert all(text.startswith("Not judged. There is no champion.") for text in messages(record).values())
 
 
 def test_a_champion_without_its_split_is_an_error(world: World) -> None:

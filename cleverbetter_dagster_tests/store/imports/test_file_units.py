@@ -11,6 +11,7 @@ from cleverbetter_dagster.errors import RowsRefused
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.imports.file_units import FileUnits
 from cleverbetter_dagster.store.imports.importer import FileForm, FileReport, import_files
+from cleverbetter_dagster.store.postgres.giving_way import read_session
 from cleverbetter_dagster.store.quarantine import Filter, open_quarantine, select_entries
 from cleverbetter_dagster.store.source.layout import resolve_source
 from cleverbetter_dagster.store.source.loader import load_rows
@@ -40,7 +41,8 @@ def import_with(settings: Settings, path: Path, units: FileUnits) -> FileReport:
 
 
 def rows(settings: Settings) -> pd.DataFrame:
-    table, _ = load_rows(settings, RowQuery(resolve_source(settings)), NOW)
+    with read_session(settings) as session:
+        table, _ = load_rows(session, RowQuery(resolve_source(settings)), NOW)
     return table.sort_by("id").to_pandas()
 
 
@@ -162,7 +164,8 @@ def test_a_month_of_a_table_in_per_cent_is_refused(
 ) -> None:
     import_results(database, csv(fractions(), tmp_path / "r"))
     connection.execute("UPDATE backtest_results SET total_return = 100 * total_return")
-    table, violations = load_rows(database, RowQuery(resolve_source(database)), NOW)
+    with read_session(database) as session:
+        table, violations = load_rows(session, RowQuery(resolve_source(database)), NOW)
     assert table.num_rows == 0
     assert violations["column"].tolist() == ["roi"] * 6
     assert violations["reason"].str.contains("hundredth|in per cent|at least -1").all()

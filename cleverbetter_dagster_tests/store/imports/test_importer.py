@@ -16,6 +16,7 @@ from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.imports.importer import FileReport, import_files
 from cleverbetter_dagster.store.imports.readers import row_file
 from cleverbetter_dagster.store.postgres.database import psycopg_connect
+from cleverbetter_dagster.store.postgres.giving_way import read_session
 from cleverbetter_dagster.store.quarantine import Filter, open_quarantine, select_entries
 from cleverbetter_dagster.store.source.layout import resolve_source
 from cleverbetter_dagster.store.source.loader import load_rows
@@ -152,11 +153,16 @@ def pending(settings: Settings) -> pd.DataFrame:
     return entries.sort_values(["line", "row_id"], ignore_index=True)
 
 
+def loaded_from(settings: Settings) -> tuple[pa.Table, pd.DataFrame]:
+    with read_session(settings) as session:
+        return load_rows(session, RowQuery(resolve_source(settings)), NOW)
+
+
 @pytest.mark.parametrize("write", FORMATS)
 def test_every_kind_of_file_gives_the_same_rows(database: Settings, tmp_path: Path, write: Writer) -> None:
     results, features = write(upstream_results(), tmp_path / "r"), write(upstream_features(), tmp_path / "f")
     assert [counts(file) for file in import_files(database, results, features).files] == [(3, 0, 0, 0), (3, 0, 0, 0)]
-    loaded = load_rows(database, RowQuery(resolve_source(database)), NOW)[0].sort_by("id").to_pandas()
+    loaded = loaded_from(database)[0].sort_by("id").to_pandas()
     expected = upstream_results()
     assert loaded["id"].tolist() == ["r1", "r2", "r3"]
     assert loaded["roi"].tolist() == [0.0125] * 3
@@ -464,7 +470,7 @@ def test_null_in_place_of_features_means_none(database: Settings, tmp_path: Path
     frame["features"] = [FEATURES, None, "null"]
     import_results(database, csv(upstream_results(3), tmp_path / "r"))
     assert counts(import_features(database, write(frame, tmp_path / "f"))) == (3, 0, 0, 0)
-    rows, violations = load_rows(database, RowQuery(resolve_source(database)), NOW)
+    rows, violations = loaded_from(database)
     assert violations.empty
     assert rows.sort_by("id")["ml_avg_odds"].to_pylist() == [4.5, None, None]
 
@@ -474,9 +480,9 @@ def test_rows_that_are_no_backtests_are_counted_not_judged(database: Settings, t
     frame.loc[1:, ["method", "total_bets"]] = ["ml_estimate", 0]
     report = import_results(database, csv(frame, tmp_path / "r"))
     assert (counts(report), report.left_out_rows) == ((3, 0, 0, 0), 2)
-    assert load_rows(database, RowQuery(resolve_source(database)), NOW)[0]["id"].to_pylist() == ["r1"]
+    assert loaded_from(database)[0]["id"].to_pylist() == ["r1"]
     everything = database.model_copy(update={"left_out_methods": ()})
-    assert len(load_rows(everything, RowQuery(resolve_source(everything)), NOW)[1]) > 0
+    assert len(loaded_from(everything)[1]) > 0
 
 
 def test_an_array_that_lacks_columns_is_called_one(database: Settings, tmp_path: Path) -> None:

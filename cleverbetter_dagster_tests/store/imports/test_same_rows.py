@@ -16,6 +16,7 @@ from pyarrow import parquet
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.imports.importer import import_files
 from cleverbetter_dagster.store.postgres.database import psycopg_connect
+from cleverbetter_dagster.store.postgres.giving_way import read_session
 from cleverbetter_dagster.store.source.layout import resolve_source
 from cleverbetter_dagster.store.source.loader import load_rows
 from cleverbetter_dagster.store.source.row_query import RowQuery
@@ -107,7 +108,8 @@ def drawn_rows(draw: st.DrawFn) -> tuple[list[Row], list[Row]]:
 
 
 def loaded(settings: Settings) -> pa.Table:
-    rows, violations = load_rows(settings, RowQuery(resolve_source(settings)), NOW)
+    with read_session(settings) as session:
+        rows, violations = load_rows(session, RowQuery(resolve_source(settings)), NOW)
     assert violations.empty, violations
     return rows.sort_by("id").select(sorted(rows.column_names))
 
