@@ -24,7 +24,8 @@ from cleverbetter_dagster.services.walk_forward.study import OVERALL_POLICY, wal
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster_tests.services.ingest.followers import Follower
 
-SPEC = DatasetSpec(min_composite_score=None, min_examples=1)
+SPEC = DatasetSpec(min_composite_score=None, min_examples=1, train_fraction=0.35, validation_fraction=0.2)
+"""The test rows span the six months or more that stakes are compared on."""
 MONTHS = [f"2022-{month:02d}" for month in range(6, 13)]
 EASY = PromotionPolicy(min_months=2, level=0.6)
 AGENT = "rl_agent"
@@ -74,22 +75,22 @@ def datasets(rows: pd.DataFrame) -> dict[str, Dataset]:
 def players(datasets: dict[str, Dataset]) -> dict[str, dict[str, FittedModel]]:
     """By family and month. Every reason to promote, to refuse and to pass over occurs in some month."""
     test = {month: dataset.parts.test for month, dataset in datasets.items()}
-    first = Player(0.1)
+    first = Player(0.05)
     ensemble = [
         first,
         first,  # an update that found nothing new
-        Player(0.0),
+        Player(0.0, outcomes(test["2022-08"], 0.05)),
         Player(0.0, outcomes(test["2022-09"], 1.0)),  # knows too much
         Player(0.0, outcomes(test["2022-10"], 0.1)),
         Player(0.6),
         Player(0.0),
     ]
     agents = {
-        "2022-06": Player(0.0, stakes={}),  # the best Brier score, and no stakes
+        "2022-06": Player(0.0, outcomes(test["2022-06"], 0.05), stakes={}),  # the best Brier score, and no stakes
         "2022-07": Player(0.0, stakes={}),
         "2022-09": Player(0.0, stakes={}),
         "2022-10": Player(0.0, outcomes(test["2022-10"], 1.0), stakes={}),  # knows too much, and is passed over
-        "2022-12": Player(0.0, outcomes(test["2022-12"], 0.05), stakes=outcomes(test["2022-12"], 1.0)),  # stakes well
+        "2022-12": Player(0.0, outcomes(test["2022-12"], 0.1), stakes=outcomes(test["2022-12"], 1.0)),  # stakes well
     }
     return {"ensemble": dict(zip(MONTHS, ensemble, strict=True)), AGENT: agents}
 
