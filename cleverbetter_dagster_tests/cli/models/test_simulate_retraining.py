@@ -88,8 +88,13 @@ def test_four_ways_with_intervals_fit_into_80_columns() -> None:
     ]
     shown = io.StringIO()
     show_ways(rows, RetrainingSpec(family="ensemble", first="2022-04", last="2023-09"), Console(width=80, file=shown))
-    assert shown.getvalue().count("-0.0081, -0.0012") == 4 * 5
-    assert "…" not in shown.getvalue()
+    lines = shown.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80 and "…" not in shown.getvalue()
+    # Each of the five rows of figures has the figure of every way, and below it both ends of its interval.
+    figures = [at for at, line in enumerate(lines) if line.split()[-4:] == ["-0.0039"] * 4]
+    assert [lines[at].split()[0] for at in figures] == ["AUC", "lost", "Brier", "lost", "growth"]
+    for at in figures:
+        assert [line.split() for line in lines[at + 1 : at + 3]] == [["-0.0081,"] * 4, ["-0.0012"] * 4]
 
 
 def test_an_interrupted_simulation_leaves_nothing(imported: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
