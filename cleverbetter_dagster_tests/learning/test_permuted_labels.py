@@ -16,6 +16,7 @@ from cleverbetter_dagster.dataset.splits import Partition
 from cleverbetter_dagster.evaluation.intervals.bootstrap import BlockBootstrap
 from cleverbetter_dagster.evaluation.intervals.estimate import Estimate
 from cleverbetter_dagster.evaluation.intervals.month_statistics import auc_statistic, mean_statistic
+from cleverbetter_dagster.evaluation.scored_rows import utc_times
 from cleverbetter_dagster.learning.catalogue import FAMILIES
 from cleverbetter_dagster.learning.model import FittedModel
 from cleverbetter_dagster.learning.rl_agent.family import FittedRlAgent
@@ -85,7 +86,7 @@ def growth(model: FittedModel, test: Examples) -> Estimate:
     assert isinstance(model, FittedRlAgent)
     decisions = model.features.decisions(ForwardView(test, model.predict_proba(test.X)[:, 1]))
     share = model.chosen.shares(decisions.features) if model.chosen else np.zeros(len(decisions))
-    bootstrap = BlockBootstrap(pd.DatetimeIndex(decisions.time[decisions.first]))
+    bootstrap = BlockBootstrap(utc_times(decisions.time[decisions.first]))
     earned = np.log1p(decisions.returns_of(share, model.params.staking))
     growth_rate = bootstrap.mean_interval(mean_statistic(bootstrap, earned))
     assert growth_rate.ends is not None
