@@ -16,6 +16,7 @@ from cleverbetter_dagster.defs.launches import Launch
 from cleverbetter_dagster.errors import InvalidInput
 from cleverbetter_dagster.model_registry import ModelRegistry
 from cleverbetter_dagster.services.champion.manual_promotion import promote_by_hand, roll_back_by_hand
+from cleverbetter_dagster.services.champion.renewal import month_to_score
 from cleverbetter_dagster.services.champion.staking_options import staking_of_version
 from cleverbetter_dagster.services.notebook.trained_model import fit
 from cleverbetter_dagster.services.stored_assets import stored_rows
@@ -65,14 +66,16 @@ def deployment(tracked: Settings) -> Iterator[Settings]:
 def wide(deployment: Settings) -> Settings:
     """The deployment, its champion staking up to 0.05 of the bankroll on one strategy."""
     staking_of_version(deployment, "ensemble", 1, WIDE)
-    predict_daily()
+    predict_daily(deployment)
     assert current_stakes(deployment)["largest"] > 0.01
     return deployment
 
 
-def predict_daily() -> None:
-    """What the daily schedule does: predictions without any option."""
-    assert run(["strategy_predictions"], (AS_OF, AS_OF)).success
+def predict_daily(settings: Settings) -> None:
+    """What the daily schedule does: predictions without any option, of the newest month, whose stakes are current."""
+    month = month_to_score(settings)
+    assert month == LAST
+    assert run(["strategy_predictions"], (month, month)).success
 
 
 def current_stakes(settings: Settings) -> dict[str, Any]:
@@ -135,11 +138,20 @@ def by_rest(settings: Settings, patch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("way", [by_job, by_prediction_job, by_train_command, by_predict_command, by_rest])
 def test_a_staking_option_set_in_any_way_is_kept(way: Way, wide: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     way(wide, monkeypatch)
-    predict_daily()
+    predict_daily(wide)
     stakes = current_stakes(wide)
     assert 0 < stakes["largest"] <= 0.01
     assert stakes["max_stake_fraction"] == [0.01]
     assert stakes["kelly_fraction"] == [WIDE["kelly_fraction"]]  # what was not set stays
+
+
+def test_a_prediction_of_no_named_month_changes_the_current_stakes_at_once(
+    wide: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by_command(wide, monkeypatch, "predict")
+    stakes = current_stakes(wide)
+    assert 0 < stakes["largest"] <= 0.01
+    assert stakes["max_stake_fraction"] == [0.01]
 
 
 def test_a_training_without_options_follows_the_champion(wide: Settings) -> None:
@@ -156,12 +168,12 @@ def test_promotion_takes_the_versions_options_and_rollback_restores(wide: Settin
     registry = ModelRegistry()
     version = registry.register_model(fit(dataset, "ensemble", {}, 1, 1), "ensemble", "sklearn", {}, staking=SMALL)
     registry.promote_model("ensemble", version, override_gate=True)
-    predict_daily()
+    predict_daily(wide)
     stakes = current_stakes(wide)
     assert (stakes["model_version"], stakes["max_stake_fraction"]) == ([version], [0.01])
     assert 0 < stakes["largest"] <= 0.01
     roll_back_by_hand(wide, "stakes are too small", "a test")
-    predict_daily()
+    predict_daily(wide)
     stakes = current_stakes(wide)
     assert (stakes["model_version"], stakes["max_stake_fraction"]) == ([1], [0.05])
     assert stakes["largest"] > 0.01
