@@ -26,6 +26,7 @@ from cleverbetter_dagster.services.champion.manual_promotion import (
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.ledger import ledger
 from cleverbetter_dagster.store.ledger.ledger import Decision
+from cleverbetter_dagster.store.tracking.plain_files import TREE
 from cleverbetter_dagster.store.tracking.registry import Registry
 from cleverbetter_dagster_tests.cli.conftest import COMMAND, Command, environment_of, registered
 from cleverbetter_dagster_tests.store.tracking.test_registry import holders
@@ -146,7 +147,8 @@ def test_a_model_with_changed_files_cannot_become_champion(empty_registry: Setti
     assert run.outputs is not None
     logged = Registry(empty_registry)._client.get_logged_model(run.outputs.model_outputs[0].model_id)
     package = Path(logged.artifact_location.removeprefix("file://"))
-    (package / "data" / "model.pkl").write_bytes(b"changed")
+    (file,) = package.rglob(TREE)
+    file.write_bytes(b"changed")
     with pytest.raises(ModelTampered):
         plan_rollback(empty_registry)
     with pytest.raises(ModelTampered):

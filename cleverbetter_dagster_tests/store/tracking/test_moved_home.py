@@ -13,6 +13,7 @@ from cleverbetter_dagster.store.tracking import client
 from cleverbetter_dagster.store.tracking.client import artefact_folder, artefact_home, mlflow_client, require_mlflow
 from cleverbetter_dagster.store.tracking.moved_home import ADDRESSES, find_move
 from cleverbetter_dagster.store.tracking.package import load_model
+from cleverbetter_dagster.store.tracking.plain_files import TREE
 from cleverbetter_dagster_tests.cli.conftest import registered
 from cleverbetter_dagster_tests.store.tracking.test_package import MODEL, raw_rows
 
@@ -60,7 +61,7 @@ def test_models_of_a_moved_home_are_found(first_home: Settings, caplog: pytest.L
     assert f"{artefact_folder(new)} now, no longer {artefact_folder(first_home)}" in caplog.text
     assert not [address for address in addresses(new) if "old%20home" in address]
     assert registered(new, "2023-07") == 2
-    assert len(list(artefact_folder(new).rglob("model.pkl"))) == 2
+    assert len(list(artefact_folder(new).rglob(TREE))) == 2
     assert not first_home.home.exists()
 
 
