@@ -54,7 +54,10 @@ def test_a_command_that_needs_mlflow_names_it(command: Command, empty_registry: 
 def test_status_and_doctor_name_an_mlflow_that_is_away(command: Command) -> None:
     state = json.loads(command("status", "--json").stdout)
     assert SENTENCE in state["mlflow_trouble"]
-    assert SENTENCE in command("status").stdout.replace("\n", "")
+    done = command("status")
+    assert (done.returncode, SENTENCE in done.stderr) == (5, True), done
+    assert "the server of MLFLOW_TRACKING_URI (cannot be used)" in done.stdout
+    assert "hunter2" not in done.stdout + done.stderr
     lines = {line["name"]: line for line in json.loads(command("doctor", "--json").stdout)}
     assert (lines["MLflow"]["level"], SENTENCE in lines["MLflow"]["message"]) == ("fail", True)
     assert (lines["champion"]["level"], lines["champion"]["remedy"]) == ("warn", "First mend: MLflow.")
