@@ -130,6 +130,10 @@ def test_rows_keep_their_order_and_a_repeated_index() -> None:
 Otherwise = Callable[[pd.DataFrame], pd.DataFrame]
 
 
+def as_objects(odds: pd.Series) -> list[str]:
+    return ["{}" if np.isnan(value) else f'{{"avg_odds": {value}}}' for value in odds]
+
+
 @pytest.mark.parametrize(
     "otherwise",
     [
@@ -143,10 +147,6 @@ Otherwise = Callable[[pd.DataFrame], pd.DataFrame]
     ],
     ids=["roi", "naive dates", "text dates", "text numbers", "no method", "features without prefix", "JSON"],
 )
-def as_objects(odds: pd.Series) -> list[str]:
-    return ["{}" if np.isnan(value) else f'{{"avg_odds": {value}}}' for value in odds]
-
-
 def test_rows_may_come_as_a_source_happens_to_give_them(otherwise: Otherwise) -> None:
     rows = raw_rows()
     pd.testing.assert_frame_equal(MODEL.predict(otherwise(rows)), MODEL.predict(rows), check_exact=True)

@@ -153,11 +153,12 @@ def test_an_unreadable_value_is_named_with_its_row(column: str, value: str | Non
 
 
 def test_values_of_several_kinds_in_one_column_are_read() -> None:
-    rows = pd.DataFrame({"win_rate": [0.5, "0.25", None, 1], "ml_a": [True, "f", "", 2]}, dtype=object)
-    canonical = canonical_rows(rows, ["ml_a", "ml_absent"])
+    rows = pd.DataFrame({"win_rate": [0.5, "0.25", None, 1], "ml_a": [True, "f", "", 2], "ml_b": None}, dtype=object)
+    canonical = canonical_rows(rows, ["ml_a", "ml_b"])
     assert canonical["win_rate"].tolist()[:2] == [0.5, 0.25] and canonical["win_rate"].isna().tolist()[2]
     assert canonical["ml_a"].fillna(-1.0).tolist() == [1.0, 0.0, -1.0, 2.0]
-    assert list(canonical.columns) == ["method", "win_rate", "ml_a"]
+    assert canonical["ml_b"].isna().all()
+    assert list(canonical.columns) == ["method", "win_rate", "ml_a", "ml_b"]
 
 
 def test_a_feature_comes_from_its_column_then_from_json() -> None:
