@@ -9,6 +9,7 @@ CleverBetterError
 │   ├── EmbeddedServerError
 │   └── SchemaError
 ├── TrackingUnavailable
+├── ArtefactsUnavailable
 ├── DataError
 │   ├── ImportFileError
 │   ├── RowsRefused
@@ -84,6 +85,10 @@ class SchemaError(DatabaseError):
 
 class TrackingUnavailable(CleverBetterError):
     """MLflow does not answer. It may help to try again later."""
+
+
+class ArtefactsUnavailable(CleverBetterError):
+    """The storage of the artefacts does not answer. It may help to try again later."""
 
 
 class DataError(CleverBetterError):

@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 from cleverbetter_dagster.api.dagster_runs import DagsterDown, JobEnded, NoSuchJob, TooManyJobs
 from cleverbetter_dagster.defs.requests import TrainingRequest, problems_from
 from cleverbetter_dagster.errors import (
+    ArtefactsUnavailable,
     CleverBetterError,
     DatabaseError,
     InvalidInput,
@@ -39,6 +40,7 @@ STATUSES: Mapping[type[CleverBetterError], int] = {
     DagsterDown: 503,
     DatabaseError: 503,
     TrackingUnavailable: 503,
+    ArtefactsUnavailable: 503,
 }
 """The first class that matches, from the top, gives the status. Any other error is a fault of the API: 500."""
 

@@ -21,6 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cleverbetter_dagster.errors import (
+    ArtefactsUnavailable,
     CleverBetterError,
     DatabaseUnavailable,
     GateRefused,
@@ -60,6 +61,7 @@ MEANINGS = {
 _CODES: tuple[tuple[type[CleverBetterError], ExitCode], ...] = (
     (DatabaseUnavailable, ExitCode.UNAVAILABLE),
     (TrackingUnavailable, ExitCode.UNAVAILABLE),
+    (ArtefactsUnavailable, ExitCode.UNAVAILABLE),
     (GateRefused, ExitCode.REFUSED),
     (InvalidRequest, ExitCode.USAGE),
     (InvalidInput, ExitCode.USAGE),

@@ -9,7 +9,12 @@ from typing import Any, TypeVar
 
 import dagster as dg
 
-from cleverbetter_dagster.errors import CleverBetterError, DatabaseUnavailable, TrackingUnavailable
+from cleverbetter_dagster.errors import (
+    ArtefactsUnavailable,
+    CleverBetterError,
+    DatabaseUnavailable,
+    TrackingUnavailable,
+)
 from cleverbetter_dagster.redaction import redacted, without_secrets
 from cleverbetter_dagster.store.postgres.transient import is_transient
 
@@ -19,7 +24,7 @@ RETRY_TRANSIENT_FAULTS = dg.RetryPolicy(
     max_retries=3, delay=5, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS
 )
 
-TRANSIENT = (DatabaseUnavailable, TrackingUnavailable, ConnectionError, TimeoutError)
+TRANSIENT = (DatabaseUnavailable, TrackingUnavailable, ArtefactsUnavailable, ConnectionError, TimeoutError)
 """Errors that are tried again, beside those of PostgreSQL that `is_transient` knows."""
 
 
@@ -55,7 +60,7 @@ def own_errors_are_final() -> Iterator[None]:
     try:
         with without_secrets():
             yield
-    except (DatabaseUnavailable, TrackingUnavailable):
+    except (DatabaseUnavailable, TrackingUnavailable, ArtefactsUnavailable):
         raise
     except CleverBetterError as error:
         raise dg.Failure(description=str(error), allow_retries=False) from error

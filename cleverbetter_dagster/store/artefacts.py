@@ -7,7 +7,8 @@ object stores publish an object only when it is complete.
 import json
 import os
 import posixpath
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 from uuid import uuid4
 
@@ -18,7 +19,7 @@ from fsspec.implementations.local import LocalFileSystem
 from pydantic import BaseModel
 from pydantic_core import to_json
 
-from cleverbetter_dagster.errors import DataError, NotStored
+from cleverbetter_dagster.errors import ArtefactsUnavailable, DataError, NotStored
 
 BUCKETS = frozenset({"s3", "gs", "abfs", "oss"})
 """Protocols of stores that have no folders. There, making one would create a bucket whose name is misspelt."""
@@ -35,10 +36,14 @@ class ArtefactStore:
 
         Raises:
             DataError: no filesystem driver answers to the URL.
+            ArtefactsUnavailable: the storage does not answer, here or later.
         """
+        self._base = base
+        self._filesystem: fsspec.AbstractFileSystem = LocalFileSystem()
         try:
             # Another process may write between two looks, so listings are never remembered.
-            self._filesystem, root = fsspec.core.url_to_fs(base, use_listings_cache=False)
+            with self._answering(remote="://" in base):
+                self._filesystem, root = fsspec.core.url_to_fs(base, use_listings_cache=False)
         except (ValueError, ImportError) as error:
             raise DataError(
                 f"Cannot open the artefacts base {base!r}: {error}. Name a folder, or install the fsspec driver "
@@ -49,20 +54,20 @@ class ArtefactStore:
     def url(self, path: str) -> str:
         """Where the artefact `path` lies: an absolute path on a local disk, else a URL with its protocol."""
         place = self._place(path)
-        if isinstance(self._filesystem, LocalFileSystem):
-            return place
-        return str(self._filesystem.unstrip_protocol(place))
+        return str(self._filesystem.unstrip_protocol(place)) if self._is_remote else place
 
     def exists(self, path: str) -> bool:
         """Whether the artefact `path` was written."""
-        return bool(self._filesystem.isfile(self._place(path)))
+        with self._answering():
+            return bool(self._filesystem.isfile(self._place(path)))
 
     def names(self, folder: str, suffix: str) -> list[str]:
         """What lies in `folder` below the base and ends in `suffix`, without it, sorted; none where it is missing."""
         place = self._place(folder)
-        if not self._filesystem.isdir(place):
-            return []
-        names = (posixpath.basename(str(path).rstrip("/")) for path in self._filesystem.ls(place, detail=False))
+        with self._answering():
+            if not self._filesystem.isdir(place):
+                return []
+            names = [posixpath.basename(str(path).rstrip("/")) for path in self._filesystem.ls(place, detail=False)]
         return sorted(name.removesuffix(suffix) for name in names if name.endswith(suffix))
 
     def write_table(self, path: str, table: pa.Table) -> None:
@@ -128,6 +133,25 @@ class ArtefactStore:
         """
         return self._read(path).decode()
 
+    @property
+    def _is_remote(self) -> bool:
+        return not isinstance(self._filesystem, LocalFileSystem)
+
+    @contextmanager
+    def _answering(self, remote: bool = False) -> Iterator[None]:
+        """Call errors of a remote storage by their name; what lies on a disk of this machine is no service."""
+        try:
+            yield
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            if not (remote or self._is_remote):
+                raise
+            raise ArtefactsUnavailable(
+                f"The artefacts at {self._base} cannot be reached: {error}. Check that the storage runs, and that "
+                "CLEVERBETTER_ARTEFACTS_URL and its credentials are right."
+            ) from error
+
     def _place(self, path: str) -> str:
         if path.startswith("/") or not {"..", "."}.isdisjoint(path.split("/")) or "\0" in path or "\\" in path:
             raise DataError(f"An artefact path is relative and stays below the base, got {path!r}.")
@@ -135,7 +159,8 @@ class ArtefactStore:
 
     def _read(self, path: str) -> bytes:
         try:
-            return bytes(self._filesystem.cat_file(self._place(path)))
+            with self._answering():
+                return bytes(self._filesystem.cat_file(self._place(path)))
         except FileNotFoundError as error:
             raise NotStored(
                 f"There is no artefact {self.url(path)}. Materialise the asset and partition that writes it."
@@ -150,9 +175,11 @@ class ArtefactStore:
     def _write(self, path: str, content: bytes) -> None:
         place = self._place(path)
         if not BUCKETS.intersection(_protocols(self._filesystem)):
-            self._filesystem.makedirs(posixpath.dirname(place), exist_ok=True)
-        if not isinstance(self._filesystem, LocalFileSystem):
-            self._filesystem.pipe_file(place, content)
+            with self._answering():
+                self._filesystem.makedirs(posixpath.dirname(place), exist_ok=True)
+        if self._is_remote:
+            with self._answering():
+                self._filesystem.pipe_file(place, content)
             return
         beside = f"{place}.{uuid4().hex}.part"
         try:

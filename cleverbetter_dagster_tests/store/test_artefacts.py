@@ -1,6 +1,7 @@
 """Artefacts come back as they were stored, appear whole or not at all, and say what is missing."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
 from uuid import uuid4
@@ -11,7 +12,7 @@ import pytest
 from fsspec import AbstractFileSystem
 from pydantic import BaseModel
 
-from cleverbetter_dagster.errors import DataError
+from cleverbetter_dagster.errors import ArtefactsUnavailable, DataError
 from cleverbetter_dagster.store.artefacts import ArtefactStore
 
 JANUARY = pa.table({"id": ["a", "b"], "ml_avg_odds": [2.5, None]})
@@ -159,6 +160,43 @@ class Bucket(AbstractFileSystem):
 
     def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **_: object) -> None:
         self.kept[path] = value
+
+
+class Away(Bucket):
+    """Stands for a store that does not answer."""
+
+    def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **_: object) -> None:
+        raise ConnectionResetError("gone")
+
+    def isfile(self, path: str) -> bool:
+        raise TimeoutError("too slow")
+
+    isdir = isfile
+
+    def cat_file(self, path: str, start: int | None = None, end: int | None = None, **_: object) -> bytes:
+        raise PermissionError("no such key")
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda store: store.write_json("a.json", {}),
+        lambda store: store.read_json("a.json"),
+        lambda store: store.exists("a.json"),
+        lambda store: store.names("a", ".json"),
+    ],
+)
+def test_a_storage_that_is_away_is_named(
+    monkeypatch: pytest.MonkeyPatch, use: Callable[[ArtefactStore], object]
+) -> None:
+    monkeypatch.setattr(fsspec.core, "url_to_fs", lambda url, **_: (Away(), url.removeprefix("s3://")))
+    with pytest.raises(ArtefactsUnavailable, match=r"s3://artifacts/x cannot be reached.*CLEVERBETTER_ARTEFACTS_URL"):
+        use(ArtefactStore("s3://artifacts/x"))
+
+
+def test_a_storage_that_refuses_to_connect_is_named() -> None:
+    with pytest.raises(ArtefactsUnavailable, match="Connection refused"):
+        ArtefactStore("ftp://127.0.0.1:1/x")
 
 
 def test_no_bucket_is_made_for_a_misspelt_name(monkeypatch: pytest.MonkeyPatch) -> None:
