@@ -145,7 +145,7 @@ def test_a_staking_option_set_in_any_way_is_kept(way: Way, wide: Settings, monke
     assert stakes["kelly_fraction"] == [WIDE["kelly_fraction"]]  # what was not set stays
 
 
-def test_a_prediction_of_no_named_month_changes_the_current_stakes_at_once(
+def test_predicting_no_named_month_changes_current_stakes(
     wide: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     by_command(wide, monkeypatch, "predict")
