@@ -39,11 +39,11 @@ class ArtefactStore:
             ArtefactsUnavailable: the storage does not answer, here or later.
         """
         self._base = base
-        self._filesystem: fsspec.AbstractFileSystem = LocalFileSystem()
         try:
             # Another process may write between two looks, so listings are never remembered.
-            with self._answering(remote="://" in base):
-                self._filesystem, root = fsspec.core.url_to_fs(base, use_listings_cache=False)
+            self._filesystem, root = fsspec.core.url_to_fs(base, use_listings_cache=False)
+        except OSError as error:
+            raise self._away(error) from error
         except (ValueError, ImportError) as error:
             raise DataError(
                 f"Cannot open the artefacts base {base!r}: {error}. Name a folder, or install the fsspec driver "
@@ -138,19 +138,20 @@ class ArtefactStore:
         return not isinstance(self._filesystem, LocalFileSystem)
 
     @contextmanager
-    def _answering(self, remote: bool = False) -> Iterator[None]:
+    def _answering(self) -> Iterator[None]:
         """Call errors of a remote storage by their name; what lies on a disk of this machine is no service."""
         try:
             yield
-        except FileNotFoundError:
-            raise
         except OSError as error:
-            if not (remote or self._is_remote):
+            if not self._is_remote or isinstance(error, FileNotFoundError):
                 raise
-            raise ArtefactsUnavailable(
-                f"The artefacts at {self._base} cannot be reached: {error}. Check that the storage runs, and that "
-                "CLEVERBETTER_ARTEFACTS_URL and its credentials are right."
-            ) from error
+            raise self._away(error) from error
+
+    def _away(self, error: OSError) -> ArtefactsUnavailable:
+        return ArtefactsUnavailable(
+            f"The artefacts at {self._base} cannot be reached: {error}. Check that the storage runs, and that "
+            "CLEVERBETTER_ARTEFACTS_URL and its credentials are right."
+        )
 
     def _place(self, path: str) -> str:
         if path.startswith("/") or not {"..", "."}.isdisjoint(path.split("/")) or "\0" in path or "\\" in path:
@@ -174,13 +175,12 @@ class ArtefactStore:
 
     def _write(self, path: str, content: bytes) -> None:
         place = self._place(path)
-        if not BUCKETS.intersection(_protocols(self._filesystem)):
-            with self._answering():
+        with self._answering():
+            if not BUCKETS.intersection(_protocols(self._filesystem)):
                 self._filesystem.makedirs(posixpath.dirname(place), exist_ok=True)
-        if self._is_remote:
-            with self._answering():
+            if self._is_remote:
                 self._filesystem.pipe_file(place, content)
-            return
+                return
         beside = f"{place}.{uuid4().hex}.part"
         try:
             self._filesystem.pipe_file(beside, content)
