@@ -145,9 +145,7 @@ def test_a_staking_option_set_in_any_way_is_kept(way: Way, wide: Settings, monke
     assert stakes["kelly_fraction"] == [WIDE["kelly_fraction"]]  # what was not set stays
 
 
-def test_predicting_no_named_month_changes_current_stakes(
-    wide: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_predicting_no_named_month_changes_current_stakes(wide: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     by_command(wide, monkeypatch, "predict")
     stakes = current_stakes(wide)
     assert 0 < stakes["largest"] <= 0.01

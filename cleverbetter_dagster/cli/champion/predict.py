@@ -48,20 +48,20 @@ def predict(
     from cleverbetter_dagster.store.predictions import made_by, read_predictions
     from cleverbetter_dagster.store.strategies import strategy_names
 
-    settings, month = load_settings(), as_of
+    settings = load_settings()
     if supposed and (options or renew):
         raise typer.BadParameter("writes nothing, so it goes with neither --set nor --renew", param_hint="--what-if")
     if options or renew:
-        _predict_again(settings, month, options or [], quiet=as_json)
-    champion = ledger.champion_at(settings, month) if month else ledger.champion(settings)
+        _predict_again(settings, as_of, options or [], quiet=as_json)
+    champion = ledger.champion_at(settings, as_of) if as_of else ledger.champion(settings)
     if supposed:
-        predictions, title = _what_if(settings, month, supposed), f"What if {', '.join(supposed)}? {champion}"
+        predictions, title = _what_if(settings, as_of, supposed), f"What if {', '.join(supposed)}? {champion}"
     else:
-        predictions = made_by(read_predictions(settings, month), champion.model if champion else (None, None))
+        predictions = made_by(read_predictions(settings, as_of), champion.model if champion else (None, None))
         title = str(champion)
-    if predictions.empty and month and champion:
+    if predictions.empty and as_of and champion:
         raise NotStored(
-            f"{champion} scored no strategies as of {month}: `{RENEW_COMMAND} --as-of {month}` does that now."
+            f"{champion} scored no strategies as of {as_of}: `{RENEW_COMMAND} --as-of {as_of}` does that now."
         )
     if predictions.empty:
         raise NotStored(no_stakes(champion))

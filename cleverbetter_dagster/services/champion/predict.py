@@ -59,7 +59,7 @@ def predict_and_write(
     panel = build_panel(rows, as_of.end, model.spec)
     newest = live_rows(panel, as_of)
     open_fraction = open_stake_fraction(settings, panel, as_of)
-    frame, exposure = predicted(newest, model, staking, PastReturns.of(panel), open_fraction)
+    frame, exposure = _predicted(newest, panel, model, staking, open_fraction)
     scored_by = ScoredBy(as_of.key, champion.family, champion.version, champion.run_id, staking, exposure)
     write_predictions(settings, frame, scored_by)
     stake = frame["recommended_stake"]
@@ -90,32 +90,36 @@ def predict(rows: pd.DataFrame, as_of: AsOf, model: StrategyModel, staking: Stak
         (fraction of the bankroll, all together at most `staking.max_total_fraction`). Largest stake first.
     """
     panel = build_panel(rows, as_of.end, model.spec)
-    return predicted(live_rows(panel, as_of), model, staking, PastReturns.of(panel))[0]
-
-
-def live_panel(rows: pd.DataFrame, as_of: AsOf, model: StrategyModel) -> pd.DataFrame:
-    """The newest row of every live strategy, with the features of the model."""
-    return live_rows(build_panel(rows, as_of.end, model.spec), as_of)
+    return _predicted(live_rows(panel, as_of), panel, model, staking)[0]
 
 
 def unmeasured_features(newest: pd.DataFrame, model: StrategyModel) -> list[str]:
-    """Market features of the model that not one row of `live_panel` has, such as one that became a text."""
+    """Market features of the model that not one live row has, such as one that became a text."""
     names = market_columns(model.feature_names)
     values = newest.reindex(columns=names).assign(**indicators(newest, names))
     return [name for name in names if values[name].isna().all()] if len(newest) else []
 
 
-def predicted(
-    newest: pd.DataFrame, model: StrategyModel, staking: StakingSpec, returns: PastReturns, open_fraction: float = 0.0
-) -> tuple[pd.DataFrame, Exposure]:
-    """As `predict`, of live rows, while earlier stakes hold `open_fraction`; and how much of the stakes moves together.
+def predict_supposing(
+    settings: Settings, rows: pd.DataFrame, as_of: AsOf, model: StrategyModel, staking: StakingSpec
+) -> pd.DataFrame:
+    """What `predict_and_write` would write if the model staked so. Changes nothing."""
+    panel = build_panel(rows, as_of.end, model.spec)
+    open_fraction = open_stake_fraction(settings, panel, as_of)
+    return _predicted(live_rows(panel, as_of), panel, model, staking, open_fraction)[0]
 
-    Args:
-        returns: past ones of the strategies, as in `sizing_of`.
+
+def _predicted(
+    newest: pd.DataFrame, panel: pd.DataFrame, model: StrategyModel, staking: StakingSpec, open_fraction: float = 0.0
+) -> tuple[pd.DataFrame, Exposure]:
+    """As `predict`, of the live rows of a panel, while earlier stakes hold `open_fraction`; and how much of the stakes
+    moves together.
     """
     scores = model.fitted.predict_frame(newest)
     mean, _ = return_moments(scores["probability"], newest[SHRUNK_GAIN], newest[SHRUNK_LOSS])
-    sizing = sizing_of(scores, newest, staking, passes_filter(newest, model.spec.min_composite_score), returns)
+    sizing = sizing_of(
+        scores, newest, staking, passes_filter(newest, model.spec.min_composite_score), PastReturns.of(panel)
+    )
     rows = np.arange(len(newest))
     stake = sizing.size(rows, open_fraction)
     predictions = pd.DataFrame(

@@ -70,11 +70,7 @@ def supposed_predictions(settings: Settings, as_of: str, options: Mapping[str, f
         NotStored: there is no champion as of the month.
         InvalidInput: an option is unknown or out of range.
     """
-    from cleverbetter_dagster.dataset.panel import build_panel
-    from cleverbetter_dagster.dataset.selection import live_rows
-    from cleverbetter_dagster.services.champion.open_predictions import open_stake_fraction
-    from cleverbetter_dagster.services.champion.predict import predicted
-    from cleverbetter_dagster.services.evaluation.past_returns import PastReturns
+    from cleverbetter_dagster.services.champion.predict import predict_supposing
     from cleverbetter_dagster.services.training.datasets import rows_until
     from cleverbetter_dagster.store.tracking.package import load_model
     from cleverbetter_dagster.store.tracking.registry import Registry
@@ -84,9 +80,7 @@ def supposed_predictions(settings: Settings, as_of: str, options: Mapping[str, f
         raise NotStored(f"There is no champion as of {as_of} to predict with. {no_stakes(None)}")
     staking = changed_options(Registry(settings).get_version(*champion.model).staking_spec, options)
     model = load_model(settings, f"models:/{champion.family}/{champion.version}")
-    panel = build_panel(rows_until(stored_rows(settings, month), month), month.end, model.spec)
-    open_fraction = open_stake_fraction(settings, panel, month)
-    return predicted(live_rows(panel, month), model, staking, PastReturns.of(panel), open_fraction)[0]
+    return predict_supposing(settings, rows_until(stored_rows(settings, month), month), month, model, staking)
 
 
 def _score(settings: Settings) -> None:

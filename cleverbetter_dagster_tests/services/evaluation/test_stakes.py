@@ -17,7 +17,7 @@ from cleverbetter_dagster.errors import DataError
 from cleverbetter_dagster.evaluation.gate import PromotionPolicy, Verdict, judge
 from cleverbetter_dagster.learning.model import FittedModel
 from cleverbetter_dagster.services.champion import decision, promotion
-from cleverbetter_dagster.services.champion.predict import live_panel, predict, unmeasured_features
+from cleverbetter_dagster.services.champion.predict import predict, unmeasured_features
 from cleverbetter_dagster.services.evaluation.compare import compare_families
 from cleverbetter_dagster.services.evaluation.evaluate import staking_metrics
 from cleverbetter_dagster.services.evaluation.past_returns import PastReturns
@@ -112,7 +112,8 @@ def test_features_that_no_live_strategy_has_are_named(
     rows: pd.DataFrame, odds: float | None, country: str, unmeasured: list[str]
 ) -> None:
     model = StrategyModel(Staker(FROM_THE_MARKET), DatasetSpec(min_composite_score=None), NOTHING_LEARNED)
-    newest = live_panel(rows.assign(ml_avg_odds=odds, category_country=country), AS_OF, model)
+    measured = rows.assign(ml_avg_odds=odds, category_country=country)
+    newest = live_rows(build_panel(measured, AS_OF.end, model.spec), AS_OF)
     assert unmeasured_features(newest, model) == unmeasured
 
 
