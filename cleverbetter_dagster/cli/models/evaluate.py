@@ -88,9 +88,10 @@ def _evaluate_if_missing(settings: Settings, family: str, as_of: "AsOf", *, quie
 
 
 def _leaderboard_table(title: str, rows: list["LeaderboardRow"], families: set[str]) -> ResultTable:
+    from cleverbetter_dagster.evaluation.intervals.estimate import missing_intervals
+
     table = ResultTable(title, ("model",), ("rows", "bets", *FIGURES))
-    reasons = dict.fromkeys(getattr(row, name).reason for row in rows for name in FIGURES)
-    table.caption = "\n".join(f"no interval: {reason}" for reason in reasons if reason)
+    table.caption = "\n".join(missing_intervals(getattr(row, name) for row in rows for name in FIGURES))
     for row in rows:
         values = (getattr(row, name) for name in FIGURES)
         cells = (row.name, f"{row.n_rows:,}", f"{row.n_bets:,}", *map(_cell, values))

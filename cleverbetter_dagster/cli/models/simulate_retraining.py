@@ -63,6 +63,7 @@ def simulate_retraining(
 
 def show_ways(rows: list["WayRow"], spec: "RetrainingSpec", console: Console) -> None:
     """The table, and how to read it."""
+    from cleverbetter_dagster.evaluation.intervals.estimate import missing_intervals
     from cleverbetter_dagster.services.simulation.retraining import WAYS
     from cleverbetter_dagster.services.simulation.table import REFERENCE
 
@@ -82,8 +83,9 @@ def show_ways(rows: list["WayRow"], spec: "RetrainingSpec", console: Console) ->
     lines = [f"  {row.way:12} {WAYS[row.way]}" for row in rows]
     lost = f"lost: worse than {REFERENCE} by, on the same rows; an interval that reaches 0 shows no difference"
     auc = "AUC: over pairs of rows of one month"
+    estimates = (one for row in rows for one in (row.auc_within_months, row.brier, row.auc_lost, row.log_growth))
     growth = "growth: mean logarithm of the bankroll's growth in a month"
-    console.print("\n".join([*lines, auc, lost, growth, *_reasons(rows)]), highlight=False)
+    console.print("\n".join([*lines, auc, lost, growth, *missing_intervals(estimates)]), highlight=False)
 
 
 def _cell(estimate: "Estimate | None") -> str:
@@ -92,11 +94,3 @@ def _cell(estimate: "Estimate | None") -> str:
     if estimate.ends is None:
         return f"{estimate.point:.4f}"
     return f"{estimate.point:.4f}\n[dim]{estimate.low:.4f}, {estimate.high:.4f}[/]"
-
-
-def _reasons(rows: list["WayRow"]) -> list[str]:
-    """Why figures of the table have no interval, a line for each reason."""
-    estimates = [
-        estimate for row in rows for estimate in (row.auc_within_months, row.brier, row.auc_lost, row.log_growth)
-    ]
-    return list(dict.fromkeys(f"no interval: {one.reason}" for one in estimates if one is not None and one.reason))

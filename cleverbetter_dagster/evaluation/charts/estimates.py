@@ -28,7 +28,7 @@ def forest_chart(title: str, caption: str, rows: Sequence[tuple[str, Estimate]],
         if estimate.ends is not None:
             drawing.axes.hlines(height, *estimate.ends, color=own, linewidth=1.6)
         if estimate.point is not None:
-            note = f"{name}: {shown(estimate.point)} ({_interval(estimate, shown)})"
+            note = f"{name}: {shown(estimate.point)} ({estimate.span(shown)})"
             drawing.points([estimate.point], [height], [note], 4.0, color=own)
     drawing.axes.margins(x=0.06)
     drawing.rows([name for name, _ in rows])
@@ -92,9 +92,3 @@ def decay_chart(changes: Mapping[str, Sequence[tuple[int, Estimate | None]]]) ->
     drawing.axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     caption = "AUC of models so many months old minus that of models one month old on the same rows; 95% intervals."
     return drawing.chart("Decay with age", caption)
-
-
-def _interval(estimate: Estimate, shown: Format) -> str:
-    if estimate.ends is None:
-        return f"no interval: {estimate.reason}"
-    return " to ".join(map(shown, estimate.ends))

@@ -1,6 +1,7 @@
 """What is said about a figure: its value, and an interval or the reason why there is none."""
 
 import math
+from collections.abc import Callable, Iterable
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -47,6 +48,16 @@ class Estimate(BaseModel):
         """Low and high; None without an interval."""
         return None if self.low is None or self.high is None else (self.low, self.high)
 
+    def span(self, shown: Callable[[float], str]) -> str:
+        """The interval for people, its ends as `shown`, or why there is none.
+
+        >>> Estimate(point=0.2, low=0.1, high=0.3, level=0.95).span("{:.0%}".format)
+        '10% to 30%'
+        >>> Estimate.without("no stakes", 0.95).span(str)
+        'no interval: no stakes'
+        """
+        return " to ".join(map(shown, self.ends)) if self.ends else f"no interval: {self.reason}"
+
     def __neg__(self) -> Self:
         """The estimate of the figure with the other sign."""
         point, low, high = (None if value is None else -value for value in (self.point, self.high, self.low))
@@ -69,6 +80,11 @@ class Estimate(BaseModel):
         if self.ends is None:
             return "none" * (self.point is None) + _number(self.point) + f" (no interval: {self.reason})"
         return f"{_number(self.point)} [{_number(self.low)}, {_number(self.high)}]"
+
+
+def missing_intervals(estimates: Iterable[Estimate | None]) -> list[str]:
+    """Why figures have no interval, a line for each reason."""
+    return list(dict.fromkeys(f"no interval: {one.reason}" for one in estimates if one is not None and one.reason))
 
 
 def fewest_months(level: float) -> int:

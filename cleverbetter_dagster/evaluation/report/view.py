@@ -70,6 +70,8 @@ def with_interval(label: str, estimate: Estimate | None, digits: int = 3, *, as_
     """An estimate, with its interval below, or the reason why there is none. None: there is nothing to estimate."""
     if estimate is None:
         return Number(label, DASH, "not judged")
-    values = (estimate.point, *(estimate.ends or ()))
-    point, *ends = [percent(value, 1) if as_percent else decimal(value, digits) for value in values]
-    return Number(label, point, " to ".join(ends) if ends else f"no interval: {estimate.reason}")
+
+    def shown(value: float | None) -> str:
+        return percent(value, 1) if as_percent else decimal(value, digits)
+
+    return Number(label, shown(estimate.point), estimate.span(shown))

@@ -164,5 +164,4 @@ def _earnings(row: LeaderboardRow) -> str:
 def _with_ends(estimate: Estimate, shown: Format) -> str:
     if estimate.point is None:
         return "not defined"
-    ends = " to ".join(map(shown, estimate.ends)) if estimate.ends else f"no interval: {estimate.reason}"
-    return f"{shown(estimate.point)} ({ends})"
+    return f"{shown(estimate.point)} ({estimate.span(shown)})"
