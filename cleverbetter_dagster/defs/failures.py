@@ -3,19 +3,20 @@
 Waiting cures no wrong data, no wrong settings and no bugs.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import dagster as dg
 
+from cleverbetter_dagster.defs.stored_metadata import stored_metadata
 from cleverbetter_dagster.errors import (
     ArtefactsUnavailable,
     CleverBetterError,
     DatabaseUnavailable,
     TrackingUnavailable,
 )
-from cleverbetter_dagster.redaction import redacted, without_secrets
+from cleverbetter_dagster.redaction import without_secrets
 from cleverbetter_dagster.store.postgres.transient import is_transient
 
 Result = TypeVar("Result")
@@ -26,15 +27,6 @@ RETRY_TRANSIENT_FAULTS = dg.RetryPolicy(
 
 TRANSIENT = (DatabaseUnavailable, TrackingUnavailable, ArtefactsUnavailable, ConnectionError, TimeoutError)
 """Errors that are tried again, beside those of PostgreSQL that `is_transient` knows."""
-
-
-TEXTS: tuple[tuple[type[Any], Callable[[str], dg.MetadataValue]], ...] = (
-    (dg.MarkdownMetadataValue, dg.MetadataValue.md),
-    (dg.TextMetadataValue, dg.MetadataValue.text),
-    (dg.UrlMetadataValue, dg.MetadataValue.url),
-    (dg.PathMetadataValue, dg.MetadataValue.path),
-)
-"""Metadata that is a text, and how it is made of one."""
 
 
 @contextmanager
@@ -60,15 +52,10 @@ def own_errors_are_final() -> Iterator[None]:
     try:
         with without_secrets():
             yield
-    except (DatabaseUnavailable, TrackingUnavailable, ArtefactsUnavailable):
+    except TRANSIENT:
         raise
     except CleverBetterError as error:
         raise dg.Failure(description=str(error), allow_retries=False) from error
-
-
-def rounded(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """Floats with six decimals, because the UI shows and plots all digits there are."""
-    return {name: round(value, 6) if isinstance(value, float) else value for name, value in metadata.items()}
 
 
 def each_month(
@@ -85,23 +72,9 @@ def each_month(
     by_month: dict[str, Result] = {}
     with step_failures():
         for month, result in results:
-            context.add_asset_metadata(metadata_without_secrets(rounded(metadata(result))), partition_key=month)
+            context.add_asset_metadata(stored_metadata(metadata(result)), partition_key=month)
             by_month[month] = result
     return by_month
-
-
-def metadata_without_secrets(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """Metadata as Dagster may store it: its texts, Markdown and addresses hold no secret."""
-    return {name: _without_secrets(value) for name, value in metadata.items()}
-
-
-def _without_secrets(value: Any) -> Any:
-    if isinstance(value, str):
-        return redacted(value)
-    for kind, made in TEXTS:
-        if isinstance(value, kind):
-            return made(redacted(str(value.value)))
-    return value
 
 
 def failure_of(instance: dg.DagsterInstance, run_id: str) -> str:

@@ -5,7 +5,7 @@ from typing import TypeVar
 
 import dagster as dg
 
-from cleverbetter_dagster.defs.failures import metadata_without_secrets, rounded
+from cleverbetter_dagster.defs.stored_metadata import stored_metadata
 from cleverbetter_dagster.evaluation.checks import Check
 from cleverbetter_dagster.redaction import redacted
 
@@ -39,7 +39,7 @@ def _result(check: Check[Subject], subjects: Mapping[str, Subject]) -> dg.AssetC
         severity=dg.AssetCheckSeverity.ERROR if check.guards else dg.AssetCheckSeverity.WARN,
         description=f"{message} What to do: {check.remedy}" if failed else message,
         metadata={
-            **metadata_without_secrets(rounded(outcomes[shown].facts)),
+            **stored_metadata(outcomes[shown].facts),
             "month": shown,
             "failed_months": ", ".join(failed) or "none",
         },

@@ -8,9 +8,10 @@ import pyarrow as pa
 from cleverbetter_dagster.defs.assets.config import WalkForwardConfig
 from cleverbetter_dagster.defs.assets.family_metadata import leaderboard_table
 from cleverbetter_dagster.defs.assets.metadata import Metadata, markdown, picture, report_metadata, report_table
-from cleverbetter_dagster.defs.failures import rounded, step_failures
+from cleverbetter_dagster.defs.failures import step_failures
 from cleverbetter_dagster.defs.partitions import MAY_LACK_PARTITIONS, SHARED
 from cleverbetter_dagster.defs.resources import Deployment
+from cleverbetter_dagster.defs.stored_metadata import stored_metadata
 from cleverbetter_dagster.errors import NothingToJudge
 from cleverbetter_dagster.evaluation.gate import PromotionPolicy
 from cleverbetter_dagster.services.records import ModelRecord, SplitRecord
@@ -64,7 +65,8 @@ def walk_forward_assets(families: Sequence[str]) -> list[dg.AssetsDefinition]:
                     raise
                 context.log.warning(f"Not made: {nothing}")
                 return
-        yield dg.Output(report.table, metadata=rounded({**report_metadata(settings, report.page), **_metadata(report)}))
+        metadata = stored_metadata({**report_metadata(settings, report.page), **_metadata(report)})
+        yield dg.Output(report.table, metadata=metadata)
 
     return [walk_forward_report]
 
