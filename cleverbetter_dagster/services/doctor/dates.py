@@ -17,21 +17,22 @@ TIMEOUT_MILLISECONDS = 10_000
 def dates(settings: Settings, layout: SourceLayout) -> Iterator[DoctorLine]:
     """Rows that are not loaded because of their date or method, and market features with an impossible time."""
     first = AsOf.parse(settings.first_month)
-    queries = [counts_without_month(layout, first.start), count_undated_features(layout)]
+    undated_query = count_undated_features(layout)
     limit = f"SET LOCAL statement_timeout = {TIMEOUT_MILLISECONDS}"
     try:
         with read_session(settings) as session:
-            counts = [session.rows_or_none(query, is_cancelled, limit) for query in queries if query]
+            counts = session.rows_or_none(counts_without_month(layout, first.start), is_cancelled, limit)
+            times = session.rows_or_none(undated_query, is_cancelled, limit) if undated_query else [(0,)]
             methods = left_out_rows(layout) if layout.left_out_methods else None
             left_out = session.rows_or_none(methods, is_cancelled, limit) if methods else []
     except TablesInUse as error:
         yield DoctorLine("dates", "warn", str(error), "Ask again when the tables are not being altered.")
         return
-    if None in counts or left_out is None:
+    if counts is None or times is None or left_out is None:
         remedy = f"An index on {layout.window_end.name} of {layout.results} makes it quick."
         yield DoctorLine("dates", "warn", "counting the rows without a month took too long", remedy)
         return
-    without_month, early, undated = [*(number for rows in counts if rows for number in rows[0]), 0][:3]
+    ((without_month, early),), ((undated,),) = counts, times
     if without_month:
         message = f"{without_month:,} rows of {layout.results} are in no month: their end_date is missing or impossible"
         remedy = (

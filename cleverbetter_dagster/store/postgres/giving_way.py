@@ -75,20 +75,15 @@ END $watch$"""
 
 # TRUNCATE and a rewriting ALTER TABLE may commit after our snapshot and before our lock: then the snapshot would show
 # the table empty. `pg_relation_filenode` tells the present file, `pg_class` that of the snapshot.
-_PARTS = """
+_REPLACED = """
 WITH RECURSIVE parts(oid) AS (
     SELECT unnest({tables}::regclass[])::oid
     UNION SELECT part FROM parts CROSS JOIN LATERAL (
         SELECT inhrelid FROM pg_inherits WHERE inhparent = parts.oid
         UNION ALL SELECT refobjid FROM pg_rewrite JOIN pg_depend ON objid = pg_rewrite.oid
         WHERE ev_class = parts.oid AND classid = 'pg_rewrite'::regclass AND refclassid = 'pg_class'::regclass) x(part))
-"""
-_REPLACED = (
-    _PARTS
-    + """
 SELECT relname FROM pg_class JOIN parts USING (oid)
 WHERE relkind IN ('r', 'm') AND relfilenode IS DISTINCT FROM pg_relation_filenode(oid) LIMIT 1"""
-)
 
 _LOCKED = "SELECT FROM {} LIMIT 0"
 
