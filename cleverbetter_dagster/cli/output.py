@@ -54,7 +54,10 @@ MEANINGS = {
     ExitCode.USAGE: "wrong usage: an option, a month or a value that cannot be used",
     ExitCode.REFUSED: "refused by the gate, by the rules for rows (none could be loaded), or not confirmed",
     ExitCode.NOT_FOUND: "no such model, month or entry",
-    ExitCode.UNAVAILABLE: "the database or MLflow does not answer, or lets nobody in; `cleverbetter status` says which",
+    ExitCode.UNAVAILABLE: (
+        "the database, MLflow or the storage of artefacts does not answer, or lets nobody in; "
+        "`cleverbetter status` says which"
+    ),
     ExitCode.INTERRUPTED: "interrupted",
 }
 
