@@ -22,7 +22,11 @@ _DAEMON_QUERY = "{instance{daemonHealth{allDaemonStatuses{required lastHeartbeat
 
 @dataclass(frozen=True, eq=False)
 class Service:
-    """A process to start, and how to know that it serves."""
+    """A process to start, and how to know that it serves.
+
+    Attributes:
+        children_go_on: whether what it started goes on when it has ended and is started again: runs do.
+    """
 
     name: str
     command: tuple[str, ...]
@@ -30,6 +34,7 @@ class Service:
     log: Path
     url: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)  # holds passwords
+    children_go_on: bool = False
 
     def start(self, home: Path, token: Mapping[str, str]) -> subprocess.Popen[bytes]:
         """Start it in `home` and in a session of its own: the terminal's Ctrl-C is for `up` alone."""
@@ -97,7 +102,9 @@ def code_service(settings: Settings, folder: Path) -> Service:
         variable_of("mlflow_port"): str(settings.mlflow_port),
     }
     log = _log(settings, "code")
-    return Service("Dagster code", command, lambda: _accepts(socket_path), log, environment=environment)
+    return Service(
+        "Dagster code", command, lambda: _accepts(socket_path), log, environment=environment, children_go_on=True
+    )
 
 
 def webserver_service(settings: Settings, folder: Path, address: Address) -> Service:

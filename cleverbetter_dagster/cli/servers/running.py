@@ -21,12 +21,19 @@ CLOCK_TOLERANCE_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class ProcessRecord:
-    """A process, told apart from a later one of the same pid by when it was created (Unix seconds)."""
+    """A process, told apart from a later one of the same pid by when it was created (Unix seconds).
+
+    Attributes:
+        restarts: how often `up` started it again, after it had ended by itself.
+        given_up: whether it ended once more and `up` tries no longer.
+    """
 
     name: str
     pid: int
     created: float
     url: str | None = None
+    restarts: int = 0
+    given_up: bool = False
 
     @classmethod
     def of(cls, name: str, pid: int, url: str | None = None) -> "ProcessRecord":

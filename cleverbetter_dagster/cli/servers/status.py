@@ -8,7 +8,7 @@ import typer
 
 from cleverbetter_dagster.cli.options import AsJson
 from cleverbetter_dagster.cli.output import ExitCode, ResultTable, print_json, progress_console, result_console
-from cleverbetter_dagster.cli.servers.running import UpRecord, read_record, record_path
+from cleverbetter_dagster.cli.servers.running import ProcessRecord, UpRecord, read_record, record_path
 from cleverbetter_dagster.errors import DatabaseUnavailable, SettingsError, TrackingUnavailable
 from cleverbetter_dagster.redaction import message_of
 from cleverbetter_dagster.settings import Settings, load_settings
@@ -19,14 +19,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ServiceStatus:
-    """A process that `cleverbetter up` started; without `url` it serves nobody."""
+    """A process that `cleverbetter up` started; without `url` it serves nobody.
 
-    state: Literal["up", "down"]
+    Attributes:
+        state: `given up` is one that ended, was started again as often as `up` tries, and ended once more.
+        restarts: how often `up` started it again.
+    """
+
+    state: Literal["up", "down", "given up"]
     pid: int
     url: str | None
+    restarts: int
 
     def __str__(self) -> str:
-        return (self.url or f"process {self.pid}") if self.state == "up" else "[red]down"
+        times = f"started again {self.restarts} time{'' if self.restarts == 1 else 's'}"
+        if self.state == "given up":
+            return f"[red]given up, {times}; see its log, then `cleverbetter down` and `cleverbetter up`"
+        where = (self.url or f"process {self.pid}") if self.state == "up" else "[red]down"
+        return f"{where} [yellow]({times})" if self.restarts else where
 
 
 @dataclass(frozen=True)
@@ -102,10 +112,12 @@ def mlflow_trouble(settings: Settings) -> str | None:
 
 
 def _services(record: UpRecord) -> dict[str, ServiceStatus]:
-    return {
-        service.name: ServiceStatus("up" if service.process() else "down", service.pid, service.url)
-        for service in record.services
-    }
+    return {service.name: _service(service) for service in record.services}
+
+
+def _service(record: ProcessRecord) -> ServiceStatus:
+    state: Literal["up", "down", "given up"] = "up" if record.process() else "down"
+    return ServiceStatus("given up" if record.given_up else state, record.pid, record.url, record.restarts)
 
 
 def _table(status: Status) -> ResultTable:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -93,12 +94,12 @@ def _run(settings: Settings, servers: _Servers, console: Console) -> None:
     record.write(record_path(settings))
     try:
         _start_all(supervisor, servers, console)
-        services = tuple(supervisor.records)
-        _show(settings, services, console)
+        _show(settings, supervisor.records, console)
         console.print("Ctrl-C stops everything.")
-        replace(record, ready=True, services=services).write(record_path(settings))
+        replace(record, ready=True, services=supervisor.records).write(record_path(settings))
         while True:
-            supervisor.check_alive()
+            if supervisor.tend(partial(console.print, style="yellow", markup=False, soft_wrap=True)):
+                replace(record, ready=True, services=supervisor.records).write(record_path(settings))
             time.sleep(POLL_SECONDS)
     except KeyboardInterrupt:
         console.print()
@@ -113,6 +114,7 @@ def _start_all(supervisor: Supervisor, servers: _Servers, console: Console) -> N
     settings = supervisor.settings
     with console.status("starting PostgreSQL"):
         database_url(settings, "dagster")
+    supervisor.watch_database()
     started = []
     if servers.mlflow and settings.mlflow_tracking_uri is None:  # slow to start, and needs none of the others
         url, address = database_url(settings, "mlflow"), _address(servers, settings.mlflow_port, "MLflow", console)

@@ -31,6 +31,7 @@ from cleverbetter_dagster.store.postgres.postmaster import (
     ROLE,
     ServerAddress,
     end_server_processes,
+    last_port,
     live_postmaster,
     problem_at,
     recorded_address,
@@ -219,10 +220,7 @@ def _wait_until_it_answers(folder: Path) -> ServerAddress:
 
 def _free_port(folder: Path, keep: bool) -> int:
     """A free loopback port; with `keep` the last one, so that clients find a restarted server again."""
-    try:
-        wanted = int((folder / "port").read_text()) if keep else 0
-    except (FileNotFoundError, ValueError):
-        wanted = 0
+    wanted = last_port(folder) if keep else 0
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

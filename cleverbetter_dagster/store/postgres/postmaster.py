@@ -70,6 +70,14 @@ def problem_at(address: ServerAddress, folder: Path, database: str) -> str | Non
     return None
 
 
+def last_port(folder: Path) -> int:
+    """The port that the server of a folder had when it last answered; 0 if it never did."""
+    try:
+        return int((folder / "port").read_text())
+    except (FileNotFoundError, ValueError):
+        return 0
+
+
 def live_postmaster(folder: Path) -> psutil.Process | None:
     """The folder's postmaster. The recorded pid may be stale, or belong to another process now."""
     data = folder / "data"

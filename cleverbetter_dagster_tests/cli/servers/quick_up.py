@@ -5,6 +5,7 @@ import sys
 from rich.console import Console
 
 from cleverbetter_dagster.cli.main import main
+from cleverbetter_dagster.cli.servers import supervisor as supervision
 from cleverbetter_dagster.cli.servers import up
 from cleverbetter_dagster.cli.servers.processes import Service, _got
 from cleverbetter_dagster.cli.servers.supervisor import Supervisor
@@ -22,6 +23,7 @@ http.server.ThreadingHTTPServer((sys.argv[1], int(sys.argv[2])), http.server.Sim
 
 def _start_all(supervisor: Supervisor, servers: up._Servers, console: Console) -> None:
     database_url(supervisor.settings, "dagster")
+    supervisor.watch_database()
     for name in ("first", "second"):
         address = Address(servers.host, free_port(supervisor.settings.dagster_port, servers.host))
         url = address.url
@@ -32,5 +34,6 @@ def _start_all(supervisor: Supervisor, servers: up._Servers, console: Console) -
 
 if __name__ == "__main__":
     up._start_all = _start_all
+    supervision.FIRST_PAUSE_SECONDS = 0.01
     up.PROGRAM = (sys.executable, "-m", "cleverbetter_dagster_tests.cli.servers.quick_up")
     main()

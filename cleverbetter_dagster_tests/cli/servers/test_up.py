@@ -15,8 +15,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cleverbetter_dagster.cli.servers.processes import code_service, mlflow_service
+from cleverbetter_dagster.cli.servers.processes import _got, code_service, mlflow_service
 from cleverbetter_dagster.cli.servers.running import ProcessRecord, UpRecord, processes_of, read_record, record_path
+from cleverbetter_dagster.cli.servers.status import ServiceStatus, collect
+from cleverbetter_dagster.cli.servers.supervisor import RESTARTS
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.postgres.database import embedded_folder
 from cleverbetter_dagster.store.postgres.embedded import ensure_server, running_server, stop_server
@@ -147,26 +149,66 @@ def test_down_leaves_a_stranger_with_a_recorded_pid_alone(settings: Settings) ->
     assert not record_path(settings).exists()
 
 
-def test_a_dead_service_is_named_and_stops_the_others(settings: Settings) -> None:
+def recorded(settings: Settings, number: int) -> ProcessRecord:
+    record = read_record(record_path(settings))
+    assert record is not None
+    return record.services[number]
+
+
+def kill_times(settings: Settings, number: int, times: int) -> None:
+    """Kill a service so often, each time once it is up again."""
+    for count in range(times):
+        wait_for(lambda count=count: recorded(settings, number).restarts == count)
+        os.kill(recorded(settings, number).pid, signal.SIGKILL)
+
+
+def test_a_dead_service_is_started_again_and_named(settings: Settings) -> None:
+    process, before = start_up(settings)
+    kill_times(settings, 1, times=1)
+    wait_for(lambda: recorded(settings, 1).restarts == 1)
+    service = recorded(settings, 1)
+    assert service.pid != before.services[1].pid
+    assert service.url == before.services[1].url
+    wait_for(lambda: _got(str(service.url)))
+    assert len(processes_of(before.token)) == 4  # the dead one's child is gone, the others' and its new one are there
+    assert collect(settings).services["second"] == ServiceStatus("up", service.pid, service.url, restarts=1)
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate()
+    assert process.returncode == 0
+    assert "second was killed by SIGKILL. Restart 1 of 5" in output + errors
+    assert processes_of(before.token) == []
+
+
+def test_a_service_that_keeps_ending_is_given_up(settings: Settings) -> None:
     process, record = start_up(settings)
-    os.kill(record.services[1].pid, signal.SIGKILL)
-    _, errors = process.communicate(timeout=60)
+    kill_times(settings, 1, times=RESTARTS + 1)
+    wait_for(lambda: recorded(settings, 1).given_up)
+    assert str(collect(settings).services["second"]).startswith("[red]given up, started again 5 times")
+    assert _got(str(record.services[0].url))  # the others go on
+    assert process.poll() is None
+    kill_times(settings, 0, times=RESTARTS + 1)
+    output, errors = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert "second was killed by SIGKILL" in errors
-    assert "second.log" in errors
-    assert "serving" in errors
+    assert "Every service is given up" in errors
+    assert "after 5 restarts" in output + errors
+    assert "serving" in output + errors  # the end of its log
     assert processes_of(record.token) == []
 
 
-def test_a_dead_postgresql_is_noticed(settings: Settings) -> None:
+def test_a_dead_postgresql_is_started_again_where_it_was(settings: Settings) -> None:
     process, record = start_up(settings)
     server = running_server(embedded_folder(settings))
     assert server is not None
     os.kill(server.pid, signal.SIGKILL)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 1
-    assert "PostgreSQL has ended" in errors
-    assert processes_of(record.token) == []
+    wait_for(lambda: running_server(embedded_folder(settings)))
+    again = running_server(embedded_folder(settings))
+    assert again is not None
+    assert (again.port, again.pid != server.pid) == (server.port, True)
+    assert answers(record) == [200, 200]
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate()
+    assert process.returncode == 0
+    assert "PostgreSQL has ended. Restart 1 of 5" in output + errors
 
 
 def test_postgresql_stays_up_for_others_who_use_it(settings: Settings) -> None:
