@@ -38,11 +38,11 @@ DEFAULTS = {
     "standard_conforming_strings": "off",
     "client_encoding": "LATIN1",
     "array_nulls": "off",
-    "lock_timeout": "100ms",
-    "statement_timeout": "300ms",
-    "idle_in_transaction_session_timeout": "100ms",
-    "idle_session_timeout": "100ms",
-    "transaction_timeout": "300ms",
+    "lock_timeout": "600ms",
+    "statement_timeout": "900ms",
+    "idle_in_transaction_session_timeout": "600ms",
+    "idle_session_timeout": "600ms",
+    "transaction_timeout": "900ms",
     "default_transaction_read_only": "on",
     "default_transaction_isolation": "serializable",
     "default_transaction_deferrable": "on",
@@ -137,7 +137,7 @@ def test_a_snapshot_outlives_the_timeouts_of_its_role(roles: Two, tmp_path: Path
     import_files(roles.odd, *awkward_files(tmp_path))
     layout = resolve_source(roles.odd)
     with open_snapshot(roles.odd, layout) as snapshot:
-        time.sleep(0.5)  # every timeout of the role has passed
+        time.sleep(1.0)  # every timeout of the role has passed
         rows, _ = load_rows(snapshot.session, RowQuery(layout), utc_now())[:2]
         assert len(snapshot.digests()) == 3
     assert rows.num_rows == 3
