@@ -13,6 +13,7 @@ from cleverbetter_dagster.defs.assets.rows import row_assets
 from cleverbetter_dagster.defs.assets.walk_forward import walk_forward_assets
 from cleverbetter_dagster.defs.automation.alerts import alerts
 from cleverbetter_dagster.defs.automation.failed_checks import failed_checks_sensor
+from cleverbetter_dagster.defs.automation.heartbeat import heartbeat_sensor
 from cleverbetter_dagster.defs.automation.new_rows import new_rows_sensor
 from cleverbetter_dagster.defs.automation.schedules import schedules
 from cleverbetter_dagster.defs.io_manager import ArtefactIOManager
@@ -41,7 +42,12 @@ defs = dg.Definitions(
     assets=assets,
     jobs=training_jobs,
     schedules=schedules(list(FAMILIES), settings),
-    sensors=[new_rows_sensor(list(FAMILIES), settings, training_jobs), failed_checks_sensor(settings), alerts],
+    sensors=[
+        new_rows_sensor(list(FAMILIES), settings, training_jobs),
+        failed_checks_sensor(settings),
+        alerts,
+        heartbeat_sensor(settings),
+    ],
     resources={"io_manager": ArtefactIOManager(), "deployment": Deployment(), "mlflow": mlflow_run},
     executor=EXECUTOR,
 )

@@ -12,6 +12,8 @@ _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2
 _MARKDOWN = re.compile(r"([\\`|\[\]<>*~])")
 _MENTION = re.compile(r"@(?=(?:channel|here|all|everyone)\b)", re.IGNORECASE)
 
+_ANGLE_MENTION = re.compile(r"<(?=[!@#])")
+
 
 def visible(text: str) -> str:
     r"""Each control character as one sign that can be seen.
@@ -39,6 +41,15 @@ def chat_text(text: str) -> str:
     """
     escaped = visible(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")  # as Slack demands
     return _MENTION.sub("@\N{ZERO WIDTH SPACE}", escaped)
+
+
+def uncalled(text: str) -> str:
+    """Text for a channel that escapes by itself what it must: nobody is called, and no control character is left.
+
+    >>> uncalled("<!channel> @everyone a@b.example").replace("\N{ZERO WIDTH SPACE}", "|")
+    '<|!channel> @|everyone a@b.example'
+    """
+    return _ANGLE_MENTION.sub("<\N{ZERO WIDTH SPACE}", _MENTION.sub("@\N{ZERO WIDTH SPACE}", visible(text)))
 
 
 def _sign(control: str) -> str:

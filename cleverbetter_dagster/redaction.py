@@ -18,6 +18,8 @@ SHORTEST = 4
 
 _IN_ADDRESS = re.compile(r"(?<=://)([^\s/?#:@]*):[^\s/?#@]*(?=@)")
 _NAMED = re.compile(r"(?i)\b((?:\w+[_-])?(?:password|passwd|pwd|passphrase|secret|token|sig)(?:_key)?)=[^\s&;,'\"]+")
+_MAY_BE_A_TOKEN = re.compile(r"(?=.*[A-Z0-9%])[^.\s]{8,}")
+"""Part of an address; a host has a dot, and a word of small letters would be found in ordinary text."""
 
 
 def redacted(text: str) -> str:
@@ -69,7 +71,7 @@ def _secrets() -> list[str]:
     for field in Settings.model_fields:
         value = os.environ.get(variable_of(field), "")
         if value and may_hold_a_secret(field):
-            secrets.update(_of_value(field, value))
+            secrets.update(_of_urls(value) if field == "alert_urls" else _of_value(field, value))
     return sorted((text for text in secrets if len(text) >= SHORTEST), key=len, reverse=True)
 
 
@@ -88,3 +90,14 @@ def _of_value(field: str, value: str) -> Iterator[str]:
     for name, text in parse_qsl(address.query):
         if _NAMED.fullmatch(f"{name}=x"):
             yield text
+
+
+def _of_urls(value: str) -> Iterator[str]:
+    """Each URL of Apprise, and its parts that are no plain word or host: a token may stand anywhere in it."""
+    for url in value.split():
+        rest = url.partition("://")[2]
+        yield url
+        tokens = [part for part in re.split(r"[/?&=:@]", rest) if _MAY_BE_A_TOKEN.fullmatch(part)]
+        password = rest.rpartition("@")[0].partition(":")[2]
+        for part in (*tokens, password):
+            yield from (part, unquote(part))

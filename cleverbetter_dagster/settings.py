@@ -1,7 +1,6 @@
 """The one reader of the environment. Nothing here opens a connection or writes a file."""
 
 import os
-import re
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +12,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from cleverbetter_dagster.cron import Cron
 from cleverbetter_dagster.errors import SettingsError
+from cleverbetter_dagster.setting_types import AlertUrls, CategoryName, Month, Port, TableName, check_postgres_url
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 STATE_FOLDER = ".cleverbetter"
@@ -26,15 +26,6 @@ DEFAULT = "shown_default"
 
 DATABASE_URLS = ("database_url", "dagster_database_url", "optuna_database_url", "state_database_url")
 """Fields that hold the URL of a database."""
-
-UNREADABLE_URL = "what cannot be read as a URL"
-
-
-Port = Annotated[int, Field(ge=1, le=65535)]
-Month = Annotated[str, Field(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$")]
-TableName = Annotated[str, Field(pattern=r"^[^.\x00]{1,63}(\.[^.\x00]{1,63})?$")]
-"""A table, or a schema and a table, as PostgreSQL can hold them."""
-CategoryName = Annotated[str, Field(pattern=r"^[^=\x00]+$")]  # `=` comes before the category in names of features
 
 
 def default_home() -> Path:
@@ -109,6 +100,18 @@ class Settings(BaseSettings):
         None,
         description="URL that receives promotion decisions, failed checks and stale champions as Slack-compatible JSON",
         json_schema_extra={DEFAULT: "none: alerts are in the UI and the log"},
+    )
+    alert_urls: AlertUrls = Field(
+        (),
+        description="URLs of Apprise, separated by blanks, that receive the same by mail, Telegram, Slack, Teams, ...",
+        json_schema_extra={DEFAULT: "none"},
+    )
+    heartbeat_hours: int | None = Field(
+        None,
+        ge=1,
+        le=744,
+        description="Tell the alert channels every so many hours that all is well; nothing is sent while it is not",
+        json_schema_extra={DEFAULT: "none is sent"},
     )
     results_table: TableName = Field("backtest_results", description="Table of backtests: `table` or `schema.table`")
     features_table: TableName = Field("ml_features", description="Table of market features: `table` or `schema.table`")
@@ -247,16 +250,8 @@ def load_settings() -> Settings:
         raise SettingsError("Cannot use the environment:\n  " + "\n  ".join(lines)) from None
     for field in DATABASE_URLS:
         if secret := getattr(settings, field):
-            _check_postgres_url(secret.get_secret_value(), variable_of(field))
+            check_postgres_url(secret.get_secret_value(), variable_of(field))
     return settings
-
-
-def not_postgres(variable: str, value: str) -> str:
-    """Error message for a variable that holds something else than a PostgreSQL URL; `value` describes it."""
-    return (
-        f"{variable} holds {value}. A PostgreSQL URL is needed: "
-        "postgresql://user:password@host:5432/database, special characters of the password percent-encoded."
-    )
 
 
 def variable_of(field: str) -> str:
@@ -281,14 +276,6 @@ def may_hold_a_secret(field: str) -> bool:
     """
     info = Settings.model_fields[field]
     return not info.repr or "Secret" in str(info.annotation)
-
-
-def _check_postgres_url(text: str, variable: str) -> None:
-    """Refuse what is clearly no PostgreSQL URL, and show no part of it; its rest is checked when it is used."""
-    if re.match(r"\s*[a-z_]+\s*=|postgres(ql)?(\+\w+)?://", text):  # libpq's keywords and values, or a URL
-        return
-    match = re.match(r"([A-Za-z0-9]+)(\+\w+)?://", text)
-    raise SettingsError(not_postgres(variable, f"a URL of {match[1]!r}" if match else UNREADABLE_URL))
 
 
 def _message(error: dict[str, Any]) -> str:

@@ -15,7 +15,7 @@ import requests
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from cleverbetter_dagster.proxies import LOOPBACK, call_directly
-from cleverbetter_dagster.store.webhook import send_text
+from cleverbetter_dagster.store.channels.webhook import send_text
 
 DEAD = "http://127.0.0.1:9"
 """A proxy that is not there."""
@@ -139,7 +139,7 @@ def test_other_hosts_still_go_through_the_proxy(server: tuple[int, list[str]], m
     port, asked = server
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{port}")
     call_directly(os.environ)
-    assert send_text("http://hooks.invalid/racing", "Promoted: ensemble v1")
+    assert send_text("http://hooks.invalid/racing", "Promoted: ensemble v1") is None
     assert asked == ["http://hooks.invalid/racing"]
 
 

@@ -28,6 +28,7 @@ AWAY: dict[str, str] = {
     "MLFLOW_TRACKING_URI": f"http://ann:{SECRET}@127.0.0.1:1",
     "CLEVERBETTER_ARTEFACTS_URL": f"nosuch://ann:{SECRET}@127.0.0.1/bucket",
     "CLEVERBETTER_ALERT_WEBHOOK": f"http://127.0.0.1:1/{SECRET}",
+    "CLEVERBETTER_ALERT_URLS": f"json://ann:{SECRET}@127.0.0.1:1 tgram://{SECRET}/42 slack://A/{SECRET}x/C/#bets",
     "CLEVERBETTER_API_TOKEN": TOKEN,
 }
 COMMANDS = (
@@ -47,6 +48,7 @@ COMMANDS = (
     "quarantine list",
     "import --results nothing.csv",
     "simulate-retraining --from 2023-01 --to 2023-02",
+    "alerts test",
 )
 
 
@@ -174,6 +176,7 @@ def test_an_error_without_a_secret_stays_the_same(away: Path) -> None:
         ("postgresql+psycopg2://ann:p%40ss@db:5432/x", "postgresql+psycopg2://ann:***@db:5432/x"),
         ("host=db password=hunter2 user=ann", "host=db password=*** user=ann"),
         ("s3://bucket?secret_key=abc&region=x", "s3://bucket?secret_key=***&region=x"),
+        ("tgram://123456:AAE is refused", "tgram://123456:AAE is refused"),
         ("no secret: a@b.example, 12:30", "no secret: a@b.example, 12:30"),
     ],
 )

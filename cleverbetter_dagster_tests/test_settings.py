@@ -92,3 +92,26 @@ def test_categories_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("CLEVERBETTER_CATEGORICAL_FEATURES", "a=b")
     with pytest.raises(SettingsError, match="CLEVERBETTER_CATEGORICAL_FEATURES"):
         load_settings()
+
+
+@pytest.mark.parametrize(
+    ("urls", "trouble"),
+    [
+        (f"tgram://{SECRET}/42 {SECRET}", "number 2 of 2 is no URL"),
+        (" ".join(f"json://{SECRET}/{number}" for number in range(21)), "at most 20"),
+    ],
+)
+def test_wrong_alert_urls_are_refused_and_not_shown(monkeypatch: pytest.MonkeyPatch, urls: str, trouble: str) -> None:
+    monkeypatch.setenv("CLEVERBETTER_ALERT_URLS", urls)
+    with pytest.raises(SettingsError, match=rf"CLEVERBETTER_ALERT_URLS .*{trouble}") as caught:
+        load_settings()
+    assert SECRET not in str(caught.value)
+
+
+def test_alert_urls_are_separated_by_blanks_and_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLEVERBETTER_ALERT_URLS", f" json://{SECRET}/a?to=x,y\n json://{SECRET}/b json://{SECRET}/b ")
+    settings = load_settings()
+    assert [url.get_secret_value().rpartition("/")[2] for url in settings.alert_urls] == ["a?to=x,y", "b"]
+    assert SECRET not in repr(settings) + repr(rows(settings))
+    monkeypatch.setenv("CLEVERBETTER_ALERT_URLS", "")
+    assert load_settings().alert_urls == ()

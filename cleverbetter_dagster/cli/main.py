@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from cleverbetter_dagster.cli import alerts
 from cleverbetter_dagster.cli.champion.predict import predict
 from cleverbetter_dagster.cli.champion.promotion import history, promote, rollback
 from cleverbetter_dagster.cli.demo import demo
@@ -133,6 +134,7 @@ for topic, commands in COMMANDS.items():
         lines = (f"cleverbetter {name} {arguments}".rstrip() for arguments in examples)
         app.command(name, rich_help_panel=topic, epilog="\n".join(["[bold]Examples[/]", *lines]))(function)
 app.add_typer(quarantine.app, name="quarantine", rich_help_panel="Rows")
+app.add_typer(alerts.app, name="alerts", rich_help_panel="Maintenance")
 
 
 def _show_version(wanted: bool) -> None:

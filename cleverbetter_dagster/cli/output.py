@@ -55,8 +55,8 @@ MEANINGS = {
     ExitCode.REFUSED: "refused by the gate, by the rules for rows (none could be loaded), or not confirmed",
     ExitCode.NOT_FOUND: "no such model, month or entry",
     ExitCode.UNAVAILABLE: (
-        "the database, MLflow or the storage of artefacts does not answer, or lets nobody in; "
-        "`cleverbetter status` says which"
+        "the database, MLflow, the storage of artefacts or an alert channel does not answer, or lets nobody in; "
+        "`cleverbetter status` or the command says which"
     ),
     ExitCode.INTERRUPTED: "interrupted",
 }

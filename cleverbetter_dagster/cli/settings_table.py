@@ -47,7 +47,7 @@ def rows(settings: Settings | None = None) -> list[SettingRow]:
     variables = []
     for name, field in Settings.model_fields.items():
         value = getattr(settings, name) if settings else None
-        shown = None if value is None else "(hidden)" if may_hold_a_secret(name) else str(value)
+        shown = None if value is None or value == () else "(hidden)" if may_hold_a_secret(name) else str(value)
         variable = variable_of(name)
         variables.append(SettingRow(variable, _default(field), str(field.description), shown, variable in os.environ))
     return variables

@@ -13,7 +13,14 @@ from cleverbetter_dagster.cli.main import app
 from cleverbetter_dagster.settings import REPOSITORY
 
 COMMAND = re.compile(r"(?:`|: )cleverbetter ([a-z][^`\n]*?)(?:`|$)")
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/importing.md", "docs/database.md", "docs/serving.md")
+DOCUMENTS = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "docs/alerts.md",
+    "docs/importing.md",
+    "docs/database.md",
+    "docs/serving.md",
+)
 
 
 def texts(path: Path) -> Iterator[str]:

@@ -22,6 +22,16 @@ class Webhook:
         self.address = ""
 
     @property
+    def apprise_url(self) -> str:
+        """The same server as a URL of Apprise, which posts JSON of its own."""
+        return self.address.replace("http://", "json://", 1)
+
+    @property
+    def messages(self) -> list[str]:
+        """What Apprise sent."""
+        return [body["message"] for body in self.bodies]
+
+    @property
     def texts(self) -> list[str]:
         return [body["text"] for body in self.bodies]
 
@@ -47,7 +57,7 @@ def webhook_server() -> Iterator[Webhook]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     hook.address = f"http://127.0.0.1:{server.server_port}{SECRET_PATH}"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)  # looks so often for its end
     thread.start()
     try:
         yield hook

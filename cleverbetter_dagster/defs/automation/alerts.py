@@ -1,6 +1,6 @@
-"""The sensor `alerts`: reports events in its log, as observations of the asset concerned, and to the webhook.
+"""The sensor `alerts`: reports events in its log, as observations of the asset concerned, and to the channels.
 
-It reads what was recorded, and no run waits for it, so a failing webhook fails no run.
+It reads what was recorded, and no run waits for it, so a failing channel fails no run.
 """
 
 import dagster as dg
@@ -11,11 +11,12 @@ from cleverbetter_dagster.services.monitoring.alerts import (
     Alert,
     AlertCursor,
     decision_alerts,
-    deliver,
     last_decision,
     shortened,
 )
 from cleverbetter_dagster.services.monitoring.checks import MONITORING_CHECKS
+from cleverbetter_dagster.services.monitoring.delivery import deliver
+from cleverbetter_dagster.store.channels.channel import channels_of
 
 INTERVAL_SECONDS = 30
 MOST_EVENTS = 500
@@ -32,7 +33,7 @@ good to be true."""
     description=(
         "Reports promotions, refusals and rollbacks, failed checks that block a run, a champion that is stale or got "
         "worse, and stale predictions: in its log, as an observation of the asset, and to CLEVERBETTER_ALERT_WEBHOOK "
-        "if that is set."
+        "and CLEVERBETTER_ALERT_URLS if they are set."
     ),
 )
 def alerts(context: dg.SensorEvaluationContext, deployment: Deployment) -> dg.SensorResult:
@@ -46,7 +47,9 @@ def alerts(context: dg.SensorEvaluationContext, deployment: Deployment) -> dg.Se
     new = [*decision_alerts(settings, cursor.decision_id), *failed]
     for alert in new:
         context.log.warning(alert.text)
-    waiting = deliver(settings, cursor.waiting, new)
+    waiting, troubles = deliver(channels_of(settings), cursor.waiting, new)
+    for trouble in troubles:
+        context.log.warning(trouble)
     following = AlertCursor(decision_id=max(decision_id, cursor.decision_id), event_id=event_id, waiting=waiting)
     return dg.SensorResult(
         asset_events=[_observation(alert) for alert in new],

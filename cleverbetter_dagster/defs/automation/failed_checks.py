@@ -1,6 +1,8 @@
 """The sensor `retrain_on_failed_check`: requests one full training for each failed check on the champion."""
 
 import json
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import dagster as dg
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
@@ -8,6 +10,7 @@ from dagster._core.storage.asset_check_execution_record import AssetCheckExecuti
 from cleverbetter_dagster.defs.jobs import RETRAIN, run_config
 from cleverbetter_dagster.defs.resources import Deployment
 from cleverbetter_dagster.defs.runs import CAUSE
+from cleverbetter_dagster.evaluation.checks import Check
 from cleverbetter_dagster.services.champion.training_plan import plan_training
 from cleverbetter_dagster.services.ingest.change_detection import newest_with_rows
 from cleverbetter_dagster.services.monitoring.checks import MONITORING_CHECKS
@@ -62,11 +65,16 @@ def failed_checks_sensor(settings: Settings) -> dg.SensorDefinition:
 
 def failed_checks(instance: dg.DagsterInstance) -> dict[str, str]:
     """The watched checks whose latest evaluation failed, each with the month it evaluated."""
+    return latest_failures(instance, {MONITORED: MONITORING_CHECKS})
+
+
+def latest_failures(instance: dg.DagsterInstance, checks: Mapping[str, Sequence[Check[Any]]]) -> dict[str, str]:
+    """Of checks by asset those whose latest evaluation failed, each with the month it evaluated."""
     failed = {}
-    for check in WATCHED:
-        key = dg.AssetCheckKey(dg.AssetKey(MONITORED), check)
+    for asset, name in ((asset, check.name) for asset, several in checks.items() for check in several):
+        key = dg.AssetCheckKey(dg.AssetKey(asset), name)
         for record in instance.event_log_storage.get_asset_check_execution_history(key, 1, status=EVALUATED):
             if record.status == AssetCheckExecutionRecordStatus.FAILED:
                 run = instance.get_run_by_id(record.run_id)
-                failed[check] = record.partition or (run.tags.get(PARTITION) if run else None) or record.run_id
+                failed[name] = record.partition or (run.tags.get(PARTITION) if run else None) or record.run_id
     return failed

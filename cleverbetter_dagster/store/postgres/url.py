@@ -18,7 +18,7 @@ from sqlalchemy.dialects import registry
 from sqlalchemy.engine import URL
 
 from cleverbetter_dagster.errors import SettingsError
-from cleverbetter_dagster.settings import UNREADABLE_URL, not_postgres
+from cleverbetter_dagster.setting_types import UNREADABLE_URL, not_postgres
 from cleverbetter_dagster.store.postgres.session import CLIENT_ENCODING, parse_options
 
 DRIVER = "postgresql+cleverbetter"

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
 
 import dagster as dg
 import pytest
@@ -10,11 +9,10 @@ import pytest
 from cleverbetter_dagster.definitions import defs
 from cleverbetter_dagster.defs.automation.alerts import alerts
 from cleverbetter_dagster.defs.resources import Deployment
-from cleverbetter_dagster.services.monitoring.alerts import Alert, AlertCursor, deliver
+from cleverbetter_dagster.services.monitoring.alerts import AlertCursor
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.ledger.table import Action, Decision, ensure_ledger, insert
 from cleverbetter_dagster.store.postgres.database import psycopg_connect
-from cleverbetter_dagster.store.webhook import send_text
 from cleverbetter_dagster_tests.support.webhook_server import SECRET_PATH, Webhook, webhook_server
 
 
@@ -44,9 +42,11 @@ def decide(settings: Settings, action: Action, reason: str, version: int = 3) ->
         insert(connection, action, Decision("ensemble", version, "run", "2023-12", reason, "a test"), None)
 
 
-def check(instance: dg.DagsterInstance, name: str, *, passed: bool, blocking: bool) -> None:
+def check(
+    instance: dg.DagsterInstance, name: str, *, passed: bool, blocking: bool, asset: str = "temporal_split"
+) -> None:
     evaluation = dg.AssetCheckEvaluation(
-        asset_key=dg.AssetKey("temporal_split"),
+        asset_key=dg.AssetKey(asset),
         check_name=name,
         passed=passed,
         blocking=blocking,
@@ -143,19 +143,21 @@ def test_an_alert_the_webhook_rejects_waits_for_it(
     assert later.waiting == {}
 
 
-def test_a_channel_that_took_an_alert_gets_it_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_each_url_of_apprise_keeps_what_waits_for_it(
+    environment: Settings, instance: dg.DagsterInstance, hook: Webhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with webhook_server() as first, webhook_server() as second:
-        channels = {
-            name: lambda _, text, hook=hook: send_text(hook.address, text)
-            for name, hook in (("first", first), ("second", second))
-        }
-        monkeypatch.setattr("cleverbetter_dagster.services.monitoring.alerts.CHANNELS", channels)
+        monkeypatch.setenv("CLEVERBETTER_ALERT_URLS", f"{first.apprise_url} {second.apprise_url}")
+        cursor_before = evaluate(instance, None).cursor
+        decide(environment, "promoted", "beats everything")
         second.answers = [404, 200]
-        settings, (one, two) = Settings(home=tmp_path), (Alert(kind="x", asset="a", text=text) for text in "12")
-        waiting = deliver(settings, {}, [one])
-        assert waiting == {"second": (one,)}
-        assert deliver(settings, waiting, [two]) == {}
-        assert (first.texts, second.texts) == (["1", "2"], ["1", "1\n2"])
+        failed = evaluate(instance, cursor_before)
+        waiting = AlertCursor.parse(failed.cursor)
+        assert waiting is not None and [len(alerts) for alerts in waiting.waiting.values()] == [1]
+        assert SECRET_PATH not in str(failed.cursor)
+        evaluate(instance, failed.cursor)
+        assert [len(one.bodies) for one in (hook, first, second)] == [1, 1, 2]
+        assert second.messages[0] == second.messages[1] == first.messages[0] == hook.texts[0]
 
 
 def test_an_alert_expires_after_a_day(environment: Settings, instance: dg.DagsterInstance, hook: Webhook) -> None:

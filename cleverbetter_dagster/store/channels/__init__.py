@@ -1,0 +1,1 @@
+"""Where alerts go: a webhook, and whatever Apprise reaches by URL. Addresses are secrets, never logged or shown."""
