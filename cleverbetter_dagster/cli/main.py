@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from cleverbetter_dagster.cli import alerts
+from cleverbetter_dagster.cli.champion.explain import explain
 from cleverbetter_dagster.cli.champion.predict import predict
 from cleverbetter_dagster.cli.champion.promotion import history, promote, rollback
 from cleverbetter_dagster.cli.demo import demo
@@ -84,6 +85,7 @@ COMMANDS: dict[str, dict[str, tuple[Callable[..., None], tuple[str, ...]]]] = {
             predict,
             ("", "--csv stakes.csv", "--renew --json", "--what-if kelly_fraction=0.1", "--set max_stake_fraction=0.01"),
         ),
+        "explain": (explain, ("back_7", "'Lay the favourite' --json")),
         "promote": (
             promote,
             (

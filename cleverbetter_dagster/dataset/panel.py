@@ -54,10 +54,14 @@ def build_panel(rows: pd.DataFrame, as_of_end: pd.Timestamp | None, spec: Datase
     Raises:
         DataError: columns are missing, an id is repeated, or dates carry no timezone.
     """
+    labelled = labelled_windows(rows, as_of_end, spec)
+    return add_features(labelled, _sequence_codes(labelled))
+
+
+def labelled_windows(rows: pd.DataFrame, as_of_end: pd.Timestamp | None, spec: DatasetSpec) -> pd.DataFrame:
+    """As `build_panel`, without features: so it may be given the rows of some strategies only."""
     panel = _known_windows(_decided_rows(rows, spec), as_of_end)
-    sequence = _sequence_codes(panel)
-    labelled = panel.assign(**outcomes(panel, sequence, spec.return_threshold))
-    return add_features(labelled, sequence)
+    return panel.assign(**outcomes(panel, _sequence_codes(panel), spec.return_threshold))
 
 
 def feature_frame(rows: pd.DataFrame, spec: DatasetSpec) -> pd.DataFrame:

@@ -1,10 +1,14 @@
 """What the assets stored, for callers outside of a Dagster run: commands, the API, a promotion by hand."""
 
+from collections.abc import Sequence
 from typing import TypeVar
 
+import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from cleverbetter_dagster.dataset.as_of import AsOf
+from cleverbetter_dagster.dataset.schema import CREATED_AT, REQUIRED, STRATEGY, rows_frame
 from cleverbetter_dagster.errors import NotStored
 from cleverbetter_dagster.learning.catalogue import FAMILIES, get_family
 from cleverbetter_dagster.services.records import ComparisonRecord, Record
@@ -33,6 +37,15 @@ def stored_rows(settings: Settings, as_of: AsOf) -> dict[str, pa.Table]:
     store = ArtefactStore(settings.artefacts_base)
     months = [month for month in store.names(ROWS, ".parquet") if month <= as_of.key]
     return {month: store.read_tables([_path(ROWS, month)]) for month in months}
+
+
+def stored_windows(settings: Settings, months: Sequence[str], strategy: str | None = None) -> pd.DataFrame:
+    """The materialised rows of these months without market features, of one strategy or of all, as canonical rows."""
+    columns = {*REQUIRED, CREATED_AT}
+    where = None if strategy is None else pc.field(STRATEGY) == strategy
+    paths = [_path(ROWS, month) for month in months]
+    table = ArtefactStore(settings.artefacts_base).read_tables(paths, columns, where)
+    return rows_frame(table.replace_schema_metadata(None))
 
 
 def newest_rows(settings: Settings) -> tuple[str, pa.Table] | None:

@@ -7,13 +7,14 @@ object stores publish an object only when it is complete.
 import json
 import os
 import posixpath
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 from uuid import uuid4
 
 import fsspec
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 from pydantic import BaseModel
@@ -76,17 +77,23 @@ class ArtefactStore:
         pq.write_table(table, sink, compression="zstd")
         self._write(path, sink.getvalue().to_pybytes())
 
-    def read_tables(self, paths: Sequence[str]) -> pa.Table:
+    def read_tables(
+        self, paths: Sequence[str], columns: Collection[str] | None = None, where: pc.Expression | None = None
+    ) -> pa.Table:
         """The tables at `paths` one below the other, in that order.
 
         Columns are unified by name: where one of the tables lacks a column, its rows are null in it.
+
+        Args:
+            columns: the columns to take, of those that a table has; by default all.
+            where: only rows that fulfil it.
 
         Raises:
             DataError: no path is given, an artefact is missing or no Parquet, or a column changes its type.
         """
         if not paths:
             raise DataError("No artefact paths to read: at least one is needed to know the columns.")
-        tables = [self._read_table(path) for path in paths]
+        tables = [self._read_table(path, columns, where) for path in paths]
         try:
             return pa.concat_tables(tables, promote_options="default")
         except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
@@ -167,11 +174,14 @@ class ArtefactStore:
                 f"There is no artefact {self.url(path)}. Materialise the asset and partition that writes it."
             ) from error
 
-    def _read_table(self, path: str) -> pa.Table:
+    def _read_table(self, path: str, columns: Collection[str] | None, where: pc.Expression | None) -> pa.Table:
         try:
-            return pq.read_table(pa.BufferReader(self._read(path)))
+            file = pq.ParquetFile(pa.BufferReader(self._read(path)))
+            names = None if columns is None else [name for name in file.schema_arrow.names if name in columns]
+            table = file.read(names)
         except pa.ArrowInvalid as error:
             raise DataError(f"The artefact {self.url(path)} is no Parquet file: {error}. Write it again.") from error
+        return table if where is None else table.filter(where)
 
     def _write(self, path: str, content: bytes) -> None:
         place = self._place(path)

@@ -177,8 +177,13 @@ def write_predictions(settings: Settings, predictions: pd.DataFrame, by: ScoredB
                 connection.execute(statement, values)
 
 
-def read_predictions(settings: Settings, first: str | None = None, last: str | None = None) -> pd.DataFrame:
+def read_predictions(
+    settings: Settings, first: str | None = None, last: str | None = None, strategy: str | None = None
+) -> pd.DataFrame:
     """Predictions of all models at the months `first` to `last`, or at `first` alone, the largest stake first.
+
+    Args:
+        strategy: only those of this one.
 
     Returns:
         Frame of the table's columns; missing numbers are NaN. Without a month it is what `current_predictions` shows,
@@ -186,11 +191,13 @@ def read_predictions(settings: Settings, first: str | None = None, last: str | N
     """
     query = "SELECT * FROM strategy_predictions WHERE as_of BETWEEN %(first)s AND %(last)s"
     query = query if first else "SELECT * FROM current_predictions"
+    if strategy is not None:
+        query += f" {'AND' if first else 'WHERE'} strategy_id = %(strategy)s"
     with closing(psycopg_connect(settings, "state", autocommit=True)) as connection:
         _ensure_tables(connection)
         cursor = connection.cursor(row_factory=dict_row)
         order = "ORDER BY recommended_stake DESC, probability DESC, strategy_id"
-        cursor.execute(f"{query} {order}", {"first": first, "last": last or first})
+        cursor.execute(f"{query} {order}", {"first": first, "last": last or first, "strategy": strategy})
         frame = pd.DataFrame(cursor.fetchall(), columns=[column.name for column in cursor.description or ()])
     times = {name: pd.to_datetime(frame[name], utc=True) for name in ("decision_time", "created_at")}
     return frame.astype(dict.fromkeys(NUMBERS, "float64")).assign(**times)

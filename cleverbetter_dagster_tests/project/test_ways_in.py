@@ -62,6 +62,7 @@ USE_CASES = {
     "predictions": UseCase(
         ("predict",), (f"GET {V1}/predictions",), because="a notebook has TrainedModel.predict_proba"
     ),
+    "why this stake": UseCase(("explain",), because="a page of the API shows it, and is no answer for programs"),
     "follow jobs": UseCase(routes=(f"GET {V1}/models/training",), because="commands and notebooks wait for theirs"),
     "cancel a job": UseCase(
         routes=(f"POST {V1}/models/training/{{job_id}}/cancel",), because="Ctrl-C in a terminal and in a notebook"

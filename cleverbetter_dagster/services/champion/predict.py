@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from cleverbetter_dagster.betting.arrays import FloatArray
 from cleverbetter_dagster.betting.exposure import Exposure
 from cleverbetter_dagster.betting.staking import StakingSpec, return_moments
 from cleverbetter_dagster.dataset.as_of import AsOf
@@ -13,12 +14,14 @@ from cleverbetter_dagster.dataset.estimates import SHRUNK_GAIN, SHRUNK_LOSS
 from cleverbetter_dagster.dataset.labels import DECISION_TIME
 from cleverbetter_dagster.dataset.panel import build_panel
 from cleverbetter_dagster.dataset.quality.categories import indicators
-from cleverbetter_dagster.dataset.schema import ID, METHOD, STRATEGY, market_columns
+from cleverbetter_dagster.dataset.schema import END_DATE, ID, METHOD, START_DATE, STRATEGY, market_columns
 from cleverbetter_dagster.dataset.selection import live_rows, passes_filter
+from cleverbetter_dagster.learning.model import CONFIDENCE, KELLY_SHARE, PROBABILITY, SCORE, feature_matrix
 from cleverbetter_dagster.services.champion.open_predictions import open_stake_fraction
+from cleverbetter_dagster.services.champion.stake_inputs import STEPS, ScoringFacts, StakeInputs, save_inputs
 from cleverbetter_dagster.services.champion.staking_options import staking_of_version
 from cleverbetter_dagster.services.evaluation.past_returns import PastReturns
-from cleverbetter_dagster.services.evaluation.stakes import sizing_of
+from cleverbetter_dagster.services.evaluation.stakes import Sizing, sizing_of
 from cleverbetter_dagster.services.records import PredictionsRecord
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.ledger import ledger
@@ -59,7 +62,19 @@ def predict_and_write(
     panel = build_panel(rows, as_of.end, model.spec)
     newest = live_rows(panel, as_of)
     open_fraction = open_stake_fraction(settings, panel, as_of)
-    frame, exposure = _predicted(newest, panel, model, staking, open_fraction)
+    staked = _predicted(newest, panel, model, staking, open_fraction)
+    frame, exposure = staked.frame, staked.exposure
+    facts = ScoringFacts(
+        as_of=as_of.key,
+        family=champion.family,
+        version=champion.version,
+        staking=staking,
+        open_fraction=open_fraction,
+        covariance_months=exposure.months,
+        spec=model.spec,
+    )
+    # Stored first: whoever reads them compares them with the predictions, and a failure leaves those as they were.
+    save_inputs(settings, _inputs(facts, newest, model, staked))
     scored_by = ScoredBy(as_of.key, champion.family, champion.version, champion.run_id, staking, exposure)
     write_predictions(settings, frame, scored_by)
     stake = frame["recommended_stake"]
@@ -90,7 +105,7 @@ def predict(rows: pd.DataFrame, as_of: AsOf, model: StrategyModel, staking: Stak
         (fraction of the bankroll, all together at most `staking.max_total_fraction`). Largest stake first.
     """
     panel = build_panel(rows, as_of.end, model.spec)
-    return _predicted(live_rows(panel, as_of), panel, model, staking)[0]
+    return _predicted(live_rows(panel, as_of), panel, model, staking).frame
 
 
 def unmeasured_features(newest: pd.DataFrame, model: StrategyModel) -> list[str]:
@@ -106,17 +121,28 @@ def predict_supposing(
     """What `predict_and_write` would write if the model staked so. Changes nothing."""
     panel = build_panel(rows, as_of.end, model.spec)
     open_fraction = open_stake_fraction(settings, panel, as_of)
-    return _predicted(live_rows(panel, as_of), panel, model, staking, open_fraction)[0]
+    return _predicted(live_rows(panel, as_of), panel, model, staking, open_fraction).frame
+
+
+@dataclass(frozen=True, eq=False)
+class _Staked:
+    """Predictions as `predict` gives them, how much of the stakes moves together, and what the stakes were made of: in
+    the order of the live rows, as are the scores.
+    """
+
+    frame: pd.DataFrame
+    exposure: Exposure
+    scores: pd.DataFrame
+    sizing: Sizing
+    stake: FloatArray
 
 
 def _predicted(
     newest: pd.DataFrame, panel: pd.DataFrame, model: StrategyModel, staking: StakingSpec, open_fraction: float = 0.0
-) -> tuple[pd.DataFrame, Exposure]:
-    """As `predict`, of the live rows of a panel, while earlier stakes hold `open_fraction`; and how much of the stakes
-    moves together.
-    """
+) -> _Staked:
+    """As `predict`, of the live rows of a panel, while earlier stakes hold `open_fraction`."""
     scores = model.fitted.predict_frame(newest)
-    mean, _ = return_moments(scores["probability"], newest[SHRUNK_GAIN], newest[SHRUNK_LOSS])
+    mean, _ = return_moments(scores[PROBABILITY], newest[SHRUNK_GAIN], newest[SHRUNK_LOSS])
     sizing = sizing_of(
         scores, newest, staking, passes_filter(newest, model.spec.min_composite_score), PastReturns.of(panel)
     )
@@ -128,10 +154,27 @@ def _predicted(
             "method": newest[METHOD],
             "backtest_result_id": newest[ID],
             "decision_time": newest[DECISION_TIME],
-            **{column: scores[column] for column in ("probability", "score", "confidence")},
+            **{column: scores[column] for column in (PROBABILITY, SCORE, CONFIDENCE)},
             "recommended_stake": stake,
             "expected_return": mean,
         }
     )
     largest_first = predictions.sort_values(["recommended_stake", "probability"], ascending=False, ignore_index=True)
-    return largest_first, sizing.exposure(rows, stake)
+    return _Staked(largest_first, sizing.exposure(rows, stake), scores, sizing, stake)
+
+
+def _inputs(facts: ScoringFacts, newest: pd.DataFrame, model: StrategyModel, staked: _Staked) -> StakeInputs:
+    """What the stakes were made of."""
+    scores, names = staked.scores, list(model.feature_names)
+    mean, variance = return_moments(scores[PROBABILITY], newest[SHRUNK_GAIN], newest[SHRUNK_LOSS])
+    steps = staked.sizing.steps(np.arange(len(newest)), staked.stake, facts.open_fraction)
+    rows = newest[[STRATEGY, METHOD, START_DATE, END_DATE]].assign(
+        probability=scores[PROBABILITY],
+        mean=mean,
+        variance=variance,
+        passes_filter=passes_filter(newest, facts.spec.min_composite_score),
+        kelly_share=scores.get(KELLY_SHARE, np.nan),
+        **{step: getattr(steps, step) for step in STEPS},
+    )
+    features = pd.DataFrame(feature_matrix(newest, names), columns=names)
+    return StakeInputs(facts, rows.reset_index(drop=True), features)

@@ -12,7 +12,13 @@ from cleverbetter_dagster.betting.covariance import Correlation, shrunk_correlat
 from cleverbetter_dagster.betting.exposure import Exposure
 from cleverbetter_dagster.betting.growth_optimal import allocate_jointly
 from cleverbetter_dagster.betting.open_stakes import replay
-from cleverbetter_dagster.betting.staking import StakingSpec, allocate, equal_stakes, return_moments
+from cleverbetter_dagster.betting.staking import (
+    StakingSpec,
+    allocate,
+    equal_stakes,
+    kelly_fraction,
+    return_moments,
+)
 from cleverbetter_dagster.dataset.estimates import SHRUNK_GAIN, SHRUNK_LOSS
 from cleverbetter_dagster.dataset.labels import DECISION_TIME, NEXT_ROI, windows_of
 from cleverbetter_dagster.dataset.schema import ID
@@ -26,6 +32,9 @@ from cleverbetter_dagster.evaluation.staking_comparison import (
 )
 from cleverbetter_dagster.learning.model import KELLY_SHARE, PROBABILITY
 from cleverbetter_dagster.services.evaluation.past_returns import PastReturns
+
+TOTAL_TOLERANCE = 1e-6
+"""Stakes whose sum is closer than this share to its bound are held by it: a solver does not meet it to the last bit."""
 
 AGENT_STAKE = "agent_stake "
 """Prefix of the columns of a scored table that hold the stakes of an agent, one column per seed."""
@@ -68,6 +77,18 @@ class Sizing:
         stake[edge] = allocate_jointly(self.mean[edge], self.variance[edge], correlation, self.staking, open_fraction)
         return stake[rows]
 
+    def steps(self, rows: IntArray, stake: FloatArray, open_fraction: float = 0.0) -> "StakeSteps":
+        """How the stakes that `size` gave these rows came about, bound by bound."""
+        kelly = kelly_fraction(self.mean[rows], self.variance[rows])
+        share = 1.0 if self.share is None else self.share[rows]
+        part, cap = self.staking.kelly_fraction * kelly, self.staking.max_stake_fraction
+        together = stake
+        if stake.sum() >= (1.0 - TOTAL_TOLERANCE) * self.staking.left_over(open_fraction):
+            # The copy is not validated, so the sum may exceed 1: it has no bound but those on the single stakes.
+            unbounded = self.staking.model_copy(update={"max_total_fraction": max(len(rows), 1) * cap})
+            together = replace(self, staking=unbounded).size(rows)
+        return StakeSteps(kelly, share * part, share * np.minimum(part, cap), together, stake)
+
     def correlation(self, rows: IntArray) -> Correlation | None:
         """Of the returns of these rows, decided together; None if it is not known."""
         return self.together.correlation(rows) if self.together is not None and len(rows) > 1 else None
@@ -82,6 +103,25 @@ class Sizing:
         share = None if self.share is None else self.share[rows]
         together = None if self.together is None else self.together.take(rows)
         return replace(self, mean=self.mean[rows], variance=self.variance[rows], share=share, together=together)
+
+
+@dataclass(frozen=True, eq=False)
+class StakeSteps:
+    """How stakes came about: each step heeds one bound more, fractions of the bankroll, shape (n,).
+
+    Attributes:
+        kelly: full Kelly of the row alone.
+        part: the chosen part of it: `kelly_fraction`, or the share that an agent chose.
+        capped: with the cap on one stake.
+        together: beside the others of its round, because returns move together; the sum has no bound yet.
+        stake: with the bound on the sum, as it is advised.
+    """
+
+    kelly: FloatArray
+    part: FloatArray
+    capped: FloatArray
+    together: FloatArray
+    stake: FloatArray
 
 
 @dataclass(frozen=True, eq=False)

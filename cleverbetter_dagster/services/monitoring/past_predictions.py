@@ -31,14 +31,18 @@ def closed_predictions(settings: Settings, panel: pd.DataFrame, as_of: AsOf) -> 
         Columns of the predictions table, and `label`, `next_roi`, `next_start`, `label_time` and `mean_roi` (the mean
         return of the strategy's windows by then), by decision time. `stake` is the stake that was recommended.
     """
-    predictions = read_predictions(settings, as_of.plus(-YEAR - 2).key, as_of.key)
-    newest = predictions.sort_values("created_at").drop_duplicates(["as_of", STRATEGY, METHOD], keep="last")
-    first = newest.sort_values("as_of").drop_duplicates(KEY, keep="first")
-    first = first.assign(**{DECISION_TIME: first[DECISION_TIME].dt.as_unit("us"), "stake": first["recommended_stake"]})
+    first = counted(read_predictions(settings, as_of.plus(-YEAR - 2).key, as_of.key))
     outcomes = panel.loc[panel[LABEL].notna(), [*KEY, LABEL, LABEL_TIME, NEXT_START, NEXT_ROI, BACKTEST_RETURN]]
     joined = first.merge(outcomes, on=KEY)
     recent = joined[LABEL_TIME] >= as_of.plus(1 - YEAR).start
     return joined[recent].sort_values(KEY, ignore_index=True)
+
+
+def counted(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Of the predictions of each row, the one that counts: that of the first month, and of several there the last."""
+    newest = predictions.sort_values("created_at").drop_duplicates(["as_of", STRATEGY, METHOD], keep="last")
+    first = newest.sort_values("as_of").drop_duplicates(KEY, keep="first")
+    return first.assign(**{DECISION_TIME: first[DECISION_TIME].dt.as_unit("us"), "stake": first["recommended_stake"]})
 
 
 def most_decayed(closed: pd.DataFrame) -> tuple[StrategyDecay, ...]:

@@ -77,6 +77,26 @@ def test_only_an_agent_chooses_its_fraction_of_kelly() -> None:
         assert sizing_of(agent, panel(), spec).size(np.arange(2)) == pytest.approx([0.5 / np.pi, 1.0 / np.pi])
 
 
+def test_the_steps_of_a_stake_heed_one_bound_more_each() -> None:
+    # Full Kelly is 1/pi at p 0.55, a quarter 0.0796, the cap 0.05; together they may be 0.1, of which 0.04 is open.
+    spec = StakingSpec(max_stake_fraction=0.05, max_total_fraction=0.1)
+    sizing, every = sizing_of(pd.DataFrame({"probability": [0.55] * 3}), panel(3), spec), np.arange(3)
+    steps = sizing.steps(every, sizing.size(every, 0.04), 0.04)
+    assert steps.kelly == pytest.approx(np.full(3, 1 / np.pi))
+    assert steps.part == pytest.approx(np.full(3, 0.25 / np.pi))
+    assert steps.capped.tolist() == steps.together.tolist() == [0.05] * 3
+    assert steps.stake == pytest.approx(np.full(3, 0.02))
+    roomy = sizing_of(pd.DataFrame({"probability": [0.55]}), panel(1), spec).steps(np.arange(1), np.array([0.05]))
+    assert roomy.together.tolist() == roomy.stake.tolist() == [0.05]
+
+
+def test_the_steps_of_an_agent_hold_its_share() -> None:
+    sizing = sizing_of(pd.DataFrame({"probability": [0.55, 0.55], "kelly_share": [0.5, 1.0]}), panel(), WIDE)
+    steps = sizing.steps(np.arange(2), sizing.size(np.arange(2)))
+    assert steps.kelly == pytest.approx(np.full(2, 1 / np.pi))
+    assert steps.part.tolist() == steps.capped.tolist() == pytest.approx([0.5 / np.pi, 1.0 / np.pi])
+
+
 def test_an_agents_stakes_keep_the_cap_and_the_bound() -> None:
     agent = pd.DataFrame({"probability": np.full(40, 0.6), "kelly_share": np.linspace(0, 1, 40)})
     stake = sizing_of(agent, panel(40), StakingSpec(max_total_fraction=0.5)).size(np.arange(40), 0.1)
