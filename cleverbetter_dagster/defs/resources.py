@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -10,6 +11,7 @@ from cleverbetter_dagster.errors import CleverBetterError, TrackingUnavailable
 from cleverbetter_dagster.settings import Settings, load_settings
 from cleverbetter_dagster.store.tracking.availability import noticing_absence
 from cleverbetter_dagster.store.tracking.client import experiment_id, require_mlflow, tracking_uri
+from cleverbetter_dagster.store.tracking.runs import close_left_runs
 
 FAILURE = dg.DagsterEventType.STEP_FAILURE
 MLFLOW_KIND = "mlflow"
@@ -26,6 +28,8 @@ class Deployment(dg.ConfigurableResource):
 def ask_mlflow_first(context: dg.AssetExecutionContext, settings: Settings) -> None:
     """Fail before any work if assets later in the run need MLflow and it does not answer. Does not try again.
 
+    If it answers, MLflow runs that killed Dagster runs left open are closed.
+
     Raises:
         RetryRequested: with no tries left, so that the run fails at once, by a cause that waiting may cure.
         Failure: `MLFLOW_TRACKING_URI` cannot be used.
@@ -35,6 +39,8 @@ def ask_mlflow_first(context: dg.AssetExecutionContext, settings: Settings) -> N
         return
     try:
         require_mlflow(settings)
+        if closed := close_left_runs(settings, partial(_has_ended, context.instance)):
+            context.log.info(f"Closed MLflow runs that killed runs had left open: {', '.join(closed)}")
     except TrackingUnavailable as error:
         raise dg.RetryRequested(max_retries=0) from error
     except CleverBetterError as error:
@@ -69,3 +75,9 @@ def mlflow_run(context: dg.InitResourceContext) -> Iterator[Any]:
         # dagster-mlflow calls every run finished. A step that failed for good is an event of the Dagster run.
         failures = context.run_id and context.instance and context.instance.all_logs(context.run_id, of_type=FAILURE)
         run.end_run("FAILED" if failures else "FINISHED")
+
+
+def _has_ended(instance: dg.DagsterInstance, run_id: str) -> bool:
+    """False for a run without a record here too: it may be another deployment's."""
+    run = instance.get_run_by_id(run_id)
+    return run is not None and run.is_finished

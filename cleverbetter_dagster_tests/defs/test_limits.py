@@ -6,10 +6,11 @@ import yaml
 
 from cleverbetter_dagster.definitions import defs
 from cleverbetter_dagster.defs.jobs import LANE
-from cleverbetter_dagster.defs.resources import mlflow_run
+from cleverbetter_dagster.defs.resources import MLFLOW_KIND, ask_mlflow_first, mlflow_run
 from cleverbetter_dagster.learning.catalogue import FAMILIES
 from cleverbetter_dagster.settings import REPOSITORY, Settings
-from cleverbetter_dagster.store.tracking.client import tracking_uri
+from cleverbetter_dagster.store.tracking.client import experiment_id, mlflow_client, tracking_uri
+from cleverbetter_dagster.store.tracking.runs import RunSpec
 
 INSTANCE_FILE = REPOSITORY / "cleverbetter_dagster" / "dagster.yaml"
 
@@ -63,3 +64,18 @@ def test_the_mlflow_run_fails_with_its_dagster_run(environment: Settings) -> Non
     assert experiment is not None
     runs = client.search_runs([experiment.experiment_id])
     assert {run.data.tags["dagster_run_id"]: run.info.status for run in runs} == expected
+
+
+def test_a_later_run_closes_what_a_killed_one_left(environment: Settings) -> None:
+    @dg.asset(kinds={MLFLOW_KIND})
+    def first(context: dg.AssetExecutionContext) -> None:
+        ask_mlflow_first(context, environment)
+
+    client = mlflow_client(environment)
+    with dg.DagsterInstance.ephemeral() as instance:
+        killed = instance.create_run_for_job(dg.Definitions([first]).resolve_implicit_global_asset_job_def())
+        instance.report_run_failed(killed)
+        tags = RunSpec("ensemble", "2023-12", "abc", dagster_run_id=killed.run_id).all_tags()
+        left = client.create_run(experiment_id(environment), tags=tags).info.run_id
+        assert dg.materialize([first], instance=instance).success
+    assert client.get_run(left).info.status == "KILLED"

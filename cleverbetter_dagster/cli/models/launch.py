@@ -28,6 +28,7 @@ from cleverbetter_dagster.defs.failures import failure_of
 from cleverbetter_dagster.defs.launches import Launch, range_tags
 from cleverbetter_dagster.errors import CleverBetterError
 from cleverbetter_dagster.settings import Settings
+from cleverbetter_dagster.store.dagster_launcher import end_lost_runs, on_this_host
 from cleverbetter_dagster.store.home import prepare_home
 
 MODULE = "cleverbetter_dagster.definitions"
@@ -75,11 +76,13 @@ def run_job(settings: Settings, launch: Launch, console: Console | None = None, 
     """
     mark = uuid.uuid4().hex
     months = range_tags(*launch.months) if launch.months else {}
-    tags = {**months, **launch.tags, LAUNCH_TAG: mark}
+    tags = {**months, **launch.tags, **on_this_host(), LAUNCH_TAG: mark}
     log = settings.state_folder / "logs" / "runs.log"
     with dagster_instance(settings) as instance, _errors_to(log) as errors:
         _carry_origin(instance, launch.job)
         console = console or VisibleConsole(file=errors, quiet=quiet)
+        for lost in end_lost_runs(instance):
+            console.print(f"The run {lost} had lost its process, and was ended.", style="yellow", soft_wrap=True)
         with _cancelling(instance, mark), run_progress(instance, {LAUNCH_TAG: mark}, console):
             result = dg.execute_job(
                 dg.build_reconstructable_job(__name__, job_named.__name__, (launch.job,)),

@@ -9,7 +9,7 @@ import math
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -27,6 +27,11 @@ from cleverbetter_dagster.store.tracking.client import experiment_id, mlflow_cli
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+DAGSTER_RUN_TAGS = ("dagster.run_id", "dagster_run_id")
+"""Tags with the Dagster run of a model's MLflow run, and of the one that dagster-mlflow opens. By the second,
+dagster-mlflow finds the one run of a whole Dagster run, so a model's must not carry it."""
 
 BATCH = 100
 """Most params, tags or metrics in one call. MLflow takes no more params and tags."""
@@ -64,8 +69,7 @@ class RunSpec:
             "as_of": self.as_of,
             "data_hash": self.data_hash,
             "git_commit": commit,
-            # Not "dagster_run_id": by that tag dagster-mlflow finds the one run of a whole Dagster run.
-            "dagster.run_id": self.dagster_run_id,
+            DAGSTER_RUN_TAGS[0]: self.dagster_run_id,
             "mlflow.parentRunId": self.parent_run_id,
             "mlflow.source.git.commit": commit,
         }
@@ -127,7 +131,7 @@ def start_run(settings: Settings, spec: RunSpec) -> Iterator[ModelRun]:
     """A new run for one model, closed when the block ends.
 
     Its status is then FINISHED; FAILED after an error; KILLED if the process was told to stop (Ctrl-C, a terminated
-    Dagster run). After `kill -9` it stays RUNNING.
+    Dagster run). After `kill -9` it stays RUNNING until `close_left_runs`.
     """
     client = mlflow_client(settings)
     created = client.create_run(experiment_id(settings), tags=spec.all_tags(), run_name=f"{spec.family} {spec.as_of}")
@@ -160,6 +164,32 @@ def reopen_run(settings: Settings, run_id: str) -> Iterator[ModelRun]:
     run = ModelRun(settings, client, run_id, existing.info.experiment_id)
     with _closed(run):
         yield run
+
+
+def close_left_runs(settings: Settings, has_ended: Callable[[str], bool]) -> list[str]:
+    """Close the MLflow runs that a killed process left RUNNING.
+
+    Args:
+        settings: where MLflow is.
+        has_ended: whether the Dagster run of this id has ended; False for one that is not known here.
+
+    Returns:
+        Ids of the MLflow runs that were closed. Their status is KILLED now.
+    """
+    client = mlflow_client(settings)
+    open_runs: list[Run] = []
+    page = None
+    while page != "":
+        found = client.search_runs([experiment_id(settings)], "attributes.status = 'RUNNING'", page_token=page)
+        open_runs += found
+        page = found.token or ""
+    closed = []
+    for run in open_runs:  # only now: a page begins at a number of runs, and each that is closed shifts it
+        dagster_run_id = next((run.data.tags[tag] for tag in DAGSTER_RUN_TAGS if tag in run.data.tags), None)
+        if dagster_run_id and has_ended(dagster_run_id):
+            client.set_terminated(run.info.run_id, "KILLED")
+            closed.append(run.info.run_id)
+    return closed
 
 
 def read_run_json(settings: Settings, run_id: str, path: str) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,7 +19,7 @@ from cleverbetter_dagster.store.tracking.client import (
     run_page,
     tracking_uri,
 )
-from cleverbetter_dagster.store.tracking.runs import RunSpec, code_version, reopen_run, start_run
+from cleverbetter_dagster.store.tracking.runs import RunSpec, close_left_runs, code_version, reopen_run, start_run
 
 SPEC = RunSpec(
     family="ensemble",
@@ -70,6 +72,22 @@ def test_an_error_fails_the_run_and_an_interrupt_kills_it(
     with pytest.raises(error), start_run(tracked, SPEC) as run:
         raise error
     assert mlflow_client(tracked).get_run(run.run_id).info.status == status
+
+
+def test_what_a_killed_run_left_open_is_closed(tracked: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = mlflow_client(tracked)
+
+    def left(tags: dict[str, str]) -> str:
+        return str(client.create_run(experiment_id(tracked), tags=tags).info.run_id)
+
+    model, whole = left(replace(SPEC, dagster_run_id="killed").all_tags()), left({"dagster_run_id": "killed"})
+    living = left(replace(SPEC, dagster_run_id="living").all_tags())
+    by_hand = left(replace(SPEC, dagster_run_id=None).all_tags())
+    search = partial(client.search_runs, max_results=1)  # several pages
+    monkeypatch.setattr("mlflow.MlflowClient.search_runs", lambda _, *args, **options: search(*args, **options))
+    assert set(close_left_runs(tracked, lambda run_id: run_id == "killed")) == {model, whole}
+    statuses = {run: client.get_run(run).info.status for run in (model, whole, living, by_hand)}
+    assert statuses == {model: "KILLED", whole: "KILLED", living: "RUNNING", by_hand: "RUNNING"}
 
 
 def test_a_run_reopened_takes_more_and_ends_again(tracked: Settings) -> None:
