@@ -3,14 +3,13 @@
 Our own messages hold none. Those of the libraries below may quote an address with its password.
 """
 
-import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from cleverbetter_dagster.errors import causes
-from cleverbetter_dagster.settings import Settings, may_hold_a_secret, variable_of
+from cleverbetter_dagster.setting_sources import secret_texts
 
 HIDDEN = "***"
 SHORTEST = 4
@@ -66,12 +65,10 @@ def _copy(error: Exception) -> Exception:
 
 
 def _secrets() -> list[str]:
-    """The secrets of the environment, as they may be written, longest first."""
+    """The secrets of the environment and of the settings file, as they may be written, longest first."""
     secrets: set[str] = set()
-    for field in Settings.model_fields:
-        value = os.environ.get(variable_of(field), "")
-        if value and may_hold_a_secret(field):
-            secrets.update(_of_urls(value) if field == "alert_urls" else _of_value(field, value))
+    for field, value in secret_texts():
+        secrets.update(_of_urls(value) if field == "alert_urls" else _of_value(field, value))
     return sorted((text for text in secrets if len(text) >= SHORTEST), key=len, reverse=True)
 
 

@@ -1,7 +1,9 @@
 """Types of settings: what a value must look like. Says of a wrong secret what is wrong, and shows no part of it."""
 
 import re
+from pathlib import Path
 from typing import Annotated
+from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import NoDecode
@@ -15,7 +17,52 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 Month = Annotated[str, Field(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$")]
 TableName = Annotated[str, Field(pattern=r"^[^.\x00]{1,63}(\.[^.\x00]{1,63})?$")]
 """A table, or a schema and a table, as PostgreSQL can hold them."""
+
+
+def _absolute(folder: Path) -> Path:
+    return folder.expanduser().resolve()
+
+
+Folder = Annotated[Path, AfterValidator(_absolute)]
+
+
+def _blank_is_unset(url: str | None) -> str | None:
+    return url or None
+
+
+SecretUrl = Annotated[SecretStr | None, BeforeValidator(_blank_is_unset)]
+
+
+def _fits_a_header(token: SecretStr) -> SecretStr:
+    text = token.get_secret_value()
+    if not text.isascii() or not text.isprintable() or text != text.strip():
+        raise ValueError("no header can carry it; write ASCII letters, digits and signs, no blank at an end")
+    return token
+
+
+ApiToken = Annotated[SecretStr, Field(min_length=16), AfterValidator(_fits_a_header)]
+
+
+def _split_at_commas(names: object) -> object:
+    parts = names.split(",") if isinstance(names, str) else names
+    if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts):
+        return names
+    return tuple(sorted({*map(str.strip, parts)} - {"", "none"}))
+
+
 CategoryName = Annotated[str, Field(pattern=r"^[^=\x00]+$")]  # `=` comes before the category in names of features
+CategoryNames = Annotated[tuple[CategoryName, ...], NoDecode, BeforeValidator(_split_at_commas)]
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_at_commas)]
+"""Names separated by commas, or a list of them; each once, sorted."""
+
+
+def _known_zone(zone: str) -> str:
+    if zone not in available_timezones():
+        raise ValueError("no such time zone; write one of the IANA names, such as Australia/Sydney")
+    return zone
+
+
+TimeZone = Annotated[str, AfterValidator(_known_zone)]
 
 
 def _split_at_blanks(urls: object) -> object:

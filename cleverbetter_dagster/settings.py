@@ -1,18 +1,29 @@
-"""The one reader of the environment. Nothing here opens a connection or writes a file."""
+"""The one reader of the environment and of the settings file. Nothing here opens a connection or writes a file."""
 
 import os
-from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
-from zoneinfo import available_timezones
+from typing import Any, Literal, get_args
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from cleverbetter_dagster.cron import Cron
 from cleverbetter_dagster.errors import SettingsError
-from cleverbetter_dagster.setting_types import AlertUrls, CategoryName, Month, Port, TableName, check_postgres_url
+from cleverbetter_dagster.setting_types import (
+    AlertUrls,
+    ApiToken,
+    CategoryNames,
+    Folder,
+    Month,
+    Names,
+    Port,
+    SecretUrl,
+    TableName,
+    TimeZone,
+    check_postgres_url,
+)
+from cleverbetter_dagster.settings_file import find_settings_file, read_settings_file
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 STATE_FOLDER = ".cleverbetter"
@@ -43,7 +54,8 @@ def default_home() -> Path:
 class Settings(BaseSettings):
     """Every setting, with its default and meaning.
 
-    A field is read from the variable CLEVERBETTER_ and its name in capitals, or from its alias. `repr` has no secrets.
+    A field is read from the variable CLEVERBETTER_ and its name in capitals, or from its alias; else from the settings
+    file of the home, by its name. `repr` has no secrets.
     """
 
     # Without the prefix, `home` would be read from HOME.
@@ -51,31 +63,31 @@ class Settings(BaseSettings):
         frozen=True, extra="ignore", populate_by_name=True, env_prefix=PREFIX, env_ignore_empty=True
     )
 
-    home: Path = Field(
+    home: Folder = Field(
         default_factory=default_home,
         validation_alias="DAGSTER_HOME",
         description="Folder of `dagster.yaml` and of all state (`.cleverbetter/`)",
         json_schema_extra={DEFAULT: "this folder; for an installed wheel `~/.local/share/cleverbetter`"},
     )
-    database_url: SecretStr | None = Field(
+    database_url: SecretUrl = Field(
         None,
         validation_alias="DATABASE_URL",
         description="PostgreSQL with the rows, and with everything else in separate schemas",
         json_schema_extra={DEFAULT: "embedded PostgreSQL"},
     )
-    dagster_database_url: SecretStr | None = Field(
+    dagster_database_url: SecretUrl = Field(
         None,
         validation_alias="DAGSTER_DATABASE_URL",
         description="Another database for Dagster's own storage",
         json_schema_extra={DEFAULT: "`DATABASE_URL`"},
     )
-    optuna_database_url: SecretStr | None = Field(
+    optuna_database_url: SecretUrl = Field(
         None,
         validation_alias="OPTUNA_DATABASE_URL",
         description="Another database for Optuna's studies",
         json_schema_extra={DEFAULT: "`DATABASE_URL`"},
     )
-    state_database_url: SecretStr | None = Field(
+    state_database_url: SecretUrl = Field(
         None,
         description="Another database for ledger, quarantine and predictions",
         json_schema_extra={DEFAULT: "`DATABASE_URL`"},
@@ -96,7 +108,7 @@ class Settings(BaseSettings):
         json_schema_extra={DEFAULT: "`.cleverbetter/artefacts`"},
         repr=False,
     )
-    alert_webhook: SecretStr | None = Field(
+    alert_webhook: SecretUrl = Field(
         None,
         description="URL that receives promotion decisions, failed checks and stale champions as Slack-compatible JSON",
         json_schema_extra={DEFAULT: "none: alerts are in the UI and the log"},
@@ -116,7 +128,7 @@ class Settings(BaseSettings):
     results_table: TableName = Field("backtest_results", description="Table of backtests: `table` or `schema.table`")
     features_table: TableName = Field("ml_features", description="Table of market features: `table` or `schema.table`")
     strategies_table: TableName = Field("strategies", description="Table of strategies' names, which may be missing")
-    left_out_methods: Annotated[tuple[str, ...], NoDecode] = Field(
+    left_out_methods: Names = Field(
         ("ml_estimate",),
         description="Methods, separated by commas, whose rows are no backtests and are left out; `none`: all are read",
         json_schema_extra={DEFAULT: "`ml_estimate`"},
@@ -126,7 +138,7 @@ class Settings(BaseSettings):
         description="Loaded rows that vanish from the old end of the table, as by a retention policy: `keep` them, or "
         "`forget` them like other deleted rows",
     )
-    categorical_features: Annotated[tuple[CategoryName, ...], NoDecode] = Field(
+    categorical_features: CategoryNames = Field(
         (),
         description="Market features that are categories, separated by commas, such as `country,track`",
         json_schema_extra={DEFAULT: "none: texts among the features are left out"},
@@ -141,9 +153,8 @@ class Settings(BaseSettings):
     dagster_port: Port = Field(3000, description="Port of Dagster's UI under `cleverbetter up`")
     mlflow_port: Port = Field(5000, description="Port of MLflow's UI under `cleverbetter up`")
     api_port: Port = Field(8000, description="Port of the REST API")
-    api_token: SecretStr | None = Field(
+    api_token: ApiToken | None = Field(
         None,
-        min_length=16,
         description="Token that the REST API, Dagster's UI and MLflow's UI under `cleverbetter up` demand",
         json_schema_extra={DEFAULT: "none: they serve this machine alone"},
     )
@@ -161,7 +172,7 @@ class Settings(BaseSettings):
         description="Whether schedules and sensors are switched on",
         json_schema_extra={DEFAULT: "on under `cleverbetter up`, otherwise off"},
     )
-    timezone: str = Field("UTC", description="IANA time zone of the schedules")
+    timezone: TimeZone = Field("UTC", description="IANA time zone of the schedules")
     weekly_update_cron: Cron = Field("0 5 * * 1", description="When models are updated with new rows")
     monthly_training_cron: Cron = Field(
         "0 2 2 * *", description="When models are tuned and trained from scratch as of the month just closed"
@@ -182,35 +193,19 @@ class Settings(BaseSettings):
         0, ge=0, description="Retrain only for changes in the newest month and so many before it; 0 means all months"
     )
 
-    @field_validator("home")
     @classmethod
-    def _absolute(cls, home: Path) -> Path:
-        return home.expanduser().resolve()
-
-    @field_validator(*DATABASE_URLS, "alert_webhook", mode="before")
-    @classmethod
-    def _blank_is_unset(cls, url: str | None) -> str | None:
-        return url or None
-
-    @field_validator("api_token")
-    @classmethod
-    def _fits_a_header(cls, token: SecretStr | None) -> SecretStr | None:
-        text = token.get_secret_value() if token is not None else ""
-        if not text.isascii() or not text.isprintable() or text != text.strip():
-            raise ValueError("no header can carry it; write ASCII letters, digits and signs, no blank at an end")
-        return token
-
-    @field_validator("categorical_features", "left_out_methods", mode="before")
-    @classmethod
-    def _split_at_commas(cls, names: object) -> object:
-        return tuple(sorted({*map(str.strip, names.split(","))} - {"", "none"})) if isinstance(names, str) else names
-
-    @field_validator("timezone")
-    @classmethod
-    def _known_zone(cls, zone: str) -> str:
-        if zone not in available_timezones():
-            raise ValueError("no such time zone; write one of the IANA names, such as Australia/Sydney")
-        return zone
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  the parameters are pydantic-settings' own
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment wins over the settings file."""
+        home = init_settings().get(variable_of("home"))
+        in_file = file_settings(Path(home) if home else default_home())
+        return init_settings, env_settings, InitSettingsSource(settings_cls, in_file)
 
     @property
     def state_folder(self) -> Path:
@@ -241,16 +236,16 @@ def load_settings() -> Settings:
     """The settings of this process.
 
     Raises:
-        SettingsError: a variable cannot be used. The message names it, and shows its value unless it may be a secret.
+        SettingsError: one cannot be used. The message names it, and shows its value unless it may be a secret.
     """
     try:
         settings = Settings()
     except ValidationError as error:
         lines = [_message(dict(one)) for one in error.errors(include_url=False)]
-        raise SettingsError("Cannot use the environment:\n  " + "\n  ".join(lines)) from None
+        raise SettingsError("Cannot use the settings:\n  " + "\n  ".join(lines)) from None
     for field in DATABASE_URLS:
         if secret := getattr(settings, field):
-            check_postgres_url(secret.get_secret_value(), variable_of(field))
+            check_postgres_url(secret.get_secret_value(), _place_of(field))
     return settings
 
 
@@ -259,13 +254,23 @@ def variable_of(field: str) -> str:
     return str(Settings.model_fields[field].validation_alias or f"{PREFIX}{field.upper()}")
 
 
-def unread_variables() -> dict[str, str | None]:
-    """Variables of the environment that start like ours but are not read, each with the variable probably meant."""
-    ours = {variable_of(field).removeprefix(PREFIX): variable_of(field) for field in Settings.model_fields}
-    known = {*ours.values(), *(f"{PREFIX}{field.upper()}" for field in Settings.model_fields), UP_TOKEN}
-    unread = sorted(name for name in os.environ if name.upper().startswith(PREFIX) and name.upper() not in known)
-    similar = {name: get_close_matches(name.upper().removeprefix(PREFIX), ours, n=1) for name in unread}
-    return {name: ours[match[0]] if match else None for name, match in similar.items()}
+def set_in_environment(field: str) -> bool:
+    """Whether a variable of the environment sets a field; one that is blank does not."""
+    names = {variable_of(field).lower(), f"{PREFIX}{field}".lower()}
+    return any(value and name.lower() in names for name, value in os.environ.items())
+
+
+def file_settings(home: Path) -> dict[str, Any]:
+    """What the settings file of a home says, by field; empty without a file.
+
+    Raises:
+        SettingsError: it cannot be used.
+    """
+    fields = Settings.model_fields
+    secrets = [name for name in fields if may_hold_a_secret(name)]
+    flags = [name for name, field in fields.items() if bool in get_args(field.annotation)]
+    path = find_settings_file(home)
+    return read_settings_file(path, fields, secrets, flags) if path else {}
 
 
 def may_hold_a_secret(field: str) -> bool:
@@ -284,4 +289,10 @@ def _message(error: dict[str, Any]) -> str:
     if field is None:
         return f"{name}: {error['msg']}"
     value = "" if may_hold_a_secret(field) else f" (the value is {error.get('input')!r})"
-    return f"{variable_of(field)} ({Settings.model_fields[field].description}): {error['msg']}{value}"
+    return f"{_place_of(field)} ({Settings.model_fields[field].description}): {error['msg']}{value}"
+
+
+def _place_of(field: str) -> str:
+    """Where the value of a field stands: its variable, or its name and the settings file."""
+    path = None if set_in_environment(field) else find_settings_file(default_home())
+    return f"{field} in {path}" if path and field in file_settings(default_home()) else variable_of(field)

@@ -1,5 +1,6 @@
 """Fixtures every room shares: a real PostgreSQL, and an environment nobody's shell leaks into."""
 
+import os
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -9,6 +10,7 @@ from hypothesis import settings as hypothesis_settings
 from pydantic import SecretStr
 
 from cleverbetter_dagster.settings import Settings, variable_of
+from cleverbetter_dagster.settings_file import FILE_VARIABLE
 from cleverbetter_dagster.store.postgres.database import embedded_folder
 from cleverbetter_dagster.store.postgres.embedded import ensure_server, stop_server
 from cleverbetter_dagster.store.postgres.postmaster import ServerAddress
@@ -59,9 +61,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test meets the variables, and so the database, of the person who runs it."""
+    """No test meets the variables or the settings file, and so the database, of the person who runs it."""
     for name in Settings.model_fields:
         monkeypatch.delenv(variable_of(name), raising=False)
+    monkeypatch.setenv(FILE_VARIABLE, os.devnull)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,8 @@
 """A password in any setting leaves the process at no exit: commands, the REST API, what Dagster stores."""
 
+import json
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import dagster as dg
@@ -13,6 +15,7 @@ from cleverbetter_dagster.errors import DatabaseUnavailable, RegistryError
 from cleverbetter_dagster.evaluation.checks import Check, CheckOutcome
 from cleverbetter_dagster.redaction import redacted, without_secrets
 from cleverbetter_dagster.settings import Settings, load_settings, may_hold_a_secret, variable_of
+from cleverbetter_dagster.settings_file import FILE_NAME, FILE_VARIABLE
 from cleverbetter_dagster.store.home import prepare_home
 from cleverbetter_dagster.store.tracking.client import mlflow_client
 from cleverbetter_dagster.store.tracking.runs import RunSpec, start_run
@@ -79,6 +82,27 @@ def test_no_command_shows_a_password_or_a_traceback(
     assert SECRET not in shown
     assert "Traceback" not in shown
     assert files_with_the_secret(away) == []
+
+
+@pytest.mark.parametrize("command", ["settings", "history", "alerts test"])
+def test_no_command_shows_a_password_of_the_settings_file(
+    away: Path, command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv(FILE_VARIABLE, raising=False)
+    file = away / FILE_NAME
+    file.touch(0o600)
+    with file.open("w") as text:
+        for field in filter(may_hold_a_secret, Settings.model_fields):
+            monkeypatch.delenv(variable_of(field))
+            text.write(f"{field} = {json.dumps(AWAY[variable_of(field)])}\n")
+    monkeypatch.setattr("sys.argv", ["cleverbetter", *command.split()])
+    with suppress(SystemExit):
+        main()
+    shown = "".join(capsys.readouterr())
+    assert shown
+    assert SECRET not in shown
+    assert "Traceback" not in shown
+    assert files_with_the_secret(away) == [str(file)]
 
 
 def test_an_error_nobody_expected_is_shown_without_the_password(

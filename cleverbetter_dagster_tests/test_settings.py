@@ -6,12 +6,12 @@ import pytest
 
 from cleverbetter_dagster.cli.settings_table import as_markdown, rows
 from cleverbetter_dagster.errors import SettingsError
+from cleverbetter_dagster.setting_sources import unread_variables
 from cleverbetter_dagster.settings import (
     DATABASE_URLS,
     REPOSITORY,
     Settings,
     load_settings,
-    unread_variables,
     variable_of,
 )
 

@@ -1,6 +1,5 @@
 """`cleverbetter settings`: every setting, its variable, its default and what it means; and what it is set to."""
 
-import os
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -9,25 +8,43 @@ from rich.text import Text
 
 from cleverbetter_dagster.cli.options import AsJson
 from cleverbetter_dagster.cli.output import ResultTable, print_json, result_console
-from cleverbetter_dagster.settings import DEFAULT, Settings, load_settings, may_hold_a_secret, variable_of
+from cleverbetter_dagster.setting_sources import Source, file_in_use, sources
+from cleverbetter_dagster.settings import (
+    DEFAULT,
+    Settings,
+    default_home,
+    load_settings,
+    may_hold_a_secret,
+    variable_of,
+)
+from cleverbetter_dagster.settings_file import FILE_NAME
 
 
 @dataclass(frozen=True)
 class SettingRow:
-    """One line of the table. `value` is what holds now, `(hidden)` where it may be a secret, None where unset."""
+    """One line of the table.
+
+    Attributes:
+        value: what holds now, `(hidden)` where it may be a secret, None where unset.
+        source: where it comes from; None if the table is made without settings.
+    """
 
     variable: str
     default: str
     meaning: str
     value: str | None
-    is_set: bool
+    source: Source | None
 
 
 def settings_table(
     markdown: Annotated[bool, typer.Option("--markdown", help="As the README has it.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Every environment variable, its default and meaning, and what it is set to here. Shows no secret."""
+    """Every setting: its variable, default and meaning, what holds here and where that comes from. Shows no secret.
+
+    A setting is read from the environment, else from the file `cleverbetter.toml` in the home folder, or the one that
+    CLEVERBETTER_SETTINGS_FILE names.
+    """
     if markdown:
         typer.echo(as_markdown())
         return
@@ -35,21 +52,23 @@ def settings_table(
     if as_json:
         print_json(variables)
         return
-    table = ResultTable("Settings", ("variable", "value", "default", "meaning"))
+    table = ResultTable("Settings", ("variable", "value", "from", "default", "meaning"))
     for row in variables:
-        value = Text(row.value or "unset", style="bold" if row.is_set else "dim")
-        table.add_row(row.variable, value, Text(row.default), Text(row.meaning))
+        value = Text(row.value or "unset", style="dim" if row.source == "default" else "bold")
+        table.add_row(row.variable, value, row.source or "", Text(row.default), Text(row.meaning))
+    path, would_be = file_in_use(), default_home() / FILE_NAME
+    table.caption = f"Settings file: {path}" if path else f"No settings file; {would_be} would be read."
     result_console().print(table)
 
 
 def rows(settings: Settings | None = None) -> list[SettingRow]:
     """The table, with the values of `settings` where they are given."""
-    variables = []
+    variables, where = [], sources() if settings else {}
     for name, field in Settings.model_fields.items():
         value = getattr(settings, name) if settings else None
         shown = None if value is None or value == () else "(hidden)" if may_hold_a_secret(name) else str(value)
-        variable = variable_of(name)
-        variables.append(SettingRow(variable, _default(field), str(field.description), shown, variable in os.environ))
+        source = where[name] if settings else None
+        variables.append(SettingRow(variable_of(name), _default(field), str(field.description), shown, source))
     return variables
 
 

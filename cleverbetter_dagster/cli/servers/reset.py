@@ -38,7 +38,7 @@ def _home_of_the_demo(settings: Settings) -> Settings:
     """The settings of this home if the demo ran in it, else of the home the demo makes for itself."""
     from cleverbetter_dagster.store.imports.demo import demo_home, is_demo
 
-    own = settings.model_copy(update={"home": demo_home(settings)})
+    own = Settings(home=demo_home(settings))  # with its own settings file, as the demo read it
     for candidate in (settings, own):
         if is_demo(candidate):
             return candidate

@@ -14,7 +14,8 @@ from cleverbetter_dagster.errors import CleverBetterError
 from cleverbetter_dagster.redaction import message_of
 from cleverbetter_dagster.services.doctor import features, stores
 from cleverbetter_dagster.services.doctor.lines import DoctorLine, Level
-from cleverbetter_dagster.settings import Settings, unread_variables, variable_of
+from cleverbetter_dagster.setting_sources import file_in_use, sources, unread_variables
+from cleverbetter_dagster.settings import Settings, variable_of
 from cleverbetter_dagster.store.home import INSTANCE_FILE, is_current, is_ours
 
 LITTLE_DISK_GIB, LEAST_DISK_GIB = 5.0, 1.0
@@ -62,6 +63,9 @@ def _variables(_: Settings) -> Iterator[DoctorLine]:
         yield DoctorLine("variables", "warn", f"{name} is set, but nothing reads it", remedy)
     if not unread:
         yield DoctorLine("variables", "ok", "every CLEVERBETTER_ variable that is set is known")
+    if path := file_in_use():
+        count = list(sources().values()).count("file")
+        yield DoctorLine("settings file", "ok", f"{path}: {count} settings come from it")
 
 
 def _versions(_: Settings) -> Iterator[DoctorLine]:
