@@ -17,9 +17,10 @@ from cleverbetter_dagster.defs.automation.heartbeat import heartbeat_sensor
 from cleverbetter_dagster.defs.automation.new_rows import new_rows_sensor
 from cleverbetter_dagster.defs.automation.schedules import schedules
 from cleverbetter_dagster.defs.io_manager import ArtefactIOManager
-from cleverbetter_dagster.defs.jobs import EXECUTOR, jobs
+from cleverbetter_dagster.defs.jobs import jobs
 from cleverbetter_dagster.defs.partitions import monthly
 from cleverbetter_dagster.defs.resources import Deployment, mlflow_run
+from cleverbetter_dagster.defs.steps.executor import SIDE_BY_SIDE
 from cleverbetter_dagster.learning.catalogue import FAMILIES
 from cleverbetter_dagster.settings import load_settings
 
@@ -49,5 +50,5 @@ defs = dg.Definitions(
         heartbeat_sensor(settings),
     ],
     resources={"io_manager": ArtefactIOManager(), "deployment": Deployment(), "mlflow": mlflow_run},
-    executor=EXECUTOR,
+    executor=SIDE_BY_SIDE,
 )

@@ -7,6 +7,7 @@ import dagster as dg
 
 from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.defs.assets.rows import UPSTREAM
+from cleverbetter_dagster.defs.steps.executor import IN_RUN_PROCESS
 from cleverbetter_dagster.learning.catalogue import FAMILIES
 
 LOAD_ROWS = "load_rows"
@@ -15,22 +16,15 @@ INCREMENTAL = "incremental"
 PREDICT = "predict"
 WALK_FORWARD = "walk_forward"
 
+ONE_STEP = frozenset({LOAD_ROWS, PREDICT, WALK_FORWARD})
+"""Jobs of one step each."""
+
 LANE = "cleverbetter/lane"
 """Tag with a run's kind of work. `dagster.yaml` allows one run of the lane `training` at a time, because each may load
 rows again that another reads. Predictions have their own lane, so they never wait for a training."""
 
 TRAINING_LANE = {LANE: "training"}
 PREDICTION_LANE = {LANE: "predictions", "dagster/priority": "10"}
-
-SLOW_IMPORTS = ["cleverbetter_dagster.definitions", "dagster_mlflow", "lightgbm", "sklearn.ensemble"]
-
-EXECUTOR = dg.multiprocess_executor.configured(
-    {
-        "max_concurrent": 2,
-        # Steps fork from a server that has imported the slow packages once: 1 s a step instead of 5 s.
-        "start_method": {"forkserver": {"preload_modules": SLOW_IMPORTS}},
-    }
-)
 
 
 def jobs(partitions: dg.MonthlyPartitionsDefinition) -> list[Any]:
@@ -46,7 +40,14 @@ def jobs(partitions: dg.MonthlyPartitionsDefinition) -> list[Any]:
         tags: dict[str, str] = TRAINING_LANE,
         months: dg.MonthlyPartitionsDefinition | None = partitions,
     ) -> Any:
-        return dg.define_asset_job(name, selection, partitions_def=months, tags=tags, description=description)
+        return dg.define_asset_job(
+            name,
+            selection,
+            partitions_def=months,
+            tags=tags,
+            description=description,
+            executor_def=IN_RUN_PROCESS if name in ONE_STEP else None,
+        )
 
     return [
         job(

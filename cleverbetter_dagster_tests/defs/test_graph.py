@@ -9,7 +9,7 @@ import pytest
 from cleverbetter_dagster.definitions import defs
 from cleverbetter_dagster.defs.assets.config import StudyConfig, study_config
 from cleverbetter_dagster.defs.assets.families import family_assets
-from cleverbetter_dagster.defs.partitions import monthly
+from cleverbetter_dagster.defs.partitions import monthly, whole_history
 from cleverbetter_dagster.learning.catalogue import FAMILIES
 from cleverbetter_dagster.learning.ensemble.family import Ensemble
 from cleverbetter_dagster.learning.rl_agent.family import RlAgent
@@ -75,6 +75,15 @@ def test_an_as_of_month_reads_no_month_after_it() -> None:
         months.subset_with_partition_keys(["2020-04"]), months, months
     )
     assert list(upstream.partitions_subset.get_partition_keys()) == ["2020-01", "2020-02", "2020-03", "2020-04"]
+
+
+def test_the_current_month_reads_the_first_one() -> None:
+    months = monthly("1900-01")
+    mapping = whole_history(months)
+    upstream = mapping.get_upstream_mapped_partitions_result_for_partitions(
+        months.subset_with_partition_keys([months.get_last_partition_key()]), months, months
+    )
+    assert "1900-01" in upstream.partitions_subset
 
 
 def test_partitions_include_the_current_unfinished_month() -> None:

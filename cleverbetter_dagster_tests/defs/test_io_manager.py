@@ -24,7 +24,7 @@ def study(context: dg.AssetExecutionContext) -> dict[str, StudyRecord]:
     return {month: STUDY.model_copy(update={"as_of": month}) for month in context.partition_keys}
 
 
-@dg.asset(**by_month(MONTHS), ins={"training_rows": history_input()})
+@dg.asset(**by_month(MONTHS), ins={"training_rows": history_input(MONTHS)})
 def history(context: dg.AssetExecutionContext, training_rows: dict[str, pa.Table]) -> dict[str, pa.Table]:
     seen = [month for month, table in training_rows.items() if table["month"].to_pylist() == [month]]
     return {month: pa.table({"seen": seen}) for month in context.partition_keys}

@@ -25,7 +25,9 @@ from rich.console import Console
 from cleverbetter_dagster.cli.output import VisibleConsole
 from cleverbetter_dagster.cli.progress import run_progress
 from cleverbetter_dagster.defs.failures import failure_of
+from cleverbetter_dagster.defs.jobs import ONE_STEP
 from cleverbetter_dagster.defs.launches import Launch, range_tags
+from cleverbetter_dagster.defs.steps.executor import start_server
 from cleverbetter_dagster.errors import CleverBetterError
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.dagster_launcher import end_lost_runs, on_this_host
@@ -78,23 +80,27 @@ def run_job(settings: Settings, launch: Launch, console: Console | None = None, 
     months = range_tags(*launch.months) if launch.months else {}
     tags = {**months, **launch.tags, **on_this_host(), LAUNCH_TAG: mark}
     log = settings.state_folder / "logs" / "runs.log"
-    with dagster_instance(settings) as instance, _errors_to(log) as errors:
-        _carry_origin(instance, launch.job)
-        console = console or VisibleConsole(file=errors, quiet=quiet)
-        for lost in end_lost_runs(instance):
-            console.print(f"The run {lost} had lost its process, and was ended.", style="yellow", soft_wrap=True)
-        with _cancelling(instance, mark), run_progress(instance, {LAUNCH_TAG: mark}, console):
-            result = dg.execute_job(
-                dg.build_reconstructable_job(__name__, job_named.__name__, (launch.job,)),
-                instance=instance,
-                tags=tags,
-                run_config={**QUIET, **launch.run_config},
-                asset_selection=[dg.AssetKey(asset) for asset in launch.assets] or None,
-                raise_on_error=False,
-            )
-        if not result.success:
-            failure = failure_of(instance, result.run_id)
-            raise RunFailed(f"The run {result.run_id} of {launch.job} failed.\n{failure}")
+    os.environ["DAGSTER_HOME"] = str(prepare_home(settings))  # the server of steps keeps the environment it finds
+    with _errors_to(log) as errors:
+        if launch.job not in ONE_STEP:
+            start_server()  # it imports while Dagster's instance opens
+        with dagster_instance(settings) as instance:
+            _carry_origin(instance, launch.job)
+            console = console or VisibleConsole(file=errors, quiet=quiet)
+            for lost in end_lost_runs(instance):
+                console.print(f"The run {lost} had lost its process, and was ended.", style="yellow", soft_wrap=True)
+            with _cancelling(instance, mark), run_progress(instance, {LAUNCH_TAG: mark}, console):
+                result = dg.execute_job(
+                    dg.build_reconstructable_job(__name__, job_named.__name__, (launch.job,)),
+                    instance=instance,
+                    tags=tags,
+                    run_config={**QUIET, **launch.run_config},
+                    asset_selection=[dg.AssetKey(asset) for asset in launch.assets] or None,
+                    raise_on_error=False,
+                )
+            if not result.success:
+                failure = failure_of(instance, result.run_id)
+                raise RunFailed(f"The run {result.run_id} of {launch.job} failed.\n{failure}")
     return result.run_id
 
 

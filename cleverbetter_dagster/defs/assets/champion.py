@@ -32,7 +32,7 @@ def champion_assets(partitions: dg.MonthlyPartitionsDefinition) -> list[dg.Asset
 def _champion(partitions: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
     @dg.asset(
         **by_month(partitions),
-        ins={"rows": history_input()},
+        ins={"rows": history_input(partitions)},
         group_name=GROUP,
         kinds={"mlflow", "postgres"},
         pool=POOL,
@@ -68,7 +68,7 @@ def _champion(partitions: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition
 def _strategy_predictions(partitions: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
     @dg.asset(
         **by_month(partitions),
-        ins={"rows": history_input()},
+        ins={"rows": history_input(partitions)},
         deps=["champion"],  # read from the ledger, which has a champion also for months without a decision
         group_name=GROUP,
         kinds={"postgres"},

@@ -38,7 +38,7 @@ def _study(family: Family, partitions: dg.MonthlyPartitionsDefinition) -> dg.Ass
     @dg.asset(
         name=name,
         **by_month(partitions),
-        ins={"rows": history_input()},
+        ins={"rows": history_input(partitions)},
         group_name=family.name,
         kinds={"optuna"},
         pool=f"{family.name}_training",
@@ -76,7 +76,7 @@ def _model(family: Family, partitions: dg.MonthlyPartitionsDefinition) -> dg.Ass
     @dg.asset(
         name=f"{family.name}_model",
         **by_month(partitions),
-        ins={"rows": history_input(), "studies": study},
+        ins={"rows": history_input(partitions), "studies": study},
         group_name=family.name,
         kinds={"mlflow"},
         pool=f"{family.name}_training",
@@ -120,7 +120,7 @@ def _evaluation(family: Family, partitions: dg.MonthlyPartitionsDefinition) -> d
     @dg.asset(
         name=name,
         **by_month(partitions),
-        ins={"rows": history_input(), "models": dg.AssetIn(f"{family.name}_model")},
+        ins={"rows": history_input(partitions), "models": dg.AssetIn(f"{family.name}_model")},
         group_name=family.name,
         kinds={"mlflow", "parquet"},
         description=f"The test rows of the as_of month, scored by the {family.title} and by every baseline: metrics "

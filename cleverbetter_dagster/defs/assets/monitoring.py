@@ -26,8 +26,11 @@ def monitoring_assets(partitions: dg.MonthlyPartitionsDefinition) -> list[dg.Ass
 
     @dg.asset(
         **by_month(partitions),
-        ins={"rows": history_input(), "splits": history_input("temporal_split")},
-        deps=[dg.AssetDep(asset, partition_mapping=whole_history()) for asset in ("champion", "strategy_predictions")],
+        ins={"rows": history_input(partitions), "splits": history_input(partitions, "temporal_split")},
+        deps=[
+            dg.AssetDep(asset, partition_mapping=whole_history(partitions))
+            for asset in ("champion", "strategy_predictions")
+        ],
         group_name=GROUP,
         kinds={"postgres", "python"},
         description="The champion of the month: composite scores over time, drift of its score and features, and its "

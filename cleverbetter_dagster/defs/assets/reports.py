@@ -30,7 +30,7 @@ def _family_report(family: str, partitions: dg.MonthlyPartitionsDefinition) -> d
         name=f"{family}_report",
         **by_month(partitions),
         ins={
-            "rows": history_input(),
+            "rows": history_input(partitions),
             "evaluations": dg.AssetIn(f"{family}_evaluation", dagster_type=SCORED),
             "decisions": DECISIONS,
         },

@@ -85,7 +85,7 @@ def temporal_split(partitions: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefin
 
     @dg.asset(
         **by_month(partitions),
-        ins={"training_rows": history_input()},
+        ins={"training_rows": history_input(partitions)},
         group_name=GROUP,
         kinds={"python"},
         description="Train, validation and test of the as_of month, cut in time and purged. It uses nothing that "
