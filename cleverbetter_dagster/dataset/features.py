@@ -12,11 +12,13 @@ Every feature but the market's is finite. Market features are NaN where not meas
 """
 
 from collections.abc import Callable
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 import pandas as pd
 
+from cleverbetter_dagster.dataset.edges.edges import Observed, edges_of
+from cleverbetter_dagster.dataset.edges.next_window import EDGE_RETURN, EDGE_SHARPE, EDGE_STD, EdgeWindow
 from cleverbetter_dagster.dataset.estimates import SHRUNK_GAIN, SHRUNK_LOSS, SHRUNK_RETURN, SHRUNK_STD, NextWindow
 from cleverbetter_dagster.dataset.history import History, Population, ratio
 from cleverbetter_dagster.dataset.labels import DECISION_TIME
@@ -54,11 +56,20 @@ class FeatureInputs:
 
     def __init__(self, panel: pd.DataFrame, sequence: np.ndarray) -> None:
         decided = panel[DECISION_TIME].to_numpy("datetime64[us]")
-        self.panel = panel
+        self.panel, self._sequence, self._decided = panel, sequence, decided
         self.roi, self.bets = panel[ROI].to_numpy(), panel[TOTAL_BETS].to_numpy()
         self.profitable = (self.roi > 0).astype(float)
         self.history, self.population = History(sequence, decided), Population(decided)
         self.next_window = NextWindow(self.roi, self.bets, self.history, self.population)
+
+    @cached_property
+    def edge_window(self) -> EdgeWindow:
+        """Estimates of the next window from all strategies."""
+        market = [_measured(self.panel, name) for name in market_columns(self.panel.columns)]
+        placed = self.bets > 0
+        described = np.column_stack([*market, np.where(placed, self.bets, np.nan)])
+        rows = Observed(self._sequence, self._decided, np.where(placed, self.roi, 0.0), self.bets, described)
+        return EdgeWindow(edges_of(rows), self.history.mean(self.bets))
 
     def metric(self, name: str) -> np.ndarray:
         """A metric of the rows, within its bound, or `NEUTRAL` where it has no value."""
@@ -116,6 +127,9 @@ FEATURES: dict[str, Callable[[FeatureInputs], np.ndarray]] = {
     SHRUNK_STD: lambda of: of.next_window.std,
     SHRUNK_GAIN: lambda of: of.next_window.gain,
     SHRUNK_LOSS: lambda of: of.next_window.loss,
+    EDGE_SHARPE: lambda of: of.edge_window.sharpe,
+    EDGE_RETURN: lambda of: of.edge_window.expected_return,
+    EDGE_STD: lambda of: of.edge_window.std,
 }
 """Every feature but the market's: its name and its computation, finite float64[n]. Models see them in this order."""
 
@@ -148,8 +162,13 @@ def add_features(panel: pd.DataFrame, sequence: np.ndarray) -> pd.DataFrame:
 def _market_features(panel: pd.DataFrame) -> dict[str, np.ndarray]:
     features = {}
     for name in market_columns(panel.columns):
-        values = panel[name].to_numpy(dtype=float)
-        measured = np.where(sentinel_mask(name, values), np.nan, values)
+        measured = _measured(panel, name)
         if not np.isnan(measured).all():
             features[name] = measured
     return features
+
+
+def _measured(panel: pd.DataFrame, name: str) -> np.ndarray:
+    """A market feature with its sentinels missing."""
+    values = panel[name].to_numpy(dtype=float)
+    return np.where(sentinel_mask(name, values), np.nan, values)

@@ -4,6 +4,9 @@ Available at T are the features of every row decided by T, every label known by 
 the whole panel, its split and its folds. The order in which rows are stored never matters.
 """
 
+from datetime import timedelta
+
+import numpy as np
 import pandas as pd
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,7 +16,7 @@ from cleverbetter_dagster.dataset.panel import build_panel, feature_frame
 from cleverbetter_dagster.dataset.splits import Partition, split_examples, temporal_folds
 from cleverbetter_dagster.errors import NotEnoughRows
 from cleverbetter_dagster_tests.dataset.oracle import Row
-from cleverbetter_dagster_tests.dataset.panels import EPOCH, DecisionTime, frame, row_lists, spec
+from cleverbetter_dagster_tests.dataset.panels import EPOCH, DecisionTime, example_row, frame, row_lists, spec
 
 moments = st.integers(1, 14).map(lambda days: pd.Timestamp(EPOCH) + pd.Timedelta(days=days))
 decisions = st.sampled_from(["end_date", "run_date"])
@@ -45,6 +48,37 @@ def parts_of(panel: pd.DataFrame) -> Partition | None:
 def test_later_rows_change_no_known_feature_or_label(rows: list[Row], others: list[Row], moment: pd.Timestamp) -> None:
     panel = build_panel(frame(rows), None, spec())
     changed = build_panel(frame(with_another_future(rows, others, "end_date", moment)), None, spec())
+    for before, after in zip(available(panel, moment), available(changed, moment), strict=True):
+        pd.testing.assert_frame_equal(before, after, check_exact=True)
+
+
+def crowd(seed: int) -> list[Row]:
+    """Twelve strategies, so many that they tell of each other, over eight windows that end at scattered hours."""
+    rng = np.random.default_rng(seed)
+    return [
+        example_row(
+            id=f"{strategy}-{window}",
+            strategy_id=f"strategy-{strategy:02d}",
+            start_date=EPOCH + timedelta(days=window),
+            end_date=EPOCH + timedelta(days=window + 1, hours=int(rng.integers(0, 20))),
+            roi=float(rng.normal(0.0, 0.2)),
+            total_bets=float(rng.integers(0, 90)),
+            ml_avg_odds=strategy + float(rng.random()),
+        )
+        for strategy in range(12)
+        for window in range(8)
+        if rng.random() < 0.8
+    ]
+
+
+@settings(max_examples=12, deadline=None)
+@given(st.integers(0, 1000), st.integers(0, 1000), st.integers(30, 200))
+def test_what_others_do_later_changes_no_known_feature(seed: int, other: int, hours: int) -> None:
+    rows, moment = crowd(seed), pd.Timestamp(EPOCH) + pd.Timedelta(hours=hours)
+    later = [{**row, "roi": 10 * row["roi"], "ml_new": 1.0} for row in crowd(other) if row["end_date"] > moment]
+    panel = build_panel(frame([{**row, "ml_new": None} for row in rows]), None, spec())
+    known = [{**row, "ml_new": None} for row in rows if row["end_date"] <= moment]
+    changed = build_panel(frame(known + [{**row, "id": f"other-{row['id']}"} for row in later]), None, spec())
     for before, after in zip(available(panel, moment), available(changed, moment), strict=True):
         pd.testing.assert_frame_equal(before, after, check_exact=True)
 

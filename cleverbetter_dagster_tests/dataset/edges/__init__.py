@@ -1,0 +1,1 @@
+"""Tests of what strategies tell about each other."""
