@@ -89,6 +89,21 @@ AlertUrls = Annotated[
 """URLs separated by blanks, or a list of them; each once."""
 
 
+def _storage(url: str) -> str:
+    if not re.match(r"(file://)?/[^/]|(s3|gs)://[^/:@?#]+(/|$)|abfss://[^/:@?#]+@[^/:@?#]+(/|$)", url):
+        raise ValueError(
+            "write a folder that begins with /, s3://bucket/prefix, gs://bucket/prefix or "
+            "abfss://container@account.dfs.core.windows.net/prefix; credentials come from the variables of the cloud"
+        )
+    if {"..", "."} & set(url.split("/")) or re.search(r"[?#\x00\\]", url):
+        raise ValueError("it holds . or .. as a folder, or one of ? # \\; write the place itself")
+    return url.rstrip("/")
+
+
+StorageUrl = Annotated[str, AfterValidator(_storage)]
+"""A folder or a place in a bucket that Dagster's runs, MLflow and fsspec can all use; without a login."""
+
+
 def not_postgres(variable: str, value: str) -> str:
     """Error message for a variable that holds something else than a PostgreSQL URL; `value` describes it."""
     return (

@@ -8,21 +8,9 @@ from typing import Any, Literal, get_args
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+from cleverbetter_dagster import setting_types as kinds
 from cleverbetter_dagster.cron import Cron
 from cleverbetter_dagster.errors import SettingsError
-from cleverbetter_dagster.setting_types import (
-    AlertUrls,
-    ApiToken,
-    CategoryNames,
-    Folder,
-    Month,
-    Names,
-    Port,
-    SecretUrl,
-    TableName,
-    TimeZone,
-    check_postgres_url,
-)
 from cleverbetter_dagster.settings_file import find_settings_file, read_settings_file
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -63,31 +51,31 @@ class Settings(BaseSettings):
         frozen=True, extra="ignore", populate_by_name=True, env_prefix=PREFIX, env_ignore_empty=True
     )
 
-    home: Folder = Field(
+    home: kinds.Folder = Field(
         default_factory=default_home,
         validation_alias="DAGSTER_HOME",
         description="Folder of `dagster.yaml` and of all state (`.cleverbetter/`)",
         json_schema_extra={DEFAULT: "this folder; for an installed wheel `~/.local/share/cleverbetter`"},
     )
-    database_url: SecretUrl = Field(
+    database_url: kinds.SecretUrl = Field(
         None,
         validation_alias="DATABASE_URL",
         description="PostgreSQL with the rows, and with everything else in separate schemas",
         json_schema_extra={DEFAULT: "embedded PostgreSQL"},
     )
-    dagster_database_url: SecretUrl = Field(
+    dagster_database_url: kinds.SecretUrl = Field(
         None,
         validation_alias="DAGSTER_DATABASE_URL",
         description="Another database for Dagster's own storage",
         json_schema_extra={DEFAULT: "`DATABASE_URL`"},
     )
-    optuna_database_url: SecretUrl = Field(
+    optuna_database_url: kinds.SecretUrl = Field(
         None,
         validation_alias="OPTUNA_DATABASE_URL",
         description="Another database for Optuna's studies",
         json_schema_extra={DEFAULT: "`DATABASE_URL`"},
     )
-    state_database_url: SecretUrl = Field(
+    state_database_url: kinds.SecretUrl = Field(
         None,
         description="Another database for ledger, quarantine and predictions",
         json_schema_extra={DEFAULT: "`DATABASE_URL`"},
@@ -108,12 +96,18 @@ class Settings(BaseSettings):
         json_schema_extra={DEFAULT: "`.cleverbetter/artefacts`"},
         repr=False,
     )
-    alert_webhook: SecretUrl = Field(
+    storage_url: kinds.StorageUrl | None = Field(
+        None,
+        description="Where several machines keep artefacts, models and the logs of runs: a shared folder, `s3://...`, "
+        "`gs://...` or `abfss://...`",
+        json_schema_extra={DEFAULT: "this machine, `.cleverbetter`"},
+    )
+    alert_webhook: kinds.SecretUrl = Field(
         None,
         description="URL that receives promotion decisions, failed checks and stale champions as Slack-compatible JSON",
         json_schema_extra={DEFAULT: "none: alerts are in the UI and the log"},
     )
-    alert_urls: AlertUrls = Field(
+    alert_urls: kinds.AlertUrls = Field(
         (),
         description="URLs of Apprise, separated by blanks, that receive the same by mail, Telegram, Slack, Teams, ...",
         json_schema_extra={DEFAULT: "none"},
@@ -125,10 +119,16 @@ class Settings(BaseSettings):
         description="Tell the alert channels every so many hours that all is well; nothing is sent while it is not",
         json_schema_extra={DEFAULT: "none is sent"},
     )
-    results_table: TableName = Field("backtest_results", description="Table of backtests: `table` or `schema.table`")
-    features_table: TableName = Field("ml_features", description="Table of market features: `table` or `schema.table`")
-    strategies_table: TableName = Field("strategies", description="Table of strategies' names, which may be missing")
-    left_out_methods: Names = Field(
+    results_table: kinds.TableName = Field(
+        "backtest_results", description="Table of backtests: `table` or `schema.table`"
+    )
+    features_table: kinds.TableName = Field(
+        "ml_features", description="Table of market features: `table` or `schema.table`"
+    )
+    strategies_table: kinds.TableName = Field(
+        "strategies", description="Table of strategies' names, which may be missing"
+    )
+    left_out_methods: kinds.Names = Field(
         ("ml_estimate",),
         description="Methods, separated by commas, whose rows are no backtests and are left out; `none`: all are read",
         json_schema_extra={DEFAULT: "`ml_estimate`"},
@@ -138,22 +138,22 @@ class Settings(BaseSettings):
         description="Loaded rows that vanish from the old end of the table, as by a retention policy: `keep` them, or "
         "`forget` them like other deleted rows",
     )
-    categorical_features: CategoryNames = Field(
+    categorical_features: kinds.CategoryNames = Field(
         (),
         description="Market features that are categories, separated by commas, such as `country,track`",
         json_schema_extra={DEFAULT: "none: texts among the features are left out"},
     )
-    first_month: Month = Field("2015-01", description="First monthly partition")
+    first_month: kinds.Month = Field("2015-01", description="First monthly partition")
     threads: int = Field(
         default_factory=lambda: os.cpu_count() or 1,
         ge=1,
         description="Threads that one training may use",
         json_schema_extra={DEFAULT: "number of cores"},
     )
-    dagster_port: Port = Field(3000, description="Port of Dagster's UI under `cleverbetter up`")
-    mlflow_port: Port = Field(5000, description="Port of MLflow's UI under `cleverbetter up`")
-    api_port: Port = Field(8000, description="Port of the REST API")
-    api_token: ApiToken | None = Field(
+    dagster_port: kinds.Port = Field(3000, description="Port of Dagster's UI under `cleverbetter up`")
+    mlflow_port: kinds.Port = Field(5000, description="Port of MLflow's UI under `cleverbetter up`")
+    api_port: kinds.Port = Field(8000, description="Port of the REST API")
+    api_token: kinds.ApiToken | None = Field(
         None,
         description="Token that the REST API, Dagster's UI and MLflow's UI under `cleverbetter up` demand",
         json_schema_extra={DEFAULT: "none: they serve this machine alone"},
@@ -172,7 +172,7 @@ class Settings(BaseSettings):
         description="Whether schedules and sensors are switched on",
         json_schema_extra={DEFAULT: "on under `cleverbetter up`, otherwise off"},
     )
-    timezone: TimeZone = Field("UTC", description="IANA time zone of the schedules")
+    timezone: kinds.TimeZone = Field("UTC", description="IANA time zone of the schedules")
     weekly_update_cron: Cron = Field("0 5 * * 1", description="When models are updated with new rows")
     monthly_training_cron: Cron = Field(
         "0 2 2 * *", description="When models are tuned and trained from scratch as of the month just closed"
@@ -215,7 +215,7 @@ class Settings(BaseSettings):
     @cached_property
     def artefacts_base(self) -> str:
         """Base of the Parquet and JSON artefacts: any fsspec URL."""
-        return self.artefacts_url or str(self.state_folder / "artefacts")
+        return self.artefacts_url or f"{self.storage_url or self.state_folder}/artefacts"
 
     @property
     def dagster_address(self) -> str:
@@ -245,7 +245,7 @@ def load_settings() -> Settings:
         raise SettingsError("Cannot use the settings:\n  " + "\n  ".join(lines)) from None
     for field in DATABASE_URLS:
         if secret := getattr(settings, field):
-            check_postgres_url(secret.get_secret_value(), _place_of(field))
+            kinds.check_postgres_url(secret.get_secret_value(), _place_of(field))
     return settings
 
 

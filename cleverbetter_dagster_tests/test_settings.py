@@ -115,3 +115,20 @@ def test_alert_urls_are_separated_by_blanks_and_hidden(monkeypatch: pytest.Monke
     assert SECRET not in repr(settings) + repr(rows(settings))
     monkeypatch.setenv("CLEVERBETTER_ALERT_URLS", "")
     assert load_settings().alert_urls == ()
+
+
+@pytest.mark.parametrize(
+    "url", ["s3://bucket", "gs://bucket/a/b/", "/mnt/shared", "abfss://c@a.dfs.core.windows.net/x"]
+)
+def test_a_storage_is_a_bucket_or_an_absolute_folder(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("CLEVERBETTER_STORAGE_URL", url)
+    settings = load_settings()
+    assert settings.storage_url == url.rstrip("/")
+    assert settings.artefacts_base == f"{url.rstrip('/')}/artefacts"
+
+
+@pytest.mark.parametrize("url", ["shared", "s3://key:word@bucket", "s3:///x", "ftp://host/x", "/a/../b", "s3://b/x?y"])
+def test_a_storage_that_machines_cannot_share_is_refused(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("CLEVERBETTER_STORAGE_URL", url)
+    with pytest.raises(SettingsError, match="CLEVERBETTER_STORAGE_URL"):
+        load_settings()

@@ -13,7 +13,7 @@ from rich.panel import Panel
 
 from cleverbetter_dagster.cli.options import AsJson
 from cleverbetter_dagster.cli.output import VisibleConsole, print_json, progress_console
-from cleverbetter_dagster.settings import Settings, load_settings
+from cleverbetter_dagster.settings import Settings, load_settings, variable_of
 
 if TYPE_CHECKING:
     from cleverbetter_dagster.dataset.simulation.rows import SimulationSpec
@@ -40,6 +40,7 @@ def demo(
     chosen = load_settings()
     home = demo_home(chosen)
     os.environ["DAGSTER_HOME"] = str(home)  # the processes of its runs read it
+    os.environ.pop(variable_of("storage_url"), None)  # `reset --demo` removes what is on this machine
     settings, console = load_settings(), progress_console(quiet=True) if as_json else VisibleConsole()
     started = perf_counter()
     spec = SimulationSpec(n_strategies=strategies, seed=seed)

@@ -11,7 +11,7 @@ STYLES = {"ok": "green", "warn": "yellow", "fail": "red"}
 
 
 def doctor(as_json: AsJson = False) -> None:
-    """Check folder, disk, variables, packages, database, rights, clock, MLflow, champion and ports.
+    """Check folder, disk, variables, packages, database, rights, clock, MLflow, storage, champion, ports.
 
     Changes nothing. Exit code 1 if a check fails.
     """

@@ -9,6 +9,7 @@ from cleverbetter_dagster.defs.failures import own_errors_are_final
 from cleverbetter_dagster.services.records import Record
 from cleverbetter_dagster.settings import load_settings
 from cleverbetter_dagster.store.artefacts import ArtefactStore
+from cleverbetter_dagster.store.filesystems import RUN_PATIENCE_SECONDS
 from cleverbetter_dagster.store.home import prepare_state_folder
 
 
@@ -28,7 +29,7 @@ class ArtefactIOManager(dg.ConfigurableIOManager):
     def _store(self) -> ArtefactStore:
         settings = load_settings()
         prepare_state_folder(settings)
-        return ArtefactStore(settings.artefacts_base)
+        return ArtefactStore(settings.artefacts_base, RUN_PATIENCE_SECONDS)
 
     @own_errors_are_final()
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:

@@ -7,69 +7,87 @@ object stores publish an object only when it is complete.
 import json
 import os
 import posixpath
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 from uuid import uuid4
 
-import fsspec
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from fsspec.implementations.local import LocalFileSystem
 from pydantic import BaseModel
 from pydantic_core import to_json
 
 from cleverbetter_dagster.errors import ArtefactsUnavailable, DataError, NotStored
+from cleverbetter_dagster.store.filesystems import Filesystem
 
-BUCKETS = frozenset({"s3", "gs", "abfs", "oss"})
-"""Protocols of stores that have no folders. There, making one would create a bucket whose name is misspelt."""
+CHECK = "check"
+"""Folder of the files by which `require_usable` tries the storage."""
 
 
 class ArtefactStore:
     """Reads and writes artefacts by their path below `base`, such as `training_rows/2023-12.parquet`."""
 
-    def __init__(self, base: str) -> None:
+    def __init__(self, base: str, patience_seconds: float = 0.0) -> None:
         """Open the store; nothing is written until something is stored.
 
         Args:
             base: a folder, or an fsspec URL (`memory://x`, `s3://bucket/prefix`) whose driver is installed.
+            patience_seconds: how long a storage elsewhere that is away is waited for, at each call.
 
         Raises:
             DataError: no filesystem driver answers to the URL.
             ArtefactsUnavailable: the storage does not answer, here or later.
         """
-        self._base = base
-        try:
-            # Another process may write between two looks, so listings are never remembered.
-            self._filesystem, root = fsspec.core.url_to_fs(base, use_listings_cache=False)
-        except OSError as error:
-            raise self._away(error) from error
-        except (ValueError, ImportError) as error:
-            raise DataError(
-                f"Cannot open the artefacts base {base!r}: {error}. Name a folder, or install the fsspec driver "
-                "of that protocol."
-            ) from error
-        self._root = str(root).rstrip("/")
+        self._filesystem = Filesystem(base, patience_seconds)
 
     def url(self, path: str) -> str:
         """Where the artefact `path` lies: an absolute path on a local disk, else a URL with its protocol."""
         place = self._place(path)
-        return str(self._filesystem.unstrip_protocol(place)) if self._is_remote else place
+        return str(self._filesystem.driver.unstrip_protocol(place)) if self._filesystem.is_remote else place
+
+    def require_usable(self) -> None:
+        """Write a small file, read it and remove it again.
+
+        Raises:
+            ArtefactsUnavailable: the storage does not answer, there is no such bucket, or a right is missing.
+        """
+        path, content = f"{CHECK}/{uuid4().hex}", b"written to see whether the storage can be used"
+        self._write(path, content)
+        if self._read(path) != content:
+            raise ArtefactsUnavailable(f"{self.url(path)} was written, but other bytes were read. Mend the storage.")
+        self.delete(path)
 
     def exists(self, path: str) -> bool:
         """Whether the artefact `path` was written."""
-        with self._answering():
-            return bool(self._filesystem.isfile(self._place(path)))
+        return self._kind(path) == "file"
+
+    def delete(self, path: str) -> None:
+        """Remove the artefact `path`, if it is there."""
+        with suppress(FileNotFoundError):
+            self._filesystem.ask(lambda: self._filesystem.driver.rm_file(self._place(path)))
+
+    def paths(self, folder: str) -> list[str]:
+        """Every file below `folder`, at any depth, as a path below the base, sorted; none where it is missing."""
+        found = self._filesystem.ask(lambda: self._filesystem.driver.find(self._place(folder)))
+        return sorted(str(place).removeprefix(self._filesystem.root).lstrip("/") for place in found)
 
     def names(self, folder: str, suffix: str) -> list[str]:
         """What lies in `folder` below the base and ends in `suffix`, without it, sorted; none where it is missing."""
-        place = self._place(folder)
-        with self._answering():
-            if not self._filesystem.isdir(place):
-                return []
-            names = [posixpath.basename(str(path).rstrip("/")) for path in self._filesystem.ls(place, detail=False)]
+        if self._kind(folder) != "directory":
+            return []
+        listed = self._filesystem.ask(lambda: self._filesystem.driver.ls(self._place(folder), detail=False))
+        names = [posixpath.basename(str(path).rstrip("/")) for path in listed]
         return sorted(name.removesuffix(suffix) for name in names if name.endswith(suffix))
+
+    def folders(self) -> list[str]:
+        """The names directly below the base, sorted; none where it is missing."""
+        try:
+            driver, root = self._filesystem.driver, self._filesystem.root
+            listed = self._filesystem.ask(lambda: driver.ls(root, detail=False))
+        except FileNotFoundError:
+            return []
+        return sorted({posixpath.basename(str(path).rstrip("/")) for path in listed})
 
     def write_table(self, path: str, table: pa.Table) -> None:
         """Store `table` as Parquet (zstd), replacing what was there."""
@@ -140,35 +158,33 @@ class ArtefactStore:
         """
         return self._read(path).decode()
 
-    @property
-    def _is_remote(self) -> bool:
-        return not isinstance(self._filesystem, LocalFileSystem)
+    def write_bytes(self, path: str, content: bytes) -> None:
+        """Store `content` as it is, replacing what was there."""
+        self._write(path, content)
 
-    @contextmanager
-    def _answering(self) -> Iterator[None]:
-        """Call errors of a remote storage by their name; what lies on a disk of this machine is no service."""
+    def read_bytes(self, path: str) -> bytes:
+        """The content of `path`.
+
+        Raises:
+            NotStored: it is missing.
+        """
+        return self._read(path)
+
+    def _kind(self, path: str) -> str | None:
+        """`file` or `directory`; None: neither. fsspec's own `isfile` is False too if the storage is away."""
         try:
-            yield
-        except OSError as error:
-            if not self._is_remote or isinstance(error, FileNotFoundError):
-                raise
-            raise self._away(error) from error
-
-    def _away(self, error: OSError) -> ArtefactsUnavailable:
-        return ArtefactsUnavailable(
-            f"The artefacts at {self._base} cannot be reached: {error}. Check that the storage runs, and that "
-            "CLEVERBETTER_ARTEFACTS_URL and its credentials are right."
-        )
+            return str(self._filesystem.ask(lambda: self._filesystem.driver.info(self._place(path)))["type"])
+        except (FileNotFoundError, NotADirectoryError):
+            return None
 
     def _place(self, path: str) -> str:
         if path.startswith("/") or not {"..", "."}.isdisjoint(path.split("/")) or "\0" in path or "\\" in path:
             raise DataError(f"An artefact path is relative and stays below the base, got {path!r}.")
-        return posixpath.join(self._root, path)
+        return posixpath.join(self._filesystem.root, path)
 
     def _read(self, path: str) -> bytes:
         try:
-            with self._answering():
-                return bytes(self._filesystem.cat_file(self._place(path)))
+            return bytes(self._filesystem.ask(lambda: self._filesystem.driver.cat_file(self._place(path))))
         except FileNotFoundError as error:
             raise NotStored(
                 f"There is no artefact {self.url(path)}. Materialise the asset and partition that writes it."
@@ -184,23 +200,24 @@ class ArtefactStore:
         return table if where is None else table.filter(where)
 
     def _write(self, path: str, content: bytes) -> None:
-        place = self._place(path)
-        with self._answering():
-            if not BUCKETS.intersection(_protocols(self._filesystem)):
-                self._filesystem.makedirs(posixpath.dirname(place), exist_ok=True)
-            if self._is_remote:
-                self._filesystem.pipe_file(place, content)
-                return
+        place, filesystem = self._place(path), self._filesystem
+        driver = filesystem.driver
+        if filesystem.has_folders:
+            filesystem.ask(lambda: driver.makedirs(posixpath.dirname(place), exist_ok=True))
+        if filesystem.is_remote:
+            try:
+                filesystem.ask(lambda: driver.pipe_file(place, content))
+            except FileNotFoundError as error:
+                raise ArtefactsUnavailable(
+                    f"{self.url(path)} cannot be written: {error}. Make the bucket, or correct its name in "
+                    "CLEVERBETTER_STORAGE_URL or CLEVERBETTER_ARTEFACTS_URL."
+                ) from error
+            return
         beside = f"{place}.{uuid4().hex}.part"
         try:
-            self._filesystem.pipe_file(beside, content)
+            driver.pipe_file(beside, content)
             os.replace(beside, place)
         except BaseException:
-            if self._filesystem.exists(beside):
-                self._filesystem.rm_file(beside)
+            if driver.exists(beside):
+                driver.rm_file(beside)
             raise
-
-
-def _protocols(filesystem: fsspec.AbstractFileSystem) -> set[str]:
-    protocol = filesystem.protocol
-    return {protocol} if isinstance(protocol, str) else set(protocol)

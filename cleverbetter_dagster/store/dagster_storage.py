@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 from dagster._config import UserConfigSchema
+from dagster._core.storage.compute_log_manager import ComputeLogManager
 from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
 from dagster._core.storage.root import LocalArtifactStorage
 from dagster._serdes import ConfigurableClassData
@@ -16,6 +17,7 @@ from dagster_postgres import DagsterPostgresStorage
 
 from cleverbetter_dagster.settings import load_settings
 from cleverbetter_dagster.store.postgres.database import database_url
+from cleverbetter_dagster.store.shared_logs import SharedComputeLogManager
 
 
 class OneDatabaseStorage(DagsterPostgresStorage):
@@ -46,13 +48,16 @@ class StateArtifactStorage(LocalArtifactStorage):
 
 
 class StateComputeLogManager(LocalComputeLogManager):
-    """What runs print, under the state folder."""
+    """What runs print: under the state folder, or in the storage that several machines share."""
 
     @classmethod
     def config_type(cls) -> UserConfigSchema:
         return {}
 
     @classmethod
-    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> Self:
-        folder = load_settings().state_folder / "dagster" / "compute_logs"
-        return cls(str(folder), inst_data=inst_data, **config_value)
+    def from_config_value(  # type: ignore[override]  # of either kind
+        cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
+    ) -> ComputeLogManager[Any]:
+        settings = load_settings()
+        local = cls(str(settings.state_folder / "dagster" / "compute_logs"), inst_data=inst_data, **config_value)
+        return SharedComputeLogManager(settings.storage_url, local) if settings.storage_url else local

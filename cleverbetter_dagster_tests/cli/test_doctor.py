@@ -16,7 +16,7 @@ from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.artefacts import ArtefactStore
 from cleverbetter_dagster.store.postgres.database import psycopg_connect
 from cleverbetter_dagster.store.source.tables import ensure_source_tables
-from cleverbetter_dagster.store.tracking.client import artefact_folder
+from cleverbetter_dagster.store.tracking.places import artefact_folder
 from cleverbetter_dagster.store.tracking.plain_files import TREE
 from cleverbetter_dagster_tests.cli.conftest import command_in, registered
 

@@ -168,10 +168,8 @@ class Away(Bucket):
     def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **_: object) -> None:
         raise ConnectionResetError("gone")
 
-    def isfile(self, path: str) -> bool:
+    def info(self, path: str, **_: object) -> dict[str, object]:
         raise TimeoutError("too slow")
-
-    isdir = isfile
 
     def cat_file(self, path: str, start: int | None = None, end: int | None = None, **_: object) -> bytes:
         raise PermissionError("no such key")

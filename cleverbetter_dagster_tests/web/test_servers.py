@@ -15,7 +15,8 @@ from pydantic import SecretStr
 from cleverbetter_dagster.cli.servers.processes import Service, mlflow_service, webserver_service
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.home import prepare_home
-from cleverbetter_dagster.store.tracking.client import artefact_folder, tracking_uri
+from cleverbetter_dagster.store.tracking.client import tracking_uri
+from cleverbetter_dagster.store.tracking.places import artefact_folder
 from cleverbetter_dagster.web.address import LOOPBACK, Address, free_port
 
 TOKEN = "correct-horse-battery-staple"
@@ -60,7 +61,9 @@ def dagster(tracked: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iter
 def mlflow(tracked: Settings) -> Iterator[str]:
     closed = tracked.model_copy(update={"api_token": SecretStr(TOKEN)})
     address = Address(LOOPBACK, free_port(47000))
-    with running(mlflow_service(closed, tracking_uri(tracked), artefact_folder(tracked), address), closed) as url:
+    with running(
+        mlflow_service(closed, tracking_uri(tracked), artefact_folder(tracked).as_uri(), address), closed
+    ) as url:
         yield url
 
 

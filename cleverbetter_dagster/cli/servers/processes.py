@@ -59,7 +59,7 @@ class Service:
             )
 
 
-def mlflow_service(settings: Settings, backend_url: str, artefacts: Path, address: Address) -> Service:
+def mlflow_service(settings: Settings, backend_url: str, artefacts: str, address: Address) -> Service:
     """MLflow's UI and tracking server. One worker without job execution needs 0.5 GB; the default, 3.2 GB.
 
     It serves no files: who may write a model's files may run code here. Clients on this machine use the folder itself.
@@ -69,7 +69,7 @@ def mlflow_service(settings: Settings, backend_url: str, artefacts: Path, addres
 
     command = (
         *(sys.executable, "-m", "mlflow", "server", *address.options, "--workers", "1", "--app-name", APP_NAME),
-        *("--no-serve-artifacts", "--default-artifact-root", artefacts.as_uri()),
+        *("--no-serve-artifacts", "--default-artifact-root", artefacts),
         *("--uvicorn-opts", f"--http {PROTOCOL} --no-proxy-headers --no-server-header"),
     )
     environment = {

@@ -109,16 +109,18 @@ def _run(settings: Settings, servers: _Servers, console: Console) -> None:
 
 def _start_all(supervisor: Supervisor, servers: _Servers, console: Console) -> None:
     from cleverbetter_dagster.store.postgres.database import database_url
-    from cleverbetter_dagster.store.tracking.client import artefact_folder
+    from cleverbetter_dagster.store.tracking.places import artefact_address, shared_storage
 
     settings = supervisor.settings
+    if storage := shared_storage(settings):
+        storage.require_usable()
     with console.status("starting PostgreSQL"):
         database_url(settings, "dagster")
     supervisor.watch_database()
     started = []
     if servers.mlflow and settings.mlflow_tracking_uri is None:  # slow to start, and needs none of the others
         url, address = database_url(settings, "mlflow"), _address(servers, settings.mlflow_port, "MLflow", console)
-        started.append(supervisor.start(mlflow_service(settings, url, artefact_folder(settings), address)))
+        started.append(supervisor.start(mlflow_service(settings, url, artefact_address(settings), address)))
         settings = settings.model_copy(update={"mlflow_port": address.port})
     with console.status("starting Dagster: loading the definitions"):
         supervisor.wait_for(supervisor.start(code_service(settings, servers.folder)))

@@ -17,7 +17,7 @@ from cleverbetter_dagster.dataset.as_of import AsOf
 from cleverbetter_dagster.dataset.simulation.market import CELL_SHAPE, mispricing, race_month
 from cleverbetter_dagster.dataset.simulation.metrics import place_bets, row_features, row_metrics
 from cleverbetter_dagster.dataset.simulation.strategies import Strategies, draw_strategies
-from cleverbetter_dagster.settings import Month
+from cleverbetter_dagster.setting_types import Month
 
 METHOD = "historical_replay"
 

@@ -102,6 +102,7 @@ CHECKS: dict[str, Callable[[Settings], Iterator[DoctorLine]]] = {
     "database": stores.database,
     "rights": stores.rights,
     "MLflow": stores.tracking,
+    "storage": stores.storage,
     "champion": stores.champion_files,
     "market features": features.market_features,
     "ports": _ports,

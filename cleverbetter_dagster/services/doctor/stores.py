@@ -20,8 +20,9 @@ from cleverbetter_dagster.store.source.layout import resolve_source
 from cleverbetter_dagster.store.source.tables import find_relation
 from cleverbetter_dagster.store.tracking.availability import is_database
 from cleverbetter_dagster.store.tracking.client import artefact_home, require_mlflow, tracking_uri
-from cleverbetter_dagster.store.tracking.moved_home import find_move, path_of
+from cleverbetter_dagster.store.tracking.moved_home import find_move, shown
 from cleverbetter_dagster.store.tracking.package import check_model, require_loadable
+from cleverbetter_dagster.store.tracking.places import shared_storage
 from cleverbetter_dagster.store.tracking.registry import Registry
 from cleverbetter_dagster.store.tracking.tables import table_revisions
 
@@ -79,6 +80,18 @@ def tracking(settings: Settings) -> Iterator[DoctorLine]:
     yield _mlflow(settings)
 
 
+def storage(settings: Settings) -> Iterator[DoctorLine]:
+    """Whether the storage that several machines share answers. Nothing is written to it."""
+    shared = shared_storage(settings)
+    if shared is None:
+        return
+    seen = shared.folders()
+    kept = f"it holds {', '.join(seen)}" if seen else "it holds nothing yet, or there is no such bucket"
+    level: Level = "ok" if seen else "warn"
+    remedy = "" if seen else "`cleverbetter up` tries whether it may write there."
+    yield DoctorLine("storage", level, f"{settings.storage_url}: {kept}", remedy)
+
+
 def champion_files(settings: Settings) -> Iterator[DoctorLine]:
     """Whether the champion's files are unchanged since they were logged."""
     target = running_target(settings, "state")
@@ -121,7 +134,7 @@ def _tables(settings: Settings, url: str) -> DoctorLine:
     if revision is None:
         return DoctorLine("MLflow", "ok", "has no tables yet; the first training creates them")
     if revision == needed and (move := find_move(url, artefact_home(settings))):
-        message = f"its records name {path_of(move.old)}: this home was moved or copied from there"
+        message = f"its records name {shown(move.old)}: its files were moved or copied from there"
         return DoctorLine("MLflow", "warn", message, "The next command that uses a model corrects them.")
     if revision == needed:
         return DoctorLine("MLflow", "ok", f"its runs are in the database (tables of revision {revision})")

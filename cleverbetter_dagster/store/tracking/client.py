@@ -8,7 +8,6 @@ import logging
 import os
 import time
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
@@ -17,7 +16,8 @@ from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.postgres.database import Target, connect, database_url, locked
 from cleverbetter_dagster.store.postgres.url import DRIVER, parsed
 from cleverbetter_dagster.store.tracking.availability import AnsweringClient, is_database, require_answer
-from cleverbetter_dagster.store.tracking.moved_home import ArtefactHome, find_move, path_of, record_move
+from cleverbetter_dagster.store.tracking.moved_home import ArtefactHome, find_move, record_move, shown
+from cleverbetter_dagster.store.tracking.places import artefact_address, shared_storage
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -89,7 +89,7 @@ def require_mlflow(settings: Settings) -> None:
 def experiment_id(settings: Settings) -> str:
     """Id of this deployment's experiment. It is created if it is missing, and restored if somebody deleted it.
 
-    If MLflow is a database, artefacts go to `artefact_folder`; a tracking server chooses their place itself.
+    If MLflow is a database, artefacts go to `artefact_address`; a tracking server chooses their place itself.
     """
     client = mlflow_client(settings)
     name = settings.mlflow_experiment_name
@@ -99,22 +99,19 @@ def experiment_id(settings: Settings) -> str:
     with locked(settings, "state", EXPERIMENT_LOCK):
         experiment = client.get_experiment_by_name(name)
         if experiment is None:
-            location = artefact_folder(settings).as_uri() if is_database(tracking_uri(settings)) else None
+            location = artefact_address(settings) if is_database(tracking_uri(settings)) else None
             return str(client.create_experiment(name, artifact_location=location))
         if experiment.lifecycle_stage != "active":
             client.restore_experiment(experiment.experiment_id)
         return str(experiment.experiment_id)
 
 
-def artefact_folder(settings: Settings) -> Path:
-    """Where the artefacts of runs and models are if MLflow is a database."""
-    return settings.state_folder / "mlartifacts"
-
-
 def artefact_home(settings: Settings) -> ArtefactHome:
     """Where the artefacts belong, for `moved_home`."""
     own_database = settings.mlflow_tracking_uri is None and settings.uses_embedded_database
-    return ArtefactHome(settings.mlflow_experiment_name, artefact_folder(settings), own_database)
+    return ArtefactHome(
+        settings.mlflow_experiment_name, artefact_address(settings), own_database, shared_storage(settings)
+    )
 
 
 def _own_postgres(address: str) -> Target | None:
@@ -167,6 +164,6 @@ def _follow_home(settings: Settings, uri: str) -> None:
         record_move(uri, move)
         log.warning(
             "This home was moved or copied: MLflow's records name %s now, no longer %s.",
-            path_of(move.new),
-            path_of(move.old),
+            shown(move.new),
+            shown(move.old),
         )

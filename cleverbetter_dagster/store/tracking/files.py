@@ -18,6 +18,7 @@ from cleverbetter_dagster.store.tracking.availability import noticing_absence
 from cleverbetter_dagster.store.tracking.client import mlflow_client
 from cleverbetter_dagster.store.tracking.model_hashes import recorded_hash
 from cleverbetter_dagster.store.tracking.moved_home import path_of
+from cleverbetter_dagster.store.tracking.places import read_files
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -49,7 +50,7 @@ def verified_files(settings: Settings, model_uri: str) -> dict[str, bytes]:
     client = mlflow_client(settings)
     logged = _existing(lambda: _logged_model(client, model_uri), model_uri)
     _existing(lambda: _check_place(client, logged, model_uri), model_uri)
-    contents = _existing(lambda: _fetched(client, logged.artifact_location), model_uri)
+    contents = _existing(lambda: _fetched(settings, client, logged.artifact_location), model_uri)
     compare(f"{model_uri!r} at {logged.artifact_location}", contents, recorded_hash(settings, logged.model_id))
     return contents
 
@@ -146,9 +147,11 @@ def _check_place(client: "MlflowClient", logged: Any, model_uri: str) -> None:
         )
 
 
-def _fetched(client: "MlflowClient", location: str) -> dict[str, bytes]:
+def _fetched(settings: Settings, client: "MlflowClient", location: str) -> dict[str, bytes]:
     from mlflow.artifacts import download_artifacts
 
+    if (files := read_files(settings, location)) is not None:
+        return files
     if location.startswith("file:"):
         return files_below(path_of(location))
     with tempfile.TemporaryDirectory() as scratch, noticing_absence(client.tracking_uri):

@@ -33,6 +33,7 @@ from cleverbetter_dagster.store.tracking.files import (
     verified_files,
 )
 from cleverbetter_dagster.store.tracking.model_hashes import record_hash, recorded_hash
+from cleverbetter_dagster.store.tracking.places import write_files
 from cleverbetter_dagster.store.tracking.plain_files import FORMAT, model_of, plain_files
 from cleverbetter_dagster.store.tracking.raw_rows import PART_OF_HISTORY, bare_name, canonical_rows, require_history
 from cleverbetter_dagster.store.tracking.registry import FORMAT_TAG, ModelVersion
@@ -156,9 +157,11 @@ def log_model(run: ModelRun, model: StrategyModel) -> PackedModel:
                 # Without this list MLflow takes five seconds to find the requirements.
                 pip_requirements=[f"{name}=={version(name)}" for name in REQUIREMENTS],
             )
-        sha256 = contents_sha256(files_below(folder))
+        contents = files_below(folder)
+        sha256 = contents_sha256(contents)
         record_hash(run.settings, logged.model_id, sha256)
-        client.log_model_artifacts(logged.model_id, str(folder))
+        if not write_files(run.settings, logged.artifact_location, contents):
+            client.log_model_artifacts(logged.model_id, str(folder))
     client.set_logged_model_tags(logged.model_id, {SHA256_TAG: sha256})
     client.finalize_logged_model(logged.model_id, "READY")
     run.set_tags({SHA256_TAG: sha256, FORMAT_TAG: FORMAT})

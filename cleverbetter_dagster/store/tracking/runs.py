@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 from pydantic_core import to_json
 
-from cleverbetter_dagster.errors import ModelNotFound, TrackingUnavailable
+from cleverbetter_dagster.errors import ModelNotFound, NotStored, TrackingUnavailable
 from cleverbetter_dagster.redaction import redacted
 from cleverbetter_dagster.settings import REPOSITORY, Settings
 from cleverbetter_dagster.store.tracking.client import experiment_id, mlflow_client
+from cleverbetter_dagster.store.tracking.places import read_file, write_files
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -110,6 +111,8 @@ class ModelRun:
 
     def log_file(self, path: str, content: bytes) -> None:
         """Store `content` as the artefact `path`, such as `plots/roc.png`, replacing what was there."""
+        if write_files(self.settings, self.client.get_run(self.run_id).info.artifact_uri, {path: content}):
+            return
         with tempfile.TemporaryDirectory() as scratch:
             file = Path(scratch) / Path(path).name
             file.write_bytes(content)
@@ -201,10 +204,13 @@ def read_run_json(settings: Settings, run_id: str, path: str) -> dict[str, Any]:
     from mlflow.exceptions import MlflowException
 
     try:
-        with tempfile.TemporaryDirectory() as scratch:
-            file = mlflow_client(settings).download_artifacts(run_id, path, scratch)
-            record: dict[str, Any] = json.loads(Path(file).read_text())
-    except (MlflowException, OSError, ValueError) as error:
+        client = mlflow_client(settings)
+        content = read_file(settings, client.get_run(run_id).info.artifact_uri, path)
+        if content is None:
+            with tempfile.TemporaryDirectory() as scratch:
+                content = Path(client.download_artifacts(run_id, path, scratch)).read_bytes()
+        record: dict[str, Any] = json.loads(content)
+    except (MlflowException, NotStored, OSError, ValueError) as error:
         raise ModelNotFound(
             f"The MLflow run {run_id} has no readable {path}: {error}. Train the model again."
         ) from error

@@ -22,8 +22,9 @@ from cleverbetter_dagster.store.ledger import ledger
 from cleverbetter_dagster.store.ledger.ledger import LedgerEntry
 from cleverbetter_dagster.store.postgres.database import psycopg_connect
 from cleverbetter_dagster.store.predictions import read_predictions
-from cleverbetter_dagster.store.tracking.client import artefact_folder, experiment_id, mlflow_client
+from cleverbetter_dagster.store.tracking.client import experiment_id, mlflow_client
 from cleverbetter_dagster.store.tracking.files import files_below
+from cleverbetter_dagster.store.tracking.places import artefact_folder
 from cleverbetter_dagster.store.tracking.registry import Registry
 from cleverbetter_dagster_tests.defs.automation.ticks import Watched
 from cleverbetter_dagster_tests.defs.test_pipeline import NO_FILTER, ONE_FOLD, ops

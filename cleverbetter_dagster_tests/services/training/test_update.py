@@ -22,8 +22,9 @@ from cleverbetter_dagster.services.training.fit import train
 from cleverbetter_dagster.services.training.update import new_to_parent, parent_of, update
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.postgres.postmaster import ServerAddress
-from cleverbetter_dagster.store.tracking.client import artefact_folder, mlflow_client
+from cleverbetter_dagster.store.tracking.client import mlflow_client
 from cleverbetter_dagster.store.tracking.package import load_model
+from cleverbetter_dagster.store.tracking.places import artefact_folder
 from cleverbetter_dagster.store.tracking.registry import Registry
 from cleverbetter_dagster_tests.learning.conftest import SMALL
 from cleverbetter_dagster_tests.support.new_database import new_database

@@ -12,13 +12,8 @@ from sqlalchemy.engine import make_url
 from cleverbetter_dagster.errors import ModelNotFound, SettingsError
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.postgres.database import psycopg_connect
-from cleverbetter_dagster.store.tracking.client import (
-    artefact_folder,
-    experiment_id,
-    mlflow_client,
-    run_page,
-    tracking_uri,
-)
+from cleverbetter_dagster.store.tracking.client import experiment_id, mlflow_client, run_page, tracking_uri
+from cleverbetter_dagster.store.tracking.places import artefact_folder
 from cleverbetter_dagster.store.tracking.runs import RunSpec, close_left_runs, code_version, reopen_run, start_run
 
 SPEC = RunSpec(

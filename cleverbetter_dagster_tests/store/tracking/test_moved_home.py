@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,10 @@ from sqlalchemy import create_engine, text
 from cleverbetter_dagster.errors import SettingsError
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.tracking import client
-from cleverbetter_dagster.store.tracking.client import artefact_folder, artefact_home, mlflow_client, require_mlflow
+from cleverbetter_dagster.store.tracking.client import artefact_home, mlflow_client, require_mlflow
 from cleverbetter_dagster.store.tracking.moved_home import ADDRESSES, find_move
 from cleverbetter_dagster.store.tracking.package import load_model
+from cleverbetter_dagster.store.tracking.places import artefact_folder
 from cleverbetter_dagster.store.tracking.plain_files import TREE
 from cleverbetter_dagster_tests.cli.conftest import registered
 from cleverbetter_dagster_tests.store.tracking.test_package import MODEL, raw_rows
@@ -90,7 +92,7 @@ def test_two_homes_may_share_one_database(first_home: Settings) -> None:
 def test_a_copy_with_its_own_database_leaves_the_original_alone(first_home: Settings) -> None:
     copy = renamed(first_home, "copy")
     shutil.copytree(first_home.home, copy.home)
-    own = artefact_home(copy).__class__(copy.mlflow_experiment_name, artefact_folder(copy), own_database=True)
+    own = replace(artefact_home(copy), own_database=True)
     move = find_move(client.tracking_uri(copy), own)
     assert move is not None
     assert (move.old, move.new) == (artefact_folder(first_home).as_uri(), artefact_folder(copy).as_uri())
