@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
@@ -12,6 +12,9 @@ from cleverbetter_dagster.errors import SettingsError
 
 UNREADABLE_URL = "what cannot be read as a URL"
 MOST_ALERT_URLS = 20
+
+DEFAULT = "shown_default"
+"""Key of the text that the table of settings shows as the default, where that is no fixed value."""
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 Month = Annotated[str, Field(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$")]
@@ -63,6 +66,22 @@ def _known_zone(zone: str) -> str:
 
 
 TimeZone = Annotated[str, AfterValidator(_known_zone)]
+
+
+WebLink = Annotated[
+    str | None,
+    Field(pattern=r"^(https?://[A-Za-z0-9.:\[\]-]+(/\S*)?|/([^\s/]\S*)?)$", max_length=500),
+]
+"""A URL without user and password, or a path below the host of the page that links to it."""
+
+
+def web_link(name: str) -> Any:
+    """The field of the address at which browsers find a server."""
+    return Field(
+        None,
+        description=f"Where browsers find {name}'s UI, such as a URL or a path behind a proxy; pages link to it",
+        json_schema_extra={DEFAULT: f"the page's own host, `CLEVERBETTER_{name.upper()}_PORT`"},
+    )
 
 
 def _split_at_blanks(urls: object) -> object:

@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSett
 from cleverbetter_dagster import setting_types as kinds
 from cleverbetter_dagster.cron import Cron
 from cleverbetter_dagster.errors import SettingsError
+from cleverbetter_dagster.setting_types import DEFAULT
 from cleverbetter_dagster.settings_file import find_settings_file, read_settings_file
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -19,9 +20,6 @@ STATE_FOLDER = ".cleverbetter"
 PREFIX = "CLEVERBETTER_"
 UP_TOKEN = f"{PREFIX}UP"
 """Not a setting: marks the processes that `cleverbetter up` started, so that `cleverbetter down` finds them."""
-
-DEFAULT = "shown_default"
-"""Key of the text that the table of settings shows as the default, where that is no fixed value."""
 
 DATABASE_URLS = ("database_url", "dagster_database_url", "optuna_database_url", "state_database_url")
 """Fields that hold the URL of a database."""
@@ -167,6 +165,8 @@ class Settings(BaseSettings):
         json_schema_extra={DEFAULT: "this machine, `CLEVERBETTER_DAGSTER_PORT`"},
         pattern=r"^https?://[^/@]+$",
     )
+    dagster_link: kinds.WebLink = kinds.web_link("Dagster")
+    mlflow_link: kinds.WebLink = kinds.web_link("MLflow")
     automation: bool | None = Field(
         None,
         description="Whether schedules and sensors are switched on",

@@ -48,8 +48,14 @@ PASSING = (psycopg.OperationalError, psycopg2.OperationalError, DBAPIError, Mlfl
 """What the libraries underneath raise where a server is away."""
 
 RETRY_SECONDS = "30"
+AWAY = "The database, or MLflow, does not answer. Try again later; `cleverbetter status` says what is up."
 
 log = logging.getLogger(__name__)
+
+
+def status_of(error: CleverBetterError) -> int:
+    """The status of an answer that ends with `error`."""
+    return next((code for kind, code in STATUSES.items() if isinstance(error, kind)), 500)
 
 
 def answer_failures(app: FastAPI) -> None:
@@ -77,7 +83,7 @@ def answer_failures(app: FastAPI) -> None:
 
     @app.exception_handler(CleverBetterError)
     def ours(_: Request, error: CleverBetterError) -> JSONResponse:
-        status = next((code for kind, code in STATUSES.items() if isinstance(error, kind)), 500)
+        status = status_of(error)
         later = {"Retry-After": RETRY_SECONDS} if status in (429, 503) else None
         return JSONResponse({"detail": message_of(error)}, status, later)
 
@@ -87,8 +93,7 @@ def answer_failures(app: FastAPI) -> None:
 
 def _away(request: Request, error: Exception) -> JSONResponse:
     log.warning("%s %s: %s", request.method, request.url.path, type(error).__name__)
-    message = "The database, or MLflow, does not answer. Try again later; `cleverbetter status` says what is up."
-    return JSONResponse({"detail": message}, 503, {"Retry-After": RETRY_SECONDS})
+    return JSONResponse({"detail": AWAY}, 503, {"Retry-After": RETRY_SECONDS})
 
 
 def _problems(problems: tuple[Problem, ...] | list[Problem]) -> JSONResponse:

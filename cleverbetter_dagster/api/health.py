@@ -20,11 +20,6 @@ TIMEOUT_SECONDS = 5
 def health(settings: Settings) -> APIRouter:
     """The routes for whoever watches the API."""
     routes = APIRouter(prefix="/api/v1", tags=["health"])
-    parts: dict[str, Callable[[], object]] = {
-        "database": lambda: _database(settings),
-        "mlflow": lambda: mlflow_client(settings).search_experiments(max_results=1),
-        "dagster": lambda: _dagster(settings),
-    }
 
     @routes.get("/health", responses={403: READ_REFUSALS[403]})
     def alive() -> Health:
@@ -37,13 +32,23 @@ def health(settings: Settings) -> APIRouter:
     )
     def ready(response: Response) -> Health:
         """Whether the database, MLflow and Dagster answer."""
-        states = {name: _state(check) for name, check in parts.items()}
+        states = states_of_parts(settings)
         if all(state == "ok" for state in states.values()):
             return Health(status="ok", parts=states)
         response.status_code = 503
         return Health(status="unavailable", parts=states)
 
     return routes
+
+
+def states_of_parts(settings: Settings) -> dict[str, str]:
+    """Of the database, MLflow and Dagster: `ok`, or what is wrong."""
+    parts: dict[str, Callable[[], object]] = {
+        "database": lambda: _database(settings),
+        "mlflow": lambda: mlflow_client(settings).search_experiments(max_results=1),
+        "dagster": lambda: _dagster(settings),
+    }
+    return {name: _state(check) for name, check in parts.items()}
 
 
 def _state(check: Callable[[], object]) -> str:

@@ -204,5 +204,10 @@ WRITE_REFUSALS: Responses = READ_REFUSALS | {
     415: {"model": Refusal, "description": "The body is not announced as JSON"},
 }
 NOT_FOUND: Responses = {404: {"model": Refusal, "description": "There is no such thing"}}
+PAGE = {"text/html": {"schema": {"type": "string"}}}
+PAGE_REFUSALS: Responses = READ_REFUSALS | {
+    404: {"content": PAGE, "description": "A page that says that there is no such thing"},
+    503: {"content": PAGE, "description": "A page that says what does not answer"},
+}
 CONFLICT: Responses = {409: {"model": Refusal, "description": "Not possible as things stand"}}
 TOO_MANY: Responses = {429: {"model": Refusal, "description": "Too many jobs are waiting"}}

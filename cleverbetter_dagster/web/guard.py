@@ -51,12 +51,14 @@ class Door:
         open_paths: paths that are answered without a token: whether the server is alive.
         most_body_bytes: no body may be larger.
         takes_json_only: a body must be declared as JSON.
+        has_pages: the server writes pages itself that say what is away.
         may_be_written: the paths that are written to, as a pattern of the whole path; None: all.
     """
 
     open_paths: tuple[str, ...] = ()
     most_body_bytes: int = 16 << 20
     takes_json_only: bool = False
+    has_pages: bool = False
     may_be_written: re.Pattern[str] | None = None
 
 
@@ -71,7 +73,7 @@ class Guard:
         self.app, self.door = app, door
         self._token = token.get_secret_value() if token is not None else None
         self._login = Login(self._token) if self._token is not None else None
-        self._inside = PlainFailures(self._with_bounded_body)
+        self._inside = PlainFailures(self._with_bounded_body, has_pages=door.has_pages)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":

@@ -12,6 +12,7 @@ from cleverbetter_dagster.escaping import visible
 from cleverbetter_dagster.redaction import redacted
 
 FAILED = "Something went wrong here; the server's log says what."
+JSON, PAGE = "application/json", "text/html"
 MOST_FAILURE_BYTES = 1 << 20
 LOGGED_CHARACTERS = 2000
 
@@ -30,14 +31,15 @@ class AnswerAborted(Exception):
 class PlainFailures:
     """ASGI middleware: a failure behind it is answered without page, traceback or secret, and logged without secrets.
 
-    An answer of status 500 or more that is JSON stays, but for its secrets: MLflow's and Dagster's programs read it.
+    An answer of status 500 or more that is JSON stays, but for its secrets: MLflow's and Dagster's programs read it. So
+    does a page that says what is away, where the application writes such pages itself.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    def __init__(self, app: ASGIApp, *, has_pages: bool = False) -> None:
+        self._app, self._kinds = app, (JSON, PAGE) if has_pages else (JSON,)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        answer, asked = _Answer(send), f"{scope.get('method', scope['type'])} {scope['path']}"
+        answer, asked = _Answer(send, self._kinds), f"{scope.get('method', scope['type'])} {scope['path']}"
         try:
             await self._app(scope, receive, answer.send)
         except Exception:  # noqa: BLE001  logged whole but for secrets, and answered
@@ -56,11 +58,11 @@ class _Answer:
 
     Attributes:
         is_begun, is_complete: whether a part of it, or all, was passed on.
-        replaced: the text of a failure that was no JSON.
+        replaced: the text of a failure that was of another kind than `kinds`.
     """
 
-    def __init__(self, send: Send) -> None:
-        self._send = send
+    def __init__(self, send: Send, kinds: tuple[str, ...]) -> None:
+        self._send, self._kinds = send, kinds
         self._held: Message | None = None
         self._body = b""
         self.is_begun = self.is_complete = False
@@ -83,8 +85,8 @@ class _Answer:
 
     async def _pass_on_failure(self, start: Message) -> None:
         headers, text = MutableHeaders(raw=list(start["headers"])), self._body.decode("utf-8", "replace")
-        is_json = headers.get("content-type", "").startswith("application/json")
-        if is_json and "content-encoding" not in headers and len(self._body) <= MOST_FAILURE_BYTES:
+        stays = headers.get("content-type", "").startswith(self._kinds)
+        if stays and "content-encoding" not in headers and len(self._body) <= MOST_FAILURE_BYTES:
             body = redacted(text).encode()
             headers["content-length"] = str(len(body))
         else:

@@ -20,6 +20,8 @@ WRITING = [
     "/api/v1/models/ensemble/versions/1/promote",
     "/api/v1/models/rollback",
 ]
+PAGES = ["/", "/strategies/back_7", "/strategies?name=back_7", "/reports/ensemble/2023-12"]
+ASKS_FOR_TOKEN = "Give the token of CLEVERBETTER_API_TOKEN, in the header Authorization: Bearer <token>."
 AWAY = SecretStr("postgresql://ann:Tr0ub4dor@127.0.0.1:1/racing")
 
 
@@ -57,6 +59,29 @@ def test_writing_takes_the_token(closed_api: Api, path: str) -> None:
 def test_reading_takes_the_token_too(closed_api: Api, path: str) -> None:
     assert closed_api.get(f"/api/v1/{path}").status_code == 401
     assert closed_api.get(f"/api/v1/{path}", headers={"Authorization": f"Bearer {TOKEN}"}).status_code == 503
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_pages_take_the_token_or_lead_to_the_login(closed_api: Api, path: str) -> None:
+    assert closed_api.get(path).json() == {"detail": ASKS_FOR_TOKEN}
+    led = closed_api.get(path, headers={"Accept": "text/html"}, allow_redirects=False)
+    assert (led.status_code, led.headers["Location"].startswith("/cleverbetter-login?next=")) == (303, True)
+    foreign = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "iframe"}
+    assert closed_api.get(path, headers={"Authorization": f"Bearer {TOKEN}", **foreign}).status_code == 403
+
+
+@pytest.mark.parametrize("path", [page for page in PAGES if page != "/reports/ensemble/2023-12"])
+def test_a_page_without_its_database_says_so(open_api: Api, path: str) -> None:
+    answer = open_api.get(path)
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "30")
+    assert answer.headers["Content-Type"].startswith("text/html")
+    assert "<code>cleverbetter status</code>" in answer.text
+    assert "Tr0ub4dor" not in answer.text
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_nothing_is_written_to_a_page(open_api: Api, path: str) -> None:
+    assert open_api.post(path, {}).status_code == 405
 
 
 @pytest.mark.parametrize("path", WRITING)

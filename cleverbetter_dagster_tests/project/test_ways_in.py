@@ -62,7 +62,10 @@ USE_CASES = {
     "predictions": UseCase(
         ("predict",), (f"GET {V1}/predictions",), because="a notebook has TrainedModel.predict_proba"
     ),
-    "why this stake": UseCase(("explain",), because="a page of the API shows it, and is no answer for programs"),
+    "why this stake": UseCase(
+        ("explain",), ("GET /strategies", "GET /strategies/{name}"), because="a notebook has the model and its rows"
+    ),
+    "the day": UseCase(routes=("GET /",), because="commands show its parts: predict, history and status"),
     "follow jobs": UseCase(routes=(f"GET {V1}/models/training",), because="commands and notebooks wait for theirs"),
     "cancel a job": UseCase(
         routes=(f"POST {V1}/models/training/{{job_id}}/cancel",), because="Ctrl-C in a terminal and in a notebook"
@@ -80,7 +83,7 @@ USE_CASES = {
     "train every family": UseCase(("retrain",), because=GRAPH),
     "replay retraining": UseCase(("simulate-retraining",), because=GRAPH),
     "leaderboard": UseCase(("compare",), because=GRAPH),
-    "reports": UseCase(("report",), because=GRAPH),
+    "reports": UseCase(("report",), ("GET /reports/{kind}/{as_of}",), because=GRAPH),
     "rows in": UseCase(
         ("import", "quarantine list", "quarantine show", "quarantine repair", "quarantine retry"),
         because="files are read where they lie",

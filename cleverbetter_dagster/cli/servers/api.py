@@ -17,7 +17,7 @@ def api(
     host: Annotated[str, typer.Option(help="Address to listen at; others than loopback take a token.")] = "127.0.0.1",
     port: Annotated[int | None, typer.Option(help="Port to listen at.", min=1, max=65535)] = None,
 ) -> None:
-    """Serve the REST API: training jobs, models, predictions. `cleverbetter up` serves it as well."""
+    """Serve the REST API and the page of the day. `cleverbetter up` serves them as well."""
     import uvicorn
 
     from cleverbetter_dagster.store.home import prepare_home

@@ -129,7 +129,9 @@ def daemon_service(settings: Settings, folder: Path, webserver_url: str) -> Serv
 def api_service(settings: Settings, webserver_url: str, address: Address) -> Service:
     """The REST API, which launches runs through the web UI's server."""
     command = (sys.executable, "-m", "cleverbetter_dagster.cli.main", "api", *address.options)
-    environment, url = {variable_of("dagster_url"): webserver_url}, address.url
+    # Its pages link to MLflow at the port of this `up`.
+    environment = {variable_of("dagster_url"): webserver_url, variable_of("mlflow_port"): str(settings.mlflow_port)}
+    url = address.url
     return Service("API", command, lambda: _got(f"{url}/api/v1/health"), _log(settings, "api"), url, environment)
 
 

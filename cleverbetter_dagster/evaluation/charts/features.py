@@ -1,5 +1,8 @@
 """Charts of features: how much each counts, and which way it moves single probabilities."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.colors import LinearSegmentedColormap
@@ -29,6 +32,28 @@ def bar_chart(title: str, caption: str, shares: pd.Series) -> Chart:
     drawing.axes.set(xlim=(0, 1.15 * max(shares.max(), 1e-9)), xticks=[])
     drawing.axes.spines["bottom"].set_visible(False)
     return drawing.chart(title, caption)
+
+
+def influence_chart(influences: Mapping[str, float], usual: float, reached: float) -> Chart:
+    """What each feature adds to one probability or takes from it, in the order given, the first on top.
+
+    Args:
+        influences: by feature and its value, in probability.
+        usual: the probability they start from; `reached` is where all of them lead.
+    """
+    names, effects = list(influences), np.array(list(influences.values()))
+    drawing, heights = Drawing("change of the probability", height=20 * len(names) + 48), range(len(names))[::-1]
+    reach = 1.3 * float(np.abs(effects).max(initial=1e-6))
+    drawing.axes.barh(heights, effects, color=np.where(effects < 0, LOSS, MODEL).tolist(), height=0.62)
+    drawing.axes.axvline(0.0, color=PALE, linewidth=1.2)
+    for height, effect in zip(heights, effects, strict=True):
+        aside: Any = {"ha": "right" if effect < 0 else "left", "va": "center", "fontsize": SMALL, "color": MUTED}
+        drawing.axes.text(effect, height, f" {percent(effect, signed=True)} ", **aside)
+    drawing.rows(names)
+    drawing.axes.set(xlim=(-reach, reach), xticks=[])
+    drawing.axes.spines["bottom"].set_visible(False)
+    caption = f"From {percent(usual)}, the mean of other strategies, to {percent(reached)}; the value beside each name."
+    return drawing.chart("What moved the probability", caption)
 
 
 def impact_chart(values: pd.DataFrame, features: pd.DataFrame, top: int = 12) -> Chart:

@@ -3,7 +3,8 @@
 Written here because the package `shap` needs numba, and compiles for 20-50 s in each process before its first value.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,9 @@ from cleverbetter_dagster.betting.arrays import FloatArray
 
 ROWS, BACKGROUND = 100, 12
 """Rows explained, and rows that stand for an unknown feature: a row costs 2 x features x background predictions."""
+
+ROWS_AT_ONCE = 20_000
+"""A call of a model costs as much as hundreds of rows."""
 
 
 def shapley_values(
@@ -44,17 +48,35 @@ def shapley_values(
     unknown = np.broadcast_to(known[sample.columns].to_numpy(dtype=np.float64), (n, len(known), k))
     order = np.random.default_rng(seed).permuted(np.tile(np.arange(k), (n, 1)), axis=1)
 
-    def mean_probability(values: FloatArray) -> FloatArray:
-        of_rows = probability(pd.DataFrame(values.reshape(-1, k), columns=sample.columns))
-        return np.asarray(of_rows, dtype=np.float64).reshape(n, -1).mean(axis=1)
+    every = np.arange(n)
 
-    # The forward pass adds features in order; the backward pass removes them, which gives the reverse order's values.
-    values, every = np.zeros((n, k)), np.arange(n)
-    mixed, before = unknown.copy(), mean_probability(unknown)
-    for target, sign in ((np.broadcast_to(explained[:, None], unknown.shape), 1.0), (unknown, -1.0)):
+    def states() -> Iterator[FloatArray]:
+        """The forward pass adds features in order; the backward pass removes them, which gives the reverse order's
+        values.
+        """
+        mixed = unknown.copy()
+        yield mixed.copy()
+        for target in (np.broadcast_to(explained[:, None], unknown.shape), unknown):
+            for feature in order.T:
+                mixed[every, :, feature] = target[every, :, feature]
+                yield mixed.copy()
+
+    means = _mean_probabilities(probability, states(), sample.columns)
+    values, before = np.zeros((n, k)), next(means)
+    for sign in (1.0, -1.0):
         for feature in order.T:
-            mixed[every, :, feature] = target[every, :, feature]
-            after = mean_probability(mixed)
+            after = next(means)
             values[every, feature] += sign * (after - before) / 2
             before = after
     return pd.DataFrame(values, columns=sample.columns, index=sample.index), sample
+
+
+def _mean_probabilities(
+    probability: Callable[[pd.DataFrame], FloatArray], states: Iterator[FloatArray], columns: pd.Index
+) -> Iterator[FloatArray]:
+    """Of each state (n, background, k) the mean probability over the background, shape (n,); many in one call."""
+    for first in states:
+        n, background, k = first.shape
+        batch = np.stack([first, *islice(states, max(ROWS_AT_ONCE // (n * background), 1) - 1)])
+        of_rows = np.asarray(probability(pd.DataFrame(batch.reshape(-1, k), columns=columns)), dtype=np.float64)
+        yield from of_rows.reshape(len(batch), n, background).mean(axis=2)

@@ -1,6 +1,6 @@
 """Reports: each is one self-contained HTML file, rendered from a plain view. It fetches nothing."""
 
 from cleverbetter_dagster.evaluation.report.render import render
-from cleverbetter_dagster.evaluation.report.view import Number, Report, Section, Table
+from cleverbetter_dagster.evaluation.report.view import Link, Notice, Number, Report, Section, Table
 
-__all__ = ["Number", "Report", "Section", "Table", "render"]
+__all__ = ["Link", "Notice", "Number", "Report", "Section", "Table", "render"]

@@ -20,16 +20,34 @@ class Number:
 
 
 @dataclass(frozen=True)
-class Table:
-    """Rows under headings. A cell is a text, or a `Number` whose label is not shown.
+class Link:
+    """A text that leads somewhere."""
 
-    The first column holds names; the others hold figures and stand to the right.
+    text: str
+    href: str
+
+
+@dataclass(frozen=True)
+class Notice:
+    """A sentence that must be seen. What stands in backticks is shown as code."""
+
+    text: str
+    tone: Tone = "bad"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under headings. A cell is a text, a `Link`, or a `Number` whose label is not shown.
+
+    The first column holds names; the others hold figures and stand to the right, but for those under the headings
+    `texts`.
     """
 
     title: str
     headings: tuple[str, ...]
-    rows: tuple[tuple[str | Number, ...], ...]
+    rows: tuple[tuple[str | Number | Link, ...], ...]
     note: str = ""
+    texts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -38,6 +56,7 @@ class Section:
 
     title: str
     text: str = ""
+    notices: tuple[Notice, ...] = ()
     numbers: tuple[Number, ...] = ()
     charts: tuple[Chart, ...] = ()
     tables: tuple[Table, ...] = ()
@@ -50,9 +69,11 @@ class Report:
     Attributes:
         headline: a word or two above the summary, in the colour of `tone`.
         summary: the one paragraph: what was decided and why.
-        reasons: the findings it rests on, a sentence each.
+        reasons: the findings it rests on, a sentence each; `open_reasons` shows them without being asked.
         provenance: names and values of what the report was made from.
         command: reproduces it, to be copied into a shell.
+        links: above everything; `search` is where a form beside them sends the name of a strategy.
+        notices: below the summary.
     """
 
     title: str
@@ -64,6 +85,10 @@ class Report:
     sections: tuple[Section, ...] = ()
     provenance: tuple[tuple[str, str], ...] = ()
     command: str = ""
+    open_reasons: bool = True
+    links: tuple[Link, ...] = ()
+    search: str = ""
+    notices: tuple[Notice, ...] = ()
 
 
 def with_interval(label: str, estimate: Estimate | None, digits: int = 3, *, as_percent: bool = False) -> Number:

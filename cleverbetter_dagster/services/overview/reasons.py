@@ -14,7 +14,7 @@ from cleverbetter_dagster.learning.model import PROBABILITY, FittedModel
 from cleverbetter_dagster.services.champion.stake_inputs import STEPS, ScoringFacts, StakeInputs
 
 SHOWN_FEATURES = 10
-ORDERS = 6
+ORDERS = 16
 """Pairs of orders of the features that a row's influences are averaged over."""
 
 NOTICEABLE = 0.005

@@ -10,6 +10,7 @@ from cleverbetter_dagster.dataset.as_of import AsOf
 from cleverbetter_dagster.errors import DataError
 from cleverbetter_dagster.evaluation.intervals.estimate import IntervalSpec
 from cleverbetter_dagster.evaluation.report import Report, render
+from cleverbetter_dagster.learning.catalogue import FAMILIES
 from cleverbetter_dagster.services.champion.predict import predict
 from cleverbetter_dagster.services.evaluation.past_returns import PastReturns
 from cleverbetter_dagster.services.evaluation.scored_table import evaluated_model, scored_by_model
@@ -88,6 +89,13 @@ def save_report(settings: Settings, kind: str, as_of: str, report: Report, run_i
 def report_path(kind: str, as_of: str) -> str:
     """Path of a report below the base of the artefacts."""
     return f"{FOLDER}/{kind}/{as_of}.html"
+
+
+def newest_reports(settings: Settings) -> dict[str, str]:
+    """The newest month of each kind of report that is stored."""
+    store = ArtefactStore(settings.artefacts_base)
+    months = {kind: store.names(f"{FOLDER}/{kind}", ".html") for kind in (COMPARISON, *FAMILIES, SPLIT, WALK_FORWARD)}
+    return {kind: stored[-1] for kind, stored in months.items() if stored}
 
 
 def find_report(settings: Settings, kind: str, as_of: str | None = None) -> tuple[str, str]:

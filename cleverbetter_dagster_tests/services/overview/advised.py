@@ -7,7 +7,7 @@ import pandas as pd
 import pyarrow as pa
 
 from cleverbetter_dagster.dataset.as_of import AsOf
-from cleverbetter_dagster.dataset.schema import END_DATE, STRATEGY
+from cleverbetter_dagster.dataset.schema import END_DATE, ROI, STRATEGY
 from cleverbetter_dagster.dataset.simulation.rows import SimulationSpec, simulate_rows
 from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.learning.model import FittedModel
@@ -57,10 +57,10 @@ MODEL = StrategyModel(Additive(), DatasetSpec(min_composite_score=None), NOTHING
 
 
 def rows() -> pd.DataFrame:
-    """Canonical rows; one strategy has a name that would do harm where it is not escaped."""
+    """Canonical rows; the best strategy has a name that would do harm where it is not escaped."""
     made = canonical(*simulate_rows(SIMULATION))
-    first = made[STRATEGY].iloc[0]
-    return made.assign(**{STRATEGY: made[STRATEGY].where(made[STRATEGY] != first, HOSTILE)})
+    best = made.groupby(STRATEGY)[ROI].mean().idxmax()
+    return made.assign(**{STRATEGY: made[STRATEGY].where(made[STRATEGY] != best, HOSTILE)})
 
 
 def store_rows(settings: Settings) -> None:
