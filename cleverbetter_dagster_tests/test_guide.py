@@ -283,12 +283,13 @@ def test_an_earlier_model_learns_later_rows(notebook: dict[str, Any]) -> None:
     assert names["pipeline"].new_examples(names["model"])[0].empty
 
 
+@pytest.mark.parametrize("trials", [3, pytest.param(100, marks=pytest.mark.slow)])
 def test_the_whole_guide_promotes_and_updates_the_last_model(
-    deployment: Settings, caplog: pytest.LogCaptureFixture
+    deployment: Settings, caplog: pytest.LogCaptureFixture, trials: int
 ) -> None:
     names = names_of(deployment)
     for snippet in (LOAD, PREPROCESS, ENSEMBLE, CLASSIFIER, RL_AGENT, SEARCH, EVALUATE, REGISTER, AGAINST_THE_GATE):
-        run_cell(snippet, names, trials=100)
+        run_cell(snippet, names, trials=trials)
     assert f"ensemble v{names['version']} holds a model of the family rl_agent" in caplog.text
     champion, version = ledger.champion(deployment), Registry(deployment).get_version("ensemble", names["version"])
     assert champion is not None
