@@ -79,7 +79,7 @@ def frame(rows: list[Row]) -> pd.DataFrame:
     table = pd.DataFrame(columns, index=range(100, 100 + len(rows)))
     for name in table.columns:
         if name in ("id", "strategy_id", "method"):
-            table[name] = table[name].astype(object)
+            table[name] = table[name].astype(empty_rows()[name].dtype)  # pandas 3 has a type for texts
         elif name in ("run_date", "start_date", "end_date", "created_at"):
             table[name] = pd.to_datetime(table[name], utc=True).dt.as_unit("us")
         else:

@@ -55,13 +55,18 @@ def violations_at(table: pa.Table, column: str, mask: np.ndarray, reason: str) -
     return pd.DataFrame(
         {
             "position": positions,
-            "id": ids.to_pandas(),
+            "id": _objects(ids),
             "column": column,
-            "value": pc.utf8_slice_codeunits(values, 0, LONGEST_VALUE).to_pandas(),
+            "value": _objects(pc.utf8_slice_codeunits(values, 0, LONGEST_VALUE)),
             "reason": reason,
         },
         columns=list(VIOLATION_COLUMNS),
     )
+
+
+def _objects(values: pa.Array | pa.ChunkedArray) -> pd.Series:
+    """Texts as Python objects, a missing one as None. From pandas 3 on a text column would have NaN there."""
+    return pd.Series(values.to_pylist(), dtype=object)
 
 
 def gathered(pieces: list[pd.DataFrame]) -> pd.DataFrame:
