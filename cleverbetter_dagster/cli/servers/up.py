@@ -20,6 +20,7 @@ from rich.console import Console
 
 from cleverbetter_dagster.cli.options import AsJson
 from cleverbetter_dagster.cli.output import ResultTable, VisibleConsole, print_json, progress_console
+from cleverbetter_dagster.cli.servers.database_lock import AlreadyUp, DatabaseLock
 from cleverbetter_dagster.cli.servers.processes import (
     api_service,
     code_service,
@@ -37,17 +38,12 @@ from cleverbetter_dagster.cli.servers.running import (
 )
 from cleverbetter_dagster.cli.servers.status import mlflow_trouble
 from cleverbetter_dagster.cli.servers.supervisor import POLL_SECONDS, ServiceFailed, Supervisor
-from cleverbetter_dagster.errors import CleverBetterError
 from cleverbetter_dagster.proxies import call_directly
 from cleverbetter_dagster.settings import Settings, load_settings
 from cleverbetter_dagster.web.address import LOOPBACK, Address, check_host, free_port
 
 PROGRAM = (sys.executable, "-m", "cleverbetter_dagster.cli.main")
 LEAVE_TIMEOUT_SECONDS = 2.0
-
-
-class AlreadyUp(CleverBetterError):
-    """Another `cleverbetter up` of this home runs, or left something running."""
 
 
 def up(
@@ -92,7 +88,10 @@ def _run(settings: Settings, servers: _Servers, console: Console) -> None:
     supervisor = Supervisor(settings, secrets.token_hex(16))
     record = UpRecord(ProcessRecord.of("cleverbetter up", os.getpid()), supervisor.token, False, ())
     record.write(record_path(settings))
+    lock = DatabaseLock(settings)
     try:
+        with console.status("starting PostgreSQL"):
+            lock.hold()
         _start_all(supervisor, servers, console)
         _show(settings, supervisor.records, console)
         console.print("Ctrl-C stops everything.")
@@ -100,10 +99,12 @@ def _run(settings: Settings, servers: _Servers, console: Console) -> None:
         while True:
             if supervisor.tend(partial(console.print, style="yellow", markup=False, soft_wrap=True)):
                 replace(record, ready=True, services=supervisor.records).write(record_path(settings))
+            lock.keep()
             time.sleep(POLL_SECONDS)
     except KeyboardInterrupt:
         console.print()
     finally:
+        lock.release()
         _stop_all(supervisor, console)
 
 
@@ -114,8 +115,6 @@ def _start_all(supervisor: Supervisor, servers: _Servers, console: Console) -> N
     settings = supervisor.settings
     if storage := shared_storage(settings):
         storage.require_usable()
-    with console.status("starting PostgreSQL"):
-        database_url(settings, "dagster")
     supervisor.watch_database()
     started = []
     if servers.mlflow and settings.mlflow_tracking_uri is None:  # slow to start, and needs none of the others

@@ -9,7 +9,6 @@ from cleverbetter_dagster.cli.servers import supervisor as supervision
 from cleverbetter_dagster.cli.servers import up
 from cleverbetter_dagster.cli.servers.processes import Service, _got
 from cleverbetter_dagster.cli.servers.supervisor import Supervisor
-from cleverbetter_dagster.store.postgres.database import database_url
 from cleverbetter_dagster.web.address import Address, free_port
 
 # It starts a child, as Dagster's code server does, and says so in its log.
@@ -22,7 +21,6 @@ http.server.ThreadingHTTPServer((sys.argv[1], int(sys.argv[2])), http.server.Sim
 
 
 def _start_all(supervisor: Supervisor, servers: up._Servers, console: Console) -> None:
-    database_url(supervisor.settings, "dagster")
     supervisor.watch_database()
     for name in ("first", "second"):
         address = Address(servers.host, free_port(supervisor.settings.dagster_port, servers.host))

@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from cleverbetter_dagster.cli.servers.database_lock import AlreadyUp, DatabaseLock
 from cleverbetter_dagster.cli.servers.processes import _got, code_service, mlflow_service
 from cleverbetter_dagster.cli.servers.running import ProcessRecord, UpRecord, processes_of, read_record, record_path
 from cleverbetter_dagster.cli.servers.status import ServiceStatus, collect
@@ -209,6 +210,44 @@ def test_a_dead_postgresql_is_started_again_where_it_was(settings: Settings) -> 
     output, errors = process.communicate()
     assert process.returncode == 0
     assert "PostgreSQL has ended. Restart 1 of 5" in output + errors
+
+
+def test_a_database_has_one_up(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, _ = start_up(settings)
+    server = running_server(embedded_folder(settings))
+    assert server is not None
+    monkeypatch.setenv("DATABASE_URL", server.url.replace("+psycopg", ""))
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "another"))
+    second = run("up")
+    assert second.returncode == 1
+    assert "has a `cleverbetter up` already (cleverbetter up on" in second.stderr
+    assert first.poll() is None
+    first.kill()  # the server releases the lock of a connection that is gone
+    first.communicate()
+    process, _ = start_up(Settings(home=tmp_path / "another"))
+    process.send_signal(signal.SIGINT)
+    process.communicate()
+    assert process.returncode == 0
+
+
+def test_a_lost_lock_is_taken_again_or_given_to_another(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cleverbetter_dagster.cli.servers.database_lock.CHECK_SECONDS", 0.0)
+    ensure_server(embedded_folder(settings))
+    lock, other = DatabaseLock(settings), DatabaseLock(settings)
+    lock.hold()
+    with pytest.raises(AlreadyUp):
+        other.hold()
+    stop_server(embedded_folder(settings))
+    ensure_server(embedded_folder(settings))
+    lock.keep()
+    with pytest.raises(AlreadyUp):
+        other.hold()
+    stop_server(embedded_folder(settings))
+    ensure_server(embedded_folder(settings))
+    other.hold()
+    with pytest.raises(AlreadyUp):
+        lock.keep()
+    other.release()
 
 
 def test_postgresql_stays_up_for_others_who_use_it(settings: Settings) -> None:
