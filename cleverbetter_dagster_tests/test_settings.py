@@ -1,29 +1,20 @@
-"""Every setting is described, also in the README, and no error shows a secret."""
+"""Every setting is described, and no error shows a secret."""
 
 import re
 
 import pytest
 
-from cleverbetter_dagster.cli.settings_table import as_markdown, rows
+from cleverbetter_dagster.cli.settings_table import rows
 from cleverbetter_dagster.errors import SettingsError
 from cleverbetter_dagster.setting_sources import unread_variables
 from cleverbetter_dagster.settings import (
     DATABASE_URLS,
-    REPOSITORY,
     Settings,
     load_settings,
     variable_of,
 )
 
 SECRET = "Tr0ub4dor"
-
-
-def test_the_readme_has_the_current_table() -> None:
-    table = re.search(
-        r"<!-- settings: .*? -->\n(.*?)\n<!-- settings end -->", (REPOSITORY / "README.md").read_text(), re.S
-    )
-    assert table is not None
-    assert table[1] == as_markdown(), "run `cleverbetter settings --markdown` and put it there"
 
 
 def test_every_setting_has_a_meaning_and_a_default() -> None:

@@ -37,7 +37,7 @@ class SettingRow:
 
 
 def settings_table(
-    markdown: Annotated[bool, typer.Option("--markdown", help="As the README has it.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="As the documentation has it.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Every setting: its variable, default and meaning, what holds here and where that comes from. Shows no secret.
@@ -73,7 +73,7 @@ def rows(settings: Settings | None = None) -> list[SettingRow]:
 
 
 def as_markdown() -> str:
-    """The table as the README has it."""
+    """The table as the documentation has it."""
     lines = ["| variable | default | meaning |", "| --- | --- | --- |"]
     lines += [f"| `{row.variable}` | {row.default} | {row.meaning} |" for row in rows()]
     return "\n".join(lines)

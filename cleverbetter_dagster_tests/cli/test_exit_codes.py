@@ -1,4 +1,4 @@
-"""What commands end with: one table for all of them, which README shows."""
+"""What commands end with: one table for all of them."""
 
 import socket
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cleverbetter_dagster.cli.main import COMMANDS
-from cleverbetter_dagster.cli.output import MEANINGS, ExitCode
+from cleverbetter_dagster.cli.output import ExitCode
 from cleverbetter_dagster.settings import REPOSITORY, Settings
 from cleverbetter_dagster_tests.cli.conftest import Command, command_in
 
@@ -84,9 +84,3 @@ def test_wrong_usage_ends_with_2_in_every_command(name: str, away: Command) -> N
 def test_a_silent_database_ends_with_5_in_every_command(name: str, away: Command) -> None:
     done = away(*name.split(), *AWAY[name])
     assert done.returncode == ExitCode.UNAVAILABLE, done
-
-
-def test_the_readme_shows_the_table() -> None:
-    readme = (REPOSITORY / "README.md").read_text()
-    for code, meaning in MEANINGS.items():
-        assert f"| {code.value} | {meaning} |" in readme

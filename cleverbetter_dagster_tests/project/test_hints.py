@@ -13,14 +13,8 @@ from cleverbetter_dagster.cli.main import app
 from cleverbetter_dagster.settings import REPOSITORY
 
 COMMAND = re.compile(r"(?:`|: )cleverbetter ([a-z][^`\n]*?)(?:`|$)")
-DOCUMENTS = (
-    "README.md",
-    "CONTRIBUTING.md",
-    "docs/alerts.md",
-    "docs/importing.md",
-    "docs/database.md",
-    "docs/serving.md",
-)
+PAGES = sorted(path.relative_to(REPOSITORY) for path in (REPOSITORY / "docs").rglob("*.md"))
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", *PAGES)
 
 
 def texts(path: Path) -> Iterator[str]:
