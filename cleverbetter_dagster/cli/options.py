@@ -22,6 +22,10 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing els
 Csv = Annotated[
     Path | None, typer.Option("--csv", metavar="FILE", help="Write all of it to a CSV file too.", show_default=False)
 ]
+Xlsx = Annotated[
+    Path | None,
+    typer.Option("--xlsx", metavar="FILE", help="Write all of it to a spreadsheet too.", show_default=False),
+]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 Family = Annotated[str, typer.Argument(help="Model family, such as ensemble.", show_default=False)]
 AsOfMonth = Annotated[

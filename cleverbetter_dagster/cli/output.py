@@ -3,13 +3,11 @@
 Standard output is for what was asked for, standard error for progress, questions and errors.
 """
 
-import csv
 import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from enum import IntEnum
-from pathlib import Path
 from typing import Any
 
 import typer
@@ -89,23 +87,7 @@ def exit_code(error: CleverBetterError) -> ExitCode:
 
 def print_json(value: Any) -> None:
     """Write a value to standard output as JSON: dataclasses as objects, instants as ISO 8601."""
-    typer.echo(json.dumps(_plain(value), indent=2, default=str, allow_nan=False))
-
-
-def write_csv(file: Path, rows: Sequence[Mapping[Any, Any]]) -> None:
-    """Write rows with equal keys, at least one; what is missing is empty, and instants are ISO 8601.
-
-    Raises:
-        InvalidInput: the file cannot be written.
-    """
-    try:
-        with file.open("w", newline="", encoding="utf-8") as out:
-            writer = csv.DictWriter(out, list(rows[0]))
-            writer.writeheader()
-            writer.writerows({name: _plain(value) for name, value in row.items()} for row in rows)
-    except OSError as error:
-        raise InvalidInput(f"Cannot write {file}: {error}. Name a file in a folder of yours.") from error
-    progress_console().print(f"{len(rows):,} rows are in {file}.", soft_wrap=True, highlight=False)
+    typer.echo(json.dumps(plain(value), indent=2, default=str, allow_nan=False))
 
 
 def confirm(question: str, yes: bool) -> None:
@@ -232,13 +214,14 @@ class ResultTable:
         return max(map(cell_len, [self._columns[position], *lines]))
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """A value that JSON and tables can hold: dataclasses as objects; NaN and infinity, which JSON lacks, as None."""
     if is_dataclass(value) and not isinstance(value, type):
-        return _plain(asdict(value))
+        return plain(asdict(value))
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if (isinstance(value, float) and value != value) or value in (float("inf"), float("-inf")):
         return None
     return value

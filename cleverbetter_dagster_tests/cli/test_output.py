@@ -3,12 +3,11 @@
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 import typer
 
-from cleverbetter_dagster.cli.output import ExitCode, NotConfirmed, confirm, exit_code, print_json, write_csv
+from cleverbetter_dagster.cli.output import ExitCode, NotConfirmed, confirm, exit_code, print_json
 from cleverbetter_dagster.errors import (
     CleverBetterError,
     DatabaseUnavailable,
@@ -40,14 +39,6 @@ def test_json_holds_objects_instants_and_nothing_that_json_lacks(capsys: pytest.
         {"name": "odds", "value": [None, 2.5]},
         {"name": "since", "value": {"at": "2023-11-30 12:00:00+00:00"}},
     ]
-
-
-def test_a_csv_file_has_nothing_for_what_is_missing(tmp_path: Path) -> None:
-    file = tmp_path / "stakes.csv"
-    write_csv(file, [{"strategy": "a, b", "stake": 0.02}, {"strategy": "c", "stake": float("nan")}])
-    assert file.read_text() == 'strategy,stake\n"a, b",0.02\nc,\n'
-    with pytest.raises(InvalidInput, match="Name a file in a folder of yours"):
-        write_csv(tmp_path, [{"strategy": "a"}])
 
 
 @pytest.mark.parametrize(

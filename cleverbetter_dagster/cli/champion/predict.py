@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
-from cleverbetter_dagster.cli.options import AsJson, AsOfMonth, Csv
-from cleverbetter_dagster.cli.output import ResultTable, print_json, result_console, write_csv
+from cleverbetter_dagster.cli.files import write_files
+from cleverbetter_dagster.cli.options import AsJson, AsOfMonth, Csv, Xlsx
+from cleverbetter_dagster.cli.output import ResultTable, print_json, result_console
 from cleverbetter_dagster.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def predict(
         ),
     ] = None,
     csv: Csv = None,
+    xlsx: Xlsx = None,
     limit: Annotated[int, typer.Option(help="Most strategies to show.", min=1)] = 20,
     as_json: AsJson = False,
 ) -> None:
@@ -65,8 +67,8 @@ def predict(
         )
     if predictions.empty:
         raise NotStored(no_stakes(champion))
-    if csv is not None:
-        write_csv(csv, predictions.to_dict("records"))
+    if csv is not None or xlsx is not None:
+        write_files(predictions.to_dict("records"), csv, xlsx)
     shown = predictions.head(limit)
     names = shown["strategy_id"].map(strategy_names(settings, set(shown["strategy_id"])))
     shown = shown.assign(strategy_name=names.fillna(shown["strategy_id"]))

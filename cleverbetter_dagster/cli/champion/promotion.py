@@ -10,14 +10,14 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.text import Text
 
-from cleverbetter_dagster.cli.options import AsJson, Csv, Family, Reason, Yes
+from cleverbetter_dagster.cli.files import write_files
+from cleverbetter_dagster.cli.options import AsJson, Csv, Family, Reason, Xlsx, Yes
 from cleverbetter_dagster.cli.output import (
     ResultTable,
     confirm,
     print_json,
     progress_console,
     result_console,
-    write_csv,
 )
 from cleverbetter_dagster.settings import load_settings
 
@@ -98,16 +98,16 @@ def history(
         bool, typer.Option("--decisions", help="Show every decision, also refusals, instead of the champions.")
     ] = False,
     csv: Csv = None,
+    xlsx: Xlsx = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show which model was champion when, and why. --csv has every decision."""
+    """Show which model was champion when, and why. --csv and --xlsx have every decision."""
     from cleverbetter_dagster.store.ledger import ledger
 
     settings = load_settings()
     tenures = ledger.tenures(settings)[-limit:]
     entries = ledger.history(settings, limit)
-    if csv is not None and entries:
-        write_csv(csv, [_facts(entry) for entry in entries])
+    write_files([_facts(entry) for entry in entries], csv, xlsx)
     if as_json:
         champions = [{"since": tenure.since, "until": tenure.until, **_facts(tenure.entry)} for tenure in tenures]
         print_json({"champions": champions, "decisions": [_facts(entry) for entry in entries]})

@@ -4,8 +4,9 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from cleverbetter_dagster.cli.options import AsJson, AsOfMonth, Csv, Family
-from cleverbetter_dagster.cli.output import ResultTable, print_json, result_console, write_csv
+from cleverbetter_dagster.cli.files import write_files
+from cleverbetter_dagster.cli.options import AsJson, AsOfMonth, Csv, Family, Xlsx
+from cleverbetter_dagster.cli.output import ResultTable, print_json, result_console
 from cleverbetter_dagster.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -48,14 +49,13 @@ def evaluate(family: Family, as_of: AsOfMonth = None, as_json: AsJson = False) -
     console.print(f"{origin}. More: cleverbetter report --family {family}", highlight=False)
 
 
-def compare(as_of: AsOfMonth = None, csv: Csv = None, as_json: AsJson = False) -> None:
+def compare(as_of: AsOfMonth = None, csv: Csv = None, xlsx: Xlsx = None, as_json: AsJson = False) -> None:
     """Show the leaderboard of a month: every family and baseline on the same test rows, with 95% intervals."""
     from cleverbetter_dagster.dataset.as_of import AsOf
     from cleverbetter_dagster.services.stored_assets import stored_comparison
 
     record = stored_comparison(load_settings(), AsOf.parse(as_of) if as_of is not None else None)
-    if csv is not None:
-        write_csv(csv, [_flat(row.model_dump(mode="json")) for row in record.leaderboard])
+    write_files([_flat(row.model_dump(mode="json")) for row in record.leaderboard], csv, xlsx)
     if as_json:
         print_json(record.model_dump(mode="json"))
         return

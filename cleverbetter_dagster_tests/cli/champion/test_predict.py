@@ -46,6 +46,9 @@ def test_the_newest_leaderboard_is_shown(database: Settings, command: Command) -
     assert "Leaderboard as of 2023-06" in shown.stdout
     assert "Challenger: ensemble v3" in shown.stdout
     assert json.loads(command("compare", "--as-of", "2023-05", "--json").stdout)["as_of"] == "2023-05"
+    leaderboard = database.home / "leaderboard.xlsx"
+    assert "1 row is in" in command("compare", "--xlsx", str(leaderboard)).stderr
+    assert pd.read_excel(leaderboard)["n_bets"].tolist() == [56]
 
 
 def test_predictions_of_the_champion_alone_are_shown(database: Settings, command: Command) -> None:
@@ -71,6 +74,10 @@ def test_predictions_of_the_champion_alone_are_shown(database: Settings, command
         assert "4.00%" in shown
         assert "old" not in shown
     assert [row["model_version"] for row in json.loads(command("predict", "--json").stdout)] == [2]
+    stakes = database.home / "stakes.xlsx"
+    assert command("predict", "--xlsx", str(stakes)).returncode == 0
+    written = pd.read_excel(stakes)
+    assert (written["strategy_id"].tolist(), written["recommended_stake"].tolist()) == (["new [/] 'x'"], [0.04])
     with psycopg_connect(database, "rows", autocommit=True) as connection:
         connection.execute("CREATE TABLE strategies AS SELECT %s::text AS id, 'Lay the draw' AS name", ["new [/] 'x'"])
     assert "Lay the draw" in command("predict").stdout
