@@ -15,7 +15,7 @@ MENTIONED = [
     (document, path)
     for document in DOCUMENTS
     for path in sorted(set(re.findall(NAMES, (REPOSITORY / document).read_text())))
-    if not path.startswith(("...", ".cleverbetter"))
+    if not path.startswith(("...", ".cleverbetter", "build/"))
 ]
 
 
