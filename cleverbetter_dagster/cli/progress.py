@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 0.5
 
+SIGNS = {"STEP_SUCCESS": "[green]✓[/]", "STEP_FAILURE": "[red]✗[/]"}
+"""Of the events that end a step."""
+
 
 @contextmanager
 def import_progress(console: Console) -> Iterator[Callable[[str, float], None]]:
@@ -41,6 +44,9 @@ def run_progress(instance: "dg.DagsterInstance", tags: Mapping[str, str], consol
 
     A study says how many trials are done, the best so far, and about how long it will take yet.
     """
+    if console.quiet:
+        yield
+        return
     done, steps = threading.Event(), _Steps(instance, tags, console)
 
     def watch() -> None:
@@ -63,7 +69,8 @@ class _Steps:
 
     def __init__(self, instance: "dg.DagsterInstance", tags: Mapping[str, str], console: Console) -> None:
         self._instance, self._tags, self._console = instance, dict(tags), console
-        self._shown: set[str] = set()
+        self._run_id: str | None = None
+        self._started: dict[str, float] = {}
         self._last_line: dict[str, str] = {}
         self._cursor: str | None = None
 
@@ -71,25 +78,28 @@ class _Steps:
         """Print the steps that ended since the last look; what the others are at, as one line."""
         import dagster as dg
 
-        runs = self._instance.get_runs(filters=dg.RunsFilter(tags=self._tags), limit=1)
-        if not runs:
-            return "starting"
-        self._listen(runs[0].run_id)
-        working = []
-        for step in self._instance.get_run_step_stats(runs[0].run_id):
-            if step.end_time is None or step.start_time is None:
-                line = self._last_line.get(step.step_key)
-                working.append(f"{step.step_key}: {line}" if line else step.step_key)
-            elif step.step_key not in self._shown:
-                self._shown.add(step.step_key)
-                sign = "[green]✓[/]" if step.status and step.status.value == "SUCCESS" else "[red]✗[/]"
-                self._console.print(f"  {sign} {step.step_key:<24} {step.end_time - step.start_time:6.1f} s")
-        return "running " + ("; ".join(working) or "the next step")
-
-    def _listen(self, run_id: str) -> None:
-        """Take in what was logged since the last look."""
-        page = self._instance.get_records_for_run(run_id, self._cursor)
+        if self._run_id is None:
+            runs = self._instance.get_runs(filters=dg.RunsFilter(tags=self._tags), limit=1)
+            if not runs:
+                return "starting"
+            self._run_id = runs[0].run_id
+        page = self._instance.get_records_for_run(self._run_id, self._cursor)
         self._cursor = page.cursor
         for entry in (record.event_log_entry for record in page.records):
-            if entry.step_key and not entry.is_dagster_event:
-                self._last_line[entry.step_key] = entry.user_message
+            if entry.step_key is not None:
+                self._take_in(entry.step_key, entry)
+        lines = {step: self._last_line.get(step) for step in self._started}
+        working = [f"{step}: {line}" if line else step for step, line in lines.items()]
+        return "running " + ("; ".join(working) or "the next step")
+
+    def _take_in(self, step: str, entry: "dg.EventLogEntry") -> None:
+        """What a step logged: its start, a line, or its end."""
+        if not entry.is_dagster_event:
+            self._last_line[step] = entry.user_message
+            return
+        kind = entry.get_dagster_event().event_type_value
+        if kind == "STEP_START":
+            self._started.setdefault(step, entry.timestamp)
+        elif kind in SIGNS:
+            seconds = entry.timestamp - self._started.pop(step, entry.timestamp)
+            self._console.print(f"  {SIGNS[kind]} {step:<24} {seconds:6.1f} s")

@@ -10,7 +10,6 @@ from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
-from threadpoolctl import threadpool_limits
 
 from cleverbetter_dagster.dataset.estimates import SHRUNK_RETURN
 from cleverbetter_dagster.dataset.examples import Examples
@@ -19,6 +18,7 @@ from cleverbetter_dagster.learning.ensemble.base_learners import LogisticLearner
 from cleverbetter_dagster.learning.ensemble.params import BaseParams
 from cleverbetter_dagster.learning.family import require_both_classes
 from cleverbetter_dagster.learning.model import feature_matrix
+from cleverbetter_dagster.learning.thread_limits import at_most
 
 
 class RateLearner:
@@ -47,7 +47,7 @@ class LineLearner(LogisticLearner):
             LearningError: labels of one class.
         """
         require_both_classes(y)
-        with threadpool_limits(1):
+        with at_most(1):
             super().fit(X, y)
 
 

@@ -17,6 +17,7 @@ from dagster_postgres import DagsterPostgresStorage
 
 from cleverbetter_dagster.settings import load_settings
 from cleverbetter_dagster.store.postgres.database import database_url
+from cleverbetter_dagster.store.postgres.kept_connections import keeping_connections
 from cleverbetter_dagster.store.shared_logs import SharedComputeLogManager
 
 
@@ -32,7 +33,8 @@ class OneDatabaseStorage(DagsterPostgresStorage):
 
     @classmethod
     def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> Self:
-        return cls(database_url(load_settings(), "dagster"), inst_data=inst_data, **config_value)
+        url = keeping_connections(database_url(load_settings(), "dagster"))
+        return cls(url, inst_data=inst_data, **config_value)
 
 
 class StateArtifactStorage(LocalArtifactStorage):

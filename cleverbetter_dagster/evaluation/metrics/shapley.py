@@ -4,18 +4,17 @@ Written here because the package `shap` needs numba, and compiles for 20-50 s in
 """
 
 from collections.abc import Callable, Iterator
-from itertools import islice
 
 import numpy as np
 import pandas as pd
 
-from cleverbetter_dagster.betting.arrays import FloatArray
+from cleverbetter_dagster.betting.arrays import BoolArray, FloatArray, IntArray
 
 ROWS, BACKGROUND = 100, 12
 """Rows explained, and rows that stand for an unknown feature: a row costs 2 x features x background predictions."""
 
-ROWS_AT_ONCE = 20_000
-"""A call of a model costs as much as hundreds of rows."""
+ROWS_AT_ONCE = 5_000
+"""About so many rows go to the model in one call: each call has a cost of its own, and networks take memory by row."""
 
 
 def shapley_values(
@@ -48,35 +47,40 @@ def shapley_values(
     unknown = np.broadcast_to(known[sample.columns].to_numpy(dtype=np.float64), (n, len(known), k))
     order = np.random.default_rng(seed).permuted(np.tile(np.arange(k), (n, 1)), axis=1)
 
-    every = np.arange(n)
+    def predicted(rows: FloatArray) -> FloatArray:
+        answer = probability(pd.DataFrame(rows, columns=sample.columns)) if len(rows) else np.zeros(0)
+        return np.asarray(answer, dtype=np.float64)
 
-    def states() -> Iterator[FloatArray]:
-        """The forward pass adds features in order; the backward pass removes them, which gives the reverse order's
-        values.
-        """
-        mixed = unknown.copy()
-        yield mixed.copy()
-        for target in (np.broadcast_to(explained[:, None], unknown.shape), unknown):
-            for feature in order.T:
-                mixed[every, :, feature] = target[every, :, feature]
-                yield mixed.copy()
-
-    means = _mean_probabilities(probability, states(), sample.columns)
-    values, before = np.zeros((n, k)), next(means)
-    for sign in (1.0, -1.0):
-        for feature in order.T:
-            after = next(means)
-            values[every, feature] += sign * (after - before) / 2
-            before = after
+    # The forward pass adds features in order; the backward pass removes them, which gives the reverse order's values.
+    values, every = np.zeros((n, k)), np.arange(n)
+    mixed, before = unknown.copy(), predicted(unknown.reshape(-1, k)).reshape(n, -1)
+    at_once = max(1, ROWS_AT_ONCE // before.size)
+    for target, sign in ((np.broadcast_to(explained[:, None], unknown.shape), 1.0), (unknown, -1.0)):
+        for start in range(0, k, at_once):
+            steps = list(_steps(mixed, target, order.T[start : start + at_once]))
+            of_changed = predicted(np.concatenate([taken for _, _, taken in steps]))
+            for feature, changed, taken in steps:
+                now, of_changed = np.split(of_changed, [len(taken)])
+                after = before.copy()  # an unchanged row keeps its probability
+                after[changed] = now
+                values[every, feature] += sign * (after.mean(axis=1) - before.mean(axis=1)) / 2
+                before = after
     return pd.DataFrame(values, columns=sample.columns, index=sample.index), sample
 
 
-def _mean_probabilities(
-    probability: Callable[[pd.DataFrame], FloatArray], states: Iterator[FloatArray], columns: pd.Index
-) -> Iterator[FloatArray]:
-    """Of each state (n, background, k) the mean probability over the background, shape (n,); many in one call."""
-    for first in states:
-        n, background, k = first.shape
-        batch = np.stack([first, *islice(states, max(ROWS_AT_ONCE // (n * background), 1) - 1)])
-        of_rows = np.asarray(probability(pd.DataFrame(batch.reshape(-1, k), columns=columns)), dtype=np.float64)
-        yield from of_rows.reshape(len(batch), n, background).mean(axis=2)
+def _steps(
+    mixed: FloatArray, target: FloatArray, features: IntArray
+) -> Iterator[tuple[IntArray, BoolArray, FloatArray]]:
+    """Let rows take one feature after the other from `target`: which, where that changed them, and the changed rows.
+
+    Args:
+        mixed: float[n, background, k], changed in place.
+        target: of the same shape.
+        features: int[steps, n]: the feature that the rows of each explained row take in each step.
+    """
+    every = np.arange(len(mixed))
+    for feature in features:
+        old, new = mixed[every, :, feature], target[every, :, feature]
+        changed = (old != new) & ~(np.isnan(old) & np.isnan(new))
+        mixed[every, :, feature] = new
+        yield feature, changed, mixed[changed]

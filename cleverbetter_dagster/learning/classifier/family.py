@@ -27,7 +27,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from threadpoolctl import threadpool_limits
 
 from cleverbetter_dagster.dataset.examples import Examples
 from cleverbetter_dagster.dataset.splits import temporal_folds
@@ -49,6 +48,7 @@ from cleverbetter_dagster.learning.family import (
     unseen,
 )
 from cleverbetter_dagster.learning.model import FittedModel, Params, Report, feature_matrix, prediction_columns
+from cleverbetter_dagster.learning.thread_limits import at_most
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
@@ -79,7 +79,7 @@ class FittedClassifier(FittedModel):
     updated_rows: int = 0
 
     def _predict_frame(self, values: np.ndarray) -> dict[str, np.ndarray]:
-        with threadpool_limits(1):
+        with at_most(1):
             opinions = self.network.head_probabilities(self.encoder.encode(values))
         score = opinions.mean(axis=1)
         return prediction_columns(self.calibrator.probability(score), score, opinions)
@@ -91,7 +91,7 @@ class FittedClassifier(FittedModel):
         opposite effects cancel.
         """
         belongs = self.encoder.feature_of[:, None] == np.arange(len(self.feature_names))
-        with threadpool_limits(1):
+        with at_most(1):
             effects = self.network.contributions(self.encoder.encode(self.memory.values)) @ belongs
         shares = np.abs(effects).mean(axis=0)
         total = shares.sum()

@@ -20,7 +20,6 @@ from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import RobustScaler
-from threadpoolctl import threadpool_limits
 
 from cleverbetter_dagster.learning.ensemble.leaf_evidence import (
     forest_with,
@@ -34,6 +33,7 @@ from cleverbetter_dagster.learning.ensemble.leaf_evidence import (
 from cleverbetter_dagster.learning.ensemble.params import BaseParams
 from cleverbetter_dagster.learning.family import require_both_classes
 from cleverbetter_dagster.learning.shrunk_logistic import curvature, take_in
+from cleverbetter_dagster.learning.thread_limits import at_most
 
 OUTLIER_CLIP = 5.0
 """Interquartile ranges from the median beyond which a scaled feature says no more to a linear model."""
@@ -227,7 +227,7 @@ def fit_base_learners(
     """
     require_both_classes(y)
     learners = {name: BASE_LEARNERS[name](params, seed, threads) for name, seed in seeds.items()}
-    with threadpool_limits({"openmp": threads, "blas": 1}):
+    with at_most({"openmp": threads, "blas": 1}):
         for learner in learners.values():
             learner.fit(X, y)
     return learners
@@ -235,20 +235,20 @@ def fit_base_learners(
 
 def weigh_base_learners(learners: Mapping[str, BaseLearner], X: np.ndarray, y: np.ndarray) -> None:
     """Make learners, just fitted on these rows, ready for `updated_base_learners`."""
-    with threadpool_limits(1):
+    with at_most(1):
         for learner in learners.values():
             learner.weigh(X, y)
 
 
 def updated_base_learners(learners: Mapping[str, BaseLearner], X: np.ndarray, y: np.ndarray) -> dict[str, BaseLearner]:
     """The learners after further rows, of any classes, on one thread; `learners` stay as they are."""
-    with threadpool_limits(1):
+    with at_most(1):
         return {name: learner.updated(X, y) for name, learner in learners.items()}
 
 
 def base_probabilities(learners: Mapping[str, BaseLearner], X: np.ndarray) -> np.ndarray:
     """Raw probabilities of the learners, float[n, learners], on one thread."""
-    with threadpool_limits(1):
+    with at_most(1):
         return np.column_stack([learner.probability(X) for learner in learners.values()])
 
 

@@ -15,7 +15,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from cleverbetter_dagster.dataset.examples import Examples
 from cleverbetter_dagster.learning.ensemble.base_learners import BASE_LEARNERS, LightGBMLearner
@@ -35,6 +34,7 @@ from cleverbetter_dagster.learning.scoring import (
     scoring_folds,
 )
 from cleverbetter_dagster.learning.shrunk_logistic import ShrunkLogistic, log_odds
+from cleverbetter_dagster.learning.thread_limits import at_most
 
 if TYPE_CHECKING:
     import lightgbm
@@ -81,7 +81,7 @@ class StackScorer:
         setting = checked_params(EnsembleParams, params, "ensemble")
         fewest = int(ranges[ROUNDS][0]) if ROUNDS in ranges else None
         boosters, curves = [], []
-        with threadpool_limits({"openmp": self.spec.threads, "blas": 1}):
+        with at_most({"openmp": self.spec.threads, "blas": 1}):
             for number in range(len(self.folds)):
                 booster, curve = self._boost(number, setting, fewest)
                 boosters.append(booster)

@@ -31,7 +31,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from threadpoolctl import threadpool_limits
 
 from cleverbetter_dagster.betting.arrays import FloatArray
 from cleverbetter_dagster.betting.staking import StakingSpec
@@ -69,6 +68,7 @@ from cleverbetter_dagster.learning.rl_agent.probability import (
 from cleverbetter_dagster.learning.rl_agent.scorer import AgentScorer
 from cleverbetter_dagster.learning.rl_agent.training import Agent, best_agent, refresh_agents, train_agents
 from cleverbetter_dagster.learning.scoring import PROBABILITY_METRICS, StudySpec
+from cleverbetter_dagster.learning.thread_limits import at_most
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
@@ -194,7 +194,7 @@ class RlAgent(Family):
     def update(self, model: FittedModel, new: Examples, past: Examples, seed: int, threads: int) -> FittedRlAgent:  # noqa: ARG002 - one thread suffices
         """Take the last three steps of the module's table; what the agents rehearse is in the model, not in `past`."""
         before = require_update(FittedRlAgent, model, new, past)
-        with threadpool_limits(1):
+        with at_most(1):
             return self._updated(before, new, seed)
 
     def _updated(self, before: FittedRlAgent, new: Examples, seed: int) -> FittedRlAgent:

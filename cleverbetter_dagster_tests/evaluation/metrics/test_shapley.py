@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cleverbetter_dagster.evaluation.metrics import shapley
 from cleverbetter_dagster.evaluation.metrics.shapley import BACKGROUND, shapley_values
 
 X = pd.DataFrame(np.random.default_rng(0).random((200, 3)), columns=["a", "b", "idle"])
@@ -72,3 +73,17 @@ def test_the_same_seed_gives_the_same_values() -> None:
     first, again = (shapley_values(crossed, X, X, seed=3)[0] for _ in range(2))
     pd.testing.assert_frame_equal(first, again)
     assert len(first) == pytest.approx(100)
+
+
+def test_one_call_to_the_model_has_many_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+
+    def counted(rows: pd.DataFrame) -> np.ndarray:
+        sizes.append(len(rows))
+        return crossed(rows)
+
+    together, _ = shapley_values(counted, X, X.head(20))
+    assert len(sizes) <= 3
+    monkeypatch.setattr(shapley, "ROWS_AT_ONCE", 1)
+    apart, _ = shapley_values(counted, X, X.head(20))
+    assert len(sizes) > 6 and together.equals(apart)
