@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import typer
+from rich.text import Text
 
 from cleverbetter_dagster.cli.options import AsJson
 from cleverbetter_dagster.cli.output import ExitCode, ResultTable, print_json, progress_console, result_console
@@ -15,6 +16,7 @@ from cleverbetter_dagster.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from cleverbetter_dagster.store.summary import DatabaseSummary, RowsSummary
+    from cleverbetter_dagster.store.unfinished_runs import UnfinishedRun
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class Status:
         database_state: `down` is an embedded one, which whoever needs it starts.
         database: None unless it is up.
         trouble: why it is unavailable.
+        work: the runs that are running or queued, in the order in which they were requested.
     """
 
     home: Path
@@ -59,10 +62,11 @@ class Status:
     database_state: Literal["up", "down", "unavailable"]
     database: "DatabaseSummary | None"
     trouble: str | None
+    work: "list[UnfinishedRun]"
 
 
 def status(as_json: AsJson = False) -> None:
-    """Say what is up and where, how many rows there are, and which model is champion."""
+    """Say what is up and where, what runs and waits, how many rows there are, and which model is champion."""
     settings = load_settings()
     state = collect(settings)
     troubles = [trouble for trouble in (state.trouble, state.mlflow_trouble) if trouble]
@@ -79,10 +83,12 @@ def status(as_json: AsJson = False) -> None:
 def collect(settings: Settings) -> Status:
     """Look once at the processes and at the database."""
     from cleverbetter_dagster.store.summary import summarise_database
+    from cleverbetter_dagster.store.unfinished_runs import unfinished_runs
 
-    database, trouble = None, None
+    database, trouble, work = None, None, []
     try:
         database = summarise_database(settings)
+        work = unfinished_runs(settings)
     except DatabaseUnavailable as error:
         trouble = message_of(error)
     record = read_record(record_path(settings))
@@ -95,6 +101,7 @@ def collect(settings: Settings) -> Status:
         database_state="unavailable" if trouble else "up" if database else "down",
         database=database,
         trouble=trouble,
+        work=work,
     )
 
 
@@ -139,6 +146,9 @@ def _table(status: Status) -> ResultTable:
     timescaledb = f", TimescaleDB {database.timescaledb}" if database.timescaledb else ", no TimescaleDB"
     table.add_row("PostgreSQL", f"{database.where}\nversion {database.version}{timescaledb}")
     _add_rows(table, database.rows, database.rows_missing)
+    for state in ("running", "queued"):
+        runs = [f"{run}, since {run.since:%Y-%m-%d %H:%M} UTC" for run in status.work if run.state == state]
+        table.add_row(state, Text("\n".join(runs) or "nothing"))
     table.add_row("in quarantine", f"{database.quarantined:,}" if database.quarantined else "nothing")
     table.add_row("champion", str(database.champion or "none yet"))
     return table

@@ -21,6 +21,7 @@ from rich.console import Console
 from cleverbetter_dagster.cli.options import AsJson
 from cleverbetter_dagster.cli.output import ResultTable, VisibleConsole, print_json, progress_console
 from cleverbetter_dagster.cli.servers.database_lock import AlreadyUp, DatabaseLock
+from cleverbetter_dagster.cli.servers.first_training import first_training
 from cleverbetter_dagster.cli.servers.processes import (
     api_service,
     code_service,
@@ -240,7 +241,8 @@ def _show(settings: Settings, services: tuple[ProcessRecord, ...], console: Cons
     target, server = configured_target(settings, "rows"), running_server(embedded_folder(settings))
     where["PostgreSQL"] = str(target) if target else f"embedded, port {server.port if server else '?'}"
     if console.quiet:
-        print_json({"home": settings.home, "state_folder": settings.state_folder, "services": where})
+        facts = {"home": settings.home, "state_folder": settings.state_folder, "services": where}
+        print_json({**facts, "first_training": first_training(settings)})
         return
     if settings.mlflow_tracking_uri:
         where["MLflow"] = "where MLFLOW_TRACKING_URI says"
@@ -251,3 +253,5 @@ def _show(settings: Settings, services: tuple[ProcessRecord, ...], console: Cons
     console.print(f"State and logs are in {settings.state_folder}", soft_wrap=True, highlight=False)
     if trouble := mlflow_trouble(settings):
         console.print(trouble, style="yellow", markup=False, soft_wrap=True)
+    if announcement := first_training(settings):
+        console.print(announcement, style="bold", markup=False, highlight=False, soft_wrap=True)

@@ -26,10 +26,12 @@ STEP_IMPORTS = [
 ]
 """What steps import. The server imports it once, and the steps share its memory; alone, each would take 3 to 5 s."""
 
+STEPS_AT_ONCE = 2
+
 SIDE_BY_SIDE = dg.multiprocess_executor.configured(
-    {"max_concurrent": 2, "start_method": {"forkserver": {"preload_modules": STEP_IMPORTS}}}
+    {"max_concurrent": STEPS_AT_ONCE, "start_method": {"forkserver": {"preload_modules": STEP_IMPORTS}}}
 )
-"""Two steps at once, each in a process of its own."""
+"""`STEPS_AT_ONCE` steps, each in a process of its own."""
 
 IN_RUN_PROCESS = dg.in_process_executor
 """For runs of one step: it shares the run's process, so there is no server to wait for."""

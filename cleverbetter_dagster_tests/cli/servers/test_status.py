@@ -5,6 +5,7 @@ import os
 from contextlib import closing
 from pathlib import Path
 
+import dagster as dg
 import pytest
 from pydantic import SecretStr
 from rich.console import Console
@@ -13,6 +14,7 @@ from cleverbetter_dagster.cli.servers.running import ProcessRecord, UpRecord, re
 from cleverbetter_dagster.cli.servers.status import _table, collect, status
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store import summary
+from cleverbetter_dagster.store.home import prepare_home
 from cleverbetter_dagster.store.postgres.database import psycopg_connect
 from cleverbetter_dagster.store.source.tables import ensure_source_tables
 
@@ -120,6 +122,24 @@ def test_quarantine_and_champion_are_told(with_rows: Settings) -> None:
         "promoted",
     )
     assert "ensemble v3 (as of 2023-12), promoted" in shown(with_rows)
+
+
+def test_what_runs_and_what_waits_is_told(environment: Settings) -> None:
+    prepare_home(environment)
+    assert collect(environment).work == []  # Dagster has no tables yet
+    with dg.DagsterInstance.get() as instance:
+        tags = {"dagster/asset_partition_range_start": "2023-01", "dagster/asset_partition_range_end": "2023-03"}
+        instance.add_run(dg.DagsterRun("load_rows", status=dg.DagsterRunStatus.STARTED, tags=tags))
+        instance.add_run(dg.DagsterRun("retrain", status=dg.DagsterRunStatus.NOT_STARTED))
+        instance.add_run(dg.DagsterRun("predict", status=dg.DagsterRunStatus.FAILURE))
+    work = collect(environment).work
+    assert [(run.job, run.state, run.months) for run in work] == [
+        ("load_rows", "running", "2023-01...2023-03"),
+        ("retrain", "queued", None),
+    ]
+    text = shown(environment)
+    assert "load_rows as of 2023-01...2023-03, since 20" in text
+    assert "predict" not in text
 
 
 def test_services_are_up_while_their_processes_live(tmp_path: Path) -> None:
