@@ -47,7 +47,8 @@ class OwnCapital:
     def __init__(self, table: pa.Table) -> None:
         self.roi, initial, final = (_finite(table, name) for name in (ROI, INITIAL_CAPITAL, FINAL_CAPITAL))
         self.initial, self.final = np.where(initial > 0, initial, np.nan), final
-        self.implied = self.final / self.initial - 1.0
+        with np.errstate(over="ignore"):  # infinite then, as it should be
+            self.implied = self.final / self.initial - 1.0
         """The return that the two capitals give; NaN if they are missing, or nothing was there to begin with."""
         self._rounding = CAPITAL_ROUNDING * (2.0 + np.abs(self.implied)) / self.initial
         self._tolerance = RETURN_TOLERANCE * np.maximum(1.0, np.abs(self.implied)) + self._rounding

@@ -148,7 +148,9 @@ def encoded(request: pytest.FixtureRequest, postgres: ServerAddress, tmp_path: P
     """A database in another encoding than UTF8."""
     name = f"cleverbetter_test_{next(_names)}"
     with postgres.connect() as connection:
-        create = "CREATE DATABASE {} TEMPLATE template0 ENCODING {} LOCALE 'C' LOCALE_PROVIDER libc"
+        create = "CREATE DATABASE {} TEMPLATE template0 ENCODING {} LOCALE 'C'"
+        if connection.info.server_version >= 150_000:  # before, there was no other provider
+            create += " LOCALE_PROVIDER libc"
         connection.execute(sql.SQL(create).format(sql.Identifier(name), sql.Literal(request.param)))
     url = make_url(postgres.url).set(drivername="postgresql", database=name).render_as_string(hide_password=False)
     yield Settings(home=tmp_path, database_url=SecretStr(url))
