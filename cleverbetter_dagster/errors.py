@@ -10,6 +10,7 @@ CleverBetterError
 │   └── SchemaError
 ├── TrackingUnavailable
 ├── ArtefactsUnavailable
+├── BackupError
 ├── DataError
 │   ├── ImportFileError
 │   ├── RowsRefused
@@ -89,6 +90,10 @@ class TrackingUnavailable(CleverBetterError):
 
 class ArtefactsUnavailable(CleverBetterError):
     """The storage of the artefacts does not answer. It may help to try again later."""
+
+
+class BackupError(CleverBetterError):
+    """A backup cannot be made, read or restored. Nothing was changed."""
 
 
 class DataError(CleverBetterError):

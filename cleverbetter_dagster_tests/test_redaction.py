@@ -52,6 +52,7 @@ COMMANDS = (
     "import --results nothing.csv",
     "simulate-retraining --from 2023-01 --to 2023-02",
     "alerts test",
+    "backup backup.tar",
 )
 
 

@@ -28,6 +28,7 @@ from cleverbetter_dagster.cli.output import MEANINGS, ExitCode, VisibleConsole, 
 from cleverbetter_dagster.cli.rows import quarantine
 from cleverbetter_dagster.cli.rows.import_rows import import_rows
 from cleverbetter_dagster.cli.servers.api import api
+from cleverbetter_dagster.cli.servers.backup import backup, restore
 from cleverbetter_dagster.cli.servers.down import down
 from cleverbetter_dagster.cli.servers.reset import reset
 from cleverbetter_dagster.cli.servers.status import status
@@ -101,6 +102,8 @@ COMMANDS: dict[str, dict[str, tuple[Callable[..., None], tuple[str, ...]]]] = {
     },
     "Maintenance": {
         "doctor": (doctor, ("", "--json")),
+        "backup": (backup, ("/backups/today.tar", "/backups/latest.tar --overwrite --json")),
+        "restore": (restore, ("/backups/today.tar", "/backups/today.tar --overwrite --yes")),
         "reset": (reset, ("--demo",)),
         "settings": (settings_table, ("", "--markdown")),
     },

@@ -35,6 +35,8 @@ USAGE = {
     "rollback": ("--reason", " "),
     "history": ("--limit", "0"),
     "doctor": ("--now",),
+    "backup": (str(REPOSITORY / "README.md"),),
+    "restore": (),
     "reset": (),
     "settings": ("--now",),
 }
@@ -54,6 +56,7 @@ AWAY = {
     "promote": ("ensemble", "1", "--reason", "r"),
     "rollback": ("--reason", "r"),
     "history": (),
+    "backup": (str(REPOSITORY / "no such folder" / "backup.tar"),),
     "reset": ("--demo", "--yes"),
     "quarantine list": (),
 }

@@ -90,6 +90,7 @@ USE_CASES = {
     ),
     "try it": UseCase(("demo", "reset"), because=PERSON),
     "settings": UseCase(("settings",), because=PERSON),
+    "back up": UseCase(("backup", "restore"), because=SERVES),
     "alerts arrive": UseCase(("alerts test",), because=SERVES),
     "servers": UseCase(("up", "down", "api"), because=SERVES),
     "is it well": UseCase(("status", "doctor"), (f"GET {V1}/health", f"GET {V1}/ready"), because=SERVES),
