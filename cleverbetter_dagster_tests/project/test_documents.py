@@ -9,7 +9,7 @@ from cleverbetter_dagster.settings import REPOSITORY
 ROOTS = (REPOSITORY, REPOSITORY / "cleverbetter_dagster", REPOSITORY / "cleverbetter_dagster_tests")
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/measurements.md", "docs/promotion.md")
 NAMES = r"`([\w./]*(?:/|\.(?:py|md|txt|toml|yaml)|\.ci/\w+))`"
-"""Folders end in a slash, files in a known ending; a leading `...` stands for any name."""
+"""Folders end in a slash, files in a known ending; a leading `...` stands for any name. `.ci/docs` makes `build/`."""
 
 MENTIONED = [
     (document, path)
