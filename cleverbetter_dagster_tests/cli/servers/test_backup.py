@@ -25,7 +25,7 @@ def file(tmp_path: Path) -> str:
     return str(tmp_path / "backup.tar")
 
 
-def test_a_backup_says_what_is_in_it_and_what_is_not(command: Command, file: str) -> None:
+def test_a_backup_says_what_it_holds_and_lacks(command: Command, file: str) -> None:
     done = command("backup", file)
     assert done.returncode == ExitCode.DONE
     assert "1 schemas and 1 files" in done.stdout and "every hash is right" in done.stdout
