@@ -31,6 +31,7 @@ from cleverbetter_dagster.cli.servers.api import api
 from cleverbetter_dagster.cli.servers.backup import backup, restore
 from cleverbetter_dagster.cli.servers.down import down
 from cleverbetter_dagster.cli.servers.reset import reset
+from cleverbetter_dagster.cli.servers.serve import serve
 from cleverbetter_dagster.cli.servers.status import status
 from cleverbetter_dagster.cli.servers.up import up
 from cleverbetter_dagster.cli.settings_table import settings_table
@@ -102,6 +103,7 @@ COMMANDS: dict[str, dict[str, tuple[Callable[..., None], tuple[str, ...]]]] = {
     },
     "Maintenance": {
         "doctor": (doctor, ("", "--json")),
+        "serve": (serve, ("webserver --host 0.0.0.0", "daemon", "code --check")),
         "backup": (backup, ("/backups/today.tar", "/backups/latest.tar --overwrite --json")),
         "restore": (restore, ("/backups/today.tar", "/backups/today.tar --overwrite --yes")),
         "reset": (reset, ("--demo",)),

@@ -1,16 +1,20 @@
 """`cleverbetter backup` and `restore`: databases and files at one instant, in one archive, and back."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from cleverbetter_dagster.cli.options import AsJson, Yes
 from cleverbetter_dagster.cli.output import NotConfirmed, confirm, print_json, progress_console, result_console
+from cleverbetter_dagster.cli.servers.database_lock import DatabaseLock
 from cleverbetter_dagster.cli.servers.running import read_record, record_path
 from cleverbetter_dagster.errors import BackupError, InvalidInput
 from cleverbetter_dagster.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from cleverbetter_dagster.store.backups.archive import ArchiveReader
 
 MIB = 1 << 20
 
@@ -47,15 +51,31 @@ def restore(
 ) -> None:
     """Put what a backup holds in its place: all of it or, where anything fails or is interrupted, nothing."""
     from cleverbetter_dagster.store.backups.archive import ArchiveReader
-    from cleverbetter_dagster.store.backups.restoring import plan_restore, restore_backup
 
     settings, console = load_settings(), progress_console(quiet=as_json)
     archive = ArchiveReader(file.absolute())
     with console.status("comparing every hash"):
         archive.verify()
     _refuse_while_up(settings)
+    lock = DatabaseLock(settings)
+    lock.hold()  # no daemon starts meanwhile, on whatever machine
+    try:
+        _restore(settings, archive, console, overwrite=overwrite, yes=yes)
+    finally:
+        lock.release()
+    if as_json:
+        print_json({"home": settings.home, "taken_at": archive.manifest.taken_at, "trees": archive.manifest.trees})
+        return
+    result_console().print(f"Restored to {settings.home}. `cleverbetter status` shows what is there.", soft_wrap=True)
+
+
+def _restore(settings: Settings, archive: "ArchiveReader", console: Console, *, overwrite: bool, yes: bool) -> None:
+    """Say what will be done, ask, and do it."""
+    from cleverbetter_dagster.store.backups.restoring import plan_restore, restore_backup
+
     plan, manifest = plan_restore(settings, archive.manifest), archive.manifest
-    console.print(f"{file} is whole. It is of {manifest.taken_at:%Y-%m-%d %H:%M:%S} UTC, release {manifest.release}.")
+    when = f"{manifest.taken_at:%Y-%m-%d %H:%M:%S} UTC"
+    _print_lines((f"The backup is whole. It is of {when}, release {manifest.release}.",), console)
     _print_lines(plan.lines, console)
     if plan.occupied:
         _print_lines(("This is there now and would be gone:", *(f"  {one}" for one in plan.occupied)), console)
@@ -64,10 +84,6 @@ def restore(
     confirm(f"Restore to {settings.home}?", yes)
     with console.status("restoring") as shown:
         restore_backup(settings, archive, shown.update)
-    if as_json:
-        print_json({"home": settings.home, "taken_at": manifest.taken_at, "trees": manifest.trees})
-        return
-    result_console().print(f"Restored to {settings.home}. `cleverbetter status` shows what is there.", soft_wrap=True)
 
 
 def _refuse_while_up(settings: Settings) -> None:

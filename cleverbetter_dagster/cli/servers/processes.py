@@ -36,22 +36,26 @@ class Service:
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)  # holds passwords
     children_go_on: bool = False
 
-    def start(self, home: Path, token: Mapping[str, str]) -> subprocess.Popen[bytes]:
-        """Start it in `home` and in a session of its own: the terminal's Ctrl-C is for `up` alone."""
-        self.log.parent.mkdir(parents=True, exist_ok=True)
-        if self.log.exists() and self.log.stat().st_size > LOG_LIMIT_BYTES:
-            self.log.replace(self.log.with_suffix(".log.1"))
+    def environment_in(self, home: Path) -> dict[str, str]:
+        """The environment that it runs with, in the folder `home`. Holds passwords."""
         own = {
             "DAGSTER_HOME": str(home),
             "PWD": str(home),  # Dagster reads the .env of its folder, and ours says DAGSTER_HOME=${PWD}
             "DAGSTER_DISABLE_TELEMETRY": "yes",  # dagster.yaml turns it off, but not the empty folders it makes
             "PYTHONUNBUFFERED": "1",
         }
+        return {**os.environ, **own, **self.environment}
+
+    def start(self, home: Path, token: Mapping[str, str]) -> subprocess.Popen[bytes]:
+        """Start it in `home` and in a session of its own: the terminal's Ctrl-C is for `up` alone."""
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        if self.log.exists() and self.log.stat().st_size > LOG_LIMIT_BYTES:
+            self.log.replace(self.log.with_suffix(".log.1"))
         with self.log.open("ab") as log:
             return subprocess.Popen(
                 self.command,
                 cwd=home,
-                env={**os.environ, **own, **self.environment, **token},
+                env={**self.environment_in(home), **token},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -89,9 +93,8 @@ def code_service(settings: Settings, folder: Path) -> Service:
     Its socket, which lets whoever reaches it run our code, and the workspace file that names it are in `folder`,
     which only we may enter.
     """
-    socket_path = folder / "code.sock"
-    server = {"location_name": MODULE, "socket": str(socket_path)}
-    _workspace(folder).write_text(json.dumps({"load_from": [{"grpc_server": server}]}))  # JSON is YAML
+    socket_path = code_socket(folder)
+    write_workspace(folder)
     command = (
         *(sys.executable, "-m", "dagster", "code-server", "start", "--socket", str(socket_path), "-m", MODULE),
         *("--location-name", MODULE, "--use-python-environment-entry-point"),
@@ -107,6 +110,19 @@ def code_service(settings: Settings, folder: Path) -> Service:
     )
 
 
+def code_socket(folder: Path) -> Path:
+    """Where the code server listens."""
+    return folder / "code.sock"
+
+
+def write_workspace(folder: Path) -> None:
+    """Write the workspace file that names the code server of `folder`; whole or not at all."""
+    server = {"location_name": MODULE, "socket": str(code_socket(folder))}
+    fresh = _workspace(folder).with_suffix(f".{os.getpid()}.part")
+    fresh.write_text(json.dumps({"load_from": [{"grpc_server": server}]}))  # JSON is YAML
+    fresh.replace(_workspace(folder))
+
+
 def webserver_service(settings: Settings, folder: Path, address: Address) -> Service:
     """Dagster's web UI."""
     command = (
@@ -117,10 +133,13 @@ def webserver_service(settings: Settings, folder: Path, address: Address) -> Ser
     return Service("Dagster", command, lambda: _got(f"{url}/server_info"), _log(settings, "webserver"), url)
 
 
-def daemon_service(settings: Settings, folder: Path, webserver_url: str) -> Service:
-    """Dagster's daemon: schedules, sensors, the run queue. It has no address; its heartbeats are asked for."""
+def daemon_service(settings: Settings, folder: Path, webserver_url: str, since: float | None = None) -> Service:
+    """Dagster's daemon: schedules, sensors, the run queue. It has no address; its heartbeats are asked for.
+
+    `since` when one counts (Unix seconds): by default now.
+    """
     command = (sys.executable, "-m", "dagster._daemon", "run", "-w", str(_workspace(folder)))
-    started = time.time()
+    started = time.time() if since is None else since
     return Service(
         "Dagster daemon", command, lambda: _beats(settings, webserver_url, started), _log(settings, "daemon")
     )

@@ -21,7 +21,6 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import RobustScaler
 
-from cleverbetter_dagster.learning.ensemble.edges_learner import EdgesLearner
 from cleverbetter_dagster.learning.ensemble.leaf_evidence import (
     forest_with,
     histogram_index,
@@ -194,7 +193,7 @@ class LogisticLearner:
         return np.clip(self.scaler.transform(X), -OUTLIER_CLIP, OUTLIER_CLIP)
 
 
-BaseLearner = ForestLearner | HistogramLearner | LightGBMLearner | LogisticLearner | EdgesLearner
+BaseLearner = ForestLearner | HistogramLearner | LightGBMLearner | LogisticLearner
 
 BASE_LEARNERS: Mapping[str, Callable[[BaseParams, int, int], BaseLearner]] = {
     "forest": ForestLearner,

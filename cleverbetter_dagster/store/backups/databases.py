@@ -45,7 +45,9 @@ ORDER BY 1
 OTHER_SESSIONS = """
 SELECT count(*) FROM pg_stat_activity
 WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
+    AND application_name NOT LIKE 'cleverbetter up on %'
 """
+# The lock of `up` is held by whoever restores.
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,0 @@
-"""Tests of the benchmarks, and of what they promise."""
