@@ -315,7 +315,7 @@ def test_registering_and_promoting_go_through_a_tracking_server_as_typed(
     notebook: dict[str, Any], deployment: Settings
 ) -> None:
     address = Address(LOOPBACK, free_port(44000))
-    service = mlflow_service(deployment, tracking_uri(deployment), deployment.home / "served", address)
+    service = mlflow_service(deployment, tracking_uri(deployment), (deployment.home / "served").as_uri(), address)
     with service.start(deployment.home, {}) as server:
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not service.answers():

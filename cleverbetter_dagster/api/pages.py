@@ -33,6 +33,7 @@ from cleverbetter_dagster.store.artefacts import ArtefactStore
 from cleverbetter_dagster.store.ledger import ledger
 from cleverbetter_dagster.store.tracking.package import StrategyModel, load_model
 from cleverbetter_dagster.store.unfinished_runs import UnfinishedRun, unfinished_runs
+from cleverbetter_dagster.web.up_processes import states_of_services
 
 HEADERS = {
     "Cache-Control": "no-store",
@@ -71,7 +72,7 @@ def pages(settings: Settings, runs: DagsterRuns) -> APIRouter:
                 decisions=ledger.history(settings, SHOWN_DECISIONS),
                 runs=unfinished,
                 failed_checks=failed,
-                health=states_of_parts(settings),
+                health=states_of_parts(settings) | states_of_services(settings),
                 reports=newest_reports(settings),
                 strategy_href=links.strategy,
                 report_href=links.report,

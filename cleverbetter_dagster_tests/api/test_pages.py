@@ -1,7 +1,9 @@
 """The pages for people, over HTTP: what they show, that names do no harm, and where their links lead."""
 
+import os
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from html import unescape
 from urllib.parse import quote
 
@@ -15,6 +17,7 @@ from cleverbetter_dagster.store.artefacts import ArtefactStore
 from cleverbetter_dagster.store.ledger import ledger
 from cleverbetter_dagster.store.predictions import read_predictions
 from cleverbetter_dagster.store.unfinished_runs import unfinished_runs
+from cleverbetter_dagster.web.up_processes import ProcessRecord, UpRecord, record_path
 from cleverbetter_dagster_tests.api.conftest import Api, served
 from cleverbetter_dagster_tests.services.overview.advised import HOSTILE, MONTHS, advised
 
@@ -147,6 +150,21 @@ def test_work_is_shown_as_it_runs_and_waits(api: Api, settings: Settings) -> Non
         (run_ids[1], "queued", "retrain ensemble as of 2023-09"),
     ]
     assert shown.count("retrain ensemble as of 2023-09") == 2
+
+
+def test_services_that_up_started_again_or_gave_up_are_shown(api: Api, settings: Settings) -> None:
+    ours = ProcessRecord.of("cleverbetter up", os.getpid())
+    services = (replace(ours, name="MLflow"), replace(ours, name="Dagster", restarts=2))
+    given_up = replace(ours, name="Dagster daemon", restarts=5, given_up=True)
+    path = record_path(settings)
+    UpRecord(ours, "a token", True, (*services, given_up)).write(path)
+    try:
+        text = " ".join(re.sub(r"<[^>]*>", " ", api.get("/").text).split())
+    finally:
+        path.unlink()
+    assert "MLflow ok" in text
+    assert "Dagster up, started again 2 times" in text
+    assert "Dagster daemon given up, started again 5 times" in text
 
 
 def test_reports_are_read_from_here(api: Api, settings: Settings) -> None:

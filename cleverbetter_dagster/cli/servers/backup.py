@@ -9,9 +9,9 @@ from rich.console import Console
 from cleverbetter_dagster.cli.options import AsJson, Yes
 from cleverbetter_dagster.cli.output import NotConfirmed, confirm, print_json, progress_console, result_console
 from cleverbetter_dagster.cli.servers.database_lock import DatabaseLock
-from cleverbetter_dagster.cli.servers.running import read_record, record_path
 from cleverbetter_dagster.errors import BackupError, InvalidInput
 from cleverbetter_dagster.settings import Settings, load_settings
+from cleverbetter_dagster.web.up_processes import read_record, record_path
 
 if TYPE_CHECKING:
     from cleverbetter_dagster.store.backups.archive import ArchiveReader

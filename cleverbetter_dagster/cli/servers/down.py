@@ -5,8 +5,8 @@ import time
 
 from cleverbetter_dagster.cli.options import AsJson
 from cleverbetter_dagster.cli.output import print_json, progress_console, result_console
-from cleverbetter_dagster.cli.servers.running import UpRecord, read_record, record_path, stop_processes
 from cleverbetter_dagster.settings import load_settings
+from cleverbetter_dagster.web.up_processes import UpRecord, read_record, record_path, stop_processes
 
 UP_TIMEOUT_SECONDS = 60.0
 

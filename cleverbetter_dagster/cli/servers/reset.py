@@ -6,9 +6,9 @@ import typer
 
 from cleverbetter_dagster.cli.options import AsJson, Yes
 from cleverbetter_dagster.cli.output import confirm, print_json, progress_console, result_console
-from cleverbetter_dagster.cli.servers.running import read_record, record_path
 from cleverbetter_dagster.errors import DataError, NotStored
 from cleverbetter_dagster.settings import Settings, load_settings
+from cleverbetter_dagster.web.up_processes import read_record, record_path
 
 
 def reset(

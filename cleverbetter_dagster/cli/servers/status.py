@@ -9,10 +9,10 @@ from rich.text import Text
 
 from cleverbetter_dagster.cli.options import AsJson
 from cleverbetter_dagster.cli.output import ExitCode, ResultTable, print_json, progress_console, result_console
-from cleverbetter_dagster.cli.servers.running import ProcessRecord, UpRecord, read_record, record_path
 from cleverbetter_dagster.errors import DatabaseUnavailable, SettingsError, TrackingUnavailable
 from cleverbetter_dagster.redaction import message_of
 from cleverbetter_dagster.settings import Settings, load_settings
+from cleverbetter_dagster.web.up_processes import UpRecord, again, read_record, record_path
 
 if TYPE_CHECKING:
     from cleverbetter_dagster.store.summary import DatabaseSummary, RowsSummary
@@ -34,11 +34,10 @@ class ServiceStatus:
     restarts: int
 
     def __str__(self) -> str:
-        times = f"started again {self.restarts} time{'' if self.restarts == 1 else 's'}"
         if self.state == "given up":
-            return f"[red]given up, {times}; see its log, then `cleverbetter down` and `cleverbetter up`"
+            return f"[red]given up, {again(self.restarts)}; see its log, then `cleverbetter down` and `cleverbetter up`"
         where = (self.url or f"process {self.pid}") if self.state == "up" else "[red]down"
-        return f"{where} [yellow]({times})" if self.restarts else where
+        return f"{where} [yellow]({again(self.restarts)})" if self.restarts else where
 
 
 @dataclass(frozen=True)
@@ -119,12 +118,10 @@ def mlflow_trouble(settings: Settings) -> str | None:
 
 
 def _services(record: UpRecord) -> dict[str, ServiceStatus]:
-    return {service.name: _service(service) for service in record.services}
-
-
-def _service(record: ProcessRecord) -> ServiceStatus:
-    state: Literal["up", "down", "given up"] = "up" if record.process() else "down"
-    return ServiceStatus("given up" if record.given_up else state, record.pid, record.url, record.restarts)
+    return {
+        service.name: ServiceStatus(service.state, service.pid, service.url, service.restarts)
+        for service in record.services
+    }
 
 
 def _table(status: Status) -> ResultTable:

@@ -12,9 +12,9 @@ from pathlib import Path
 import psutil
 
 from cleverbetter_dagster.cli.servers.processes import Service
-from cleverbetter_dagster.cli.servers.running import ProcessRecord, processes_of
 from cleverbetter_dagster.errors import CleverBetterError, EmbeddedServerError
 from cleverbetter_dagster.settings import UP_TOKEN, Settings
+from cleverbetter_dagster.web.up_processes import ProcessRecord, processes_of
 
 START_TIMEOUT_SECONDS = 180.0
 POLL_SECONDS = 0.25

@@ -29,7 +29,12 @@ from cleverbetter_dagster.cli.servers.processes import (
     mlflow_service,
     webserver_service,
 )
-from cleverbetter_dagster.cli.servers.running import (
+from cleverbetter_dagster.cli.servers.status import mlflow_trouble
+from cleverbetter_dagster.cli.servers.supervisor import POLL_SECONDS, ServiceFailed, Supervisor
+from cleverbetter_dagster.proxies import call_directly
+from cleverbetter_dagster.settings import Settings, load_settings
+from cleverbetter_dagster.web.address import LOOPBACK, Address, check_host, free_port
+from cleverbetter_dagster.web.up_processes import (
     ProcessRecord,
     UpRecord,
     processes_of,
@@ -37,11 +42,6 @@ from cleverbetter_dagster.cli.servers.running import (
     record_path,
     stop_processes,
 )
-from cleverbetter_dagster.cli.servers.status import mlflow_trouble
-from cleverbetter_dagster.cli.servers.supervisor import POLL_SECONDS, ServiceFailed, Supervisor
-from cleverbetter_dagster.proxies import call_directly
-from cleverbetter_dagster.settings import Settings, load_settings
-from cleverbetter_dagster.web.address import LOOPBACK, Address, check_host, free_port
 
 PROGRAM = (sys.executable, "-m", "cleverbetter_dagster.cli.main")
 LEAVE_TIMEOUT_SECONDS = 2.0

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from cleverbetter_dagster.cli.output import ExitCode
-from cleverbetter_dagster.cli.servers.running import ProcessRecord, UpRecord, record_path
 from cleverbetter_dagster.settings import Settings
+from cleverbetter_dagster.web.up_processes import ProcessRecord, UpRecord, record_path
 from cleverbetter_dagster_tests.cli.conftest import Command, command_in
 from cleverbetter_dagster_tests.store.backups.conftest import Seen, decide, source, target
 

@@ -10,13 +10,13 @@ import pytest
 from pydantic import SecretStr
 from rich.console import Console
 
-from cleverbetter_dagster.cli.servers.running import ProcessRecord, UpRecord, record_path
 from cleverbetter_dagster.cli.servers.status import _table, collect, status
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store import summary
 from cleverbetter_dagster.store.home import prepare_home
 from cleverbetter_dagster.store.postgres.database import psycopg_connect
 from cleverbetter_dagster.store.source.tables import ensure_source_tables
+from cleverbetter_dagster.web.up_processes import ProcessRecord, UpRecord, record_path
 
 ROW = """INSERT INTO backtest_results (id, strategy_id, run_date, start_date, end_date, total_return, sharpe_ratio,
              max_drawdown, total_bets, win_rate, profit_factor, composite_score, created_at)

@@ -17,13 +17,13 @@ import pytest
 
 from cleverbetter_dagster.cli.servers.database_lock import AlreadyUp, DatabaseLock
 from cleverbetter_dagster.cli.servers.processes import _got, code_service, mlflow_service
-from cleverbetter_dagster.cli.servers.running import ProcessRecord, UpRecord, processes_of, read_record, record_path
 from cleverbetter_dagster.cli.servers.status import ServiceStatus, collect
 from cleverbetter_dagster.cli.servers.supervisor import RESTARTS
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.postgres.database import embedded_folder
 from cleverbetter_dagster.store.postgres.embedded import ensure_server, running_server, stop_server
 from cleverbetter_dagster.web.address import LOOPBACK, Address, free_port
+from cleverbetter_dagster.web.up_processes import ProcessRecord, UpRecord, processes_of, read_record, record_path
 
 QUICK = (sys.executable, "-m", "cleverbetter_dagster_tests.cli.servers.quick_up")
 REAL = (sys.executable, "-m", "cleverbetter_dagster.cli.main")
@@ -297,7 +297,7 @@ def test_the_next_free_port_is_taken() -> None:
 
 def test_the_password_is_in_no_arguments_and_no_repr(tmp_path: Path) -> None:
     url = "postgresql+psycopg2://ann:Tr0ub4dor@db/racing"
-    service = mlflow_service(Settings(home=tmp_path), url, tmp_path, Address(LOOPBACK, 5000))
+    service = mlflow_service(Settings(home=tmp_path), url, tmp_path.as_uri(), Address(LOOPBACK, 5000))
     assert service.environment["MLFLOW_BACKEND_STORE_URI"] == url
     assert "Tr0ub4dor" not in " ".join(service.command)
     assert "Tr0ub4dor" not in repr(service)

@@ -1,4 +1,4 @@
-"""What `cleverbetter up` started: the record it leaves for `down` and `status`, and the processes themselves.
+"""What `cleverbetter up` started: the record it leaves for `down`, `status` and the page, and the processes themselves.
 
 Every process that `up` starts, and whatever that starts in turn, carries `up`'s token in its environment. By it
 they are found again, even when `up` was killed and their parents are gone; a pid alone may by now be anybody's.
@@ -10,6 +10,7 @@ import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 import psutil
 
@@ -38,6 +39,13 @@ class ProcessRecord:
     @classmethod
     def of(cls, name: str, pid: int, url: str | None = None) -> "ProcessRecord":
         return cls(name, pid, psutil.Process(pid).create_time(), url)
+
+    @property
+    def state(self) -> Literal["up", "down", "given up"]:
+        """`given up` if it ended, was started again as often as `up` tries, and ended once more."""
+        if self.given_up:
+            return "given up"
+        return "up" if self.process() else "down"
 
     def process(self) -> psutil.Process | None:
         """The process, while it lives."""
@@ -78,6 +86,23 @@ def read_record(path: Path) -> UpRecord | None:
         return None
 
 
+def states_of_services(settings: Settings) -> dict[str, str]:
+    """Of what a living `cleverbetter up` started: `ok`, or what is the matter. Empty without one."""
+    record = read_record(record_path(settings))
+    if record is None or record.up.process() is None:
+        return {}
+    return {service.name: _words(service) for service in record.services}
+
+
+def again(restarts: int) -> str:
+    """How often something was started again.
+
+    >>> again(1)
+    'started again 1 time'
+    """
+    return f"started again {restarts} time{'' if restarts == 1 else 's'}"
+
+
 def processes_of(token: str) -> list[psutil.Process]:
     """Every living process that carries the token, PostgreSQL's left out: it serves others as well."""
     return [process for process in psutil.process_iter() if _carries(process, token)]
@@ -96,6 +121,12 @@ def stop_processes(token: str, timeout_seconds: float = STOP_TIMEOUT_SECONDS) ->
                     process.send_signal(signal.SIGKILL if late else signal.SIGTERM)
         time.sleep(0.1)
     return len(signalled)
+
+
+def _words(service: ProcessRecord) -> str:
+    if service.state == "up" and not service.restarts:
+        return "ok"
+    return f"{service.state}, {again(service.restarts)}"
 
 
 def _carries(process: psutil.Process, token: str) -> bool:
