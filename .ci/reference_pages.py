@@ -10,6 +10,7 @@ import typer.main
 from graph_picture import graph_picture
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+from notebook_page import notebook_page
 from pydantic import BaseModel
 
 from cleverbetter_dagster.settings import REPOSITORY, Settings
@@ -60,6 +61,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     }
     for name, page in pages.items():
         files.append(File.generated(config, f"reference/{name}.md", content=page()))
+    files.append(File.generated(config, "notebook.md", content=notebook_page(REPOSITORY / "docs" / "guide.ipynb")))
     files.append(File.generated(config, "reference/graph.svg", content=graph_picture(defs.resolve_asset_graph())))
     return files
 

@@ -1,7 +1,8 @@
-"""The training guide's Python, typed as it is there, against a real PostgreSQL and a real MLflow."""
+"""The training guide's Python, typed as it is there, and the notebook of it, against a real PostgreSQL and MLflow."""
 
 import ast
 import asyncio
+import json
 import logging
 import re
 import time
@@ -26,6 +27,7 @@ from cleverbetter_dagster.store.tracking.registry import Registry
 from cleverbetter_dagster.web.address import LOOPBACK, Address, free_port
 from cleverbetter_dagster_tests.support.new_database import new_database
 
+NOTEBOOK = REPOSITORY / "docs" / "guide.ipynb"
 GUIDE = REPOSITORY.parent / "shared" / "guide" / "TRAINING_GUIDE.md"
 PATIENCE_SECONDS = 120
 SIMULATION = SimulationSpec(n_strategies=80, first_month="2021-01", months=24)
@@ -190,6 +192,29 @@ def test_the_snippets_are_those_of_the_guide() -> None:
     if not GUIDE.is_file():
         pytest.skip(f"no guide at {GUIDE}")
     assert re.findall(r"```python\n(.*?)```", GUIDE.read_text(), re.DOTALL) == SNIPPETS
+
+
+def cells_of_the_notebook() -> list[str]:
+    """The code of the notebook's cells."""
+    notebook = json.loads(NOTEBOOK.read_text())
+    return ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
+
+
+def test_the_notebook_calls_what_the_guide_calls() -> None:
+    calls = re.compile(r"(?:pipeline|evaluator|registry|model)\.(\w+)\(")
+    guide, notebook = ({*calls.findall("".join(code))} for code in (SNIPPETS, cells_of_the_notebook()))
+    assert len(guide) > 8
+    assert guide - notebook == set()
+
+
+@pytest.mark.slow
+def test_the_notebook_runs_from_top_to_bottom(deployment: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    names: dict[str, Any] = {}
+    for cell in cells_of_the_notebook():
+        run_cell(cell, names)
+    assert names["updated"].update_info.rows_added == len(names["new_data_X"]) > 100
+    assert names["betting_metrics"]["total_stake"] == 10 * len(names["backed"]) > 0
+    assert f"ensemble version {names['version']}" in capsys.readouterr().out
 
 
 def test_the_parts_follow_one_another_in_time_60_20_20(notebook: dict[str, Any]) -> None:

@@ -67,7 +67,8 @@ class FeatureInputs:
         """Estimates of the next window from all strategies."""
         market = [_measured(self.panel, name) for name in market_columns(self.panel.columns)]
         placed = self.bets > 0
-        described = np.column_stack([*market, np.where(placed, self.bets, np.nan)])
+        own = [np.where(placed, self.panel[name].to_numpy(), np.nan) for name in (TOTAL_BETS, WIN_RATE)]
+        described = np.column_stack([*market, *own])
         rows = Observed(self._sequence, self._decided, np.where(placed, self.roi, 0.0), self.bets, described)
         return EdgeWindow(edges_of(rows), self.history.mean(self.bets))
 

@@ -120,8 +120,7 @@ def predictions_that_saw_too_much(partition, monkeypatch) -> list[str]:
     validation = numbered(partition.validation, len(train))
     times = pooled(train, validation).frame.set_index("ml_zz_row")
     Recorder.log = []
-    for module in (base_learners, ensemble):
-        monkeypatch.setattr(module, "BASE_LEARNERS", {"recorder": Recorder})
+    monkeypatch.setattr(base_learners, "BASE_LEARNERS", {"recorder": Recorder})
     model = Ensemble().fit(train, validation, PARAMS, 0, 1)
     assert len(Recorder.log) == PARAMS["n_folds"] + 1
     assert len(model.learners["recorder"].seen) == len(times)
@@ -159,9 +158,9 @@ class Memory(Recorder):
 def weight_of_memory(partition, monkeypatch) -> float:
     train = numbered(partition.train, 0)
     validation = numbered(partition.validation, len(train))
-    for module in (base_learners, ensemble):
-        monkeypatch.setattr(module, "BASE_LEARNERS", {"memory": Memory})
-    return Ensemble().fit(train, validation, PARAMS | {"meta_penalty": 0.1}, 0, 1).meta.weights[0]
+    monkeypatch.setattr(base_learners, "BASE_LEARNERS", {"memory": Memory})
+    alone = PARAMS | {"meta_penalty": 0.1, "edges_weight": 0.0}
+    return Ensemble().fit(train, validation, alone, 0, 1).meta.weights[0]
 
 
 def test_the_meta_learner_does_not_reward_memory(partition, monkeypatch):

@@ -94,6 +94,13 @@ def test_the_picture_of_the_graph_names_every_asset(site: Path) -> None:
     assert {key.to_user_string() for key in graph.get_all_asset_keys()} - drawn == set()
 
 
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md"])
+def test_every_link_of_a_document_leads_to_a_file(document: str) -> None:
+    text = (REPOSITORY / document).read_text()
+    links = re.findall(r"\]\(([^)#]+)[^)]*\)", text) + re.findall(r'src="([^"]+)"', text)
+    assert [link for link in links if not (REPOSITORY / link).is_file()] == []
+
+
 def test_every_picture_is_small_and_shown() -> None:
     shown = {
         name for page in DOCS.rglob("*.md") for name in re.findall(r"!\[[^\]]+\]\(pictures/([^)]+)\)", page.read_text())

@@ -1,8 +1,9 @@
 """What describes a strategy: running means of the columns of its rows, as normal scores among all strategies.
 
-Which columns is found, not named: every market feature and the number of bets. A column that follows the outcome of its
-own window (a Monte Carlo profit, a share of winners) is left out: strategies would be alike because they were
-lucky alike. So is every column while no strategy has two windows, since nothing tells yet.
+Which columns describe is found, not named: a column is left out if luck can make up a part of what strategies differ
+in, as in a profit by Monte Carlo, which follows the outcome of its own window. Strategies would be alike because
+they were lucky alike. The share of winners follows outcomes too, but tells backing from laying by more than luck.
+While no strategy has two windows nothing tells yet, and no column is used.
 """
 
 from dataclasses import dataclass
@@ -10,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtri
 
-MOST_FOLLOWED = 0.02
-"""Largest share of a column's variance within strategies that may go with the outcome of the window."""
+MOST_LUCK = 0.002
+"""Largest share that outcomes may have in the variance of a column's means over strategies."""
 
 MOST_COLUMNS = 200
 """Columns that are looked at: those measured earliest, then by name."""
@@ -94,16 +95,16 @@ class Descriptions:
         return self._origin[:strategies] + share
 
     def scale(self, strategies: int) -> Scale:
-        """How the first strategies are compared: by the columns that describe and do not follow outcomes."""
-        means, within = self.means(strategies), self._within(strategies)
+        """How the first strategies are compared: by the columns that describe more than luck."""
+        means = self.means(strategies)
         apart: dict[int, float] = {}
-        for column, (varies, follows) in enumerate(within):
-            known = means[:, column][~np.isnan(means[:, column])]
+        for column in range(means.shape[1]):
+            known, within = _known(means[:, column]), self._within(strategies, column)
             between = float(known.var()) if len(known) else 0.0
-            if between > 0.0 and follows <= MOST_FOLLOWED:
-                apart[column] = between / (between + varies)
+            if within and between > 0.0 and within.luck <= MOST_LUCK * between:
+                apart[column] = between / (between + within.variance)
         used = sorted(sorted(apart, key=lambda column: -apart[column])[:MOST_USED])
-        return Scale(tuple(used), tuple(_sorted_known(means[:, column]) for column in used))
+        return Scale(tuple(used), tuple(np.sort(_known(means[:, column])) for column in used))
 
     def _begin(self, strategy: np.ndarray, values: np.ndarray, measured: np.ndarray) -> None:
         """Set the origin of columns that a strategy has for the first time."""
@@ -111,34 +112,38 @@ class Descriptions:
         # Assigned backwards, since the last assignment to an element stays.
         self._origin[strategy[row[::-1]], column[::-1]] = values[row[::-1], column[::-1]]
 
-    def _within(self, strategies: int) -> list[tuple[float, float]]:
-        """Variance within strategies of each column, and the share of it that goes with the outcome; 1 if unknown."""
-        found = []
-        for column in range(self._count.shape[1]):
-            count, values, squares, products, outcomes, outcome_squares = (
-                total[:strategies, column].copy()
-                for total in (
-                    self._count,
-                    self._sum,
-                    self._squares,
-                    self._products,
-                    self._outcomes,
-                    self._outcome_squares,
-                )
+    def _within(self, strategies: int, column: int) -> "_Within | None":
+        """How a column varies within strategies; None while none of them has two rows with it."""
+        count, values, squares, products, outcomes, outcome_squares = (
+            total[:strategies, column].copy()
+            for total in (
+                self._count,
+                self._sum,
+                self._squares,
+                self._products,
+                self._outcomes,
+                self._outcome_squares,
             )
-            several = count > 1
-            if not several.any():
-                found.append((0.0, 1.0))
-                continue
-            per = np.where(several, 1.0 / np.maximum(count, 1.0), 0.0)
-            spread = float(np.maximum(squares - values**2 * per, 0.0)[several].sum())
-            results = float(np.maximum(outcome_squares - outcomes**2 * per, 0.0)[several].sum())
-            together = float((products - values * outcomes * per)[several].sum())
-            freedom = float((count - 1.0)[several].sum())
-            share = (together / np.sqrt(spread)) ** 2 / results if spread > 0.0 and results > 0.0 else 0.0
-            found.append((spread / freedom, share))
-        return found
+        )
+        several, seen = count > 1, count > 0
+        if not several.any():
+            return None
+        per = np.where(several, 1.0 / np.maximum(count, 1.0), 0.0)
+        spread = float(np.maximum(squares - values**2 * per, 0.0)[several].sum())
+        results = float(np.maximum(outcome_squares - outcomes**2 * per, 0.0)[several].sum())
+        together = float((products - values * outcomes * per)[several].sum())
+        variance = spread / float((count - 1.0)[several].sum())
+        follows = (together / np.sqrt(spread)) ** 2 / results if spread > 0.0 and results > 0.0 else 0.0
+        return _Within(variance, follows * variance * float((1.0 / count[seen]).mean()))
 
 
-def _sorted_known(means: np.ndarray) -> np.ndarray:
-    return np.sort(means[~np.isnan(means)])
+@dataclass(frozen=True)
+class _Within:
+    """Variance of a column within strategies, and the variance of a strategy's mean that goes with its outcomes."""
+
+    variance: float
+    luck: float
+
+
+def _known(means: np.ndarray) -> np.ndarray:
+    return means[~np.isnan(means)]

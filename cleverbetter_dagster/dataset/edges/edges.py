@@ -12,6 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from cleverbetter_dagster.dataset.edges.constants import FIRST, fitted
 from cleverbetter_dagster.dataset.edges.descriptions import LARGEST, MOST_COLUMNS, Descriptions, Scale
+from cleverbetter_dagster.dataset.edges.forgetting import Forgetting
 from cleverbetter_dagster.dataset.edges.gaussian_process import (
     LARGEST_COMMON,
     Basis,
@@ -26,6 +27,8 @@ from cleverbetter_dagster.dataset.history import History, ratio
 
 RENEWAL_SHARE = 0.25
 """New rows, in units of the strategies seen, from which the process is renewed."""
+
+DAY = np.timedelta64(1, "D")
 
 REFIT_FACTOR = 2.0
 """Growth of the number of all bets from which the constants are fitted again."""
@@ -90,6 +93,7 @@ class _Process:
         strategies = int(rows.sequence.max()) + 1
         self._descriptions = Descriptions(strategies, self._described.shape[1])
         self._windows, self._bets, self._roi, self._squares = np.zeros((4, strategies))
+        self._forgetting = Forgetting(strategies)
         self._constants, self._fitted_bets = FIRST, 0.0
         self._moved_together, self._could_move = 0.0, 0.0
         self._scale: Scale
@@ -103,6 +107,9 @@ class _Process:
         added = slice(begin, end)
         strategy, roi, bets = self._rows.sequence[added], self._rows.roi[added], self._rows.bets[added]
         outcome = ratio(roi, np.sqrt(bets))
+        if begin:
+            self._judge_forgetting(strategy, roi, bets)
+        self._forgetting.add(strategy, roi, bets, days=(self._rows.decided[end - 1] - self._rows.decided[0]) / DAY)
         self._descriptions.add(strategy, self._described[added], outcome)
         for total, part in (
             (self._windows, bets > 0),
@@ -153,8 +160,8 @@ class _Process:
         moments = Moments(*(total[:strategies] for total in (self._windows, self._bets, self._roi, self._squares)))
         self._spread = spread_of(moments, scores)
         self._deviation = np.sqrt(self._spread.known)
-        edge = ratio(moments.roi, moments.bets * self._deviation)
-        results = Results(edge, moments.bets, self._common_noise)
+        bets, roi = self._forgetting.remembered(strategies)
+        results = Results(ratio(roi, bets * self._deviation), bets, self._common_noise)
         points = scores[farthest_first(scores)]
         total_bets = float(moments.bets.sum())
         if total_bets >= REFIT_FACTOR * self._fitted_bets:
@@ -162,6 +169,12 @@ class _Process:
         basis = Basis(points, self._constants.length)
         self._columns = basis.columns(scores)
         self._posterior = posterior(basis, self._columns, results, self._constants)
+
+    def _judge_forgetting(self, strategy: np.ndarray, roi: np.ndarray, bets: np.ndarray) -> None:
+        known = strategy < len(self._deviation)
+        prior = 1.0 / (self._constants.smooth + self._constants.own)
+        seen = strategy[known]
+        self._forgetting.judge(seen, roi[known], bets[known], self._deviation[seen], prior)
 
     @property
     def _common_noise(self) -> float:

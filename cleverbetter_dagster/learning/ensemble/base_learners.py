@@ -21,6 +21,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import RobustScaler
 
+from cleverbetter_dagster.learning.ensemble.edges_learner import EdgesLearner
 from cleverbetter_dagster.learning.ensemble.leaf_evidence import (
     forest_with,
     histogram_index,
@@ -193,7 +194,7 @@ class LogisticLearner:
         return np.clip(self.scaler.transform(X), -OUTLIER_CLIP, OUTLIER_CLIP)
 
 
-BaseLearner = ForestLearner | HistogramLearner | LightGBMLearner | LogisticLearner
+BaseLearner = ForestLearner | HistogramLearner | LightGBMLearner | LogisticLearner | EdgesLearner
 
 BASE_LEARNERS: Mapping[str, Callable[[BaseParams, int, int], BaseLearner]] = {
     "forest": ForestLearner,

@@ -33,15 +33,14 @@ from cleverbetter_dagster.dataset.examples import Examples
 from cleverbetter_dagster.dataset.splits import temporal_folds
 from cleverbetter_dagster.learning.calibration import CALIBRATOR_TYPES, Calibrator, calibration_facts, fit_calibrator
 from cleverbetter_dagster.learning.ensemble.base_learners import (
-    BASE_LEARNERS,
     BaseLearner,
     base_probabilities,
-    fit_base_learners,
     learner_seeds,
     shares_of_features,
     updated_base_learners,
     weigh_base_learners,
 )
+from cleverbetter_dagster.learning.ensemble.members import fit_members, member_weights
 from cleverbetter_dagster.learning.ensemble.params import EnsembleParams
 from cleverbetter_dagster.learning.ensemble.scorer import StackScorer
 from cleverbetter_dagster.learning.ensemble.stored_types import LEARNER_TYPES
@@ -100,8 +99,8 @@ class Ensemble(Family):
     name = "ensemble"
     title = "Stacked ensemble"
     description = (
-        "Extra trees, histogram boosting, LightGBM and logistic regression, weighed by a meta-learner on "
-        "predictions made forward in time and calibrated on later rows."
+        "Extra trees, histogram boosting, LightGBM, logistic regression and what strategies tell about each other, "
+        "weighed by a meta-learner on predictions made forward in time and calibrated on later rows."
     )
 
     params_model = EnsembleParams
@@ -132,13 +131,13 @@ class Ensemble(Family):
         names, seeds = tuple(train.X.columns), learner_seeds(seed)
         known, later = feature_matrix(train.X, names), feature_matrix(validation.X, names)
         predicted, opinions = predict_forward(train, chosen, seed, threads)
-        plain_mean = [1 / len(BASE_LEARNERS)] * len(BASE_LEARNERS)
-        meta = ShrunkLogistic.fit(log_odds(opinions), train.y[predicted], plain_mean, chosen.meta_penalty)
-        past = fit_base_learners(known, train.y, chosen, seeds, threads)
+        past = fit_members(known, train.y, names, chosen, seeds, threads)
+        guess = member_weights(past, chosen.edges_weight)
+        meta = ShrunkLogistic.fit(log_odds(opinions), train.y[predicted], guess, chosen.meta_penalty)
         score = meta.probability(log_odds(base_probabilities(past, later)))
         calibrator = fit_calibrator(score, validation.y)
         everything, labels = np.vstack([known, later]), np.concatenate([train.y, validation.y])
-        final = fit_base_learners(everything, labels, chosen, seeds, threads)
+        final = fit_members(everything, labels, names, chosen, seeds, threads)
         weigh_base_learners(final, everything, labels)
         return FittedEnsemble(names, final, meta, calibrator, len(predicted), latest_label(train, validation))
 
@@ -177,11 +176,12 @@ def predict_forward(
         NotEnoughRows: fewer than two distinct decision times.
         LearningError: the labels before a fold are all of one class.
     """
-    values = feature_matrix(examples.X, tuple(examples.X.columns))
+    names = tuple(examples.X.columns)
+    values = feature_matrix(examples.X, names)
     n_folds = max(min(params.n_folds, examples.decision_time.nunique() - 1), 1)
     folds = temporal_folds(examples.decision_time, examples.label_time, n_folds)
     parts = []
     for fit, score in folds:
-        learners = fit_base_learners(values[fit], examples.y[fit], params, learner_seeds(seed), threads)
+        learners = fit_members(values[fit], examples.y[fit], names, params, learner_seeds(seed), threads)
         parts.append(base_probabilities(learners, values[score]))
     return np.concatenate([score for _, score in folds]), np.vstack(parts)

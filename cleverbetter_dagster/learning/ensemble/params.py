@@ -33,5 +33,17 @@ class EnsembleParams(BaseParams):
         100.0,
         ge=0,
         le=1e9,
-        description="pull of the meta-learner's weights toward the plain mean of the base learners",
+        description="pull of the meta-learner's weights toward a mean of the members",
+    )
+    edges_weight: float = Field(
+        0.2,
+        ge=0,
+        le=1,
+        description="weight of the member that reads strategies in that mean; that of any other by default",
+    )
+    edges_penalty: float = Field(
+        10.0,
+        ge=0,
+        le=1e6,
+        description="pull of that member toward what the process over strategies says without learning from labels",
     )

@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cleverbetter_dagster.dataset.examples import Examples
-from cleverbetter_dagster.learning.ensemble.base_learners import BASE_LEARNERS, LightGBMLearner
+from cleverbetter_dagster.learning.ensemble.base_learners import BASE_LEARNERS, BaseLearner, LightGBMLearner
+from cleverbetter_dagster.learning.ensemble.edges_learner import EdgesLearner
+from cleverbetter_dagster.learning.ensemble.members import EDGES, member_weights
 from cleverbetter_dagster.learning.ensemble.params import EnsembleParams
 from cleverbetter_dagster.learning.family import checked_params, require_both_classes
 from cleverbetter_dagster.learning.model import Params, feature_matrix
@@ -45,6 +47,7 @@ ROUNDS = "n_estimators"
 CACHED: Mapping[str, Mapping[str, float]] = {
     "forest": {"forest_leaf_rows": 2, "feature_fraction": 2, "forest_trees": 2, "forest_sample": 2},
     "logistic": {"logistic_c": 4},
+    EDGES: {},
 }
 """Members fitted once for many trials: their hyperparameters, each with the ratio between the points of its grid."""
 
@@ -65,7 +68,8 @@ class StackScorer:
 
     def __init__(self, examples: Examples, spec: StudySpec, anchor: Params) -> None:
         self.spec, self.anchor = spec, checked_params(EnsembleParams, anchor, "ensemble")
-        self.values, self.y = feature_matrix(examples.X, tuple(examples.X.columns)), examples.y
+        self.names, self.y = tuple(examples.X.columns), examples.y
+        self.values = feature_matrix(examples.X, self.names)
         self.folds = scoring_folds(examples, spec)
         for fit, _ in self.folds:
             require_both_classes(self.y[fit])
@@ -155,11 +159,11 @@ class StackScorer:
 
     def _meta(self, opinions: list[np.ndarray], known: np.ndarray, params: EnsembleParams) -> ShrunkLogistic:
         """Fitted on earlier folds' predictions of rows whose labels were `known` when the fold starts."""
-        members = len(CACHED) + 1
+        guess = member_weights([*CACHED, "lightgbm"], params.edges_weight)
         rows = np.concatenate([np.empty(0, int), *(score for _, score in self.folds[: len(opinions)])])
         seen = np.isin(rows, known)
-        stacked = np.vstack([np.empty((0, members)), *opinions])[seen]
-        return ShrunkLogistic.fit(stacked, self.y[rows[seen]], [1 / members] * members, params.meta_penalty)
+        stacked = np.vstack([np.empty((0, len(guess))), *opinions])[seen]
+        return ShrunkLogistic.fit(stacked, self.y[rows[seen]], guess, params.meta_penalty)
 
     def _cached(self, number: int, params: EnsembleParams) -> list[Predictions]:
         """What the members of `CACHED` predict on a fold, each fitted unless it is in the cache."""
@@ -171,11 +175,16 @@ class StackScorer:
             }
             own = self.anchor.model_copy(update=coarse_values)
             if (name, number, own) not in self.cache:
-                learner = BASE_LEARNERS[name](own, self.spec.seed, self.spec.threads)
+                learner = self._member(name, own)
                 learner.fit(self.values[fit], self.y[fit])
                 self.cache[name, number, own] = tuple(learner.probability(self.values[rows]) for rows in (score, fit))
             predictions.append(self.cache[name, number, own])
         return predictions
+
+    def _member(self, name: str, params: EnsembleParams) -> BaseLearner:
+        if name == EDGES:
+            return EdgesLearner(self.names, params.edges_penalty)
+        return BASE_LEARNERS[name](params, self.spec.seed, self.spec.threads)
 
 
 def _boosted(booster: "lightgbm.Booster", values: np.ndarray, rounds: int) -> np.ndarray:

@@ -19,6 +19,7 @@ from cleverbetter_dagster.learning.ensemble.base_learners import (
     LightGBMLearner,
     LogisticLearner,
 )
+from cleverbetter_dagster.learning.ensemble.edges_learner import EdgesLearner
 from cleverbetter_dagster.learning.ensemble.leaf_evidence import BoostedLeaves
 
 LEARNER_TYPES: tuple[type, ...] = (
@@ -27,5 +28,6 @@ LEARNER_TYPES: tuple[type, ...] = (
     *(HalfBinomialLoss, CyHalfBinomialLoss, LogitLink, Interval),
     *(LightGBMLearner, BoostedLeaves),
     *(LogisticLearner, Pipeline, SimpleImputer, RobustScaler, LogisticRegression),
+    EdgesLearner,
 )
 """See `Family.stored_types`."""

@@ -42,16 +42,25 @@ def test_a_strategy_seen_later_is_ranked_among_the_known() -> None:
     assert scores == pytest.approx(norm.ppf([2 / 4, 0.5 / 4, 3.5 / 4]))
 
 
-def test_a_column_that_follows_the_outcome_is_left_out() -> None:
+def test_a_column_that_may_tell_of_luck_is_left_out() -> None:
     rng = np.random.default_rng(1)
     outcome = rng.normal(size=(30, 20))
     noise = rng.normal(size=(30, 20, 3))
-    # Of the variance within a strategy, outcomes explain 1/2 of the first column, 1/17 of the second, 0 of the third.
-    values = np.array([1.0, 0.25, 0.0]) * outcome[..., None] + noise + rng.normal(size=(1, 20, 1))
+    # Means differ by 1, and by luck of 1/30, 1/120 and 0.
+    values = np.array([1.0, 0.5, 0.0]) * outcome[..., None] + noise + rng.normal(size=(1, 20, 1))
     assert described(values, outcome).scale(20).columns == (2,)
 
 
-def test_luck_of_strategies_apart_does_not_count_as_following() -> None:
+def test_a_column_that_tells_far_more_than_luck_is_used() -> None:
+    rng = np.random.default_rng(1)
+    outcome = rng.normal(size=(30, 20))
+    values = outcome[..., None] + 6.0 * rng.normal(size=(1, 20, 1))
+    # As far as 36 against 1/30 after all windows; against 1/2 after two of them.
+    assert described(values, outcome).scale(20).columns == (0,)
+    assert described(values[:2], outcome[:2]).scale(20).columns == ()
+
+
+def test_skill_of_strategies_apart_does_not_count_as_luck() -> None:
     rng = np.random.default_rng(1)
     skill = rng.normal(size=(1, 20))
     outcome = skill + 0.1 * rng.normal(size=(60, 20))

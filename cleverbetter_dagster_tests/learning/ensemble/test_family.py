@@ -23,6 +23,8 @@ OTHER = {
     "logistic_c": 0.5,
     "n_folds": 4,
     "meta_penalty": 0.5,
+    "edges_weight": 0.7,
+    "edges_penalty": 900.0,
 }
 
 

@@ -101,7 +101,7 @@ def test_a_memorising_setting_has_the_wider_gap(scorer):
 def test_no_meta_learner_sees_an_outcome_unknown_yet(scorer):
     fit, _ = scorer.folds[1]
     _, score = scorer.folds[0]
-    opinions = [np.random.default_rng(0).normal(size=(len(score), 3))]
+    opinions = [np.random.default_rng(0).normal(size=(len(score), 4))]
     before = scorer._meta(opinions, fit, EnsembleParams(**ANCHOR))
     unknown = ~np.isin(score, fit)
     opinions[0][unknown] = 1e3
