@@ -19,7 +19,7 @@ from cleverbetter_dagster.api.links import Links
 from cleverbetter_dagster.api.messages import PAGE_REFUSALS
 from cleverbetter_dagster.defs.automation.failed_checks import latest_failures
 from cleverbetter_dagster.defs.automation.heartbeat import JUDGED
-from cleverbetter_dagster.errors import CleverBetterError, DataError
+from cleverbetter_dagster.errors import CleverBetterError, DataError, UnknownFamily
 from cleverbetter_dagster.evaluation.report import Notice, Report, render
 from cleverbetter_dagster.redaction import message_of
 from cleverbetter_dagster.services.ingest.change_detection import utc_now
@@ -137,7 +137,7 @@ def _answer(make: Callable[[], Report], links: Links) -> Response:
 
 
 def _trouble(error: CleverBetterError, links: Links) -> Response:
-    status = HTTPStatus.NOT_FOUND if isinstance(error, DataError) else HTTPStatus(status_of(error))
+    status = HTTPStatus.NOT_FOUND if isinstance(error, DataError | UnknownFamily) else HTTPStatus(status_of(error))
     message = message_of(error)
     if status is HTTPStatus.SERVICE_UNAVAILABLE:
         message += " `cleverbetter status` says what is up and where."

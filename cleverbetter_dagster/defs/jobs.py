@@ -78,7 +78,7 @@ def jobs(partitions: dg.MonthlyPartitionsDefinition) -> list[Any]:
             WALK_FORWARD,
             walk_forward,
             "Judges the models of all months, each on the rows of the month after. Run it after a backfill in the "
-            "UI; `cleverbetter backfill` runs it itself.",
+            "UI; `cleverbetter backfill --help` tells of the command that runs it itself.",
             months=None,
         ),
     ]

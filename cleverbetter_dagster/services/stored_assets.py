@@ -88,7 +88,7 @@ def stored_comparison(settings: Settings, as_of: AsOf | None = None) -> Comparis
     if as_of is None:
         months = stored_months(settings, COMPARISON)
         if not months:
-            raise NotStored("No month has a leaderboard yet. Run the job `retrain`, or `cleverbetter backfill`.")
+            raise NotStored("No month has a leaderboard yet.")
         as_of = AsOf.parse(months[-1])
     return stored_record(settings, COMPARISON, as_of, ComparisonRecord)
 

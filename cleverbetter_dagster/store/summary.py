@@ -95,7 +95,7 @@ def summarise_database(settings: Settings) -> DatabaseSummary | None:
 
 def _rows(settings: Settings, connection: psycopg.Connection) -> tuple[RowsSummary | None, str | None]:
     if find_relation(connection, settings.results_table) is None:
-        return None, f"no table {settings.results_table} yet; `cleverbetter import` or `cleverbetter demo` creates it"
+        return None, f"no table {settings.results_table} yet; an import makes it: `cleverbetter import --help`"
     try:
         layout = resolve_source(settings)
     except SchemaError as error:

@@ -127,7 +127,7 @@ def _question(reviewed: "Review", override_gate: bool) -> str:
     if not reviewed.becomes_champion:
         return (
             f"Promote {name}{against} for {reviewed.version.as_of} only? {reviewed.champion} of a later month stays "
-            "the champion; to replace it use `cleverbetter rollback --to`."
+            "the champion; `cleverbetter rollback --help` says how to replace it."
         )
     instead = f" in place of {reviewed.champion}" if reviewed.champion else ""
     return f"Make {name} the champion{instead}{against}?"

@@ -27,14 +27,15 @@ def evaluate(family: Family, as_of: AsOfMonth = None, as_json: AsJson = False) -
     from cleverbetter_dagster.evaluation.leaderboard import rank_models
     from cleverbetter_dagster.learning.catalogue import get_family
     from cleverbetter_dagster.services.evaluation.scored_table import evaluated_model, scored_by_model
+    from cleverbetter_dagster.services.ingest.next_step import training_step
     from cleverbetter_dagster.services.stored_assets import stored_evaluation, stored_months
 
     settings, family = load_settings(), get_family(family).name
     months = stored_months(settings, f"{family}_model")
     wanted = as_of or max(months, default=None)
     if wanted not in months:
-        option = f" --as-of {wanted}" if wanted else ""
-        raise NotStored(f"There is no such model of the family {family}. Run `cleverbetter train {family}{option}`.")
+        step = training_step(settings, as_of, f"train {family}")
+        raise NotStored(f"There is no {'such model of' if as_of else 'model of'} the family {family}. {step}")
     month = AsOf.parse(str(wanted))
     _evaluate_if_missing(settings, family, month, quiet=as_json)
     table = stored_evaluation(settings, family, month)
@@ -52,9 +53,16 @@ def evaluate(family: Family, as_of: AsOfMonth = None, as_json: AsJson = False) -
 def compare(as_of: AsOfMonth = None, csv: Csv = None, xlsx: Xlsx = None, as_json: AsJson = False) -> None:
     """Show the leaderboard of a month: every family and baseline on the same test rows, with 95% intervals."""
     from cleverbetter_dagster.dataset.as_of import AsOf
+    from cleverbetter_dagster.errors import NotStored
+    from cleverbetter_dagster.services.ingest.next_step import training_step
     from cleverbetter_dagster.services.stored_assets import stored_comparison
 
-    record = stored_comparison(load_settings(), AsOf.parse(as_of) if as_of is not None else None)
+    settings = load_settings()
+    try:
+        record = stored_comparison(settings, AsOf.parse(as_of) if as_of is not None else None)
+    except NotStored as error:
+        missing = f"There is no leaderboard{f' as of {as_of}' if as_of else ' yet'}."
+        raise NotStored(f"{missing} {training_step(settings, as_of)}") from error
     write_files([_flat(row.model_dump(mode="json")) for row in record.leaderboard], csv, xlsx)
     if as_json:
         print_json(record.model_dump(mode="json"))

@@ -9,7 +9,7 @@ import typer
 
 from cleverbetter_dagster.cli.options import AsJson, AsOfMonth
 from cleverbetter_dagster.cli.output import VisibleConsole, print_json
-from cleverbetter_dagster.errors import DataError
+from cleverbetter_dagster.errors import DataError, NotStored
 from cleverbetter_dagster.settings import load_settings
 
 
@@ -27,12 +27,18 @@ def report(
     --output writes it to a file; --json prints where the file is.
     """
     from cleverbetter_dagster.learning.catalogue import DEFAULT_FAMILY
-    from cleverbetter_dagster.services.reports.store import find_report
+    from cleverbetter_dagster.services.ingest.next_step import training_step
+    from cleverbetter_dagster.services.reports.store import find_report, way_to_make
     from cleverbetter_dagster.store.artefacts import ArtefactStore
 
     settings, console = load_settings(), VisibleConsole(highlight=False)
     kind = (kind or family or DEFAULT_FAMILY).replace("-", "_")
-    month, path = find_report(settings, kind, as_of)
+    try:
+        month, path = find_report(settings, kind, as_of)
+    except NotStored as error:
+        if way_to_make(settings, kind, as_of):
+            raise
+        raise NotStored(f"{error} {training_step(settings, as_of)}") from error
     store = ArtefactStore(settings.artefacts_base)
     file = output or Path(store.url(path))
     if output is None and not file.is_file():  # it is elsewhere, such as in an object store

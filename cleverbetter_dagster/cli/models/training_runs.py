@@ -61,7 +61,7 @@ def up_to_study(training: Launch, family: str) -> Launch:
     assets = tuple(asset for asset in training.assets if asset not in (f"{family}_model", f"{family}_evaluation"))
     ops = training.run_config["ops"]
     if stray := [name for asset, op in ops.items() if asset not in assets for name in op["config"]]:
-        remedy = "leave it out, or give it to `cleverbetter train`"
+        remedy = "leave it out, or give it to a training (`cleverbetter train --help`)"
         raise InvalidRequest([Problem(f"config.{name}", "is no option of a study", remedy) for name in stray])
     return replace(training, assets=assets, tags={**training.tags, ROLE_TAG: TUNING})
 

@@ -156,7 +156,7 @@ def plan_rollback(settings: Settings, to: tuple[str, int] | None = None) -> Roll
     if target is None and to:
         raise NotStored(
             f"{to[0]} v{to[1]} was never promoted, so there is nothing to return to. `cleverbetter history` lists the "
-            "champions; `cleverbetter promote` makes one."
+            "champions; `cleverbetter promote --help` says how to make one."
         )
     if target is None:
         raise NotStored(f"{champion} is the first champion: it has no predecessor to return to.")

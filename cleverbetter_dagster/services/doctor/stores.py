@@ -41,7 +41,7 @@ def database(settings: Settings) -> Iterator[DoctorLine]:
         yield DoctorLine("TimescaleDB", "ok", "installed" if timescale else "not installed; plain tables work too")
         yield _clock(connection)
         if find_relation(connection, settings.results_table) is None:
-            remedy = "Run `cleverbetter import`, or set CLEVERBETTER_RESULTS_TABLE."
+            remedy = "Import rows (`cleverbetter import --help`), or set CLEVERBETTER_RESULTS_TABLE."
             yield DoctorLine("tables", "warn", f"there is no table {settings.results_table} yet", remedy)
             return
     try:

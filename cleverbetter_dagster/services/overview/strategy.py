@@ -27,6 +27,7 @@ SHOWN = 24
 """Most past windows and predictions of a method, the newest."""
 
 MOST_NAMESAKES = 5
+LISTED = "`cleverbetter predict` lists strategies with a stake."
 
 Load = Callable[[Settings, str], StrategyModel]
 
@@ -116,9 +117,10 @@ def explain_strategy(settings: Settings, wanted: str, load: Load = load_model) -
         spec = inputs.facts.spec
     found = None if "\0" in strategy else _known(settings, strategy, spec, notices)
     if found is None:
+        listed = "`cleverbetter status` shows what is there." if current.empty else LISTED
         raise NotStored(
             f"Nothing is known of a strategy {wanted!r}: no row of it is loaded and none of its predictions is stored. "
-            "`cleverbetter predict` lists strategies with a stake."
+            f"{listed}"
         )
     strategy, windows, advice = found
     today = _today(settings, current[current[STRATEGY] == strategy], inputs, load, notices)

@@ -7,10 +7,10 @@ import pandas as pd
 import pyarrow as pa
 
 from cleverbetter_dagster.dataset.as_of import AsOf
-from cleverbetter_dagster.errors import DataError
+from cleverbetter_dagster.errors import NotStored
 from cleverbetter_dagster.evaluation.intervals.estimate import IntervalSpec
 from cleverbetter_dagster.evaluation.report import Report, render
-from cleverbetter_dagster.learning.catalogue import FAMILIES
+from cleverbetter_dagster.learning.catalogue import FAMILIES, get_family
 from cleverbetter_dagster.services.champion.predict import predict
 from cleverbetter_dagster.services.evaluation.past_returns import PastReturns
 from cleverbetter_dagster.services.evaluation.scored_table import evaluated_model, scored_by_model
@@ -19,6 +19,7 @@ from cleverbetter_dagster.services.records import ChampionRecord, ComparisonReco
 from cleverbetter_dagster.services.reports.comparison import comparison_report
 from cleverbetter_dagster.services.reports.family import FamilyResults, family_report
 from cleverbetter_dagster.services.reports.split import split_report
+from cleverbetter_dagster.services.stored_assets import stored_months
 from cleverbetter_dagster.services.training.datasets import Dataset
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.artefacts import ArtefactStore
@@ -102,19 +103,34 @@ def find_report(settings: Settings, kind: str, as_of: str | None = None) -> tupl
     """As_of and path of a stored report; without `as_of` the newest.
 
     Raises:
-        DataError: there is none; the message says how to make it.
+        UnknownFamily: there is no such kind.
+        NotStored: there is none; the message says how to make it from what is stored, if that is possible.
     """
     store = ArtefactStore(settings.artefacts_base)
     months = store.names(f"{FOLDER}/{kind}", ".html")
     wanted = as_of or (months[-1] if months else None)
     if wanted not in months or wanted is None:
+        if kind not in (SPLIT, COMPARISON, WALK_FORWARD):
+            get_family(kind)
         others = f"; there are reports of {', '.join(months[-6:])}" if months else ""
-        chosen = "" if kind == WALK_FORWARD else f" --partition {as_of or 'YYYY-MM'}"
-        asset = "temporal_split" if kind == SPLIT else f"{kind}_report"
         rows = as_of and kind != SPLIT and store.exists(report_path(SPLIT, as_of))
-        blocked = f"To see if its rows allow it: cleverbetter report --kind split --as-of {as_of}. " if rows else ""
-        raise DataError(
-            f"There is no report on {kind}{f' as of {as_of}' if as_of else ''}{others}. {blocked}Make it with: dagster "
-            f"asset materialize -m cleverbetter_dagster.definitions --select {asset}{chosen}"
-        )
+        blocked = f"To see if its rows allow it: cleverbetter report --kind split --as-of {as_of}\n" if rows else ""
+        missing = f"There is no report on {kind}{f' as of {as_of}' if as_of else ''}{others}."
+        raise NotStored(f"{missing} {blocked}{way_to_make(settings, kind, as_of)}".strip())
     return wanted, report_path(kind, wanted)
+
+
+def way_to_make(settings: Settings, kind: str, as_of: str | None) -> str:
+    """A sentence with the command that makes a report from what is stored; empty if that takes a training first."""
+    if kind == WALK_FORWARD:
+        return "`cleverbetter backfill --help` says how to make one."
+    source, asset = {
+        SPLIT: ("training_rows", "temporal_split"),
+        COMPARISON: ("model_comparison", "comparison_report"),
+    }.get(kind, (f"{kind}_evaluation", f"{kind}_report"))
+    months = stored_months(settings, source)
+    month = as_of or (months[-1] if months else None)
+    if month not in months:
+        return ""
+    made = f"dagster asset materialize -m cleverbetter_dagster.definitions --select {asset} --partition {month}"
+    return f"Make it with: {made}"

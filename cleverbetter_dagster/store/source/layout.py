@@ -271,8 +271,8 @@ def _no_table(connection: psycopg.Connection, name: str, variable: str) -> str:
     return (
         f"The table {name!r} ({variable}) is missing in the database {connection.info.dbname!r}, where "
         f"the role {connection.info.user!r} sees {_listed(available)}.{closest([name], available)} Set {variable} "
-        "to its name, as schema.table if it is not on the search path; or run `cleverbetter import`, "
-        "which creates it."
+        "to its name, as schema.table if it is not on the search path; or import rows, which makes "
+        "it: `cleverbetter import --help`."
     )
 
 

@@ -4,11 +4,12 @@ import json
 import webbrowser
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from typer.testing import CliRunner
 
 from cleverbetter_dagster.cli.main import app
-from cleverbetter_dagster.errors import DataError
+from cleverbetter_dagster.errors import NotStored, UnknownFamily
 from cleverbetter_dagster.services.reports.store import find_report, report_path
 from cleverbetter_dagster.settings import Settings, load_settings
 from cleverbetter_dagster.store.artefacts import ArtefactStore
@@ -69,9 +70,15 @@ def test_it_opens_in_the_browser_or_says_where_it_is(
 
 
 def test_a_missing_report_is_named_with_the_command_for_it(kept: Settings) -> None:
+    missing = r"there are reports of 2023-09, 2023-10\."
+    with pytest.raises(NotStored, match=missing + "$"):
+        find_report(kept, "ensemble", "2022-01")
+    ArtefactStore(kept.artefacts_base).write_table("ensemble_evaluation/2022-01.parquet", pa.table({"x": [1]}))
     with pytest.raises(
-        DataError, match=r"there are reports of 2023-09, 2023-10\. Make it with: .*ensemble_report.*2022-01"
+        NotStored, match=missing + " Make it with: dagster .*--select ensemble_report --partition 2022-01$"
     ):
         find_report(kept, "ensemble", "2022-01")
-    with pytest.raises(DataError, match=r"no report on walk_forward\. .*--select walk_forward_report$"):
+    with pytest.raises(NotStored, match=r"no report on walk_forward\. `cleverbetter backfill --help` says how"):
         find_report(kept, "walk_forward")
+    with pytest.raises(UnknownFamily, match="oracle"):
+        find_report(kept, "oracle")
