@@ -24,11 +24,15 @@ def report(
 ) -> None:
     """Open a report in the browser: of a family, a month's split, the comparison or the walk-forward study.
 
-    --output writes it to a file; --json prints where the file is.
+    Makes it if it is missing and its evaluation is stored. --output writes it to a file; --json prints where the file
+    is.
     """
+    from cleverbetter_dagster.cli.models.launch import run_job
+    from cleverbetter_dagster.defs.jobs import RETRAIN
+    from cleverbetter_dagster.defs.launches import Launch
     from cleverbetter_dagster.learning.catalogue import DEFAULT_FAMILY
     from cleverbetter_dagster.services.ingest.next_step import training_step
-    from cleverbetter_dagster.services.reports.store import find_report, way_to_make
+    from cleverbetter_dagster.services.reports.store import WALK_FORWARD, find_report, month_to_report
     from cleverbetter_dagster.store.artefacts import ArtefactStore
 
     settings, console = load_settings(), VisibleConsole(highlight=False)
@@ -36,9 +40,12 @@ def report(
     try:
         month, path = find_report(settings, kind, as_of)
     except NotStored as error:
-        if way_to_make(settings, kind, as_of):
+        if kind == WALK_FORWARD:
             raise
-        raise NotStored(f"{error} {training_step(settings, as_of)}") from error
+        if (made := month_to_report(settings, kind, as_of)) is None:
+            raise NotStored(f"{error}\n{training_step(settings, as_of)}") from error
+        run_job(settings, Launch(RETRAIN, (f"{kind}_report",), (made, made), {}, {}), quiet=as_json)
+        month, path = find_report(settings, kind, made)
     store = ArtefactStore(settings.artefacts_base)
     file = output or Path(store.url(path))
     if output is None and not file.is_file():  # it is elsewhere, such as in an object store

@@ -135,7 +135,7 @@ def reproduction(models: Sequence[EvaluatedModel], split: SplitRecord) -> str:
                 "it in full with the same parameters, so its figures will differ.\n"
             )
     return comments + (
-        "dagster asset materialize -m cleverbetter_dagster.definitions \\\n"
+        "PYTHONWARNINGS=ignore dagster asset materialize -m cleverbetter_dagster.definitions \\\n"
         f"  --select {shlex.quote(','.join(chosen))} --partition {split.as_of} \\\n"
         f"  --config-json {shlex.quote(json.dumps({'ops': config}))}"
     )

@@ -114,23 +114,23 @@ def find_report(settings: Settings, kind: str, as_of: str | None = None) -> tupl
             get_family(kind)
         others = f"; there are reports of {', '.join(months[-6:])}" if months else ""
         rows = as_of and kind != SPLIT and store.exists(report_path(SPLIT, as_of))
-        blocked = f"To see if its rows allow it: cleverbetter report --kind split --as-of {as_of}\n" if rows else ""
+        blocked = f" To see if its rows allow it: cleverbetter report --kind split --as-of {as_of}" if rows else ""
         missing = f"There is no report on {kind}{f' as of {as_of}' if as_of else ''}{others}."
-        raise NotStored(f"{missing} {blocked}{way_to_make(settings, kind, as_of)}".strip())
+        raise NotStored(f"{missing}{_way_to_make(settings, kind, as_of)}{blocked}")
     return wanted, report_path(kind, wanted)
 
 
-def way_to_make(settings: Settings, kind: str, as_of: str | None) -> str:
-    """A sentence with the command that makes a report from what is stored; empty if that takes a training first."""
-    if kind == WALK_FORWARD:
-        return "`cleverbetter backfill --help` says how to make one."
-    source, asset = {
-        SPLIT: ("training_rows", "temporal_split"),
-        COMPARISON: ("model_comparison", "comparison_report"),
-    }.get(kind, (f"{kind}_evaluation", f"{kind}_report"))
-    months = stored_months(settings, source)
+def month_to_report(settings: Settings, kind: str, as_of: str | None) -> str | None:
+    """The month, by default the newest, whose report can be made from what is stored; None if that takes a training."""
+    if kind in (SPLIT, WALK_FORWARD):
+        return None
+    months = stored_months(settings, "model_comparison" if kind == COMPARISON else f"{kind}_evaluation")
     month = as_of or (months[-1] if months else None)
-    if month not in months:
-        return ""
-    made = f"dagster asset materialize -m cleverbetter_dagster.definitions --select {asset} --partition {month}"
-    return f"Make it with: {made}"
+    return month if month in months else None
+
+
+def _way_to_make(settings: Settings, kind: str, as_of: str | None) -> str:
+    if kind == WALK_FORWARD:
+        return " `cleverbetter backfill --help` says how to make one."
+    month = month_to_report(settings, kind, as_of)
+    return f" `cleverbetter report --kind {kind} --as-of {month}` makes it." if month else ""

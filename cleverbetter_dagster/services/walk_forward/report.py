@@ -225,6 +225,7 @@ def _provenance(
 def _command(policy: PromotionPolicy) -> str:
     config = {"ops": {"walk_forward_report": {"config": policy.model_dump(mode="json")}}}
     return (
-        "dagster asset materialize -m cleverbetter_dagster.definitions --select walk_forward_report \\\n"
+        "PYTHONWARNINGS=ignore dagster asset materialize -m cleverbetter_dagster.definitions \\\n"
+        "  --select walk_forward_report \\\n"
         f"  --config-json {shlex.quote(json.dumps(config))}"
     )

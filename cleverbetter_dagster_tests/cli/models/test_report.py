@@ -9,6 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 from cleverbetter_dagster.cli.main import app
+from cleverbetter_dagster.cli.models import launch
+from cleverbetter_dagster.defs.launches import Launch
 from cleverbetter_dagster.errors import NotStored, UnknownFamily
 from cleverbetter_dagster.services.reports.store import find_report, report_path
 from cleverbetter_dagster.settings import Settings, load_settings
@@ -74,11 +76,22 @@ def test_a_missing_report_is_named_with_the_command_for_it(kept: Settings) -> No
     with pytest.raises(NotStored, match=missing + "$"):
         find_report(kept, "ensemble", "2022-01")
     ArtefactStore(kept.artefacts_base).write_table("ensemble_evaluation/2022-01.parquet", pa.table({"x": [1]}))
-    with pytest.raises(
-        NotStored, match=missing + " Make it with: dagster .*--select ensemble_report --partition 2022-01$"
-    ):
+    with pytest.raises(NotStored, match=missing + " `cleverbetter report --kind ensemble --as-of 2022-01` makes it"):
         find_report(kept, "ensemble", "2022-01")
     with pytest.raises(NotStored, match=r"no report on walk_forward\. `cleverbetter backfill --help` says how"):
         find_report(kept, "walk_forward")
     with pytest.raises(UnknownFamily, match="oracle"):
         find_report(kept, "oracle")
+
+
+def test_a_report_is_made_from_a_stored_evaluation(kept: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = ArtefactStore(kept.artefacts_base)
+    store.write_table("ensemble_evaluation/2022-01.parquet", pa.table({"x": [1]}))
+
+    def materialise(_: Settings, wanted: Launch, **__: object) -> None:
+        assert (wanted.assets, wanted.months) == (("ensemble_report",), ("2022-01", "2022-01"))
+        store.write_text("reports/ensemble/2022-01.html", "<p>made</p>")
+
+    monkeypatch.setattr(launch, "run_job", materialise)
+    monkeypatch.setattr(webbrowser, "open", lambda _: True)
+    assert json.loads(cleverbetter("--as-of", "2022-01", "--json"))["as_of"] == "2022-01"
