@@ -20,6 +20,9 @@ PAGES = sorted(path.relative_to(REPOSITORY) for path in (REPOSITORY / "docs").rg
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", *PAGES)
 
 
+NAMED_ONLY = {"backup"}
+"""Commands that messages name as the source of something, as "an archive that `cleverbetter backup` wrote"."""
+
 DOCUMENTED = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -100,6 +103,6 @@ def test_every_command_that_is_named_exists(where: str, hint: str) -> None:
     assert trouble(hint.split()) is None, f"{where}: cleverbetter {hint}"
 
 
-@pytest.mark.parametrize(("where", "hint"), sorted({*messages()}))
+@pytest.mark.parametrize(("where", "hint"), sorted({one for one in messages() if one[1] not in NAMED_ONLY}))
 def test_every_command_that_a_message_names_can_be_typed(where: str, hint: str) -> None:
     assert incomplete(hint) is None, f"{where}: cleverbetter {hint}"
