@@ -11,6 +11,7 @@ CleverBetterError
 ├── TrackingUnavailable
 ├── ArtefactsUnavailable
 ├── BackupError
+├── WorkersUnavailable
 ├── DataError
 │   ├── ImportFileError
 │   ├── RowsRefused
@@ -94,6 +95,10 @@ class ArtefactsUnavailable(CleverBetterError):
 
 class BackupError(CleverBetterError):
     """A backup cannot be made, read or restored. Nothing was changed."""
+
+
+class WorkersUnavailable(CleverBetterError):
+    """Redis, or the queue of runs, does not answer. It may help to try again later."""
 
 
 class DataError(CleverBetterError):

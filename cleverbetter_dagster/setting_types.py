@@ -123,6 +123,15 @@ StorageUrl = Annotated[str, AfterValidator(_storage)]
 """A folder or a place in a bucket that Dagster's runs, MLflow and fsspec can all use; without a login."""
 
 
+def _redis(url: SecretStr) -> SecretStr:
+    if not re.match(r"rediss?://\S+$", url.get_secret_value()):
+        raise ValueError("write the URL of a Redis: redis://host:6379/0, or rediss://:password@host:6379/0 with TLS")
+    return url
+
+
+RedisUrl = Annotated[SecretStr, AfterValidator(_redis)]
+
+
 def not_postgres(variable: str, value: str) -> str:
     """Error message for a variable that holds something else than a PostgreSQL URL; `value` describes it."""
     return (

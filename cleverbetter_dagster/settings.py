@@ -100,6 +100,11 @@ class Settings(BaseSettings):
         "`gs://...` or `abfss://...`",
         json_schema_extra={DEFAULT: "this machine, `.cleverbetter`"},
     )
+    workers_url: kinds.RedisUrl | None = Field(
+        None,
+        description="Redis by which runs reach every `cleverbetter worker`: `redis://host:6379/0`",
+        json_schema_extra={DEFAULT: "none: runs are processes of this machine"},
+    )
     alert_webhook: kinds.SecretUrl = Field(
         None,
         description="URL that receives promotion decisions, failed checks and stale champions as Slack-compatible JSON",
@@ -117,12 +122,8 @@ class Settings(BaseSettings):
         description="Tell the alert channels every so many hours that all is well; nothing is sent while it is not",
         json_schema_extra={DEFAULT: "none is sent"},
     )
-    results_table: kinds.TableName = Field(
-        "backtest_results", description="Table of backtests: `table` or `schema.table`"
-    )
-    features_table: kinds.TableName = Field(
-        "ml_features", description="Table of market features: `table` or `schema.table`"
-    )
+    results_table: kinds.TableName = Field("backtest_results", description="Backtests: `table` or `schema.table`")
+    features_table: kinds.TableName = Field("ml_features", description="Market features: `table` or `schema.table`")
     strategies_table: kinds.TableName = Field(
         "strategies", description="Table of strategies' names, which may be missing"
     )

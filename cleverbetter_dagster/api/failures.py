@@ -27,6 +27,7 @@ from cleverbetter_dagster.errors import (
     Problem,
     RegistryError,
     TrackingUnavailable,
+    WorkersUnavailable,
 )
 from cleverbetter_dagster.redaction import message_of, redacted
 
@@ -41,6 +42,7 @@ STATUSES: Mapping[type[CleverBetterError], int] = {
     DatabaseError: 503,
     TrackingUnavailable: 503,
     ArtefactsUnavailable: 503,
+    WorkersUnavailable: 503,
 }
 """The first class that matches, from the top, gives the status. Any other error is a fault of the API: 500."""
 

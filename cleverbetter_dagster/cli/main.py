@@ -34,6 +34,7 @@ from cleverbetter_dagster.cli.servers.reset import reset
 from cleverbetter_dagster.cli.servers.serve import serve
 from cleverbetter_dagster.cli.servers.status import status
 from cleverbetter_dagster.cli.servers.up import up
+from cleverbetter_dagster.cli.servers.worker import worker
 from cleverbetter_dagster.cli.settings_table import settings_table
 from cleverbetter_dagster.errors import CleverBetterError
 from cleverbetter_dagster.escaping import visible
@@ -43,6 +44,7 @@ COMMANDS: dict[str, dict[str, tuple[Callable[..., None], tuple[str, ...]]]] = {
     "Getting started": {
         "demo": (demo, ("", "--seed 3")),
         "up": (up, ("", "--detach", "--port 3100 --no-mlflow")),
+        "worker": (worker, ("", "--slots 4")),
         "api": (api, ("", "--host 0.0.0.0 --port 8080")),
         "down": (down, ("",)),
         "status": (status, ("", "--json")),

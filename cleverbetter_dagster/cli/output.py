@@ -30,6 +30,7 @@ from cleverbetter_dagster.errors import (
     RowsRefused,
     TrackingUnavailable,
     UnknownFamily,
+    WorkersUnavailable,
 )
 from cleverbetter_dagster.escaping import visible
 
@@ -53,7 +54,7 @@ MEANINGS = {
     ExitCode.REFUSED: "refused by the gate, by the rules for rows (none could be loaded), or not confirmed",
     ExitCode.NOT_FOUND: "no such model, month or entry",
     ExitCode.UNAVAILABLE: (
-        "the database, MLflow, the storage of artefacts or an alert channel does not answer, or lets nobody in; "
+        "the database, MLflow, the storage of artefacts, Redis or an alert channel does not answer, or lets nobody in; "
         "`cleverbetter status` or the command says which"
     ),
     ExitCode.INTERRUPTED: "interrupted",
@@ -63,6 +64,7 @@ _CODES: tuple[tuple[type[CleverBetterError], ExitCode], ...] = (
     (DatabaseUnavailable, ExitCode.UNAVAILABLE),
     (TrackingUnavailable, ExitCode.UNAVAILABLE),
     (ArtefactsUnavailable, ExitCode.UNAVAILABLE),
+    (WorkersUnavailable, ExitCode.UNAVAILABLE),
     (GateRefused, ExitCode.REFUSED),
     (InvalidRequest, ExitCode.USAGE),
     (InvalidInput, ExitCode.USAGE),

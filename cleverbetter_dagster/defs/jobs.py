@@ -9,6 +9,7 @@ from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.defs.assets.rows import UPSTREAM
 from cleverbetter_dagster.defs.steps.executor import IN_RUN_PROCESS
 from cleverbetter_dagster.learning.catalogue import FAMILIES
+from cleverbetter_dagster.store.workers.queue import LANE, PREDICTIONS, TRAINING
 
 LOAD_ROWS = "load_rows"
 RETRAIN = "retrain"
@@ -19,12 +20,8 @@ WALK_FORWARD = "walk_forward"
 ONE_STEP = frozenset({LOAD_ROWS, PREDICT, WALK_FORWARD})
 """Jobs of one step each."""
 
-LANE = "cleverbetter/lane"
-"""Tag with a run's kind of work. `dagster.yaml` allows one run of the lane `training` at a time, because each may load
-rows again that another reads. Predictions have their own lane, so they never wait for a training."""
-
-TRAINING_LANE = {LANE: "training"}
-PREDICTION_LANE = {LANE: "predictions", "dagster/priority": "10"}
+TRAINING_LANE = {LANE: TRAINING}
+PREDICTION_LANE = {LANE: PREDICTIONS, "dagster/priority": "10"}
 
 
 def jobs(partitions: dg.MonthlyPartitionsDefinition) -> list[Any]:

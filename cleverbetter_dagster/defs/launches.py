@@ -11,9 +11,7 @@ from cleverbetter_dagster.dataset.as_of import month_keys
 from cleverbetter_dagster.defs.assets.walk_forward import IF_POSSIBLE_TAG
 from cleverbetter_dagster.defs.jobs import INCREMENTAL, LOAD_ROWS, RETRAIN, WALK_FORWARD
 from cleverbetter_dagster.defs.requests import TrainingRequest
-
-JOB_ID_TAG = "cleverbetter/job_id"
-"""Tag that the runs of one request share. `dagster.yaml` runs them one after the other."""
+from cleverbetter_dagster.store.workers.queue import JOB_ID_TAG
 
 FAMILY_TAG, AS_OF_TAG, ROLE_TAG = "cleverbetter/family", "cleverbetter/as_of", "cleverbetter/role"
 TRAINING, ROWS = "training", "rows"

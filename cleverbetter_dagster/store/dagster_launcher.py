@@ -5,10 +5,15 @@ for ever, holds its place in a pool and keeps other trainings waiting; so does a
 """
 
 import socket
+from collections.abc import Mapping
+from typing import Any
 
 import dagster as dg
 import psutil
-from dagster._core.launcher import CheckRunHealthResult, DefaultRunLauncher, LaunchRunContext, WorkerStatus
+from dagster._core.launcher import CheckRunHealthResult, DefaultRunLauncher, LaunchRunContext, RunLauncher, WorkerStatus
+from dagster._serdes import ConfigurableClassData
+
+from cleverbetter_dagster.settings import load_settings
 
 HOST = "cleverbetter/host"
 """Tag: the name of the machine a run's process is on."""
@@ -23,7 +28,21 @@ def on_this_host() -> dict[str, str]:
 
 
 class HostRunLauncher(DefaultRunLauncher):
-    """Dagster's launcher of runs as processes of the code server, which also knows whether such a process lives."""
+    """Dagster's launcher of runs as processes of the code server, which also knows whether such a process lives.
+
+    With `CLEVERBETTER_WORKERS_URL`, Dagster gets the launcher of runs on workers in its place.
+    """
+
+    @classmethod
+    def from_config_value(  # type: ignore[override]  # of either kind
+        cls, inst_data: ConfigurableClassData, config_value: Mapping[str, Any]
+    ) -> RunLauncher[Any]:
+        settings = load_settings()
+        if settings.workers_url is None:
+            return cls(inst_data=inst_data, **config_value)
+        from cleverbetter_dagster.store.workers.launcher import run_launcher
+
+        return run_launcher(settings, inst_data)
 
     def launch_run(self, context: LaunchRunContext) -> None:
         """Launch a run, marked with this machine's name."""

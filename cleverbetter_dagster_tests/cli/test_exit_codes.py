@@ -19,6 +19,7 @@ USAGE = {
     "up": ("--port", "0"),
     "api": ("--port", "0"),
     "down": ("--now",),
+    "worker": ("--slots", "0"),
     "status": ("--now",),
     "import": (),
     "train": ("ensemble", "--as-of", "2023-13"),

@@ -2,25 +2,26 @@
 
 import dagster as dg
 import mlflow
-import yaml
 
 from cleverbetter_dagster.definitions import defs
-from cleverbetter_dagster.defs.jobs import LANE
 from cleverbetter_dagster.defs.resources import MLFLOW_KIND, ask_mlflow_first, mlflow_run
 from cleverbetter_dagster.learning.catalogue import FAMILIES
-from cleverbetter_dagster.settings import REPOSITORY, Settings
+from cleverbetter_dagster.settings import Settings
+from cleverbetter_dagster.store.home import prepare_home
 from cleverbetter_dagster.store.tracking.client import experiment_id, mlflow_client, tracking_uri
 from cleverbetter_dagster.store.tracking.runs import RunSpec
+from cleverbetter_dagster.store.workers.queue import LANE, MOST_RUNS
 
-INSTANCE_FILE = REPOSITORY / "cleverbetter_dagster" / "dagster.yaml"
 
-
-def test_one_training_runs_at_a_time_beside_predictions() -> None:
-    runs = yaml.safe_load(INSTANCE_FILE.read_text())["concurrency"]["runs"]
-    limits = {limit["value"]: limit["limit"] for limit in runs["tag_concurrency_limits"] if limit["key"] == LANE}
-    assert limits == {"training": 1, "predictions": 1}
-    backfills = [limit["limit"] for limit in runs["tag_concurrency_limits"] if limit["key"] == "dagster/backfill"]
-    assert limits["training"] + sum(backfills) < runs["max_concurrent_runs"]
+def test_one_training_runs_at_a_time_beside_predictions(environment: Settings) -> None:
+    prepare_home(environment)
+    with dg.DagsterInstance.get() as instance:
+        runs = instance.get_concurrency_config().run_queue_config
+    assert runs is not None
+    limits = {limit["value"]: limit["limit"] for limit in runs.tag_concurrency_limits if limit["key"] == LANE}
+    assert limits == {"training": 1, "predictions": 1, "months": 1}
+    backfills = [limit["limit"] for limit in runs.tag_concurrency_limits if limit["key"] == "dagster/backfill"]
+    assert limits["training"] + sum(backfills) < runs.max_concurrent_runs == MOST_RUNS
 
 
 def test_every_job_is_in_a_lane_and_predictions_come_first() -> None:

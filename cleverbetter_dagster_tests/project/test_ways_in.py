@@ -92,7 +92,7 @@ USE_CASES = {
     "settings": UseCase(("settings",), because=PERSON),
     "back up": UseCase(("backup", "restore"), because=SERVES),
     "alerts arrive": UseCase(("alerts test",), because=SERVES),
-    "servers": UseCase(("up", "down", "api", "serve"), because=SERVES),
+    "servers": UseCase(("up", "down", "api", "serve", "worker"), because=SERVES),
     "is it well": UseCase(("status", "doctor"), (f"GET {V1}/health", f"GET {V1}/ready"), because=SERVES),
 }
 
@@ -135,7 +135,7 @@ def test_every_command_but_the_servers_speaks_json() -> None:
     without = [
         name for name, command in by_name.items() if not any("--json" in option.opts for option in command.params)
     ]
-    assert sorted(without) == ["api", "serve"]
+    assert sorted(without) == ["api", "serve", "worker"]
 
 
 def test_exactly_the_missing_ways_in_have_a_reason() -> None:

@@ -77,7 +77,7 @@ def test_an_old_copy_is_renewed_unless_edited(
     assert home.is_ours(settings) and not home.is_current(settings)
     assert [found.level for found in CHECKS["home"](settings) if found.name == "instance"] == ["warn"]
     prepare_home(settings)
-    assert home.is_current(settings) and "tag_concurrency_limits" in file.read_text()
+    assert home.is_current(settings) and "StateRunCoordinator" in file.read_text()
     assert not [found for found in CHECKS["home"](settings) if found.name == "instance"]
     assert not caplog.records
     file.write_text(old + "nux: {enabled: false}\n")

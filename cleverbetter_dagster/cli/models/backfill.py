@@ -1,11 +1,12 @@
 """`cleverbetter backfill`: trains models of past months on what was known then."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from rich.console import Console
 from rich.text import Text
 
 from cleverbetter_dagster.cli.options import AsJson, Options, Trials, month_option
@@ -47,10 +48,12 @@ def backfill(
 ) -> None:
     """Train and judge every family as of each month of a range. Skips months that are done, so it can be repeated.
 
-    Each month is one run, the oldest first. If all families take part, it also makes the leaderboard. At the end comes
-    the walk-forward report over all months. The champion does not change.
+    Each month is one run, the oldest first; on workers, as many at once as they have slots. If all families take part,
+    it also makes the leaderboard. At the end comes the walk-forward report over all months. The champion does not
+    change.
     """
     from cleverbetter_dagster.cli.models.launch import made_anything, run_job
+    from cleverbetter_dagster.cli.models.queued import goes_through_queue
     from cleverbetter_dagster.defs.launches import walk_forward
     from cleverbetter_dagster.learning.catalogue import FAMILIES, get_family
     from cleverbetter_dagster.store.tracking.client import require_mlflow
@@ -58,10 +61,14 @@ def backfill(
     settings, console = load_settings(), progress_console(quiet=as_json)
     families = [get_family(name).name for name in family or FAMILIES]
     require_mlflow(settings)
-    results = []
-    for month, requests in _requests(settings, (first, last), families, options or [], trials).items():
-        console.print(f"[bold]{month}[/]")
-        results.append(_train_month(settings, month, requests, again, as_json))
+    by_month = _requests(settings, (first, last), families, options or [], trials)
+    if goes_through_queue(settings):
+        results = _side_by_side(settings, by_month, again, console)
+    else:
+        results = []
+        for month, requests in by_month.items():
+            console.print(f"[bold]{month}[/]")
+            results.append(_train_month(settings, month, requests, again, as_json))
     outcomes = [result.outcome for result in results]
     if as_json:
         print_json(results)
@@ -97,6 +104,42 @@ def _requests(
     return {month: [request_of(name, month, options, trials) for name in families] for month in month_keys(first, last)}
 
 
+def _side_by_side(
+    settings: Settings, by_month: Mapping[str, Sequence["TrainingRequest"]], again: bool, console: Console
+) -> list[MonthResult]:
+    """Train the months on workers: first one run loads the rows that are not loaded, then all months at once."""
+    from cleverbetter_dagster.cli.models.launch import RunFailed, run_job
+    from cleverbetter_dagster.cli.models.side_by_side import Month, run_months
+
+    work = {month: _missing(settings, month, requests, again) for month, requests in by_month.items()}
+    waiting = {month: missing for month, (missing, compare) in work.items() if missing or compare}
+    last = max((month for month, missing in waiting.items() if missing), default=None)
+    for launch in _launches(settings, last, waiting[last], work[last][1])[:-1] if last else ():
+        run_job(settings, launch, console)
+    months = [
+        Month(month, _launches(settings, month, missing, work[month][1], number)[-1], any(map(_searches, missing)))
+        for number, (month, missing) in enumerate(waiting.items())
+    ]
+
+    def result(month: str, run: Callable[[], str]) -> MonthResult:
+        families = tuple(request.model_type for request in waiting[month])
+        try:
+            return MonthResult(month, "done", families, run())
+        except RunFailed as error:
+            return MonthResult(month, "failed", families, message=message_of(error))
+
+    done = run_months(settings, months, console, result) if months else []
+    return sorted([*done, *(MonthResult(month, "skipped") for month in work if month not in waiting)], key=_as_of)
+
+
+def _as_of(result: MonthResult) -> str:
+    return result.as_of
+
+
+def _searches(request: "TrainingRequest") -> bool:
+    return request.hyperparameter_search
+
+
 def _train_month(
     settings: Settings, month: str, requests: Sequence["TrainingRequest"], again: bool, quiet: bool
 ) -> MonthResult:
@@ -128,9 +171,12 @@ def _missing(
 
 
 def _launches(
-    settings: Settings, month: str, missing: Sequence["TrainingRequest"], compare: bool
+    settings: Settings, month: str, missing: Sequence["TrainingRequest"], compare: bool, number: int = 0
 ) -> Sequence["Launch"]:
-    """One run for all families that are missing, and before it the run that loads rows, if any are not loaded."""
+    """One run for all families that are missing, and before it the run that loads rows, if any are not loaded.
+
+    `number` tells apart requests that are made in the same millisecond.
+    """
     from cleverbetter_dagster.cli.models.training_runs import joined, runs_of
     from cleverbetter_dagster.defs.jobs import RETRAIN
     from cleverbetter_dagster.defs.launches import Launch, job_id
@@ -138,5 +184,5 @@ def _launches(
 
     if not missing:
         return [Launch(RETRAIN, (COMPARISON,), (month, month), {}, {})]
-    runs = [runs_of(settings, request, job_id(request.model_type, time.time())) for request in missing]
+    runs = [runs_of(settings, request, job_id(request.model_type, time.time() + number / 1000)) for request in missing]
     return [*runs[0][:-1], joined([family_runs[-1] for family_runs in runs], [COMPARISON] if compare else [])]

@@ -22,6 +22,7 @@ from dagster._core.remote_origin import (
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from rich.console import Console
 
+from cleverbetter_dagster.cli.models.queued import goes_through_queue, submit, wait
 from cleverbetter_dagster.cli.output import VisibleConsole
 from cleverbetter_dagster.cli.progress import run_progress
 from cleverbetter_dagster.defs.failures import failure_of
@@ -60,14 +61,26 @@ def dagster_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
         yield instance
 
 
-def run_job(settings: Settings, launch: Launch, console: Console | None = None, *, quiet: bool = False) -> str:
-    """Run a launch in this process and its children, and wait for it. Without assets it is the whole job.
+def run_job(
+    settings: Settings,
+    launch: Launch,
+    console: Console | None = None,
+    *,
+    quiet: bool = False,
+    label: str | None = None,
+    stop: threading.Event | None = None,
+) -> str:
+    """Run a launch and wait for it: in this process and its children, or on a worker if there are workers.
+
+    Without assets it is the whole job.
 
     Args:
         settings: where everything is.
         launch: job, assets, months (both ends included), tags and configuration.
         console: where the steps are shown; standard error if not given.
         quiet: show none.
+        label: stands before each step; given where several launches run on workers at once.
+        stop: cancels a run on a worker when it is set.
 
     Returns:
         The id of the Dagster run; it is in the UI like any other.
@@ -78,7 +91,16 @@ def run_job(settings: Settings, launch: Launch, console: Console | None = None, 
     """
     mark = uuid.uuid4().hex
     months = range_tags(*launch.months) if launch.months else {}
-    tags = {**months, **launch.tags, **on_this_host(), LAUNCH_TAG: mark}
+    tags = {**months, **launch.tags, LAUNCH_TAG: mark}
+    if goes_through_queue(settings):
+        console = console or VisibleConsole(stderr=True, quiet=quiet)
+        with dagster_instance(settings) as instance:
+            submit(instance, launch, tags, _origin(launch.job))
+            with run_progress(instance, {LAUNCH_TAG: mark}, console, label):
+                run = wait(instance, {LAUNCH_TAG: mark}, stop)
+            _require_success(instance, run.run_id, launch.job, succeeded=run.is_success)
+        return run.run_id
+    tags |= on_this_host()
     log = settings.state_folder / "logs" / "runs.log"
     os.environ["DAGSTER_HOME"] = str(prepare_home(settings))  # the server of steps keeps the environment it finds
     with _errors_to(log) as errors:
@@ -98,9 +120,7 @@ def run_job(settings: Settings, launch: Launch, console: Console | None = None, 
                     asset_selection=[dg.AssetKey(asset) for asset in launch.assets] or None,
                     raise_on_error=False,
                 )
-            if not result.success:
-                failure = failure_of(instance, result.run_id)
-                raise RunFailed(f"The run {result.run_id} of {launch.job} failed.\n{failure}")
+            _require_success(instance, result.run_id, launch.job, succeeded=result.success)
     return result.run_id
 
 
@@ -111,15 +131,24 @@ def made_anything(settings: Settings, run_id: str) -> bool:
         return bool(made.records)
 
 
+def _require_success(instance: dg.DagsterInstance, run_id: str, job: str, *, succeeded: bool) -> None:
+    if not succeeded:
+        raise RunFailed(f"The run {run_id} of {job} failed.\n{failure_of(instance, run_id)}")
+
+
+def _origin(job: str) -> RemoteJobOrigin:
+    """Where the web server and the daemon find a job."""
+    target = LoadableTargetOrigin(module_name=MODULE)
+    location = ManagedGrpcPythonEnvCodeLocationOrigin(target, location_name=MODULE)
+    return RemoteJobOrigin(RemoteRepositoryOrigin(location, SINGLETON_REPOSITORY_NAME), job)
+
+
 def _carry_origin(instance: dg.DagsterInstance, job: str) -> None:
     """Let the runs of this instance carry where their job is, as those that the UI launches do.
 
     The UI's overview and a job's page show only runs that carry it, and `execute_job` has no argument for it.
     """
-    target = LoadableTargetOrigin(module_name=MODULE)
-    location = ManagedGrpcPythonEnvCodeLocationOrigin(target, location_name=MODULE)
-    origin = RemoteJobOrigin(RemoteRepositoryOrigin(location, SINGLETON_REPOSITORY_NAME), job)
-    create = partial(instance.create_run_for_job, remote_job_origin=origin)
+    create = partial(instance.create_run_for_job, remote_job_origin=_origin(job))
     instance.create_run_for_job = create  # type: ignore[method-assign]
 
 

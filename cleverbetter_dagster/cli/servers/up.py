@@ -31,8 +31,9 @@ from cleverbetter_dagster.cli.servers.processes import (
 )
 from cleverbetter_dagster.cli.servers.status import mlflow_trouble
 from cleverbetter_dagster.cli.servers.supervisor import POLL_SECONDS, ServiceFailed, Supervisor
+from cleverbetter_dagster.cli.servers.worker import allow_side_by_side, require_cluster
 from cleverbetter_dagster.proxies import call_directly
-from cleverbetter_dagster.settings import Settings, load_settings
+from cleverbetter_dagster.settings import Settings, load_settings, variable_of
 from cleverbetter_dagster.web.address import LOOPBACK, Address, check_host, free_port
 from cleverbetter_dagster.web.up_processes import (
     ProcessRecord,
@@ -53,13 +54,20 @@ def up(
     mlflow_port: Annotated[int | None, typer.Option(help="Port of MLflow's UI.", min=1, max=65535)] = None,
     api_port: Annotated[int | None, typer.Option(help="Port of the REST API.", min=1, max=65535)] = None,
     mlflow: Annotated[bool, typer.Option(help="Whether to start MLflow's UI.")] = True,
+    workers: Annotated[
+        str | None, typer.Option(help="Redis of the workers that execute runs (CLEVERBETTER_WORKERS_URL).")
+    ] = None,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Return once everything answers.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Start PostgreSQL, MLflow, Dagster's web UI and its daemon, and the REST API; Ctrl-C stops them."""
     from cleverbetter_dagster.store.home import prepare_home
 
+    if workers:
+        os.environ[variable_of("workers_url")] = workers  # what `up` starts reads it
     settings, console = load_settings(), progress_console(quiet=True) if as_json else VisibleConsole()
+    if settings.workers_url:
+        require_cluster(settings)
     ports = {
         "dagster_port": port or settings.dagster_port,
         "mlflow_port": mlflow_port or settings.mlflow_port,
@@ -117,6 +125,11 @@ def _start_all(supervisor: Supervisor, servers: _Servers, console: Console) -> N
     if storage := shared_storage(settings):
         storage.require_usable()
     supervisor.watch_database()
+    if settings.workers_url:
+        from dagster import DagsterInstance
+
+        with DagsterInstance.from_config(str(settings.home)) as instance:
+            allow_side_by_side(instance)
     started = []
     if servers.mlflow and settings.mlflow_tracking_uri is None:  # slow to start, and needs none of the others
         url, address = database_url(settings, "mlflow"), _address(servers, settings.mlflow_port, "MLflow", console)

@@ -11,10 +11,11 @@ from dagster._core.test_utils import create_run_for_test
 
 from cleverbetter_dagster.definitions import defs
 from cleverbetter_dagster.defs.automation.new_rows import new_rows_sensor
-from cleverbetter_dagster.defs.jobs import LANE, jobs
+from cleverbetter_dagster.defs.jobs import jobs
 from cleverbetter_dagster.defs.partitions import monthly
 from cleverbetter_dagster.defs.resources import Deployment
 from cleverbetter_dagster.settings import Settings
+from cleverbetter_dagster.store.workers.queue import LANE
 
 FAMILIES = ["ensemble", "classifier"]
 
