@@ -14,11 +14,13 @@ rows of strategies with at most six windows. Differences are means over months w
 import argparse
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import process_time
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
@@ -27,6 +29,7 @@ from rich.table import Table
 from sklearn.metrics import roc_auc_score
 
 from cleverbetter_dagster.dataset.as_of import AsOf
+from cleverbetter_dagster.dataset.edges.next_window import EDGE_RETURN, EDGE_SHARPE, EDGE_STD
 from cleverbetter_dagster.dataset.examples import Examples
 from cleverbetter_dagster.dataset.labels import LABEL
 from cleverbetter_dagster.dataset.panel import SEQUENCE, build_panel
@@ -36,14 +39,16 @@ from cleverbetter_dagster.evaluation.intervals.estimate import Estimate
 from cleverbetter_dagster.evaluation.intervals.months import mean_interval
 from cleverbetter_dagster.learning.baselines import BASELINES
 from cleverbetter_dagster.learning.catalogue import FAMILIES
+from cleverbetter_dagster.learning.ensemble import family as ensemble
+from cleverbetter_dagster.learning.ensemble.base_learners import BaseLearner, fit_base_learners
+from cleverbetter_dagster.learning.ensemble.params import EnsembleParams
 from cleverbetter_dagster_tests.benchmarks.bench_tuning import ROWS_VARIABLE, load
 
 YOUNG_WINDOWS = 6
 LEVEL = 0.95
+WIDTH = 170
 WITHOUT = "ensemble without edges"
-BASELINE, ORACLE, EDGE = "shrunk_return", "oracle", "edge_sharpe"
-ALONE = {"edges_weight": 0.0}
-"""Parameters of the ensemble whose meta-learner starts without the member that reads strategies."""
+BASELINE, ORACLE = "shrunk_return", "oracle"
 
 
 @dataclass(frozen=True)
@@ -105,7 +110,7 @@ def skills(asked: pd.DataFrame, seconds: dict[str, float], against: str) -> list
     young = asked["windows_seen"] <= YOUNG_WINDOWS
     low, high = (float(roc_auc_score(asked[LABEL], asked[name])) for name in (BASELINE, ORACLE))
     found = []
-    for name in (*seconds, EDGE, ORACLE):
+    for name in (*seconds, EDGE_SHARPE, ORACLE):
         column = f"p_{name}" if name in seconds else name
         auc = float(roc_auc_score(asked[LABEL], asked[column]))
         paired = name in seconds and name != against
@@ -164,7 +169,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     families = options.family or (["ensemble"] if options.quick else list(FAMILIES))
     months, every = (8, 4) if options.quick else (options.months, options.every)
     asked, seconds = forecasts(load(Path(options.rows) if options.rows else None), families, months, every)
-    found, console = skills(asked, seconds, options.against), Console()
+    found, console = skills(asked, seconds, options.against), Console(width=WIDTH)
     if options.json:
         console.print_json(json.dumps([_plain(one) for one in found]))
         return
@@ -175,9 +180,18 @@ def _forecast(name: str, known: Examples, asked: Examples) -> np.ndarray:
     if name == BASELINE:
         return BASELINES[name].fit(known).predict_proba(asked.X)[:, 1]
     past, latest = temporal_folds(known.decision_time, known.label_time, n_folds=3)[-1]
-    family, params = ("ensemble", ALONE) if name == WITHOUT else (name, {})
-    model = FAMILIES[family].fit(known.take(past), known.take(latest), params, 0, 1)
+    with patch.object(ensemble, "fit_members", _base_learners_only) if name == WITHOUT else nullcontext():
+        family = FAMILIES["ensemble" if name == WITHOUT else name]
+        model = family.fit(known.take(past), known.take(latest), {}, 0, 1)
     return model.predict_proba(asked.X)[:, 1]
+
+
+def _base_learners_only(
+    X: np.ndarray, y: np.ndarray, names: Sequence[str], params: EnsembleParams, seeds: Mapping[str, int], threads: int
+) -> dict[str, BaseLearner]:
+    """The ensemble as it was before it had the member that reads strategies, nor its features."""
+    seen = np.where(np.isin(names, (EDGE_SHARPE, EDGE_RETURN, EDGE_STD)), 0.0, X)
+    return fit_base_learners(seen, y, params, seeds, threads)
 
 
 def _aucs(asked: pd.DataFrame, column: str) -> pd.Series:

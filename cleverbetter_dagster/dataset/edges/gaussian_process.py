@@ -115,12 +115,11 @@ def farthest_first(scores: np.ndarray, count: int = INDUCING) -> np.ndarray:
     >>> farthest_first(np.array([[0.0], [0.1], [2.0], [-3.0]]), 3).tolist()
     [0, 3, 2]
     """
-    usual = np.zeros((1, scores.shape[1]))
-    chosen = [int(np.argmin(_squares(scores, usual)))]
-    distance = _squares(scores, scores[chosen])[:, 0]
+    chosen = [int(np.argmin(np.einsum("ij,ij->i", scores, scores)))]
+    distance = _distance(scores, chosen[0])
     while len(chosen) < count and distance.max() > 0.0:
         chosen.append(int(np.argmax(distance)))
-        distance = np.minimum(distance, _squares(scores, scores[chosen[-1:]])[:, 0])
+        distance = np.minimum(distance, _distance(scores, chosen[-1]))
     return np.array(chosen)
 
 
@@ -200,6 +199,12 @@ class _Noise:
 
 def _quadratic(rows: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     return np.einsum("ij,ij->i", np.einsum("ij,jk->ik", rows, matrix), rows)
+
+
+def _distance(scores: np.ndarray, position: int) -> np.ndarray:
+    """Squared distance of each strategy from one of them, float64[n]."""
+    away = scores - scores[position]
+    return np.einsum("ij,ij->i", away, away)
 
 
 def _squares(left: np.ndarray, right: np.ndarray) -> np.ndarray:

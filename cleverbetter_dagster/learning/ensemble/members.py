@@ -40,5 +40,6 @@ def member_weights(members: Iterable[str], edges_weight: float) -> list[float]:
     [0.25, 0.25, 0.5]
     """
     names = list(members)
-    others = (1.0 - edges_weight) / max(len(names) - 1, 1)
-    return [edges_weight if name == EDGES else others for name in names]
+    own = edges_weight if EDGES in names else 0.0
+    base_learners = [name for name in names if name != EDGES]
+    return [own if name == EDGES else (1.0 - own) / len(base_learners) for name in names]
