@@ -47,8 +47,8 @@ class Record(BaseModel):
 class SplitRecord(Record):
     """The temporal split of one as_of, with its options and the hash of the rows it was made from.
 
-    `market_features` are the columns that the train part has often enough (None: all), `indicators` its categories.
-    `quarantine` is a sentence about quarantined rows if there are too few examples.
+    `market_features` are the columns that the train part has often enough (None: all), `indicators` its categories,
+    `quarantine` a sentence about quarantined rows if there are too few examples, `panel_key` that of the stored panel.
     """
 
     as_of: str
@@ -60,6 +60,7 @@ class SplitRecord(Record):
     indicators: list[str] = []
     left_out: LeftOut = NOTHING
     quarantine: str = ""
+    panel_key: str | None = None
 
 
 class StudyRecord(Record):
@@ -68,8 +69,7 @@ class StudyRecord(Record):
     Attributes:
         mean_auc: mean AUC over the folds; `train_auc` is that on the rows the folds' models were fitted on.
         value: mean of `metric`, by which the study chose. `default_auc` and `default_value` are those of the defaults.
-        trials: settings judged in this study, `pruned` ones included.
-        earlier_trials: settings judged in the earlier studies that it was warm-started from.
+        trials: settings judged in this study, `pruned` ones included; `earlier_trials` in those that it started from.
         edges: chosen values at an end of their range, each with that end.
         study: name in Optuna's storage; None if there was no search. `warm_started_from` is the name of another study.
     """

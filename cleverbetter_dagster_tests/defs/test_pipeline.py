@@ -1,6 +1,7 @@
 """The whole graph on a real PostgreSQL, a real MLflow and real Dagster runs: rows in, champion and stakes out."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from cleverbetter_dagster.store.tracking.client import tracking_uri
 from cleverbetter_dagster.store.tracking.registry import Registry
 from cleverbetter_dagster_tests.services.conftest import canonical
 from cleverbetter_dagster_tests.services.reports.test_store import typed
+from cleverbetter_dagster_tests.services.training.counted_work import counted_work
 from cleverbetter_dagster_tests.support.new_database import new_database
 
 SIMULATION = SimulationSpec(n_strategies=150, first_month="2021-01", months=30)
@@ -49,6 +51,9 @@ ONE_FOLD = {
     "classifier_study": {"n_folds": 1, "n_trials": 0, "params": QUICK},
     "rl_agent_study": {"n_folds": 1, "n_trials": 0, "params": FEW_STEPS},
 }
+WORK: Counter[str] = Counter()
+"""Of the run that trains, promotes and predicts."""
+
 EASY_GATE = {"champion": {"level": 0.55, "min_months": 2}}
 
 Config = dict[str, dict[str, Any]]
@@ -111,8 +116,14 @@ def deployment(
         frame.to_parquet(file)
     import_files(environment, *files)
     assert run(["training_rows"], (FIRST, AS_OF)).success
-    assert run(TRAIN, (AS_OF, AS_OF), {**NO_FILTER, **ONE_FOLD, **EASY_GATE}).success
+    with counted_work() as counts:
+        assert run(TRAIN, (AS_OF, AS_OF), {**NO_FILTER, **ONE_FOLD, **EASY_GATE}).success
+    WORK.update(counts)
     return environment
+
+
+def test_a_run_builds_one_panel_and_hashes_rows_once(deployment: Settings) -> None:
+    assert WORK == {"panels": 1, "hashes": 1}
 
 
 def test_parquet_has_every_row_of_the_table(deployment: Settings) -> None:

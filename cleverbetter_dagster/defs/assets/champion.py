@@ -17,7 +17,7 @@ from cleverbetter_dagster.services.champion.predict import Predictions, predict_
 from cleverbetter_dagster.services.champion.promotion import promote_or_refuse
 from cleverbetter_dagster.services.evaluation.checks import CHAMPION_CHECKS, PREDICTION_CHECKS
 from cleverbetter_dagster.services.records import ChampionRecord, ComparisonRecord, SplitRecord
-from cleverbetter_dagster.services.training.datasets import rebuild_each, rows_until
+from cleverbetter_dagster.services.training.datasets import panels_of, rebuild_each
 
 GROUP = "champion"
 POOL = "champion"
@@ -53,7 +53,7 @@ def _champion(partitions: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition
         settings, policy = deployment.settings(), PromotionPolicy(**config.model_dump())
 
         def decided() -> Iterator[tuple[str, ChampionRecord]]:
-            for month, dataset in rebuild_each(rows, temporal_split):
+            for month, dataset in rebuild_each(settings, rows, temporal_split):
                 comparison = model_comparison[month]
                 record = promote_or_refuse(settings, comparison, dataset, policy, context.run_id)
                 context.log.info("\n".join([f"{month}: {record.action}", *record.reasons]))
@@ -87,7 +87,7 @@ def _strategy_predictions(partitions: dg.MonthlyPartitionsDefinition) -> dg.Asse
     ) -> Iterator[dg.MaterializeResult]:
         settings = deployment.settings()
         predicted = (
-            (as_of.key, predict_and_write(settings, rows_until(rows, as_of), as_of, config.options()))
+            (as_of.key, predict_and_write(settings, panels_of(settings, rows, as_of), as_of, config.options()))
             for as_of in map(AsOf.parse, context.partition_keys)
         )
         predictions = each_month(context, predicted, _prediction_metadata)

@@ -61,7 +61,7 @@ def _study(family: Family, partitions: dg.MonthlyPartitionsDefinition) -> dg.Ass
         def log(month: str) -> Any:
             return lambda progress: context.log.info(f"{family.name} {month}: {progress}")
 
-        datasets = rebuild_each(rows, temporal_split)
+        datasets = rebuild_each(settings, rows, temporal_split)
         tuned = ((month, tune(settings, family.name, dataset, spec, log(month))) for month, dataset in datasets)
         studies = {month: params.record for month, params in each_month(context, tuned, study_metadata).items()}
         yield dg.MaterializeResult(value=studies, check_results=check_results(STUDY_CHECKS, studies))
@@ -93,14 +93,14 @@ def _model(family: Family, partitions: dg.MonthlyPartitionsDefinition) -> dg.Ass
         temporal_split: dict[str, SplitRecord],
         studies: dict[str, StudyRecord],
     ) -> dict[str, ModelRecord]:
-        run_context = RunContext(context.run_id, mlflow.active_run().info.run_id)
+        settings, run_context = deployment.settings(), RunContext(context.run_id, mlflow.active_run().info.run_id)
 
         def trained() -> Iterator[tuple[str, Any]]:
-            for month, dataset in rebuild_each(rows, temporal_split):
+            for month, dataset in rebuild_each(settings, rows, temporal_split):
                 if config.training == "incremental":
-                    record, fitted = update(deployment.settings(), family.name, dataset, run_context)
+                    record, fitted = update(settings, family.name, dataset, run_context)
                 elif month in studies:
-                    record, fitted = train(deployment.settings(), dataset, studies[month], run_context)
+                    record, fitted = train(settings, dataset, studies[month], run_context)
                 else:
                     raise DataError(
                         f"There is no {family.name}_study of {month}: materialise it with the model, or set training: "
@@ -139,7 +139,7 @@ def _evaluation(family: Family, partitions: dg.MonthlyPartitionsDefinition) -> d
         settings = deployment.settings()
 
         def evaluated() -> Iterator[tuple[str, Any]]:
-            for month, dataset in rebuild_each(rows, temporal_split):
+            for month, dataset in rebuild_each(settings, rows, temporal_split):
                 staking = staking_of_training(settings, month, config.options())
                 yield month, evaluate(settings, models[month], dataset, staking, IntervalSpec())
 

@@ -15,7 +15,7 @@ from cleverbetter_dagster.defs.resources import Deployment
 from cleverbetter_dagster.services.monitoring.checks import MONITORING_CHECKS
 from cleverbetter_dagster.services.monitoring.monitor import Monitoring, monitor
 from cleverbetter_dagster.services.records import SplitRecord
-from cleverbetter_dagster.services.training.datasets import rows_until
+from cleverbetter_dagster.services.training.datasets import panels_of
 
 GROUP = "evidence"
 ASSET = "champion_monitoring"
@@ -46,7 +46,7 @@ def monitoring_assets(partitions: dg.MonthlyPartitionsDefinition) -> list[dg.Ass
     ) -> Iterator[dg.MaterializeResult]:
         settings = deployment.settings()
         monitored = (
-            (as_of.key, monitor(settings, rows_until(rows, as_of), splits, as_of))
+            (as_of.key, monitor(settings, panels_of(settings, rows, as_of), splits, as_of))
             for as_of in map(AsOf.parse, context.partition_keys)
         )
         records = {month: monitoring.record for month, monitoring in each_month(context, monitored, _metadata).items()}

@@ -13,7 +13,7 @@ from cleverbetter_dagster.defs.partitions import MAY_LACK_PARTITIONS, by_month, 
 from cleverbetter_dagster.defs.resources import Deployment
 from cleverbetter_dagster.services.records import ChampionRecord, ComparisonRecord, ReportRecord, SplitRecord
 from cleverbetter_dagster.services.reports.store import report_on_comparison, report_on_family
-from cleverbetter_dagster.services.training.datasets import rebuild_each, rows_until
+from cleverbetter_dagster.services.training.datasets import panels_of, rebuild_each
 
 GROUP = "reports"
 DECISIONS = dg.AssetIn("champion", metadata=MAY_LACK_PARTITIONS)
@@ -52,8 +52,8 @@ def _family_report(family: str, partitions: dg.MonthlyPartitionsDefinition) -> d
         settings = deployment.settings()
 
         def reports() -> Iterator[tuple[str, ReportRecord]]:
-            for month, dataset in rebuild_each(rows, temporal_split):
-                known = rows_until(rows, AsOf.parse(month))
+            for month, dataset in rebuild_each(settings, rows, temporal_split):
+                known = panels_of(settings, rows, AsOf.parse(month))
                 yield month, report_on_family(settings, evaluations[month], dataset, known, decisions.get(month))
 
         return each_month(context, reports(), lambda record: report_metadata(settings, record))

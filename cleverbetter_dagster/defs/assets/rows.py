@@ -20,6 +20,7 @@ from cleverbetter_dagster.services.ingest.loading import MonthLoad, load_months
 from cleverbetter_dagster.services.ingest.row_checks import ROW_CHECKS
 from cleverbetter_dagster.services.reports.store import report_on_split
 from cleverbetter_dagster.services.training.datasets import Dataset, plan_month
+from cleverbetter_dagster.services.training.panels import forget_panels
 from cleverbetter_dagster.services.training.split_checks import SPLIT_CHECKS, timeline
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.source.load_log import record_load
@@ -101,6 +102,8 @@ def temporal_split(partitions: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefin
     ) -> Iterator[dg.MaterializeResult]:
         settings, spec = deployment.settings(), DatasetSpec(**config.model_dump())
         ask_mlflow_first(context, settings)
+        with step_failures():
+            forget_panels(settings, keep=context.partition_keys)
         split = (
             (as_of.key, plan_month(settings, training_rows, as_of, spec))
             for as_of in map(AsOf.parse, context.partition_keys)

@@ -12,7 +12,6 @@ from cleverbetter_dagster.betting.staking import StakingSpec, return_moments
 from cleverbetter_dagster.dataset.as_of import AsOf
 from cleverbetter_dagster.dataset.estimates import SHRUNK_GAIN, SHRUNK_LOSS
 from cleverbetter_dagster.dataset.labels import DECISION_TIME
-from cleverbetter_dagster.dataset.panel import build_panel
 from cleverbetter_dagster.dataset.quality.categories import indicators
 from cleverbetter_dagster.dataset.schema import END_DATE, ID, METHOD, START_DATE, STRATEGY, market_columns
 from cleverbetter_dagster.dataset.selection import live_rows, passes_filter
@@ -23,6 +22,7 @@ from cleverbetter_dagster.services.champion.staking_options import staking_of_ve
 from cleverbetter_dagster.services.evaluation.past_returns import PastReturns
 from cleverbetter_dagster.services.evaluation.stakes import Sizing, sizing_of
 from cleverbetter_dagster.services.records import PredictionsRecord
+from cleverbetter_dagster.services.training.datasets import PanelOf
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.ledger import ledger
 from cleverbetter_dagster.store.predictions import COLUMNS, ScoredBy, write_predictions
@@ -42,13 +42,14 @@ class Predictions:
 
 
 def predict_and_write(
-    settings: Settings, rows: pd.DataFrame, as_of: AsOf, staking_options: Mapping[str, float]
+    settings: Settings, panel_of: PanelOf, as_of: AsOf, staking_options: Mapping[str, float]
 ) -> Predictions:
     """Score every live strategy with the champion of `as_of` and write the predictions to PostgreSQL.
 
     Running it again for the same as_of and model version replaces what it wrote.
 
     Args:
+        panel_of: what is known at `as_of`.
         staking_options: bounds on stakes to set on the champion, which keeps them; the others stay as they are.
     """
     champion = ledger.champion_at(settings, as_of.key)
@@ -59,7 +60,7 @@ def predict_and_write(
         return Predictions(empty, pd.DataFrame(columns=COLUMNS))
     model = load_model(settings, f"models:/{champion.family}/{champion.version}")
     staking = staking_of_version(settings, champion.family, champion.version, staking_options)
-    panel = build_panel(rows, as_of.end, model.spec)
+    panel = panel_of(model.spec)
     newest = live_rows(panel, as_of)
     open_fraction = open_stake_fraction(settings, panel, as_of)
     staked = _predicted(newest, panel, model, staking, open_fraction)
@@ -93,7 +94,7 @@ def predict_and_write(
     return Predictions(record, frame, exposure)
 
 
-def predict(rows: pd.DataFrame, as_of: AsOf, model: StrategyModel, staking: StakingSpec) -> pd.DataFrame:
+def predict(panel_of: PanelOf, as_of: AsOf, model: StrategyModel, staking: StakingSpec) -> pd.DataFrame:
     """Probability, confidence and stake of every live strategy's next window.
 
     A row the quality filter of the model's training would have kept out gets a probability but no stake: the model
@@ -104,7 +105,7 @@ def predict(rows: pd.DataFrame, as_of: AsOf, model: StrategyModel, staking: Stak
         `probability`, `score`, `confidence`, `expected_return` (fraction of the stake), `recommended_stake`
         (fraction of the bankroll, all together at most `staking.max_total_fraction`). Largest stake first.
     """
-    panel = build_panel(rows, as_of.end, model.spec)
+    panel = panel_of(model.spec)
     return _predicted(live_rows(panel, as_of), panel, model, staking).frame
 
 
@@ -116,10 +117,10 @@ def unmeasured_features(newest: pd.DataFrame, model: StrategyModel) -> list[str]
 
 
 def predict_supposing(
-    settings: Settings, rows: pd.DataFrame, as_of: AsOf, model: StrategyModel, staking: StakingSpec
+    settings: Settings, panel_of: PanelOf, as_of: AsOf, model: StrategyModel, staking: StakingSpec
 ) -> pd.DataFrame:
     """What `predict_and_write` would write if the model staked so. Changes nothing."""
-    panel = build_panel(rows, as_of.end, model.spec)
+    panel = panel_of(model.spec)
     open_fraction = open_stake_fraction(settings, panel, as_of)
     return _predicted(live_rows(panel, as_of), panel, model, staking, open_fraction).frame
 

@@ -71,7 +71,7 @@ def supposed_predictions(settings: Settings, as_of: str, options: Mapping[str, f
         InvalidInput: an option is unknown or out of range.
     """
     from cleverbetter_dagster.services.champion.predict import predict_supposing
-    from cleverbetter_dagster.services.training.datasets import rows_until
+    from cleverbetter_dagster.services.training.datasets import panels_of
     from cleverbetter_dagster.store.tracking.package import load_model
     from cleverbetter_dagster.store.tracking.registry import Registry
 
@@ -80,16 +80,16 @@ def supposed_predictions(settings: Settings, as_of: str, options: Mapping[str, f
         raise NotStored(f"There is no champion as of {as_of} to predict with. {no_stakes(None)}")
     staking = changed_options(Registry(settings).get_version(*champion.model).staking_spec, options)
     model = load_model(settings, f"models:/{champion.family}/{champion.version}")
-    return predict_supposing(settings, rows_until(stored_rows(settings, month), month), month, model, staking)
+    return predict_supposing(settings, panels_of(settings, stored_rows(settings, month), month), month, model, staking)
 
 
 def _score(settings: Settings) -> None:
     # Imported late: pandas, scikit-learn and MLflow come with them, and reading which stakes there are needs neither.
     from cleverbetter_dagster.services.champion.predict import predict_and_write
-    from cleverbetter_dagster.services.training.datasets import rows_until
+    from cleverbetter_dagster.services.training.datasets import panels_of
 
     month = month_to_score(settings)
     if month is None:
         raise NotStored("No rows are loaded yet; the job load_rows loads them.")
     as_of = AsOf.parse(month)
-    predict_and_write(settings, rows_until(stored_rows(settings, as_of), as_of), as_of, {})
+    predict_and_write(settings, panels_of(settings, stored_rows(settings, as_of), as_of), as_of, {})

@@ -27,6 +27,7 @@ from cleverbetter_dagster.services.ingest.change_detection import (
 from cleverbetter_dagster.services.ingest.dropped_history import DroppedHistory, dropped_history
 from cleverbetter_dagster.services.ingest.rows_without_month import quarantine_rows_without_month
 from cleverbetter_dagster.services.training.datasets import rows_until
+from cleverbetter_dagster.services.training.panels import identified
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.postgres.giving_way import LOAD_PATIENCE_SECONDS, with_patience
 from cleverbetter_dagster.store.quarantine import add, mark_repaired, open_quarantine, pending_ids
@@ -147,7 +148,11 @@ def _try_to_load(settings: Settings, months: Sequence[str], catch_up: bool, done
         without_month = quarantine_rows_without_month(settings, layout, snapshot)
         left_out = snapshot.left_out_rows(months)
     loads = {
-        month: replace(load, table=dropped.added(settings, month, load.table), left_out_methods=left_out.get(month, {}))
+        month: replace(
+            load,
+            table=identified(dropped.added(settings, month, load.table)),
+            left_out_methods=left_out.get(month, {}),
+        )
         for month, load in ((month, done[month].load) for month in months)
     }
     kept, categories = dropped.months(log), settings.categorical_features

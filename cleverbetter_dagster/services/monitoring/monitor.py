@@ -8,7 +8,6 @@ import pandas as pd
 
 from cleverbetter_dagster.dataset.as_of import AsOf, months_of
 from cleverbetter_dagster.dataset.labels import DECISION_TIME, NEXT_ROI
-from cleverbetter_dagster.dataset.panel import build_panel
 from cleverbetter_dagster.dataset.schema import COMPOSITE_SCORE
 from cleverbetter_dagster.dataset.selection import passes_filter
 from cleverbetter_dagster.dataset.spec import GUIDE_MIN_COMPOSITE_SCORE, DatasetSpec
@@ -28,6 +27,7 @@ from cleverbetter_dagster.services.champion.manual_promotion import recorded_ver
 from cleverbetter_dagster.services.evaluation.scored_table import scored_rows
 from cleverbetter_dagster.services.monitoring.past_predictions import BACKTEST_RETURN, closed_predictions, most_decayed
 from cleverbetter_dagster.services.records import MonitoringRecord, SplitRecord
+from cleverbetter_dagster.services.training.datasets import PanelOf
 from cleverbetter_dagster.services.training.split_checks import GROWS_WITH_TIME
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.ledger import ledger
@@ -47,11 +47,11 @@ class Monitoring:
     pictures: dict[str, bytes]
 
 
-def monitor(settings: Settings, rows: pd.DataFrame, splits: Mapping[str, SplitRecord], as_of: AsOf) -> Monitoring:
+def monitor(settings: Settings, panel_of: PanelOf, splits: Mapping[str, SplitRecord], as_of: AsOf) -> Monitoring:
     """Monitor the champion of `as_of` with what is known at the end of that month.
 
     Args:
-        rows: canonical rows up to the month.
+        panel_of: what is known at the end of the month.
         splits: by as_of; the one of the champion's own month says which rows it learned from.
 
     Raises:
@@ -59,7 +59,7 @@ def monitor(settings: Settings, rows: pd.DataFrame, splits: Mapping[str, SplitRe
     """
     champion = ledger.champion_at(settings, as_of.key)
     if champion is None:
-        panel = build_panel(rows, as_of.end, DatasetSpec())
+        panel = panel_of(DatasetSpec())
         return Monitoring(MonitoringRecord(as_of=as_of.key, **_composite(panel, as_of)), _scores_picture(panel))
     if champion.as_of not in splits:
         raise DataError(
@@ -67,7 +67,7 @@ def monitor(settings: Settings, rows: pd.DataFrame, splits: Mapping[str, SplitRe
             f"learned from are unknown. Materialise temporal_split of {champion.as_of} with its training's options."
         )
     model = load_model(settings, f"models:/{champion.family}/{champion.version}")
-    panel = build_panel(rows, as_of.end, model.spec)
+    panel = panel_of(model.spec)
     parts = apply_split(panel, splits[champion.as_of].split)
     closed = closed_predictions(settings, panel, as_of)
     own = made_by(closed, champion.model)

@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Mapping
 
-import pandas as pd
 import pyarrow as pa
 
 from cleverbetter_dagster.dataset.as_of import AsOf
@@ -20,7 +19,7 @@ from cleverbetter_dagster.services.reports.comparison import comparison_report
 from cleverbetter_dagster.services.reports.family import FamilyResults, family_report
 from cleverbetter_dagster.services.reports.split import split_report
 from cleverbetter_dagster.services.stored_assets import stored_months
-from cleverbetter_dagster.services.training.datasets import Dataset
+from cleverbetter_dagster.services.training.datasets import Dataset, PanelOf
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.artefacts import ArtefactStore
 from cleverbetter_dagster.store.tracking.package import load_model
@@ -31,19 +30,19 @@ SPLIT, COMPARISON, WALK_FORWARD = "split", "comparison", "walk_forward"
 
 
 def report_on_family(
-    settings: Settings, table: pa.Table, dataset: Dataset, rows: pd.DataFrame, decision: ChampionRecord | None
+    settings: Settings, table: pa.Table, dataset: Dataset, panel_of: PanelOf, decision: ChampionRecord | None
 ) -> ReportRecord:
     """Make and store the report on an evaluated model.
 
     Args:
         table: its signed scored rows.
         dataset: the rows it was trained and evaluated on.
-        rows: all rows known at as_of, for predictions of the next window.
+        panel_of: what is known at as_of, for predictions of the next window.
         decision: about the challenger of this as_of; None if there is none yet.
     """
     model = evaluated_model(table)
     package = load_model(settings, model.model_uri)
-    predictions = predict(rows, AsOf.parse(model.as_of), package, model.staking)
+    predictions = predict(panel_of, AsOf.parse(model.as_of), package, model.staking)
     exposures = exposures_of(rows_of(table, model.family), model.staking, PastReturns.of(dataset.panel))
     scored = scored_by_model([table])
     results = FamilyResults(model, package.fitted, dataset, scored, exposures, predictions, decision)

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import pandas as pd
@@ -25,6 +25,7 @@ from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.dataset.splits import Partition, apply_split, split_examples
 from cleverbetter_dagster.errors import DataError, NotEnoughRows
 from cleverbetter_dagster.services.records import SplitRecord
+from cleverbetter_dagster.services.training.panels import panel_key, store_panel, stored_panel
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.quarantine import open_quarantine, pending_rows
 from cleverbetter_dagster.store.source.layout import resolve_source
@@ -79,21 +80,22 @@ def rows_to_split(months: Mapping[str, pa.Table], as_of: AsOf, spec: DatasetSpec
 
 
 def plan_month(settings: Settings, months: Mapping[str, pa.Table], as_of: AsOf, spec: DatasetSpec) -> Dataset:
-    """`plan_split` of the stored rows.
+    """`plan_split` of the stored rows. Its panel is stored, with all market features, for those who read the same rows.
 
     Raises:
         DataError: a month is missing.
         NotEnoughRows: the message also says how many rows are in quarantine.
     """
     rows, left_out = rows_to_split(months, as_of, spec)
+    key = None if len(_measured(_tables_until(months, as_of))) > MANY_FEATURES else panel_key(months, as_of, spec)
+    panel = _panel_with(settings, as_of, key, lambda: build_panel(rows, as_of.end, spec))
     try:
-        dataset = plan_split(rows, as_of, spec, left_out)
+        dataset = _planned(rows, panel, as_of, spec, left_out)
     except NotEnoughRows as error:
         raise NotEnoughRows(f"{error} {_quarantine_note(settings, len(rows))}".strip()) from None
-    if dataset.record.split.usable_rows >= spec.min_examples:
-        return dataset
-    note = {"quarantine": _quarantine_note(settings, len(rows))}
-    return replace(dataset, record=dataset.record.model_copy(update=note))
+    enough = dataset.record.split.usable_rows >= spec.min_examples
+    note = "" if enough else _quarantine_note(settings, len(rows))
+    return replace(dataset, record=dataset.record.model_copy(update={"quarantine": note, "panel_key": key}))
 
 
 def _quarantine_note(settings: Settings, loaded: int) -> str:
@@ -117,7 +119,10 @@ def plan_split(rows: pd.DataFrame, as_of: AsOf, spec: DatasetSpec, left_out: Lef
     Args:
         left_out: of the market features when the rows were loaded, for the record.
     """
-    panel = build_panel(rows, as_of.end, spec)
+    return _planned(rows, build_panel(rows, as_of.end, spec), as_of, spec, left_out)
+
+
+def _planned(rows: pd.DataFrame, panel: pd.DataFrame, as_of: AsOf, spec: DatasetSpec, left_out: LeftOut) -> Dataset:
     parts = split_examples(panel, spec)
     measured = parts.train.frame[market_columns(panel.columns)].notna().mean()
     rare = [str(name) for name in measured.index[measured < LEAST_SHARE]]
@@ -151,16 +156,64 @@ def rebuild(rows: pd.DataFrame, record: SplitRecord) -> Dataset:
             f"The rows up to {record.as_of} changed since their split was made (hash {now}, the split has "
             f"{record.data_hash}). Materialise temporal_split of {record.as_of} again, then what follows it."
         )
-    panel = build_panel(rows, AsOf.parse(record.as_of).end, record.spec)
+    return _cut(build_panel(rows, AsOf.parse(record.as_of).end, record.spec), record)
+
+
+def rebuild_each(
+    settings: Settings, months: Mapping[str, pa.Table], splits: Mapping[str, SplitRecord]
+) -> Iterator[tuple[str, Dataset]]:
+    """The dataset of each as_of in `splits`, in order of time; only one is in memory at a time.
+
+    Of the stored panel, where there is one of the same rows; else as `rebuild`.
+    """
+    for month in sorted(splits):
+        record, as_of = splits[month], AsOf.parse(month)
+        key = panel_key(months, as_of, record.spec) if record.panel_key else None
+        panel = stored_panel(settings, as_of, key) if key and key == record.panel_key else None
+        if panel is None:
+            yield month, rebuild(rows_until(months, as_of, record.market_features), record)
+        else:
+            yield month, _cut(panel, record)
+
+
+def _cut(panel: pd.DataFrame, record: SplitRecord) -> Dataset:
+    """The dataset of a recorded split, cut from the panel that it was made of."""
+    if record.market_features is not None:
+        rare = set(market_columns(panel.columns)) - set(record.market_features)
+        panel = panel.drop(columns=list(rare))
     panel = panel.assign(**indicators(panel, record.indicators))
     return Dataset(record, panel, apply_split(panel, record.split))
 
 
-def rebuild_each(months: Mapping[str, pa.Table], splits: Mapping[str, SplitRecord]) -> Iterator[tuple[str, Dataset]]:
-    """The dataset of each as_of in `splits`, in order of time; only one is in memory at a time."""
-    for month in sorted(splits):
-        rows = rows_until(months, AsOf.parse(month), splits[month].market_features)
-        yield month, rebuild(rows, splits[month])
+PanelOf = Callable[[DatasetSpec], pd.DataFrame]
+"""The panel of what is known at an as_of, with all market features, for the choices of a spec."""
+
+
+def panels_of(settings: Settings, months: Mapping[str, pa.Table], as_of: AsOf) -> PanelOf:
+    """Panels of the stored rows: one that is stored for the same rows, else a new one."""
+
+    def panel_of(spec: DatasetSpec) -> pd.DataFrame:
+        key = panel_key(months, as_of, spec)
+        panel = stored_panel(settings, as_of, key) if key else None
+        return build_panel(rows_until(months, as_of), as_of.end, spec) if panel is None else panel
+
+    return panel_of
+
+
+def panels_from(rows: pd.DataFrame, as_of: AsOf) -> PanelOf:
+    """Panels of canonical rows."""
+    return lambda spec: build_panel(rows, as_of.end, spec)
+
+
+def _panel_with(settings: Settings, as_of: AsOf, key: str | None, build: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+    """The panel stored under the key, or else one that is built, and stored if it has a key."""
+    if key is None:
+        return build()
+    panel = stored_panel(settings, as_of, key)
+    if panel is None:
+        panel = build()
+        store_panel(settings, as_of, key, panel)
+    return panel
 
 
 def data_hash(rows: pd.DataFrame) -> str:

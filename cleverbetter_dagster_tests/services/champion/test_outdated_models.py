@@ -13,7 +13,7 @@ from cleverbetter_dagster.services.champion.predict import predict_and_write
 from cleverbetter_dagster.services.champion.promotion import judge_model
 from cleverbetter_dagster.services.champion.training_plan import plan_training
 from cleverbetter_dagster.services.stored_assets import stored_rows
-from cleverbetter_dagster.services.training.datasets import Dataset, rows_until
+from cleverbetter_dagster.services.training.datasets import Dataset, panels_of
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.ledger import ledger
 from cleverbetter_dagster.store.tracking.client import mlflow_client
@@ -49,7 +49,7 @@ def test_loading_an_outdated_model_says_to_train_again(outdated: Settings) -> No
 def test_predicting_with_an_outdated_champion_says_to_train_again(outdated: Settings) -> None:
     as_of = AsOf.parse(AS_OF.key)
     with pytest.raises(ModelOutdated, match="train it again"):
-        predict_and_write(outdated, rows_until(stored_rows(outdated, as_of), as_of), as_of, {})
+        predict_and_write(outdated, panels_of(outdated, stored_rows(outdated, as_of), as_of), as_of, {})
 
 
 def test_doctor_reports_an_outdated_champion(outdated: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,6 +37,7 @@ from cleverbetter_dagster.services.evaluation.stakes import (
     sizing_of,
 )
 from cleverbetter_dagster.services.records import EvaluatedModel
+from cleverbetter_dagster.services.training.datasets import panels_from
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.tracking.package import StrategyModel
 from cleverbetter_dagster_tests.dataset.panels import example_row, frame
@@ -108,7 +109,7 @@ def test_an_agents_stakes_keep_the_cap_and_the_bound() -> None:
 def test_predictions_of_an_agent_follow_its_shares_under_the_bound(rows: pd.DataFrame) -> None:
     model = StrategyModel(Staker(), DatasetSpec(min_composite_score=None), NOTHING_LEARNED)
     spec = StakingSpec(max_total_fraction=0.3)
-    predictions = predict(rows, AS_OF, model, spec)
+    predictions = predict(panels_from(rows, AS_OF), AS_OF, model, spec)
     newest = live_rows(build_panel(rows, AS_OF.end, model.spec), AS_OF).set_index("id")
     even = newest.loc[predictions["backtest_result_id"], "total_bets"].to_numpy() % 2 == 0
     stake = predictions["recommended_stake"].to_numpy()
@@ -142,7 +143,7 @@ def test_filtered_rows_get_no_part_of_the_bound(rows: pd.DataFrame) -> None:
         StrategyModel(Staker(), DatasetSpec(min_composite_score=least), NOTHING_LEARNED)
         for least in (None, float(rows["composite_score"].quantile(0.9)))
     )
-    every, few = (predict(rows, AS_OF, model, WIDE) for model in (open_model, strict))
+    every, few = (predict(panels_from(rows, AS_OF), AS_OF, model, WIDE) for model in (open_model, strict))
     newest = live_rows(build_panel(rows, AS_OF.end, strict.spec), AS_OF).set_index("id").loc[few["backtest_result_id"]]
     low = newest["composite_score"].to_numpy() < strict.spec.min_composite_score
     assert 0 < low.sum() < len(low)

@@ -21,7 +21,7 @@ from cleverbetter_dagster.services.evaluation.scored_table import scored_by_mode
 from cleverbetter_dagster.services.monitoring.checks import MONITORING_CHECKS
 from cleverbetter_dagster.services.monitoring.monitor import monitor
 from cleverbetter_dagster.services.records import MonitoringRecord, SplitRecord
-from cleverbetter_dagster.services.training.datasets import plan_split
+from cleverbetter_dagster.services.training.datasets import panels_from, plan_split
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.ledger import ledger
 from cleverbetter_dagster.store.ledger.table import Decision
@@ -55,11 +55,13 @@ class World:
     def predict(self, change: Change = lambda made: made, version: int = 1) -> None:
         for month in PREDICTED:
             as_of = AsOf.parse(month)
-            made = change(predict(self.until(as_of), as_of, MODEL, StakingSpec()))
+            made = change(predict(panels_from(self.until(as_of), as_of), as_of, MODEL, StakingSpec()))
             write_predictions(self.settings, made, ScoredBy(month, "follower", version, "run", StakingSpec()))
 
     def monitor(self, rows: pd.DataFrame | None = None) -> MonitoringRecord:
-        monitoring = monitor(self.settings, self.until(NOW) if rows is None else rows, self.splits, NOW)
+        monitoring = monitor(
+            self.settings, panels_from(self.until(NOW) if rows is None else rows, NOW), self.splits, NOW
+        )
         assert all(png.startswith(b"\x89PNG") for png in monitoring.pictures.values()) and monitoring.pictures
         return monitoring.record
 
@@ -186,7 +188,8 @@ def test_an_earlier_champions_predictions_are_not_its_own(world: World) -> None:
 def test_a_row_predicted_again_a_month_later_counts_once(world: World) -> None:
     world.predict()
     before = world.monitor()
-    again = predict(world.until(AsOf.parse("2022-08")), AsOf.parse("2022-08"), MODEL, StakingSpec())
+    august = AsOf.parse("2022-08")
+    again = predict(panels_from(world.until(august), august), august, MODEL, StakingSpec())
     write_predictions(world.settings, again, ScoredBy("2022-09", "follower", 1, "run", StakingSpec()))
     after = world.monitor()
     assert before.own is not None and after.own is not None
@@ -195,7 +198,7 @@ def test_a_row_predicted_again_a_month_later_counts_once(world: World) -> None:
 
 
 def test_rows_are_monitored_without_a_champion(database: Settings, rows: pd.DataFrame) -> None:
-    record = monitor(database, rows[rows["end_date"] < NOW.end], {}, NOW).record
+    record = monitor(database, panels_from(rows[rows["end_date"] < NOW.end], NOW), {}, NOW).record
     assert record.family is None and record.rows > 0 and record.composite_median is not None
     assert failed(record) == {}
     assert all(text.startswith("Not judged. There is no champion.") for text in messages(record).values())
@@ -203,4 +206,4 @@ def test_rows_are_monitored_without_a_champion(database: Settings, rows: pd.Data
 
 def test_a_champion_without_its_split_is_an_error(world: World) -> None:
     with pytest.raises(DataError, match="Materialise temporal_split of 2022-06"):
-        monitor(world.settings, world.until(NOW), {}, NOW)
+        monitor(world.settings, panels_from(world.until(NOW), NOW), {}, NOW)

@@ -13,7 +13,7 @@ from cleverbetter_dagster.dataset.spec import DatasetSpec
 from cleverbetter_dagster.learning.model import FittedModel
 from cleverbetter_dagster.services.champion.predict import predict_and_write
 from cleverbetter_dagster.services.stored_assets import ROWS, stored_rows
-from cleverbetter_dagster.services.training.datasets import rows_until
+from cleverbetter_dagster.services.training.datasets import panels_of
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.artefacts import ArtefactStore
 from cleverbetter_dagster.store.ledger import ledger
@@ -86,7 +86,7 @@ def make_champion(settings: Settings, as_of: str) -> ledger.LedgerEntry:
 def advise(settings: Settings, month: str) -> None:
     """Let the champion of a month score it."""
     as_of = AsOf.parse(month)
-    predict_and_write(settings, rows_until(stored_rows(settings, as_of), as_of), as_of, {})
+    predict_and_write(settings, panels_of(settings, stored_rows(settings, as_of), as_of), as_of, {})
 
 
 def advised(settings: Settings) -> ledger.LedgerEntry:

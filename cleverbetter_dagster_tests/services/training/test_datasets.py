@@ -151,7 +151,9 @@ def test_rows_after_training_choose_no_feature(sparse_rows: pd.DataFrame) -> Non
     assert again.record.market_features == planned.record.market_features
 
 
-def test_many_features_give_the_same_split_as_few(sparse_rows: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_features_give_the_same_split_as_few(
+    sparse_rows: pd.DataFrame, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     months = by_month(sparse_rows)
     planned = plan_split(rows_until(months, AS_OF), AS_OF, SPEC)
     monkeypatch.setattr(datasets, "MANY_FEATURES", 0)
@@ -159,7 +161,7 @@ def test_many_features_give_the_same_split_as_few(sparse_rows: pd.DataFrame, mon
     assert "ml_runner_1" not in rows
     again = plan_split(rows, AS_OF, SPEC, left_out)
     assert again.record == planned.record
-    (_, rebuilt), *_ = rebuild_each(months, {AS_OF.key: again.record})
+    (_, rebuilt), *_ = rebuild_each(Settings(home=tmp_path), months, {AS_OF.key: again.record})
     pd.testing.assert_frame_equal(rebuilt.parts.past.X, planned.parts.past.X)
 
 
@@ -205,10 +207,10 @@ def test_renaming_a_later_category_changes_no_training_row(rows_of_countries: pd
     assert again.record.data_hash != planned.record.data_hash
 
 
-def test_categories_are_rebuilt_from_the_record(rows_of_countries: pd.DataFrame) -> None:
+def test_categories_are_rebuilt_from_the_record(rows_of_countries: pd.DataFrame, tmp_path: Path) -> None:
     months = by_month(rows_of_countries)
     planned = plan_split(rows_until(months, AS_OF), AS_OF, SPEC)
-    (_, rebuilt), *_ = rebuild_each(months, {AS_OF.key: planned.record})
+    (_, rebuilt), *_ = rebuild_each(Settings(home=tmp_path), months, {AS_OF.key: planned.record})
     pd.testing.assert_frame_equal(rebuilt.parts.past.X, planned.parts.past.X)
 
 
