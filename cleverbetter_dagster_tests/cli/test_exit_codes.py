@@ -58,7 +58,6 @@ AWAY = {
     "promote": ("ensemble", "1", "--reason", "r"),
     "rollback": ("--reason", "r"),
     "history": (),
-    "serve": ("nosuch",),
     "backup": (str(REPOSITORY / "no such folder" / "backup.tar"),),
     "reset": ("--demo", "--yes"),
     "quarantine list": (),

@@ -2,11 +2,13 @@
 
 import socket
 import time
-
-import psycopg
+from typing import TYPE_CHECKING
 
 from cleverbetter_dagster.errors import CleverBetterError, DatabaseUnavailable
 from cleverbetter_dagster.settings import Settings
+
+if TYPE_CHECKING:
+    import psycopg
 
 CHECK_SECONDS = 10.0
 """How often the lock's connection is looked at: a restarted server has forgotten the lock."""
@@ -64,6 +66,8 @@ class DatabaseLock:
         """
         if time.monotonic() - self._checked < CHECK_SECONDS:
             return
+        import psycopg
+
         self._checked = time.monotonic()
         try:
             if self._connection is not None:

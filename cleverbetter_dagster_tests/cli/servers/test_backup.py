@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from cleverbetter_dagster.cli.output import ExitCode
+from cleverbetter_dagster.cli.servers.database_lock import DatabaseLock
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.web.up_processes import ProcessRecord, UpRecord, record_path
 from cleverbetter_dagster_tests.cli.conftest import Command, command_in
@@ -67,6 +68,16 @@ def test_nothing_is_restored_while_servers_run(command: Command, source: Setting
     UpRecord(ProcessRecord.of("up", os.getpid()), "token", ready=True, services=()).write(record_path(source))
     refused = command("restore", file, "--overwrite", "--yes")
     assert refused.returncode == ExitCode.FAILED and "cleverbetter down" in refused.stderr
+
+
+def test_nothing_is_restored_while_a_daemon_works_elsewhere(command: Command, source: Settings, file: str) -> None:
+    command("backup", file)
+    elsewhere = DatabaseLock(source)
+    elsewhere.hold()
+    refused = command("restore", file, "--overwrite", "--yes")
+    elsewhere.release()
+    assert refused.returncode == ExitCode.FAILED and "has a `cleverbetter up` already" in refused.stderr
+    assert command("restore", file, "--overwrite", "--yes").returncode == ExitCode.DONE
 
 
 def test_a_file_that_is_no_backup_is_refused(command: Command, tmp_path: Path) -> None:
