@@ -27,6 +27,7 @@ COLOURS = 256
 
 DESK, PHONE = {"width": 1000, "height": 700}, {"width": 390, "height": 760}
 TALL = {"width": 1000, "height": 1000}
+REPORTS = ("split", "ensemble", "comparison", "walk_forward")
 LINEAGE = "assets/strategy_predictions?view=lineage&lineageScope=upstream&lineageDepth=7"
 PATIENCE_MILLISECONDS = 60_000
 
@@ -37,7 +38,7 @@ def main() -> None:
     api, dagster = (f"http://127.0.0.1:{port}" for port in (settings.api_port, settings.dagster_port))
     months = newest_reports(settings)
     best = read_predictions(settings, None).iloc[0]["strategy_id"]
-    report = {kind: f"{api}/reports/{kind}/{month}" for kind, month in months.items()}
+    report = {kind: f"{api}/reports/{kind}/{months.get(kind)}" for kind in REPORTS}
     pictures: dict[str, tuple[str, dict[str, int], Callable[[Page], bytes]]] = {
         "day": (f"{api}/", TALL, window),
         "day-phone": (f"{api}/", PHONE, window),
@@ -60,7 +61,11 @@ def main() -> None:
             address, size, taken = pictures[name]
             page = browser.new_page(viewport=size)
             page.set_default_timeout(PATIENCE_MILLISECONDS)
-            page.goto(address)
+            answer = page.goto(address)
+            if answer is None or not answer.ok:
+                sys.exit(
+                    f"{name}: {address} answers {answer and answer.status}; the commands above make what it shows."
+                )
             save(name, taken(page))
             page.close()
         browser.close()

@@ -17,6 +17,7 @@ from cleverbetter_dagster.services.monitoring.checks import MONITORING_CHECKS
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.ledger import ledger
 from cleverbetter_dagster.store.source.load_log import read_load_log
+from cleverbetter_dagster.store.unfinished_runs import MONTH_TAGS
 
 MONITORED = "champion_monitoring"
 WATCHED = tuple(check.name for check in MONITORING_CHECKS)
@@ -24,7 +25,6 @@ WATCHED = tuple(check.name for check in MONITORING_CHECKS)
 
 POLL_SECONDS = 60
 MAX_CAUSES = 100
-PARTITION = "dagster/partition"
 
 EVALUATED = {AssetCheckExecutionRecordStatus.SUCCEEDED, AssetCheckExecutionRecordStatus.FAILED}
 """The latest record of all may be of a run that has not evaluated the check yet."""
@@ -76,5 +76,7 @@ def latest_failures(instance: dg.DagsterInstance, checks: Mapping[str, Sequence[
         for record in instance.event_log_storage.get_asset_check_execution_history(key, 1, status=EVALUATED):
             if record.status == AssetCheckExecutionRecordStatus.FAILED:
                 run = instance.get_run_by_id(record.run_id)
-                failed[name] = record.partition or (run.tags.get(PARTITION) if run else None) or record.run_id
+                tags = run.tags if run else {}
+                months = [tags[tag] for tag in reversed(MONTH_TAGS) if tag in tags]  # the last of a range first
+                failed[name] = record.partition or (months[0] if months else record.run_id)
     return failed

@@ -63,6 +63,12 @@ def test_unrun_and_passed_checks_request_nothing(instance: dg.DagsterInstance, c
     assert "none of these checks failed" in tick(instance).skip_message
 
 
+def test_a_failed_check_of_a_range_names_its_last_month(instance: dg.DagsterInstance) -> None:
+    ends = {f"dagster/asset_partition_range_{end}": month for end, month in (("start", "2023-05"), ("end", "2023-06"))}
+    assert dg.materialize([monitoring], instance=instance, tags={**ends, "failing": DRIFTED}).success
+    assert failed_checks(instance) == {DRIFTED: "2023-06"}
+
+
 def test_a_failed_check_requests_one_full_training(instance: dg.DagsterInstance, champion: list[str]) -> None:
     monitored(instance, "2023-05", DRIFTED)
     first = tick(instance)
