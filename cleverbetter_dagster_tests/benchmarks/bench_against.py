@@ -5,26 +5,23 @@
 The commit is unpacked beside, from this repository's history. Both builds do each piece of work in turn, each time in
 processes of its own and in a home of its own, copied from one that holds the same rows, already loaded. CPU is that of
 all processes, with those of the database; of `..._fit` it is that of the fit alone. Memory is the peak of the largest
-process. Tables show medians; `ratio` is this build's figure over that of the commit, and figures of models are compared
-by name. `--rows` is a folder with `backtest_results.parquet` and `ml_features.parquet`; without it the rows are
-simulated.
+process. `rest` watches `cleverbetter up` in an empty home: seconds until each of its pages answered, then per cent of a
+core and memory of all its processes. Tables show medians; `ratio` is this build's figure over that of the commit, and
+figures of models are compared by name. `--rows` is a folder with `backtest_results.parquet` and
+`ml_features.parquet`; without it the rows are simulated.
 """
 
 import argparse
 import ctypes
 import json
-import os
-import resource
 import shutil
 import statistics
 import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from time import perf_counter
-from typing import IO, Any
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -32,6 +29,8 @@ from rich.table import Table
 from cleverbetter_dagster.dataset.as_of import AsOf
 from cleverbetter_dagster.dataset.simulation.rows import SimulationSpec, simulate_rows
 from cleverbetter_dagster_tests.benchmarks.against import work
+from cleverbetter_dagster_tests.benchmarks.against.builds import Build, Cost
+from cleverbetter_dagster_tests.benchmarks.against.rest import at_rest
 
 HERE = Path(__file__).resolve().parents[2]
 RESULTS, FEATURES = "backtest_results.parquet", "ml_features.parquet"
@@ -39,70 +38,13 @@ NOW = "this build"
 CHILD_SUBREAPER = 36
 """`PR_SET_CHILD_SUBREAPER`: processes whose parent ended become ours, so that we learn what they cost."""
 
-COMMAND = "from cleverbetter_dagster.cli.main import main; main()"
 FITS = ("ensemble_fit", "classifier_fit")
-WORK = ("demo", "retrain", "walk_forward", *FITS)
+REST = "rest"
+WORK = ("demo", "retrain", "walk_forward", *FITS, REST)
 
-
-@dataclass(frozen=True)
-class Cost:
-    """What one piece of work took: seconds, CPU seconds of all its processes, and MB of the largest."""
-
-    wall: float
-    cpu: float
-    peak_mb: float
-
-
-@dataclass(frozen=True)
-class Build:
-    """One of the builds: its name and the folder with its packages."""
-
-    name: str
-    tree: Path
-
-    def command(self, *arguments: str) -> list[str]:
-        """A `cleverbetter` command of this build."""
-        return [sys.executable, "-c", COMMAND, *arguments]
-
-    def work(self, name: str, *arguments: str) -> list[str]:
-        """A function of `against.work`, run with the packages of this build."""
-        return [sys.executable, work.__file__, name, *arguments]
-
-    def run(self, command: Sequence[str], home: Path) -> tuple[Cost, dict[str, Any]]:
-        """Run a command in a home until the last of its processes has ended, the database's included.
-
-        Returns:
-            Its cost, and the JSON it printed.
-
-        Raises:
-            CalledProcessError: it failed.
-        """
-        before, started = resource.getrusage(resource.RUSAGE_CHILDREN), perf_counter()
-        with tempfile.TemporaryFile("w+") as output:  # no pipe: the database's server keeps it open
-            usage = self._ended(command, home, output)
-            wall, stopping = perf_counter() - started, self._ended(self.command("down"), home, output=None)
-            peak = max(usage.ru_maxrss, _reap())
-            output.seek(0)
-            printed = output.read()
-        cpu = _cpu(resource.getrusage(resource.RUSAGE_CHILDREN)) - _cpu(before) - _cpu(stopping)
-        return Cost(wall, cpu, peak / 1024), json.loads(printed) if printed.startswith("{") else {}
-
-    def _ended(self, command: Sequence[str], home: Path, output: IO[str] | None) -> resource.struct_rusage:
-        """Run a command to its end; what it and those it waited for took."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("CLEVERBETTER_", "DAGSTER_"))}
-        kept.pop("DATABASE_URL", None)
-        process = subprocess.Popen(
-            command,
-            cwd=home,
-            env={**kept, "PYTHONPATH": str(self.tree), "DAGSTER_HOME": str(home)},
-            stdin=subprocess.DEVNULL,
-            stdout=output or subprocess.DEVNULL,
-        )
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
-            raise subprocess.CalledProcessError(process.returncode, command)
-        return usage
+QUANTITIES = {"wall": "seconds", "cpu": "CPU seconds", "peak_mb": "MB at most"}
+AT_REST = {"wall": "seconds to the last first answer", "cpu": "% of a core at rest", "peak_mb": "MB of all processes"}
+"""What the quantities of a `Cost` are, of most work and of `rest`."""
 
 
 @dataclass(frozen=True)
@@ -140,6 +82,11 @@ def compare(builds: Sequence[Build], name: str, options: argparse.Namespace, fol
     for _ in range(options.repeats):
         for build in builds:
             home = _home(build, name, options, folder)
+            if name == REST:
+                costs[build.name].append(at_rest(build, home, options.rest_seconds))
+                figures[build.name] = {}
+                shutil.rmtree(home)
+                continue
             cost, printed = build.run(_work(build, name, options), home)
             costs[build.name].append(replace(cost, cpu=printed.get("cpu", cost.cpu)))
             figures[build.name] = work.figures(home, printed)
@@ -152,7 +99,9 @@ def _work(build: Build, name: str, options: argparse.Namespace) -> list[str]:
         return build.command("demo", "--json")
     if name == "walk_forward":
         last = AsOf.parse(options.as_of)
-        return build.command("backfill", "--from", last.plus(1 - options.months).key, "--to", last.key, "--json")
+        months = ("--from", last.plus(1 - options.months).key, "--to", last.key)
+        trials = () if options.trials is None else ("--trials", str(options.trials))
+        return build.command("backfill", *months, *trials, "--json")
     if name in FITS:
         return build.work("fit", name.removesuffix("_fit"), str(options.many_rows))
     return build.work(name, options.as_of)
@@ -172,21 +121,6 @@ def _home(build: Build, name: str, options: argparse.Namespace, folder: Path) ->
     shutil.rmtree(home)
     shutil.copytree(filled, home, symlinks=True)
     return home
-
-
-def _cpu(usage: resource.struct_rusage) -> float:
-    return usage.ru_utime + usage.ru_stime
-
-
-def _reap() -> int:
-    """Wait for every process that is left; KB of the largest."""
-    peak = 0
-    while True:
-        try:
-            _, _, usage = os.wait3(0)
-        except ChildProcessError:
-            return peak
-        peak = max(peak, usage.ru_maxrss)
 
 
 def unpacked(commit: str, folder: Path) -> Build:
@@ -219,7 +153,7 @@ def table_of(comparisons: Mapping[str, Comparison]) -> Table:
     for heading in ("work", "quantity", *builds, "ratio"):
         table.add_column(heading, justify="left" if heading in ("work", "quantity") else "right")
     for name, one in comparisons.items():
-        for quantity, words in (("wall", "seconds"), ("cpu", "CPU seconds"), ("peak_mb", "MB at most")):
+        for quantity, words in (AT_REST if name == REST else QUANTITIES).items():
             medians = [f"{one.median(build, quantity):,.1f}" for build in builds]
             table.add_row(name, words, *medians, f"{one.ratio(quantity):.2f}")
         for figure, apart in one.furthest().items():
@@ -233,14 +167,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--commit", required=True, help="the commit to compare with")
     parser.add_argument("--only", nargs="+", choices=WORK, default=WORK, help="what to do; default: all")
     parser.add_argument("--repeats", type=int, default=3, help="times that each build does it; default 3")
+    parser.add_argument("--quick", action="store_true", help="each build does it once")
+    parser.add_argument("--rest-seconds", type=float, default=60, help="that `up` is watched for; default 60")
     parser.add_argument("--rows", type=Path, help="folder with the rows; default: simulated")
     parser.add_argument("--as-of", default="2023-12", help="month of retrain, last of walk_forward")
     parser.add_argument("--months", type=int, default=23, help="of walk_forward; default 23")
+    parser.add_argument("--trials", type=int, help="of each study of walk_forward; default: the families' own")
     parser.add_argument(
         "--strategies", type=int, default=4000, help="simulated for the fits; default 4000, which make 178,840 rows"
     )
     parser.add_argument("--json", action="store_true", help="print the ratios as JSON")
     options = parser.parse_args(arguments)
+    options.repeats = 1 if options.quick else options.repeats
     ctypes.CDLL(None).prctl(CHILD_SUBREAPER, 1, 0, 0, 0)
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
@@ -250,8 +188,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         builds = [unpacked(options.commit, folder), Build(NOW, HERE)]
         comparisons = {name: compare(builds, name, options, folder) for name in options.only}
     if options.json:
-        quantities = ("wall", "cpu", "peak_mb")
-        ratios = {name: {q: round(one.ratio(q), 3) for q in quantities} for name, one in comparisons.items()}
+        ratios = {name: {q: round(one.ratio(q), 3) for q in QUANTITIES} for name, one in comparisons.items()}
         print(json.dumps({name: {**ratios[name], "apart": one.furthest()} for name, one in comparisons.items()}))
         return
     Console().print(table_of(comparisons))
