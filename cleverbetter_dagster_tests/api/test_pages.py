@@ -105,6 +105,7 @@ def test_a_hostile_id_is_text_and_its_link_works(api: Api) -> None:
     assert "&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt; a/b%2F?c#d" in answer.text
     day = api.get("/").text
     assert "<script" not in day
+    assert "\u202e" not in day + answer.text  # it would turn the direction of what follows
     linked = [href for href in hrefs(day) if quote("<script>", safe="") in href]
     assert linked
     for href in linked:

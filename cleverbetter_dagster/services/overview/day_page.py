@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from cleverbetter_dagster.dataset.schema import METHOD, STRATEGY
+from cleverbetter_dagster.escaping import visible
 from cleverbetter_dagster.evaluation.charts.money import bankroll_chart
 from cleverbetter_dagster.evaluation.report.view import Link, Notice, Number, Report, Section, Table
 from cleverbetter_dagster.evaluation.texts import decimal, percent
@@ -128,7 +129,7 @@ def _most(facts: Today) -> str:
 
 def _stake(row: Mapping[object, object], several: bool, around: Surroundings) -> tuple[str | Number | Link, ...]:
     strategy, name = str(row[STRATEGY]), row[NAME]
-    shown = strategy if pd.isna(name) else str(name)  # type: ignore[call-overload]
+    shown = visible(strategy if pd.isna(name) else str(name))  # type: ignore[call-overload]
     return (
         Link(f"{shown} ({row[METHOD]})" if several else shown, around.strategy_href(strategy)),
         percent(row["recommended_stake"], 2),  # type: ignore[arg-type]

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import datetime
 
+from cleverbetter_dagster.escaping import visible
 from cleverbetter_dagster.evaluation.charts.features import influence_chart
 from cleverbetter_dagster.evaluation.report.view import Link, Notice, Number, Report, Section, Table
 from cleverbetter_dagster.evaluation.texts import decimal, percent
@@ -23,8 +24,8 @@ def strategy_page(explanation: Explanation, links: tuple[Link, ...] = (), search
     by = f", backtested by {alone}" if alone else ""
     named = explanation.name is not None and explanation.name != explanation.strategy_id
     return Report(
-        title=explanation.name or explanation.strategy_id,
-        subtitle=f"Strategy {explanation.strategy_id}{by}" if named else f"Strategy{by}",
+        title=visible(explanation.name or explanation.strategy_id),
+        subtitle=f"Strategy {visible(explanation.strategy_id)}{by}" if named else f"Strategy{by}",
         headline=headline,
         tone="good" if largest else "plain",
         summary=" ".join(_sentence(method) for method in today) or "The champion says nothing about it now.",
