@@ -16,6 +16,7 @@ from cleverbetter_dagster.cli.main import app
 from cleverbetter_dagster.cli.output import MEANINGS
 from cleverbetter_dagster.cli.settings_table import rows
 from cleverbetter_dagster.definitions import defs
+from cleverbetter_dagster.defs.requests import OPTIONS
 from cleverbetter_dagster.settings import REPOSITORY, Settings
 from cleverbetter_dagster_tests.project.test_ways_in import commands, routes
 
@@ -79,6 +80,11 @@ def test_every_endpoint_has_its_part_of_the_page(site: Path) -> None:
 def test_every_setting_is_on_its_page(site: Path) -> None:
     shown = text_of(site / "reference" / "settings.html")
     assert [row.variable for row in rows() if f"{row.variable} {row.default}".replace("`", "") not in shown] == []
+
+
+def test_every_option_of_a_training_is_on_its_page(site: Path) -> None:
+    shown = set(re.findall(r"<td><code>(\w+)</code></td>", (site / "reference" / "run-options.html").read_text()))
+    assert {*OPTIONS, "n_trials", "training", "min_months"} - shown == set()
 
 
 def test_every_asset_and_check_is_on_its_page(site: Path) -> None:
