@@ -25,6 +25,7 @@ def backup(
     as_json: AsJson = False,
 ) -> None:
     """Save databases and artefacts as they are at one instant, while runs go on. The tables of rows are not in it."""
+    from cleverbetter_dagster.store.backups.archive import counted
     from cleverbetter_dagster.store.backups.making import make_backup
 
     if file.exists() and not overwrite:
@@ -37,7 +38,7 @@ def backup(
         print_json({"file": str(file.absolute()), "bytes": size, "files": len(manifest.members), **stored})
         return
     console = result_console()
-    what = f"{len(manifest.dumps)} schemas and {sum(manifest.trees.values()):,} files"
+    what = f"{counted(len(manifest.dumps), 'schema')} and {counted(sum(manifest.trees.values()), 'file')}"
     console.print(f"{file} holds {what}, {size / MIB:,.1f} MiB, as of {manifest.taken_at:%Y-%m-%d %H:%M:%S} UTC.")
     console.print("It was read again, and every hash is right.")
     _print_lines(manifest.left_out, console)

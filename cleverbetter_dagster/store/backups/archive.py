@@ -22,6 +22,15 @@ MANIFEST = "manifest.json"
 BLOCK_BYTES = 1 << 20
 
 
+def counted(count: int, thing: str) -> str:
+    """A number of things, in words.
+
+    >>> counted(1, "file"), counted(1200, "file")
+    ('1 file', '1,200 files')
+    """
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"
+
+
 class Member(BaseModel):
     """Size and SHA-256 of a file in the archive."""
 

@@ -17,7 +17,7 @@ from psycopg import sql
 
 from cleverbetter_dagster.errors import BackupError
 from cleverbetter_dagster.settings import Settings
-from cleverbetter_dagster.store.backups.archive import ArchiveReader, Dump, Grant, Manifest
+from cleverbetter_dagster.store.backups.archive import ArchiveReader, Dump, Grant, Manifest, counted
 from cleverbetter_dagster.store.backups.clients import client_program, run_client
 from cleverbetter_dagster.store.backups.databases import OwnSchema, SchemaState, own_schemas, state_of
 from cleverbetter_dagster.store.backups.making import one_at_a_time
@@ -74,15 +74,14 @@ def plan_restore(settings: Settings, manifest: Manifest) -> Plan:
         if part.state.relations:
             if not part.dump:
                 lines.append(f"{part.schema} is emptied: it was empty when the backup was taken.")
-            occupied.append(f"{part.state.relations} tables, views and sequences in {part.schema}")
+            occupied.append(f"{counted(part.state.relations, 'relation')} (tables, views, sequences) in {part.schema}")
         lines += [f"  Rights of {role} on it are not given: there is no such role." for role in _unknown_roles(part)]
         if part.state.other_sessions:
-            lines.append(f"  {part.state.other_sessions} other clients are connected there: stop all that is ours.")
+            lines.append(f"  {counted(part.state.other_sessions, 'other session')} there: stop all that is ours.")
     for tree in _trees(settings, manifest):
-        count = manifest.trees[tree.name]
-        lines.append(f"{tree.folder} gets {count:,} {'file' if count == 1 else 'files'}.")
+        lines.append(f"{tree.folder} gets {counted(manifest.trees[tree.name], 'file')}.")
         if count := len(listing(tree.folder)):
-            occupied.append(f"{count:,} files in {tree.folder}")
+            occupied.append(f"{counted(count, 'file')} in {tree.folder}")
     return Plan((*dict.fromkeys(lines), *manifest.left_out), tuple(occupied))
 
 

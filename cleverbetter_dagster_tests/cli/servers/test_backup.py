@@ -29,7 +29,7 @@ def file(tmp_path: Path) -> str:
 def test_a_backup_says_what_it_holds_and_lacks(command: Command, file: str) -> None:
     done = command("backup", file)
     assert done.returncode == ExitCode.DONE
-    assert "1 schemas and 1 files" in done.stdout and "every hash is right" in done.stdout
+    assert "1 schema and 1 file," in done.stdout and "every hash is right" in done.stdout
     assert "backtest_results, ml_features, strategies" in done.stdout
     again = command("backup", file)
     assert again.returncode == ExitCode.USAGE and "add --overwrite" in again.stderr
@@ -43,7 +43,7 @@ def test_a_restore_needs_a_flag_to_overwrite(command: Command, source: Settings,
     decide(source, 2)
     refused = command("restore", file, "--yes")
     assert refused.returncode == ExitCode.REFUSED
-    assert "This is there now and would be gone:" in refused.stderr and "1 files in" in refused.stderr
+    assert "This is there now and would be gone:" in refused.stderr and "1 file in" in refused.stderr
     assert Seen.of(source) == Seen((2, 1), 2)
     assert command("restore", file, "--overwrite", answer="n\n").returncode == ExitCode.REFUSED
     assert Seen.of(source) == Seen((2, 1), 2)

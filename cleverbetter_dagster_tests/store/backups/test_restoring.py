@@ -54,7 +54,7 @@ def test_an_empty_deployment_gets_what_the_backup_has(archive: ArchiveReader, ta
 def test_what_is_there_is_named_and_then_replaced(archive: ArchiveReader, occupied: Settings) -> None:
     (occupied.state_folder / "artefacts" / "later.json").write_text("{}")
     tables, files = plan_restore(occupied, archive.manifest).occupied
-    assert "tables, views and sequences in schema cleverbetter" in tables
+    assert "(tables, views, sequences) in schema cleverbetter" in tables
     assert files.startswith("2 files in ")
     restore_backup(occupied, archive)
     assert Seen.of(occupied) == Seen((1,), 1)
