@@ -21,6 +21,7 @@ from cleverbetter_dagster_tests.project.test_hints import trouble
 DEPLOY = REPOSITORY / "deploy"
 COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
 OURS = {name: service for name, service in COMPOSE["services"].items() if service["image"] == "cleverbetter"}
+WORKERS = yaml.safe_load((DEPLOY / "compose.workers.yaml").read_text())
 UNITS = sorted((DEPLOY / "systemd").iterdir())
 SETTINGS_FILE = DEPLOY / "cleverbetter.toml"
 IN_IMAGE = "/etc/cleverbetter/cleverbetter.toml"
@@ -46,10 +47,25 @@ def test_the_compose_file_has_the_servers() -> None:
     assert "timescaledb" in COMPOSE["services"]["database"]["image"]
 
 
-def test_the_compose_file_is_valid_by_its_schema() -> None:
+@pytest.mark.parametrize("file", ["compose.yaml", "compose.workers.yaml"])
+def test_a_compose_file_is_valid_by_its_schema(file: str) -> None:
     command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]
-    done = subprocess.run([*command, str(DEPLOY / "compose.yaml")], capture_output=True, text=True, check=False)
+    done = subprocess.run([*command, str(DEPLOY / file)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
+
+
+def test_every_server_and_two_workers_share_redis_and_storage() -> None:
+    worker = WORKERS["services"]["worker"]
+    assert trouble(worker["command"]) is None and worker["deploy"]["replicas"] == 2
+    served = {name for name, service in OURS.items() if service["command"][0] == "serve"}
+    clouds = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL"}
+    for name in (*served, "worker"):
+        environment = WORKERS["services"][name]["environment"]
+        settings = {variable_of("storage_url"), variable_of("workers_url")}
+        assert settings <= set(environment)
+        assert set(environment) - clouds <= {variable_of(field) for field in Settings.model_fields} | {FILE_VARIABLE}
+        assert "shared:/srv/cleverbetter" in WORKERS["services"][name]["volumes"]
+    assert set(worker["depends_on"]) <= {*COMPOSE["services"], *WORKERS["services"]}
 
 
 @pytest.mark.parametrize("name", OURS)

@@ -31,7 +31,7 @@ from cleverbetter_dagster.cli.servers.processes import (
 )
 from cleverbetter_dagster.cli.servers.status import mlflow_trouble
 from cleverbetter_dagster.cli.servers.supervisor import POLL_SECONDS, ServiceFailed, Supervisor
-from cleverbetter_dagster.cli.servers.worker import allow_side_by_side, require_cluster
+from cleverbetter_dagster.cli.servers.worker import require_cluster
 from cleverbetter_dagster.proxies import call_directly
 from cleverbetter_dagster.settings import Settings, load_settings, variable_of
 from cleverbetter_dagster.web.address import LOOPBACK, Address, check_host, free_port
@@ -125,11 +125,6 @@ def _start_all(supervisor: Supervisor, servers: _Servers, console: Console) -> N
     if storage := shared_storage(settings):
         storage.require_usable()
     supervisor.watch_database()
-    if settings.workers_url:
-        from dagster import DagsterInstance
-
-        with DagsterInstance.from_config(str(settings.home)) as instance:
-            allow_side_by_side(instance)
     started = []
     if servers.mlflow and settings.mlflow_tracking_uri is None:  # slow to start, and needs none of the others
         url, address = database_url(settings, "mlflow"), _address(servers, settings.mlflow_port, "MLflow", console)

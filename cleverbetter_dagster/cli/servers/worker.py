@@ -35,6 +35,10 @@ def worker(
     if not set_in_environment("threads") and "threads" not in settings.model_fields_set:
         # Runs beside each other on all cores would wait for each other.
         os.environ[variable_of("threads")] = str(max(1, settings.threads // slots))
+    from dagster import DagsterInstance
+
+    with DagsterInstance.get() as instance:
+        allow_side_by_side(instance)
     host = name or socket.gethostname()
     VisibleConsole(stderr=True).print(f"{host} executes {slots} runs at once. Ctrl-C stops it.", highlight=False)
     options = ["--pool", "threads", "--concurrency", str(slots), "--hostname", f"cleverbetter@{host}"]
