@@ -15,6 +15,7 @@ from pyarrow import parquet
 
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.imports.importer import import_files
+from cleverbetter_dagster.store.imports.readers.delimited import NULL_TEXTS
 from cleverbetter_dagster.store.postgres.database import psycopg_connect
 from cleverbetter_dagster.store.postgres.giving_way import read_session
 from cleverbetter_dagster.store.source.layout import resolve_source
@@ -88,7 +89,7 @@ def drawn_rows(draw: st.DrawFn) -> tuple[list[Row], list[Row]]:
         results.append(
             {
                 "id": row_id,
-                "strategy_id": draw(TEXTS.filter(lambda text: text.strip() and text != "\\N")),
+                "strategy_id": draw(TEXTS.filter(lambda text: text.strip() and text not in NULL_TEXTS)),
                 "run_date": run.astimezone(zone),
                 "start_date": start.astimezone(zone),
                 "end_date": end.astimezone(zone),
