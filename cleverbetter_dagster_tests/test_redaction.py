@@ -30,6 +30,7 @@ AWAY: dict[str, str] = {
     "CLEVERBETTER_STATE_DATABASE_URL": f"postgresql://ann@127.0.0.1:1/state?password={SECRET}",
     "MLFLOW_TRACKING_URI": f"http://ann:{SECRET}@127.0.0.1:1",
     "CLEVERBETTER_ARTEFACTS_URL": f"nosuch://ann:{SECRET}@127.0.0.1/bucket",
+    "CLEVERBETTER_WORKERS_URL": f"redis://:{SECRET}@127.0.0.1:1/0",
     "CLEVERBETTER_ALERT_WEBHOOK": f"http://127.0.0.1:1/{SECRET}",
     "CLEVERBETTER_ALERT_URLS": f"json://ann:{SECRET}@127.0.0.1:1 tgram://{SECRET}/42 slack://A/{SECRET}x/C/#bets",
     "CLEVERBETTER_API_TOKEN": TOKEN,
