@@ -53,7 +53,7 @@ def demo(
     from cleverbetter_dagster.learning.catalogue import FAMILIES
 
     console.print(f"\n[bold]Loading and validating[/] the rows of {spec.months} months, {months[0]} to {months[1]}")
-    run_job(settings, Launch("load_rows", (), months, {}, {}), console)
+    run_job(settings, Launch("load_rows", (), months, {}, {}), console, training_follows=True)
     console.print(f"\n[bold]Training, judging, promoting[/] as of {months[1]}")
     quick = {f"{name}_study": {"config": dict(family.demo_study)} for name, family in FAMILIES.items()}
     run_job(settings, Launch("retrain", (), (months[1], months[1]), {}, {"ops": quick}), console)

@@ -69,6 +69,7 @@ def run_job(
     quiet: bool = False,
     label: str | None = None,
     stop: threading.Event | None = None,
+    training_follows: bool = False,
 ) -> str:
     """Run a launch and wait for it: in this process and its children, or on a worker if there are workers.
 
@@ -81,6 +82,7 @@ def run_job(
         quiet: show none.
         label: stands before each step; given where several launches run on workers at once.
         stop: cancels a run on a worker when it is set.
+        training_follows: let the server of steps import meanwhile, for the training that this process runs next.
 
     Returns:
         The id of the Dagster run; it is in the UI like any other.
@@ -104,7 +106,7 @@ def run_job(
     log = settings.state_folder / "logs" / "runs.log"
     os.environ["DAGSTER_HOME"] = str(prepare_home(settings))  # the server of steps keeps the environment it finds
     with _errors_to(log) as errors:
-        if launch.job not in ONE_STEP:
+        if training_follows or launch.job not in ONE_STEP:
             start_server()  # it imports while Dagster's instance opens
         with dagster_instance(settings) as instance:
             _carry_origin(instance, launch.job)
