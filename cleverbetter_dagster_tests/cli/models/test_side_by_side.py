@@ -48,11 +48,14 @@ def test_months_that_search_nothing_run_at_once(monkeypatch: pytest.MonkeyPatch)
 
 def test_searches_follow_each_other_and_the_rest_waits_for_none(monkeypatch: pytest.MonkeyPatch) -> None:
     log: list[str] = []
-    all_studied = threading.Event()
+    all_studied, later_began = threading.Event(), threading.Event()
 
     def run_job(_: Settings, launch: Launch, *__: object, label: str, **___: object) -> str:
         if "ensemble_study" in launch.assets:
             assert launch.assets == ASSETS[:3] and set(launch.run_config["ops"]) == {"ensemble_study"}
+            if label == NAMES[0]:
+                assert not later_began.wait(0.2)
+            later_began.set()
             log.append(label)
             if label == NAMES[-1]:
                 all_studied.set()
