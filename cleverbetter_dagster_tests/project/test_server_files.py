@@ -18,7 +18,7 @@ from cleverbetter_dagster.settings import REPOSITORY, Settings, load_settings, m
 from cleverbetter_dagster.settings_file import FILE_VARIABLE, read_settings_file
 from cleverbetter_dagster_tests.project.test_hints import trouble
 
-DEPLOY = REPOSITORY / "deploy"
+DEPLOY = REPOSITORY / "docs" / "deploy"
 COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
 OURS = {name: service for name, service in COMPOSE["services"].items() if service["image"] == "cleverbetter"}
 WORKERS = yaml.safe_load((DEPLOY / "compose.workers.yaml").read_text())
