@@ -205,7 +205,15 @@ WRITE_REFUSALS: Responses = READ_REFUSALS | {
 }
 NOT_FOUND: Responses = {404: {"model": Refusal, "description": "There is no such thing"}}
 PAGE = {"text/html": {"schema": {"type": "string"}}}
-PAGE_REFUSALS: Responses = READ_REFUSALS | {
+PAGE_REFUSALS: Responses = {
+    # A route of pages would describe a model as HTML.
+    **{
+        status: {
+            "description": refusal["description"],
+            "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{refusal['model'].__name__}"}}},
+        }
+        for status, refusal in READ_REFUSALS.items()
+    },
     404: {"content": PAGE, "description": "A page that says that there is no such thing"},
     503: {"content": PAGE, "description": "A page that says what does not answer"},
 }

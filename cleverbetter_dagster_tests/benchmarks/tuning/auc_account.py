@@ -22,8 +22,9 @@ from cleverbetter_dagster.dataset.splits import Partition
 from cleverbetter_dagster.evaluation.intervals.bootstrap import BlockBootstrap
 from cleverbetter_dagster.evaluation.intervals.estimate import Estimate
 from cleverbetter_dagster.evaluation.intervals.month_statistics import auc_statistic
-from cleverbetter_dagster.learning.ensemble.base_learners import LogisticLearner, fit_base_learners, learner_seeds
+from cleverbetter_dagster.learning.ensemble.base_learners import LogisticLearner, learner_seeds
 from cleverbetter_dagster.learning.ensemble.family import FittedEnsemble
+from cleverbetter_dagster.learning.ensemble.members import fit_members
 from cleverbetter_dagster.learning.ensemble.params import EnsembleParams
 from cleverbetter_dagster.learning.model import feature_matrix
 
@@ -65,9 +66,8 @@ def _of_others(known: Examples, test: Examples, model: FittedEnsemble, params: E
     probabilities = np.empty(len(test))
     for one in np.unique(month):
         others, rows = known.take(np.flatnonzero(month_known != one)), np.flatnonzero(month == one)
-        learners = fit_base_learners(
-            feature_matrix(others.X, model.feature_names), others.y, params, learner_seeds(0), 1
-        )
+        names = model.feature_names
+        learners = fit_members(feature_matrix(others.X, names), others.y, names, params, learner_seeds(0), 1)
         probabilities[rows] = replace(model, learners=learners).predict_proba(test.take(rows).X)[:, 1]
     return probabilities
 
