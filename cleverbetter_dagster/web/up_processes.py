@@ -87,11 +87,11 @@ def read_record(path: Path) -> UpRecord | None:
 
 
 def states_of_services(settings: Settings) -> dict[str, str]:
-    """Of what a living `cleverbetter up` started: `ok`, or what is the matter. Empty without one."""
+    """Of the processes that a living `cleverbetter up` started: `ok`, or what is the matter. Empty without one."""
     record = read_record(record_path(settings))
     if record is None or record.up.process() is None:
         return {}
-    return {service.name: _words(service) for service in record.services}
+    return {f"process {service.name}": _words(service) for service in record.services}
 
 
 def again(restarts: int) -> str:

@@ -165,9 +165,9 @@ def test_services_that_up_started_again_or_gave_up_are_shown(api: Api, settings:
         text = " ".join(re.sub(r"<[^>]*>", " ", api.get("/").text).split())
     finally:
         path.unlink()
-    assert "MLflow ok" in text
-    assert "Dagster up, started again 2 times" in text
-    assert "Dagster daemon given up, started again 5 times" in text
+    assert "process MLflow ok" in text
+    assert "process Dagster up, started again 2 times" in text
+    assert "process Dagster daemon given up, started again 5 times" in text
 
 
 def test_reports_are_read_from_here(api: Api, settings: Settings) -> None:
