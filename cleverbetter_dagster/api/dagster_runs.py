@@ -16,11 +16,12 @@ import dagster as dg
 from dagster_graphql import DagsterGraphQLClient, DagsterGraphQLClientError
 
 from cleverbetter_dagster.api.messages import JobStatus
-from cleverbetter_dagster.defs.launches import FAMILY_TAG, ROLE_TAG, TRAINING, Launch, job_id, launches
+from cleverbetter_dagster.defs.launches import ROLE_TAG, TRAINING, Launch, job_id, launches
 from cleverbetter_dagster.defs.requests import TrainingRequest
 from cleverbetter_dagster.errors import CleverBetterError
 from cleverbetter_dagster.services.ingest.loading import months_with_rows, this_month
 from cleverbetter_dagster.settings import Settings
+from cleverbetter_dagster.store.unfinished_runs import FAMILY_TAG
 from cleverbetter_dagster.store.workers.queue import JOB_ID_TAG
 
 TIMEOUT_SECONDS = 60

@@ -20,10 +20,10 @@ from cleverbetter_dagster.api.messages import (
     TrainingJobCreated,
 )
 from cleverbetter_dagster.defs.failures import failure_of
-from cleverbetter_dagster.defs.launches import FAMILY_TAG
 from cleverbetter_dagster.defs.requests import TrainingRequest
 from cleverbetter_dagster.services.training.registered_versions import recorded_by_run
 from cleverbetter_dagster.settings import Settings
+from cleverbetter_dagster.store.unfinished_runs import FAMILY_TAG
 from cleverbetter_dagster.store.workers.queue import JOB_ID_TAG
 
 MOST_JOBS = 200

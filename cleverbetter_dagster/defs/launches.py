@@ -11,11 +11,11 @@ from cleverbetter_dagster.dataset.as_of import month_keys
 from cleverbetter_dagster.defs.assets.walk_forward import IF_POSSIBLE_TAG
 from cleverbetter_dagster.defs.jobs import INCREMENTAL, LOAD_ROWS, RETRAIN, WALK_FORWARD
 from cleverbetter_dagster.defs.requests import TrainingRequest
+from cleverbetter_dagster.store.unfinished_runs import FAMILY_TAG, RANGE_END_TAG, RANGE_START_TAG
 from cleverbetter_dagster.store.workers.queue import JOB_ID_TAG
 
-FAMILY_TAG, AS_OF_TAG, ROLE_TAG = "cleverbetter/family", "cleverbetter/as_of", "cleverbetter/role"
+AS_OF_TAG, ROLE_TAG = "cleverbetter/as_of", "cleverbetter/role"
 TRAINING, ROWS = "training", "rows"
-RANGE_START_TAG, RANGE_END_TAG = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 PRIORITY_TAG = "dagster/priority"
 
 

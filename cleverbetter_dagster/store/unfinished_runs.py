@@ -18,7 +18,8 @@ RUNNING = ("STARTED", "CANCELING")
 
 MOST_RUNS = 50
 
-MONTH_TAGS = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end", "dagster/partition")
+RANGE_START_TAG, RANGE_END_TAG = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+MONTH_TAGS = (RANGE_START_TAG, RANGE_END_TAG, "dagster/partition")
 FAMILY_TAG = "cleverbetter/family"
 
 SELECT = """

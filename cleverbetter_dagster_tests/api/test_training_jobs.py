@@ -7,12 +7,13 @@ import dagster as dg
 import pytest
 
 from cleverbetter_dagster.api.dagster_runs import DagsterDown, DagsterRuns
-from cleverbetter_dagster.defs.launches import FAMILY_TAG, ROLE_TAG, TRAINING, Launch
+from cleverbetter_dagster.defs.launches import ROLE_TAG, TRAINING, Launch
 from cleverbetter_dagster.defs.requests import TrainingRequest
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.tracking.package import log_model
 from cleverbetter_dagster.store.tracking.registry import Registry
 from cleverbetter_dagster.store.tracking.runs import RunSpec, start_run
+from cleverbetter_dagster.store.unfinished_runs import FAMILY_TAG
 from cleverbetter_dagster.store.workers.queue import JOB_ID_TAG
 from cleverbetter_dagster_tests.api.conftest import Api, served
 from cleverbetter_dagster_tests.store.tracking.test_package import MODEL

@@ -10,10 +10,11 @@ from pydantic import ValidationError
 
 from cleverbetter_dagster.definitions import defs
 from cleverbetter_dagster.defs.assets.config import study_config
-from cleverbetter_dagster.defs.launches import RANGE_END_TAG, RANGE_START_TAG, job_id, launches
+from cleverbetter_dagster.defs.launches import job_id, launches
 from cleverbetter_dagster.defs.requests import MOST_TRIALS, OPTIONS, TrainingRequest
 from cleverbetter_dagster.errors import InvalidRequest
 from cleverbetter_dagster.learning.catalogue import FAMILIES, get_family
+from cleverbetter_dagster.store.unfinished_runs import RANGE_END_TAG, RANGE_START_TAG
 from cleverbetter_dagster.store.workers.queue import JOB_ID_TAG
 
 GUIDE = {

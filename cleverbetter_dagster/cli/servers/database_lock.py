@@ -13,12 +13,11 @@ if TYPE_CHECKING:
 CHECK_SECONDS = 10.0
 """How often the lock's connection is looked at: a restarted server has forgotten the lock."""
 
-_KEY = ["cleverbetter:up"]
-_TAKE = "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))"
+_NAME = "up"
 _HOLDER = """
     SELECT application_name FROM pg_locks JOIN pg_stat_activity USING (pid)
     WHERE locktype = 'advisory' AND granted AND objsubid = 1
-        AND (classid::bigint << 32 | objid::bigint) = hashtextextended(%s, 0)
+        AND (classid::bigint << 32 | objid::bigint) = hashtextextended('cleverbetter:' || %s, 0)
         AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"""
 
 
@@ -41,16 +40,16 @@ class DatabaseLock:
             AlreadyUp: another `up` has it; the message says where that runs.
             DatabaseUnavailable: no server answers.
         """
-        from cleverbetter_dagster.store.postgres.database import psycopg_connect
+        from cleverbetter_dagster.store.postgres.database import psycopg_connect, try_advisory_lock
 
         connection = psycopg_connect(self._settings, "dagster", autocommit=True)
         self._checked = time.monotonic()
-        if connection.execute(_TAKE, _KEY).fetchone() == (True,):
+        if try_advisory_lock(connection, _NAME):
             name = f"cleverbetter up on {socket.gethostname()}, {self._settings.home}"
             connection.execute("SELECT set_config('application_name', %s, false)", [name])
             self._connection = connection
             return
-        holder = connection.execute(_HOLDER, _KEY).fetchone()
+        holder = connection.execute(_HOLDER, [_NAME]).fetchone()
         connection.close()
         raise AlreadyUp(
             f"This database has a `cleverbetter up` already ({holder[0] if holder else 'it has just ended'}), and two "

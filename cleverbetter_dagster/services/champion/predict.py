@@ -128,12 +128,14 @@ def predict_supposing(
 @dataclass(frozen=True, eq=False)
 class _Staked:
     """Predictions as `predict` gives them, how much of the stakes moves together, and what the stakes were made of: in
-    the order of the live rows, as are the scores.
+    the order of the live rows, as are the scores and the moments of the next return, also of rows that get no stake.
     """
 
     frame: pd.DataFrame
     exposure: Exposure
     scores: pd.DataFrame
+    mean: FloatArray
+    variance: FloatArray
     sizing: Sizing
     stake: FloatArray
 
@@ -143,7 +145,7 @@ def _predicted(
 ) -> _Staked:
     """As `predict`, of the live rows of a panel, while earlier stakes hold `open_fraction`."""
     scores = model.fitted.predict_frame(newest)
-    mean, _ = return_moments(scores[PROBABILITY], newest[SHRUNK_GAIN], newest[SHRUNK_LOSS])
+    mean, variance = return_moments(scores[PROBABILITY], newest[SHRUNK_GAIN], newest[SHRUNK_LOSS])
     sizing = sizing_of(
         scores, newest, staking, passes_filter(newest, model.spec.min_composite_score), PastReturns.of(panel)
     )
@@ -161,18 +163,17 @@ def _predicted(
         }
     )
     largest_first = predictions.sort_values(["recommended_stake", "probability"], ascending=False, ignore_index=True)
-    return _Staked(largest_first, sizing.exposure(rows, stake), scores, sizing, stake)
+    return _Staked(largest_first, sizing.exposure(rows, stake), scores, mean, variance, sizing, stake)
 
 
 def _inputs(facts: ScoringFacts, newest: pd.DataFrame, model: StrategyModel, staked: _Staked) -> StakeInputs:
     """What the stakes were made of."""
     scores, names = staked.scores, list(model.feature_names)
-    mean, variance = return_moments(scores[PROBABILITY], newest[SHRUNK_GAIN], newest[SHRUNK_LOSS])
     steps = staked.sizing.steps(np.arange(len(newest)), staked.stake, facts.open_fraction)
     rows = newest[[STRATEGY, METHOD, START_DATE, END_DATE]].assign(
         probability=scores[PROBABILITY],
-        mean=mean,
-        variance=variance,
+        mean=staked.mean,
+        variance=staked.variance,
         passes_filter=passes_filter(newest, facts.spec.min_composite_score),
         kelly_share=scores.get(KELLY_SHARE, np.nan),
         **{step: getattr(steps, step) for step in STEPS},

@@ -179,6 +179,12 @@ def advisory_lock(connection: psycopg.Connection, name: str) -> Iterator[None]:
             connection.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", key)
 
 
+def try_advisory_lock(connection: psycopg.Connection, name: str) -> bool:
+    """Take this database's lock `name` unless somebody has it; whether it is the connection's now, until that ends."""
+    key = [f"cleverbetter:{name}"]
+    return connection.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", key).fetchone() == (True,)
+
+
 @contextmanager
 def locked(settings: Settings, purpose: Purpose, name: str) -> Iterator[None]:
     """Hold the lock `name`, on a connection of its own: no other process is in such a block at the same time.

@@ -14,15 +14,13 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from cleverbetter_dagster.errors import CleverBetterError
 from cleverbetter_dagster.settings import Settings
-from cleverbetter_dagster.store.postgres.database import psycopg_connect
+from cleverbetter_dagster.store.postgres.database import psycopg_connect, try_advisory_lock
 
 logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 5.0
 KEEPALIVE = "SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3"
 """PostgreSQL misses a machine that was cut off after 25 s."""
-
-KEY = "hashtextextended('cleverbetter:run ' || %s, 0)"
 
 
 @contextmanager
@@ -85,4 +83,4 @@ class _Lease(threading.Thread):
 
 
 def _taken(connection: psycopg.Connection, run_id: str) -> bool:
-    return connection.execute(f"SELECT pg_try_advisory_lock({KEY})", [run_id]).fetchone() == (True,)
+    return try_advisory_lock(connection, f"run {run_id}")

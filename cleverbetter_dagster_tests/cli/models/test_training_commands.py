@@ -23,7 +23,7 @@ from cleverbetter_dagster.cli.models.launch import dagster_instance
 from cleverbetter_dagster.cli.models.training_runs import joined, request_of, up_to_study
 from cleverbetter_dagster.dataset.as_of import AsOf
 from cleverbetter_dagster.dataset.simulation.rows import SimulationSpec, simulate_rows
-from cleverbetter_dagster.defs.launches import AS_OF_TAG, FAMILY_TAG, ROLE_TAG, TRAINING, launches
+from cleverbetter_dagster.defs.launches import AS_OF_TAG, ROLE_TAG, TRAINING, launches
 from cleverbetter_dagster.errors import InvalidRequest
 from cleverbetter_dagster.services.stored_assets import stored_evaluation
 from cleverbetter_dagster.settings import Settings
@@ -31,6 +31,7 @@ from cleverbetter_dagster.store.imports.importer import import_files
 from cleverbetter_dagster.store.postgres.database import psycopg_connect
 from cleverbetter_dagster.store.postgres.postmaster import ServerAddress
 from cleverbetter_dagster.store.tracking.registry import Registry
+from cleverbetter_dagster.store.unfinished_runs import FAMILY_TAG
 from cleverbetter_dagster.store.workers.queue import JOB_ID_TAG, LANE
 from cleverbetter_dagster_tests.cli.conftest import COMMAND, Command, command_in, environment_of
 from cleverbetter_dagster_tests.support.written_texts import written_to_files, written_to_tables
