@@ -20,7 +20,8 @@ from cleverbetter_dagster.betting.staking import StakingSpec
 from cleverbetter_dagster.errors import DataError
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.ledger.table import ensure_ledger
-from cleverbetter_dagster.store.postgres.database import advisory_lock, ensure_table, psycopg_connect, table_exists
+from cleverbetter_dagster.store.postgres.database import ensure_table, psycopg_connect, table_exists
+from cleverbetter_dagster.store.postgres.locks import advisory_lock
 from cleverbetter_dagster.store.source.load_log import ensure_load_log
 
 KEY = ["strategy_id", "method"]

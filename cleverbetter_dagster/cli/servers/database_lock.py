@@ -40,7 +40,8 @@ class DatabaseLock:
             AlreadyUp: another `up` has it; the message says where that runs.
             DatabaseUnavailable: no server answers.
         """
-        from cleverbetter_dagster.store.postgres.database import psycopg_connect, try_advisory_lock
+        from cleverbetter_dagster.store.postgres.database import psycopg_connect
+        from cleverbetter_dagster.store.postgres.locks import try_advisory_lock
 
         connection = psycopg_connect(self._settings, "dagster", autocommit=True)
         self._checked = time.monotonic()

@@ -23,7 +23,8 @@ from cleverbetter_dagster.errors import RegistryError
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.ledger import table
 from cleverbetter_dagster.store.ledger.table import Decision, LedgerEntry, Tenure, ensure_ledger, ledger_exists
-from cleverbetter_dagster.store.postgres.database import advisory_lock, psycopg_connect
+from cleverbetter_dagster.store.postgres.database import psycopg_connect
+from cleverbetter_dagster.store.postgres.locks import advisory_lock
 
 DECISION_LOCK = "champion"
 

@@ -19,6 +19,7 @@ from psycopg import sql
 from cleverbetter_dagster.errors import DatabaseUnavailable, SchemaError, SettingsError
 from cleverbetter_dagster.settings import Settings
 from cleverbetter_dagster.store.postgres.embedded import ensure_server, running_server
+from cleverbetter_dagster.store.postgres.locks import advisory_lock
 from cleverbetter_dagster.store.postgres.postmaster import ServerAddress
 from cleverbetter_dagster.store.postgres.session import prepare, serving_pid, shares_sessions
 from cleverbetter_dagster.store.postgres.transient import is_transient
@@ -160,29 +161,6 @@ def connect(target: Target, *, autocommit: bool = False) -> psycopg.Connection:
         connection.close()
         raise
     return connection
-
-
-@contextmanager
-def advisory_lock(connection: psycopg.Connection, name: str) -> Iterator[None]:
-    """Hold this database's lock `name` until the block or the connection ends; waits until it is free.
-
-    Commit inside the block what the next holder must see.
-    """
-    key = [f"cleverbetter:{name}"]
-    connection.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", key)
-    try:
-        yield
-    finally:
-        if connection.info.transaction_status == psycopg.pq.TransactionStatus.INERROR:
-            connection.rollback()
-        if not connection.closed:
-            connection.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", key)
-
-
-def try_advisory_lock(connection: psycopg.Connection, name: str) -> bool:
-    """Take this database's lock `name` unless somebody has it; whether it is the connection's now, until that ends."""
-    key = [f"cleverbetter:{name}"]
-    return connection.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", key).fetchone() == (True,)
 
 
 @contextmanager

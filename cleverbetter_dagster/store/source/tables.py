@@ -11,7 +11,8 @@ from psycopg import sql
 from cleverbetter_dagster.dataset.schema import EMBEDDED_FEATURES
 from cleverbetter_dagster.errors import SchemaError
 from cleverbetter_dagster.settings import Settings
-from cleverbetter_dagster.store.postgres.database import advisory_lock, has_timescaledb, psycopg_connect
+from cleverbetter_dagster.store.postgres.database import has_timescaledb, psycopg_connect
+from cleverbetter_dagster.store.postgres.locks import advisory_lock
 
 RESULTS_VARIABLE = "CLEVERBETTER_RESULTS_TABLE"
 FEATURES_VARIABLE = "CLEVERBETTER_FEATURES_TABLE"

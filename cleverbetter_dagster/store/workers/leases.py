@@ -14,7 +14,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from cleverbetter_dagster.errors import CleverBetterError
 from cleverbetter_dagster.settings import Settings
-from cleverbetter_dagster.store.postgres.database import psycopg_connect, try_advisory_lock
+from cleverbetter_dagster.store.postgres.database import psycopg_connect
+from cleverbetter_dagster.store.postgres.locks import try_advisory_lock
 
 logger = logging.getLogger(__name__)
 
